@@ -1,0 +1,76 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The floors of the house, from the ground up. A target imports only floors below its own, and only
+// those named in its row; Tests/TidyTests repeats this table, so that changing it is a visible act.
+
+let strict: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableExperimentalFeature("Lifetimes"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+func floor(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: [.treatAllWarnings(as: .error)])
+}
+
+let package = Package(
+    name: "sluice",
+    products: [.executable(name: "sluice", targets: ["sluice"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    ],
+    targets: [
+        // Ground: C.
+        .target(name: "CPlatform"),
+        .target(name: "CScan"),
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .target(
+            name: "CRE2", cxxSettings: [],
+            linkerSettings: [.linkedLibrary("re2"), .linkedLibrary("stdc++")]),
+        // Floor 1: bytes, time, ids, hashing.
+        floor("Base", ["CScan"]),
+        // Floor 1b: RFC 9110.
+        floor("HTTPSemantics", ["Base"]),
+        // Floor 2: codecs and the kernel.
+        floor("HTTP1", ["Base", "HTTPSemantics"]),
+        floor("YAML", ["CYAML", "Base"]),
+        floor("RE2", ["CRE2", "Base"]),
+        floor("Platform", ["CPlatform", "Base"]),
+        // Floor 3: policy.
+        floor("Routing", ["Base", "HTTPSemantics", "RE2"]),
+        floor("Upstream", ["Base"]),
+        floor("Telemetry", ["Base", "HTTPSemantics"]),
+        // Floor 3b: the configuration.
+        floor("Configuration", [
+            "Base", "HTTPSemantics", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
+        ]),
+        // Floor 4: the data plane of one worker.
+        floor("Proxy", [
+            "Base", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Telemetry", "Configuration",
+        ]),
+        // Beside the I/O line: the resolver's thread and the demo's origin.
+        floor("Resolver", ["Platform", "Base"]),
+        floor("Origin", ["Platform", "HTTPSemantics", "HTTP1", "Base"]),
+        // Floor 5: the only floor that knows both sockets and HTTP.
+        floor("Server", [
+            "Base", "Platform", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Telemetry",
+            "Configuration", "Proxy", "Resolver",
+        ]),
+        // Roof.
+        .executableTarget(
+            name: "sluice",
+            dependencies: [
+                "Base", "Server", "Configuration", "Origin", "Routing",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .gnu11,
+    cxxLanguageStandard: .cxx17
+)

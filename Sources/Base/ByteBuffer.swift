@@ -1,0 +1,210 @@
+/// Bytes in memory of their own: written at one end, read at the other, with room to write in front.
+///
+/// `0 <= readerIndex <= writerIndex <= capacity`. Positions count from the start of the memory and
+/// stay true when the buffer grows; `consume` and `clear` are the only ways to lose bytes.
+/// A buffer without bytes may hold no memory at all.
+@safe public struct ByteBuffer: ~Copyable, @unchecked Sendable {
+    @usableFromInline var base: UnsafeMutablePointer<UInt8>?
+    public private(set) var capacity: Int
+    @usableFromInline var reader = 0
+    @usableFromInline var writer = 0
+
+    /// - Parameter capacity: bytes to allocate now; 0 allocates with the first write.
+    public init(capacity: Int = 0) {
+        unsafe base = capacity == 0 ? nil : .allocate(capacity: capacity)
+        self.capacity = capacity
+    }
+
+    deinit { unsafe base?.deallocate() }
+
+    @inlinable public var readerIndex: Int { reader }
+    @inlinable public var writerIndex: Int { writer }
+    @inlinable public var count: Int { writer &- reader }
+    @inlinable public var isEmpty: Bool { writer == reader }
+
+    /// The bytes not yet consumed.
+    @inlinable public var readable: Span<UInt8> {
+        @_lifetime(borrow self)
+        @inline(__always) get {
+            let view = unsafe Span(
+                _unsafeStart: UnsafePointer(base ?? ByteBuffer.nowhere) + reader, count: count)
+            return unsafe _overrideLifetime(view, borrowing: self)
+        }
+    }
+
+    /// Bytes by position; the range must lie in memory that was written.
+    @_lifetime(borrow self)
+    @inlinable @inline(__always)
+    public func span(_ range: ByteRange) -> Span<UInt8> {
+        precondition(range.upper <= capacity, "a range within the buffer")
+        let view = unsafe Span(
+            _unsafeStart: UnsafePointer(base ?? ByteBuffer.nowhere) + range.lower,
+            count: range.length)
+        return unsafe _overrideLifetime(view, borrowing: self)
+    }
+
+    @usableFromInline static var nowhere: UnsafeMutablePointer<UInt8> {
+        unsafe UnsafeMutablePointer(bitPattern: 8)!
+    }
+
+    // MARK: Writing
+
+    /// Makes room for `more` bytes behind the writer.
+    @inlinable @inline(__always) public mutating func reserve(_ more: Int) {
+        if capacity &- writer < more { grow(more) }
+    }
+
+    @usableFromInline mutating func grow(_ more: Int) {
+        let next = max(writer + more, capacity * 2, 256)
+        let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: next)
+        if let old = unsafe base {
+            unsafe (memory + reader).update(from: old + reader, count: writer - reader)
+            unsafe old.deallocate()
+        }
+        unsafe base = memory
+        capacity = next
+    }
+
+    @inlinable @inline(__always) public mutating func append(_ bytes: Span<UInt8>) {
+        let more = bytes.count
+        if more == 0 { return }
+        reserve(more)
+        unsafe bytes.withUnsafeBufferPointer { source in
+            unsafe (base! + writer).update(from: source.baseAddress!, count: more)
+        }
+        writer &+= more
+    }
+
+    @inlinable @inline(__always) public mutating func append(_ text: StaticString) {
+        let more = text.utf8CodeUnitCount
+        reserve(more)
+        unsafe (base! + writer).update(from: text.utf8Start, count: more)
+        writer &+= more
+    }
+
+    @inlinable @inline(__always) public mutating func append(_ byte: UInt8) {
+        reserve(1)
+        unsafe base![writer] = byte
+        writer &+= 1
+    }
+
+    /// For cold places; hot ones append spans.
+    public mutating func append(_ text: String) {
+        var text = text
+        text.withUTF8 { utf8 in
+            guard !utf8.isEmpty else { return }
+            reserve(utf8.count)
+            unsafe (base! + writer).update(from: utf8.baseAddress!, count: utf8.count)
+            writer += utf8.count
+        }
+    }
+
+    public mutating func append(_ bytes: [UInt8]) { append(bytes.span) }
+
+    public mutating func appendDecimal(_ value: UInt64) {
+        reserve(20)
+        if value < 10 { return append(0x30 &+ UInt8(truncatingIfNeeded: value)) }
+        var digits = 1
+        var bound: UInt64 = 10
+        while digits < 20 && value >= bound {
+            digits += 1
+            if digits < 20 { bound = bound &* 10 }
+        }
+        var rest = value
+        var at = writer + digits
+        writer = at
+        for _ in 0..<digits {
+            at -= 1
+            unsafe base![at] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        }
+    }
+
+    /// Lower-case hex without leading zeros, at least `width` digits.
+    public mutating func appendHex(_ value: UInt64, width: Int = 1) {
+        var digits = max(1, (67 - value.leadingZeroBitCount) / 4)
+        if value == 0 { digits = 1 }
+        digits = max(digits, width)
+        reserve(digits)
+        for i in stride(from: digits - 1, through: 0, by: -1) {
+            let nibble = i >= 16 ? 0 : UInt8(truncatingIfNeeded: (value >> UInt64(4 * i)) & 15)
+            append(nibble < 10 ? 0x30 &+ nibble : 0x57 &+ nibble)
+        }
+    }
+
+    /// Overwrites bytes already written, from a position on.
+    public mutating func overwrite(at position: Int, with bytes: Span<UInt8>) {
+        precondition(position >= 0 && position + bytes.count <= writer, "bytes already written")
+        unsafe bytes.withUnsafeBufferPointer { source in
+            if let start = source.baseAddress {
+                unsafe (base! + position).update(from: start, count: source.count)
+            }
+        }
+    }
+
+    /// Takes back the bytes behind a position.
+    public mutating func truncate(to position: Int) {
+        precondition(position >= reader && position <= writer, "a position among the bytes")
+        writer = position
+    }
+
+    /// Copies bytes into the memory that ends at `position`, without moving reader or writer, and
+    /// returns where they start. The memory in front must be free for it: `bytes.count <= position`.
+    @inlinable public mutating func place(_ bytes: Span<UInt8>, endingAt position: Int) -> Int {
+        let start = position &- bytes.count
+        precondition(start >= 0 && position <= capacity, "room in front for what is placed there")
+        unsafe bytes.withUnsafeBufferPointer { source in
+            if let from = source.baseAddress {
+                unsafe (base! + start).update(from: from, count: source.count)
+            }
+        }
+        return start
+    }
+
+    /// Lets a writer fill the memory behind the writer index; it returns the bytes it wrote.
+    ///
+    /// The driver's way in: `body` is called at once and must not keep the pointer.
+    @inlinable
+    public mutating func write<Failure: Error>(
+        atMost room: Int, _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Int
+    ) throws(Failure) -> Int {
+        reserve(room)
+        let written = try unsafe body(
+            UnsafeMutableRawBufferPointer(start: base! + writer, count: room))
+        precondition(written >= 0 && written <= room, "a writer stays within its room")
+        writer &+= written
+        return written
+    }
+
+    // MARK: Reading
+
+    @inlinable public mutating func consume(_ bytes: Int) {
+        precondition(bytes >= 0 && bytes <= count, "only bytes that are there are consumed")
+        reader &+= bytes
+        if reader == writer {
+            reader = 0
+            writer = 0
+        }
+    }
+
+    /// Forgets all bytes, keeps the memory, and leaves `headroom` bytes free in front.
+    @inlinable public mutating func clear(headroom: Int = 0) {
+        precondition(headroom <= capacity, "headroom within the memory")
+        reader = headroom
+        writer = headroom
+    }
+
+    /// Forgets all bytes and gives the memory back.
+    public mutating func release() {
+        unsafe base?.deallocate()
+        unsafe base = nil
+        capacity = 0
+        reader = 0
+        writer = 0
+    }
+
+    /// Gives the memory back if it has grown past `bytes`, else keeps it warm.
+    @inlinable public mutating func clear(keepingAtMost bytes: Int) {
+        if capacity > bytes { release() } else { clear() }
+    }
+}

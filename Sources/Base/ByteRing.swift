@@ -1,0 +1,53 @@
+import Synchronization
+
+/// A bounded ring of bytes between one writer and one reader thread; whole records or nothing.
+///
+/// `0 <= written - read <= capacity`. The writer never waits: what does not fit is refused.
+@safe public final class ByteRing: @unchecked Sendable {
+    private let base: UnsafeMutablePointer<UInt8>
+    public let capacity: Int
+    private let written = Atomic<Int>(0)
+    private let read = Atomic<Int>(0)
+
+    /// - Parameter capacity: bytes, a power of two.
+    public init(capacity: Int) {
+        precondition(capacity.nonzeroBitCount == 1, "a ring's capacity is a power of two")
+        self.capacity = capacity
+        unsafe base = .allocate(capacity: capacity)
+    }
+
+    deinit { unsafe base.deallocate() }
+
+    /// Appends a record. Writer only.
+    /// - Returns: `refused` when there is no room; `first` when the ring was empty before.
+    public func append(_ record: Span<UInt8>) -> Outcome {
+        let start = written.load(ordering: .relaxed)
+        let done = read.load(ordering: .acquiring)
+        guard capacity - (start - done) >= record.count else { return .refused }
+        let at = start & (capacity - 1)
+        let first = min(record.count, capacity - at)
+        unsafe record.withUnsafeBufferPointer { source in
+            guard let bytes = source.baseAddress else { return }
+            unsafe (base + at).update(from: bytes, count: first)
+            unsafe base.update(from: bytes + first, count: record.count - first)
+        }
+        written.store(start + record.count, ordering: .releasing)
+        return start == done ? .first : .appended
+    }
+
+    public enum Outcome: Sendable { case first, appended, refused }
+
+    /// Moves all bytes there are to the end of `buffer`. Reader only.
+    public func drain(into buffer: inout ByteBuffer) {
+        let start = read.load(ordering: .relaxed)
+        let end = written.load(ordering: .acquiring)
+        var at = start
+        while at < end {
+            let place = at & (capacity - 1)
+            let run = min(end - at, capacity - place)
+            buffer.append(unsafe Span(_unsafeStart: UnsafePointer(base + place), count: run))
+            at += run
+        }
+        read.store(end, ordering: .releasing)
+    }
+}

@@ -1,0 +1,59 @@
+// What Swift cannot import: variadic calls, macros and unions of the kernel's interface.
+#ifndef CPLATFORM_H
+#define CPLATFORM_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+// accept4 is a GNU extension; _GNU_SOURCE in an imported header breaks clean builds.
+int cplatform_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+    __asm__("accept4");
+// Names a thread, for process listings.
+int cplatform_setname(pthread_t thread, const char *name) __asm__("pthread_setname_np");
+// CPUs of the affinity mask.
+int cplatform_cpu_count(void);
+
+static inline int cplatform_epoll_ctl(int poller, int op, int fd, uint32_t events, uint64_t data) {
+    struct epoll_event event = {.events = events, .data = {.u64 = data}};
+    return epoll_ctl(poller, op, fd, &event);
+}
+
+static inline uint64_t cplatform_event_data(const struct epoll_event *event) {
+    return event->data.u64;
+}
+
+static inline int cplatform_open(const char *path, int flags, mode_t mode) {
+    return open(path, flags, mode);
+}
+
+static inline int cplatform_errno(void) { return errno; }
+static inline void cplatform_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
+
+#define CPLATFORM_EPOLL_EDGE (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+static inline uint32_t cplatform_epoll_edge(void) { return (uint32_t)CPLATFORM_EPOLL_EDGE; }
+static inline uint32_t cplatform_epoll_listen(void) { return EPOLLIN | EPOLLEXCLUSIVE; }
+
+#endif

@@ -1,0 +1,84 @@
+#include "CScan.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+// RFC 9110 §5.6.2: "!#$%&'*+-.^_`|~", digits and letters.
+static const uint8_t token_table[256] = {
+    ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1,
+    ['-'] = 1, ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1,
+    ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+};
+
+size_t cscan_token(const uint8_t *bytes, size_t count) {
+    size_t i = 0;
+    while (i < count && token_table[bytes[i]]) i++;
+    return i;
+}
+
+size_t cscan_value_scalar(const uint8_t *bytes, size_t count) {
+    size_t i = 0;
+    for (; i < count; i++) {
+        uint8_t b = bytes[i];
+        if ((b < 0x20 && b != 0x09) || b == 0x7f) break;
+    }
+    return i;
+}
+
+// 1: pchar and "/" (RFC 3986 §3.3). 2: "?" and the bytes that the URL standard of browsers leaves
+// unescaped in a query although RFC 3986 does not allow them. 4: pchar that asks for a closer look.
+static const uint8_t target_table[256] = {
+    ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, ['0' ... '9'] = 1,
+    ['-'] = 1, ['_'] = 1, ['~'] = 1, ['!'] = 1, ['$'] = 1, ['&'] = 1, ['\''] = 1, ['('] = 1,
+    [')'] = 1, ['*'] = 1, ['+'] = 1, [','] = 1, [';'] = 1, ['='] = 1, [':'] = 1, ['@'] = 1,
+    ['%'] = 5, ['.'] = 5, ['/'] = 5,
+    ['?'] = 2, ['['] = 2, [']'] = 2, ['{'] = 2, ['}'] = 2, ['|'] = 2, ['^'] = 2, ['`'] = 2,
+    ['"'] = 2, ['<'] = 2, ['>'] = 2, ['\\'] = 2,
+};
+
+size_t cscan_path(const uint8_t *bytes, size_t count, int *plain) {
+    uint8_t last = 0;
+    size_t i = 0;
+    *plain = 1;
+    for (; i < count; i++) {
+        uint8_t class = target_table[bytes[i]];
+        if (!(class & 1)) break;
+        if (class & 4) {
+            if (bytes[i] == '%' || last == '/') *plain = 0;
+        }
+        last = bytes[i];
+    }
+    return i;
+}
+
+size_t cscan_query(const uint8_t *bytes, size_t count) {
+    size_t i = 0;
+    while (i < count && (target_table[bytes[i]] & 3)) i++;
+    return i;
+}
+
+size_t cscan_value(const uint8_t *bytes, size_t count) {
+    size_t i = 0;
+#if defined(__SSE2__)
+    const __m128i low = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8(0x09), del = _mm_set1_epi8(0x7f);
+    for (; i + 16 <= count; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(bytes + i));
+        // Unsigned v <= 0x1f, as min(v, 0x1f) == v.
+        __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, low), v);
+        __m128i bad = _mm_or_si128(
+            _mm_andnot_si128(_mm_cmpeq_epi8(v, tab), control), _mm_cmpeq_epi8(v, del));
+        int mask = _mm_movemask_epi8(bad);
+        if (mask) return i + (size_t)__builtin_ctz((unsigned)mask);
+    }
+#endif
+    return i + cscan_value_scalar(bytes + i, count - i);
+}
+
+static inline uint8_t lower(uint8_t b) { return (uint8_t)(b - 'A') < 26 ? b | 0x20 : b; }
+
+int cscan_equal_fold(const uint8_t *a, const uint8_t *b, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (lower(a[i]) != lower(b[i])) return 0;
+    return 1;
+}

@@ -1,0 +1,93 @@
+/// What a peer did against HTTP/1.1. In a request, `status` is the answer owed before the connection
+/// closes; in a response the client gets 502 whatever the violation.
+public enum HTTP1Violation: UInt8, Error, Sendable, BitwiseCopyable, CaseIterable {
+    case badRequestLine, badMethod, badTarget, targetTooLong, badVersion, unsupportedVersion
+    case badFieldName, badFieldValue, obsoleteFold, headTooLarge, tooManyFields
+    case missingHost, repeatedHost, badHost, hostMismatch
+    case badContentLength, repeatedContentLength, lengthWithTransferEncoding, framingInHTTP10
+    case unknownTransferCoding, badTransferEncoding, badConnectionField, badExpectation
+    case badChunkSize, chunkExtensionsTooLong, badChunkEnd, badTrailer, trailersTooLarge
+    case bodyTooLarge, badStatusLine, badUpgrade
+
+    /// The status of RFC 9112 and RFC 9110 for a request that does this.
+    public var status: UInt16 {
+        switch self {
+        case .targetTooLong: return 414
+        case .headTooLarge, .tooManyFields, .trailersTooLarge: return 431
+        case .unsupportedVersion: return 505
+        case .unknownTransferCoding: return 501
+        case .bodyTooLarge: return 413
+        case .badExpectation: return 417
+        default: return 400
+        }
+    }
+
+    /// The cause in counters and logs.
+    public var cause: StaticString {
+        switch self {
+        case .badRequestLine: return "bad-request-line"
+        case .badMethod: return "bad-method"
+        case .badTarget: return "bad-target"
+        case .targetTooLong: return "target-too-long"
+        case .badVersion: return "bad-version"
+        case .unsupportedVersion: return "unsupported-version"
+        case .badFieldName: return "bad-field-name"
+        case .badFieldValue: return "bad-field-value"
+        case .obsoleteFold: return "obsolete-fold"
+        case .headTooLarge: return "head-too-large"
+        case .tooManyFields: return "too-many-fields"
+        case .missingHost: return "missing-host"
+        case .repeatedHost: return "repeated-host"
+        case .badHost: return "bad-host"
+        case .hostMismatch: return "host-mismatch"
+        case .badContentLength: return "bad-content-length"
+        case .repeatedContentLength: return "repeated-content-length"
+        case .lengthWithTransferEncoding: return "length-with-transfer-encoding"
+        case .framingInHTTP10: return "framing-in-http10"
+        case .unknownTransferCoding: return "unknown-transfer-coding"
+        case .badTransferEncoding: return "bad-transfer-encoding"
+        case .badConnectionField: return "bad-connection-field"
+        case .badExpectation: return "bad-expectation"
+        case .badChunkSize: return "bad-chunk-size"
+        case .chunkExtensionsTooLong: return "chunk-extensions-too-long"
+        case .badChunkEnd: return "bad-chunk-end"
+        case .badTrailer: return "bad-trailer"
+        case .trailersTooLarge: return "trailers-too-large"
+        case .bodyTooLarge: return "body-too-large"
+        case .badStatusLine: return "bad-status-line"
+        case .badUpgrade: return "bad-upgrade"
+        }
+    }
+}
+
+/// Limits on what is read from a peer before it is refused. All in bytes unless said otherwise.
+public struct HeadLimits: Sendable, BitwiseCopyable {
+    /// Whole head, empty line included.
+    public var headBytesMax: Int
+    /// Request line without its CRLF.
+    public var requestLineBytesMax: Int
+    /// Field lines, a count.
+    public var fieldCountMax: Int
+    /// Trailer section.
+    public var trailerBytesMax: Int
+    /// One chunk-size line with its extensions.
+    public var chunkLineBytesMax: Int
+    /// Chunk extensions of one body in all.
+    public var chunkExtensionBytesMax: Int
+
+    public init(headBytesMax: Int = 65_536, fieldCountMax: Int = 100) {
+        self.headBytesMax = headBytesMax
+        requestLineBytesMax = min(headBytesMax, max(8_192, headBytesMax / 2))
+        self.fieldCountMax = fieldCountMax
+        trailerBytesMax = min(headBytesMax, 16_384)
+        chunkLineBytesMax = 1_024
+        chunkExtensionBytesMax = 16_384
+    }
+}
+
+/// Whether a head was all there.
+public enum HeadProgress: Sendable, BitwiseCopyable {
+    case incomplete
+    /// The head's length in bytes, the empty line included.
+    case complete(headBytes: Int)
+}

@@ -1,0 +1,28 @@
+/// How the end of a message's body is found (RFC 9112 §6.3). One decision per message.
+public enum BodyFraming: Hashable, Sendable, BitwiseCopyable {
+    /// There is no body, whatever the fields say.
+    case none
+    /// Exactly so many bytes.
+    case length(UInt64)
+    case chunked
+    /// Until the peer closes; responses only.
+    case untilClose
+
+    @inlinable public var hasBody: Bool {
+        switch self {
+        case .none: return false
+        case .length(let bytes): return bytes > 0
+        case .chunked, .untilClose: return true
+        }
+    }
+}
+
+/// What the `Connection`, `Upgrade` and `Expect` fields of a head ask for.
+public struct ConnectionOptions: Sendable, BitwiseCopyable {
+    public var close = false
+    public var keepAlive = false
+    public var upgrade = false
+    /// There are nominations of other fields.
+    public var nominates = false
+    public init() {}
+}

@@ -1,0 +1,87 @@
+import Base
+
+/// Forms of a request target (RFC 9112 §3.2).
+public enum TargetForm: UInt8, Sendable, BitwiseCopyable { case origin, absolute, authority, asterisk }
+
+/// What a request head says; positions are relative to the head's first byte. Reused head by head.
+public struct RequestHead: ~Copyable {
+    public var method = Method.get
+    public var methodName = ByteRange.empty
+    public var form = TargetForm.origin
+    /// The whole target as it came.
+    public var target = ByteRange.empty
+    /// Path without query; empty for authority-form, and for absolute-form without one.
+    public var path = ByteRange.empty
+    /// Query without "?"; `hasQuery` tells an empty one from none.
+    public var query = ByteRange.empty
+    public var hasQuery = false
+    /// The path is in normal form already.
+    public var isPathPlain = true
+    /// Host and port that the request is for, from Host or the target.
+    public var authority = ByteRange.empty
+    public var isHTTP10 = false
+    public var framing = BodyFraming.none
+    public var options = ConnectionOptions()
+    public var expectsContinue = false
+    public var hasUpgradeField = false
+    /// Bytes of the whole head, the empty line included.
+    public var byteCount = 0
+    public var fields: FieldTable
+
+    public init(fieldCountMax: Int) { fields = FieldTable(capacity: fieldCountMax) }
+
+    public mutating func reset() {
+        method = .get
+        form = .origin
+        path = .empty
+        query = .empty
+        hasQuery = false
+        isPathPlain = true
+        authority = .empty
+        isHTTP10 = false
+        framing = .none
+        options = ConnectionOptions()
+        expectsContinue = false
+        hasUpgradeField = false
+        byteCount = 0
+        fields.removeAll()
+    }
+
+    /// Whether the connection persists after this exchange (RFC 9112 §9.3).
+    public var keepsAlive: Bool {
+        if options.close { return false }
+        return isHTTP10 ? options.keepAlive : true
+    }
+}
+
+/// What a response head says; positions are relative to the head's first byte. Reused head by head.
+public struct ResponseHead: ~Copyable {
+    /// 100...999.
+    public var status: UInt16 = 0
+    public var reason = ByteRange.empty
+    public var isHTTP10 = false
+    /// As the fields say; the request's method and the status decide in the end (RFC 9112 §6.3).
+    public var framing = BodyFraming.untilClose
+    public var options = ConnectionOptions()
+    public var hasUpgradeField = false
+    public var byteCount = 0
+    public var fields: FieldTable
+
+    public init(fieldCountMax: Int) { fields = FieldTable(capacity: fieldCountMax) }
+
+    public mutating func reset() {
+        status = 0
+        reason = .empty
+        isHTTP10 = false
+        framing = .untilClose
+        options = ConnectionOptions()
+        hasUpgradeField = false
+        byteCount = 0
+        fields.removeAll()
+    }
+
+    public var keepsAlive: Bool {
+        if options.close { return false }
+        return isHTTP10 ? options.keepAlive : true
+    }
+}

@@ -1,0 +1,56 @@
+import CPlatform
+
+/// Whole files, and files that only grow.
+public enum Files {
+    /// Reads a file of at most `bytesMax` bytes.
+    public static func read(_ path: String, bytesMax: Int) throws(SystemError) -> [UInt8] {
+        let fd = unsafe cplatform_open(path, O_RDONLY | O_CLOEXEC, 0)
+        guard fd >= 0 else { throw SystemError("open") }
+        defer { Socket.close(fd) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let n = unsafe CPlatform.read(fd, &chunk, chunk.count)
+            if n < 0 { throw SystemError("read") }
+            if n == 0 { return bytes }
+            bytes += chunk[..<n]
+            guard bytes.count <= bytesMax else { throw SystemError("read", code: EFBIG) }
+        }
+    }
+
+    /// Opens a file to append to, made when it is not there.
+    public static func openAppending(_ path: String) throws(SystemError) -> Int32 {
+        let flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC
+        let fd = unsafe cplatform_open(path, flags, 0o644)
+        guard fd >= 0 else { throw SystemError("open") }
+        return fd
+    }
+
+    /// Writes as much as the file takes now.
+    public static func write(_ fd: Int32, _ bytes: Span<UInt8>) -> Int {
+        unsafe bytes.withUnsafeBufferPointer { p in
+            unsafe max(0, CPlatform.write(fd, p.baseAddress, p.count))
+        }
+    }
+
+    public static func write(_ fd: Int32, all text: String) {
+        let bytes = Array(text.utf8)
+        var done = 0
+        while done < bytes.count {
+            let n = write(fd, bytes.span.extracting(done..<bytes.count))
+            if n == 0 { return }
+            done += n
+        }
+    }
+
+    /// 16 random bytes of the kernel's.
+    public static func randomSeed() -> UInt64 {
+        var seed: UInt64 = 0
+        let fd = unsafe cplatform_open("/dev/urandom", O_RDONLY | O_CLOEXEC, 0)
+        if fd >= 0 {
+            _ = unsafe CPlatform.read(fd, &seed, 8)
+            Socket.close(fd)
+        }
+        return seed
+    }
+}

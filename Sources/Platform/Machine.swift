@@ -1,0 +1,76 @@
+import CPlatform
+
+/// What the process finds of its machine and its limits.
+public enum Machine {
+    /// Worker threads that fit: the cgroup's CPU limit rounded up, else the CPUs of the affinity mask.
+    public static func workerCount() -> Int {
+        let cpus = max(1, Int(cplatform_cpu_count()))
+        guard let limit = cgroupLimit() else { return cpus }
+        return max(1, min(cpus, limit))
+    }
+
+    /// cgroup v2's `cpu.max` ("quota period"), or v1's pair of files.
+    static func cgroupLimit() -> Int? {
+        if let text = text("/sys/fs/cgroup/cpu.max") { return limit(fromCPUMax: text) }
+        guard let quota = text("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").flatMap(Int.init), quota > 0,
+            let period = text("/sys/fs/cgroup/cpu/cpu.cfs_period_us").flatMap(Int.init), period > 0
+        else { return nil }
+        return (quota + period - 1) / period
+    }
+
+    public static func limit(fromCPUMax text: String) -> Int? {
+        let parts = text.split(separator: " ")
+        guard parts.count == 2, let quota = Int(parts[0]), let period = Int(parts[1]), period > 0,
+            quota > 0
+        else { return nil }
+        return (quota + period - 1) / period
+    }
+
+    private static func text(_ path: String) -> String? {
+        guard let bytes = try? Files.read(path, bytesMax: 4_096) else { return nil }
+        return String(decoding: bytes, as: UTF8.self).split(separator: "\n").first.map(String.init)
+    }
+
+    /// Raises the descriptor limit to the hard limit and returns it.
+    public static func raiseDescriptorLimit() -> Int {
+        var limits = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limits) == 0 else {
+            return 1_024
+        }
+        if limits.rlim_cur < limits.rlim_max {
+            limits.rlim_cur = limits.rlim_max
+            _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limits)
+            _ = unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limits)
+        }
+        return Int(clamping: limits.rlim_cur)
+    }
+
+    /// Figures of this process from /proc, for the process metrics.
+    public struct ProcessFigures: Sendable {
+        public var residentBytes: UInt64 = 0
+        public var virtualBytes: UInt64 = 0
+        public var openDescriptors = 0
+        public var cpuMicroseconds: UInt64 = 0
+        public var threads = 0
+    }
+
+    public static func processFigures() -> ProcessFigures {
+        var figures = ProcessFigures()
+        if let text = text("/proc/self/statm") {
+            let parts = text.split(separator: " ").compactMap { UInt64($0) }
+            if parts.count > 1 {
+                figures.virtualBytes = parts[0] * UInt64(sysconf(Int32(_SC_PAGESIZE)))
+                figures.residentBytes = parts[1] * UInt64(sysconf(Int32(_SC_PAGESIZE)))
+            }
+        }
+        var usage = rusage()
+        if unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 {
+            let user = UInt64(usage.ru_utime.tv_sec) * 1_000_000 + UInt64(usage.ru_utime.tv_usec)
+            let system = UInt64(usage.ru_stime.tv_sec) * 1_000_000 + UInt64(usage.ru_stime.tv_usec)
+            figures.cpuMicroseconds = user + system
+        }
+        figures.openDescriptors = Directory.count("/proc/self/fd")
+        figures.threads = Directory.count("/proc/self/task")
+        return figures
+    }
+}

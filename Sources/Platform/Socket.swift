@@ -1,0 +1,150 @@
+import Base
+import CPlatform
+
+/// What one attempt to move bytes came to.
+public enum Transfer: Sendable, BitwiseCopyable {
+    case bytes(Int)
+    case wouldBlock
+    case endOfStream
+    case failed(Int32)
+}
+
+/// Thin, typed calls on non-blocking stream sockets. A socket is its descriptor's number; whoever
+/// opened it closes it, once.
+public enum Socket {
+    /// Opens a listening socket. Without SO_REUSEPORT: a second instance on the address is refused.
+    public static func listen(_ address: Address, backlog: Int32 = 4096) throws(SystemError) -> Int32 {
+        let fd = try open(address.family)
+        var on: Int32 = 1
+        if address.family != .unix {
+            _ = unsafe setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(4))
+        }
+        if address.family == .ipv6 {
+            _ = unsafe setsockopt(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &on, socklen_t(4))
+        }
+        if let path = UnixPaths.path(address) { try replaceDeadSocket(path, address) }
+        let bound = unsafe SocketAddress.with(address) { unsafe CPlatform.bind(fd, $0, $1) }
+        guard bound == 0 else { throw closing(fd, "bind") }
+        guard CPlatform.listen(fd, backlog) == 0 else { throw closing(fd, "listen") }
+        return fd
+    }
+
+    /// A unix socket's file outlives its owner: remove it when nobody answers there.
+    private static func replaceDeadSocket(_ path: String, _ address: Address) throws(SystemError) {
+        var info = stat()
+        guard unsafe lstat(path, &info) == 0 else { return }
+        guard info.st_mode & mode_t(S_IFMT) == mode_t(S_IFSOCK) else { throw SystemError("bind", code: EADDRINUSE) }
+        let probe = try open(.unix)
+        let answer = unsafe SocketAddress.with(address) { unsafe CPlatform.connect(probe, $0, $1) }
+        close(probe)
+        if answer == 0 { throw SystemError("bind", code: EADDRINUSE) }
+        _ = unsafe unlink(path)
+    }
+
+    private static func open(_ family: Address.Family) throws(SystemError) -> Int32 {
+        let domain: Int32
+        switch family {
+        case .ipv4: domain = AF_INET
+        case .ipv6: domain = AF_INET6
+        case .unix: domain = AF_UNIX
+        }
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+            | Int32(SOCK_CLOEXEC.rawValue)
+        let fd = socket(domain, type, 0)
+        guard fd >= 0 else { throw SystemError("socket") }
+        return fd
+    }
+
+    private static func closing(_ fd: Int32, _ call: StaticString) -> SystemError {
+        let error = SystemError(call)
+        close(fd)
+        return error
+    }
+
+    /// The next waiting connection, non-blocking.
+    public static func accept(_ listener: Int32) -> Result<(Int32, Address), SystemError> {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let flags = Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        let fd = unsafe withUnsafeMutablePointer(to: &storage) { p in
+            unsafe p.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                unsafe cplatform_accept4(listener, address, &length, flags)
+            }
+        }
+        guard fd >= 0 else { return .failure(SystemError("accept")) }
+        return .success((fd, SocketAddress.read(storage)))
+    }
+
+    /// Starts to connect. `isConnected` is true when the peer answered at once.
+    public static func connect(_ address: Address) throws(SystemError) -> (fd: Int32, isConnected: Bool) {
+        let fd = try open(address.family)
+        if address.family != .unix { setNoDelay(fd) }
+        let result = unsafe SocketAddress.with(address) { unsafe CPlatform.connect(fd, $0, $1) }
+        if result == 0 { return (fd, true) }
+        guard cplatform_errno() == EINPROGRESS else { throw closing(fd, "connect") }
+        return (fd, false)
+    }
+
+    /// Small writes go out at once.
+    public static func setNoDelay(_ fd: Int32) {
+        var on: Int32 = 1
+        _ = unsafe setsockopt(fd, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(4))
+    }
+
+    /// Makes the coming close a reset: what was sent must not look complete.
+    public static func setResetOnClose(_ fd: Int32) {
+        var linger = linger(l_onoff: 1, l_linger: 0)
+        _ = unsafe setsockopt(
+            fd, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<CPlatform.linger>.size))
+    }
+
+    /// The pending error of a connect in progress; 0 when it succeeded.
+    public static func takeError(_ fd: Int32) -> Int32 {
+        var code: Int32 = 0
+        var length = socklen_t(4)
+        guard unsafe getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length) == 0 else { return EIO }
+        return code
+    }
+
+    /// The address a socket is bound to: the port that port 0 became.
+    public static func boundAddress(_ fd: Int32) -> Address? {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let result = unsafe withUnsafeMutablePointer(to: &storage) { p in
+            unsafe p.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                unsafe getsockname(fd, address, &length)
+            }
+        }
+        return result == 0 ? SocketAddress.read(storage) : nil
+    }
+
+    @inline(__always)
+    public static func receive(_ fd: Int32, into memory: UnsafeMutableRawBufferPointer) -> Transfer {
+        while true {
+            let n = unsafe recv(fd, memory.baseAddress, memory.count, 0)
+            if n > 0 { return .bytes(n) }
+            if n == 0 { return .endOfStream }
+            let code = cplatform_errno()
+            if code == EAGAIN { return .wouldBlock }
+            if code != EINTR { return .failed(code) }
+        }
+    }
+
+    @inline(__always)
+    public static func send(_ fd: Int32, _ bytes: Span<UInt8>) -> Transfer {
+        unsafe bytes.withUnsafeBufferPointer { p in
+            while true {
+                let n = unsafe CPlatform.send(fd, p.baseAddress, p.count, Int32(MSG_NOSIGNAL))
+                if n >= 0 { return .bytes(n) }
+                let code = cplatform_errno()
+                if code == EAGAIN { return .wouldBlock }
+                if code != EINTR { return .failed(code) }
+            }
+        }
+    }
+
+    /// Tells the peer that no more bytes will come.
+    public static func shutdownWrite(_ fd: Int32) { _ = CPlatform.shutdown(fd, Int32(SHUT_WR)) }
+
+    public static func close(_ fd: Int32) { _ = CPlatform.close(fd) }
+}
