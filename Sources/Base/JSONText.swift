@@ -1,0 +1,55 @@
+/// A JSON value to be printed. For the command line and the admin pages, not for traffic.
+public indirect enum JSONText: Sendable {
+    case null
+    case bool(Bool)
+    case integer(Int)
+    case number(Double)
+    case string(String)
+    case array([JSONText])
+    /// Printed in the order given.
+    case object([(String, JSONText)])
+
+    /// The text, indented by two spaces a level.
+    public func text(indent: Int = 0) -> String {
+        let pad = String(repeating: "  ", count: indent + 1)
+        let end = String(repeating: "  ", count: indent)
+        switch self {
+        case .null: return "null"
+        case .bool(let value): return value ? "true" : "false"
+        case .integer(let value): return "\(value)"
+        case .number(let value): return "\(value)"
+        case .string(let value): return JSONText.quoted(value)
+        case .array(let values):
+            if values.isEmpty { return "[]" }
+            let lines = values.map { pad + $0.text(indent: indent + 1) }
+            return "[\n" + lines.joined(separator: ",\n") + "\n" + end + "]"
+        case .object(let pairs):
+            if pairs.isEmpty { return "{}" }
+            let lines = pairs.map {
+                pad + JSONText.quoted($0.0) + ": " + $0.1.text(indent: indent + 1)
+            }
+            return "{\n" + lines.joined(separator: ",\n") + "\n" + end + "}"
+        }
+    }
+
+    /// RFC 8259 §7.
+    public static func quoted(_ text: String) -> String {
+        var out = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": out += "\\\""
+            case "\\": out += "\\\\"
+            case "\n": out += "\\n"
+            case "\t": out += "\\t"
+            default:
+                if scalar.value < 0x20 || scalar.value == 0x7f {
+                    let hex = String(scalar.value, radix: 16)
+                    out += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+                } else {
+                    out.unicodeScalars.append(scalar)
+                }
+            }
+        }
+        return out + "\""
+    }
+}

@@ -1,0 +1,79 @@
+import Base
+import YAML
+
+/// One thing wrong with a configuration file, and where. The operator's to mend.
+public struct ConfigurationError: Error, Sendable {
+    public enum Severity: String, Sendable { case error, warning }
+
+    public var severity = Severity.error
+    public var mark: YAMLMark
+    /// What is wrong.
+    public var message: String
+    /// What to do about it; empty when the message says it.
+    public var hint = ""
+
+    public init(
+        _ message: String, at mark: YAMLMark, hint: String = "", severity: Severity = .error
+    ) {
+        self.message = message
+        self.mark = mark
+        self.hint = hint
+        self.severity = severity
+    }
+
+    /// `file:3:7: error: …`, the line of the file, a caret, and the hint.
+    public func text(file: String, lines: [Substring]) -> String {
+        var text = "\(file):\(mark.line):\(mark.column): \(severity.rawValue): \(message)"
+        if mark.line >= 1, mark.line <= lines.count {
+            let number = String(mark.line)
+            let margin = String(repeating: " ", count: number.count)
+            let line = lines[mark.line - 1]
+            // Tabs keep their width in the line of the caret.
+            let lead = line.prefix(max(0, mark.column - 1)).map { $0 == "\t" ? "\t" : " " }
+                .joined()
+            text += "\n \(number) | \(line)\n \(margin) | \(lead)^"
+        }
+        if !hint.isEmpty { text += "\n   hint: \(hint)" }
+        return text
+    }
+
+    public func json(file: String) -> JSONText {
+        .object([
+            ("file", .string(file)), ("line", .integer(mark.line)),
+            ("column", .integer(mark.column)), ("severity", .string(severity.rawValue)),
+            ("message", .string(message)), ("hint", .string(hint)),
+        ])
+    }
+}
+
+/// Suggests what somebody may have meant.
+public enum DidYouMean {
+    /// The closest of some words, if it is close enough to be a slip.
+    public static func closest(to word: String, among words: [String]) -> String? {
+        let limit = max(1, word.count / 3)
+        var best: (word: String, distance: Int)?
+        for candidate in words {
+            let distance = distance(Array(word.lowercased()), Array(candidate.lowercased()))
+            if distance <= limit, distance < best?.distance ?? .max { best = (candidate, distance) }
+        }
+        return best?.word
+    }
+
+    /// Levenshtein's distance, with swaps of neighbours counted as one.
+    static func distance(_ a: [Character], _ b: [Character]) -> Int {
+        var rows = [[Int](0...b.count)]
+        for i in 0..<a.count {
+            var row = [i + 1]
+            for j in 0..<b.count {
+                var cost = min(rows[i][j + 1] + 1, row[j] + 1)
+                cost = min(cost, rows[i][j] + (a[i] == b[j] ? 0 : 1))
+                if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] {
+                    cost = min(cost, rows[i - 1][j - 1] + 1)
+                }
+                row.append(cost)
+            }
+            rows.append(row)
+        }
+        return rows[a.count][b.count]
+    }
+}

@@ -1,0 +1,175 @@
+import Base
+import HTTPSemantics
+import Routing
+import Telemetry
+import Upstream
+import YAML
+
+/// A configuration file as plain values: words read, units applied, names checked. What the compiler
+/// turns into a `Snapshot`.
+public struct Document: Sendable {
+    public struct Listener: Sendable, Equatable {
+        public var name: String
+        public var address: Address
+    }
+
+    public struct Version: Sendable {
+        public var name: String
+        public var weight: Int
+        public var endpoints: [Address]
+        /// A name to resolve, with its port.
+        public var dns: NameAndPort?
+        public var edits = HeaderEdits()
+        public var mark: YAMLMark
+    }
+
+    public struct NameAndPort: Hashable, Sendable {
+        public var name: String
+        public var port: UInt16
+    }
+
+    public struct Sticky: Sendable {
+        public var source: Stickiness.Source
+        /// Empty: only the issued cookie names a session.
+        public var name: String
+        public var issue: String?
+        public var ttl: Duration
+        public var salt: String
+        public var keysPath: String?
+    }
+
+    public struct HashKey: Sendable {
+        public var source: Stickiness.Source
+        public var name: String
+    }
+
+    public struct Service: Sendable {
+        public var name: String
+        public var hosts: [String]
+        public var versions: [Version]
+        public var stable: Int
+        public var sticky: Sticky?
+        public var fallsBack: Bool
+        public var policy: BalancingPolicy
+        public var hashKey: HashKey?
+        public var dnsRefresh: Duration
+        public var connectTimeout: Duration
+        public var limits: PoolLimits
+        public var mark: YAMLMark
+        /// Weights were written as percents.
+        public var isPercent: Bool
+    }
+
+    public struct HeaderEdits: Sendable {
+        public struct Direction: Sendable {
+            public var set: [(name: String, value: String)] = []
+            public var add: [(name: String, value: String)] = []
+            public var remove: [String] = []
+        }
+        public var request = Direction()
+        public var response = Direction()
+        public init() {}
+    }
+
+    public enum Action: Sendable {
+        case forward(service: Int, version: Int?, split: [Int]?)
+        case redirect(Redirect)
+        case respond(status: UInt16, body: String, contentType: String)
+    }
+
+    public struct Redirect: Sendable {
+        public var scheme: String?
+        public var host: String?
+        public var port: Int?
+        public var path: String?
+        public var prefix: String?
+        public var status: UInt16
+    }
+
+    public struct Rewrite: Sendable {
+        public var path: String?
+        public var prefix: String?
+        public var host: String?
+    }
+
+    public struct Route: Sendable {
+        public var name: String
+        public var matches: [MatchRule]
+        public var action: Action
+        public var rewrite: Rewrite?
+        public var edits: HeaderEdits
+        public var firstByte: Duration?
+        public var request: Duration?
+        public var idle: Duration?
+        public var allowsConnect: Bool
+        public var mark: YAMLMark
+    }
+
+    public struct Timeouts: Sendable, BitwiseCopyable {
+        public var headers = Duration.seconds(10)
+        public var firstByte = Duration.seconds(15)
+        public var request = Duration.unlimited
+        public var idle = Duration.seconds(60)
+        public var keepAlive = Duration.seconds(75)
+        public var write = Duration.seconds(30)
+    }
+
+    public struct Limits: Sendable, BitwiseCopyable {
+        public var headBytes = 65_536
+        public var fields = 100
+        public var bodyBytes = UInt64.max
+        /// 0: from the descriptor limit.
+        public var connections = 0
+    }
+
+    public struct Forwarding: Sendable {
+        public enum RequestID: UInt8, Sendable, BitwiseCopyable { case create, pass, off }
+        public var trustedHops = 0
+        public var requestID = RequestID.create
+        public var via = false
+        public var versionField: String?
+        public var flagsField: String?
+    }
+
+    public struct AccessLog: Sendable, Equatable {
+        public var path: String
+        public var format: AccessLogFormat
+        /// Hundredths of a percent, 0...10,000.
+        public var sample: Int
+    }
+
+    public enum LogLevel: String, Sendable, CaseIterable { case debug, info, warning, error }
+
+    public var listeners: [Listener] = []
+    /// 0: auto.
+    public var workers = 0
+    public var admin: Address = .ipv4(127, 0, 0, 1, port: 15_000)
+    public var adminTokenPath: String?
+    public var metrics: Address = .ipv4(0, 0, 0, 0, port: 15_020)
+    public var services: [Service] = []
+    public var routes: [Route] = []
+    public var timeouts = Timeouts()
+    public var limits = Limits()
+    public var normalizesPaths = true
+    public var forwarding = Forwarding()
+    public var logLevel = LogLevel.info
+    public var logsJSON = false
+    public var accessLog: AccessLog?
+    public var drainDelay = Duration.seconds(5)
+    public var drainGrace = Duration.seconds(30)
+
+    /// Every name that must be resolved, with how often.
+    public var names: [(key: NameAndPort, refresh: Duration)] {
+        services.flatMap { service in
+            service.versions.compactMap { version in
+                version.dns.map { ($0, service.dnsRefresh) }
+            }
+        }
+    }
+
+    /// The weights a route's requests are split by.
+    public func weights(ofRoute route: Route) -> SplitWeights? {
+        guard case .forward(let service, _, let split) = route.action else { return nil }
+        return SplitWeights(split ?? services[service].versions.map(\.weight))
+    }
+}

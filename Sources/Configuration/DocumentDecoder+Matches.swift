@@ -1,0 +1,113 @@
+import Base
+import RE2
+import Routing
+import YAML
+
+extension DocumentDecoder {
+    mutating func match(_ node: YAMLNode) -> MatchRule {
+        var rule = MatchRule()
+        rule.hosts = hosts(node["hosts"])
+        if let path = node["path"] { rule.path = self.path(path) }
+        for element in node["methods"]?.elements ?? [] {
+            guard let text = element.text else { continue }
+            if !SchemaChecker.isToken(text) {
+                fail("\"\(text)\" is not a method", element.start)
+            } else if text != text.uppercased() {
+                fail("\"\(text)\" is not a method as clients send it", element.start,
+                    hint: "methods are case-sensitive: \(text.uppercased())")
+            }
+            rule.methods.append(text)
+        }
+        let sources: [(String, ValueRule.Source)] = [
+            ("headers", .header), ("queries", .query), ("cookies", .cookie),
+        ]
+        for (key, source) in sources {
+            for entry in node[key]?.entries ?? [] {
+                if let value = value(entry, source) { rule.values.append(value) }
+            }
+        }
+        return rule
+    }
+
+    private mutating func path(_ node: YAMLNode) -> PathRule? {
+        guard node.entries.count == 1, let entry = node.entries.first, let text = entry.value.text
+        else {
+            fail("path needs one of exact, prefix, template, regex", node.start)
+            return nil
+        }
+        if entry.key == "regex" {
+            return expression(text, entry.value.start).map { .regex($0) }
+        }
+        let bytes = Array(text.utf8)
+        let isTemplate = entry.key == "template"
+        let literal = isTemplate ? bytes.filter { $0 != 0x7b && $0 != 0x7d } : bytes
+        guard bytes.first == 0x2f, ASCII.pathLength(literal.span).count == literal.count else {
+            fail("\"\(text)\" is not a path", entry.value.start,
+                hint: "a path starts with / and has no query, space or control character")
+            return nil
+        }
+        if isTemplate { return template(text, entry.value.start) }
+        guard let normal = normalized(bytes), normal == bytes else {
+            fail(
+                "\"\(text)\" is not in normal form, so no request's path would match it",
+                entry.value.start,
+                hint: normalized(bytes).map { "write \(String(decoding: $0, as: UTF8.self))" } ?? "")
+            return nil
+        }
+        return entry.key == "exact" ? .exact(text) : .prefix(text)
+    }
+
+    private func normalized(_ bytes: [UInt8]) -> [UInt8]? {
+        guard document.normalizesPaths else { return bytes }
+        return PathForm.normal(bytes)
+    }
+
+    private mutating func template(_ text: String, _ mark: YAMLMark) -> PathRule? {
+        for part in text.split(separator: "/") where part.contains("{") || part.contains("}") {
+            let name = part.dropFirst().dropLast()
+            guard part.hasPrefix("{"), part.hasSuffix("}"), SchemaChecker.isName(String(name)) else {
+                fail("\"\(part)\" in a template is neither text nor {name}", mark,
+                    hint: "a variable takes a whole element: /users/{id}/orders")
+                return nil
+            }
+        }
+        return .template(text)
+    }
+
+    private mutating func expression(_ text: String, _ mark: YAMLMark) -> RegularExpression? {
+        do throws(RegularExpression.Failure) {
+            return try RegularExpression(text)
+        } catch {
+            fail("\"\(text)\" is not an RE2 pattern: \(error.reason)", mark,
+                hint: "RE2 has no look-around and no back-references")
+            return nil
+        }
+    }
+
+    private mutating func value(
+        _ entry: YAMLNode.Entry, _ source: ValueRule.Source
+    ) -> ValueRule? {
+        if let text = entry.value.text {
+            return ValueRule(source: source, name: entry.key, pattern: .exact(text))
+        }
+        let node = entry.value
+        let isNegated = node["not"]?.text == "true"
+        let kinds = node.entries.filter { $0.key != "not" }
+        guard kinds.count == 1, let kind = kinds.first, let text = kind.value.text else {
+            fail("\(entry.key) needs one of exact, prefix, suffix, regex, present", node.start)
+            return nil
+        }
+        let pattern: ValuePattern
+        switch kind.key {
+        case "exact": pattern = .exact(text)
+        case "prefix": pattern = .prefix(text)
+        case "suffix": pattern = .suffix(text)
+        case "present": pattern = .present
+        default:
+            guard let expression = expression(text, kind.value.start) else { return nil }
+            pattern = .regex(expression)
+        }
+        return ValueRule(
+            source: source, name: entry.key, pattern: pattern, isNegated: isNegated)
+    }
+}

@@ -1,0 +1,227 @@
+import Base
+import HTTPSemantics
+import RE2
+import Routing
+import YAML
+
+extension DocumentDecoder {
+    mutating func route(_ node: YAMLNode) {
+        guard let nameNode = node["name"], let name = nameNode.text else { return }
+        if document.routes.contains(where: { $0.name == name }) {
+            fail("there are two routes named \"\(name)\"", nameNode.start,
+                hint: "draws and metrics are kept by route name")
+        }
+        var matches: [MatchRule] = []
+        if let match = node["match"] {
+            if case .sequence(let nodes) = match.content {
+                if nodes.isEmpty {
+                    fail("match of \"\(name)\" is an empty list", match.start,
+                        hint: "take it out to match everything")
+                }
+                for node in nodes { matches.append(self.match(node)) }
+            } else {
+                matches.append(self.match(match))
+            }
+        }
+        guard let action = action(node, name) else { return }
+        var route = Document.Route(
+            name: name, matches: matches, action: action, rewrite: nil,
+            edits: Document.HeaderEdits(), firstByte: nil, request: nil, idle: nil,
+            allowsConnect: node["connect"]?.text == "allow", mark: node.start)
+        if let headers = node["headers"] { route.edits = headerEdits(headers) }
+        if let times = node["timeouts"] {
+            func time(_ key: String) -> Duration? {
+                times[key]?.text.map { Units.duration($0) ?? .unlimited }
+            }
+            route.firstByte = time("firstByte")
+            route.request = time("request")
+            route.idle = time("idle")
+        }
+        if let rewrite = node["rewrite"] { self.rewrite(rewrite, &route) }
+        document.routes.append(route)
+    }
+
+    // MARK: Actions
+
+    private mutating func action(_ node: YAMLNode, _ name: String) -> Document.Action? {
+        let given = ["to", "redirect", "respond"].filter { node[$0] != nil }
+        guard given.count == 1 else {
+            let has = given.isEmpty ? "none" : given.joined(separator: " and ")
+            fail(
+                "the route \"\(name)\" has \(has), expected one of to, redirect, respond", node.start
+            )
+            return nil
+        }
+        if given[0] != "to", let split = node["split"] {
+            fail("split needs a route with to:", split.start)
+        }
+        if let redirect = node["redirect"] { return self.redirect(redirect, node) }
+        if let respond = node["respond"] {
+            let body = respond["body"]?.text ?? ""
+            if body.utf8.count > 65_536 { fail("the body has more than 64 KiB", respond.start) }
+            let type = respond["contentType"]?.text ?? "text/plain"
+            checkValue(type, respond.start)
+            return .respond(
+                status: respond["status"]?.text.flatMap { UInt16($0) } ?? 200, body: body,
+                contentType: type)
+        }
+        return forward(node)
+    }
+
+    private mutating func forward(_ node: YAMLNode) -> Document.Action? {
+        guard let to = node["to"], let text = to.text else { return nil }
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        let serviceName = String(parts[0])
+        guard let index = document.services.firstIndex(where: { $0.name == serviceName }) else {
+            let names = document.services.map(\.name)
+            let meant = DidYouMean.closest(to: serviceName, among: names)
+            fail(
+                "there is no service named \"\(serviceName)\"", to.start,
+                hint: meant.map { "did you mean \"\($0)\"?" }
+                    ?? "services: " + names.joined(separator: ", "))
+            return nil
+        }
+        let service = document.services[index]
+        if parts.count == 2 {
+            if let split = node["split"] {
+                fail("a route that names a version has no split", split.start)
+            }
+            let versionName = String(parts[1])
+            guard let version = service.versions.firstIndex(where: { $0.name == versionName }) else {
+                fail(
+                    "the service \"\(serviceName)\" has no version \"\(versionName)\"", to.start,
+                    hint: versionHint(versionName, service))
+                return nil
+            }
+            return .forward(service: index, version: version, split: nil)
+        }
+        guard let split = node["split"] else {
+            return .forward(service: index, version: nil, split: nil)
+        }
+        return self.split(split, index).map {
+            .forward(service: index, version: nil, split: $0)
+        }
+    }
+
+    private mutating func split(_ node: YAMLNode, _ index: Int) -> [Int]? {
+        let service = document.services[index]
+        for entry in node.entries
+        where !service.versions.contains(where: { $0.name == entry.key }) {
+            fail(
+                "split names \"\(entry.key)\", which is no version of \"\(service.name)\"",
+                entry.keyStart, hint: versionHint(entry.key, service))
+            return nil
+        }
+        return weights(service.versions.map { ($0.name, node[$0.name]) }, of: "split", at: node.start)?
+            .values
+    }
+
+    private mutating func redirect(_ node: YAMLNode, _ route: YAMLNode) -> Document.Action {
+        let path = node["path"]?.text, prefix = node["prefix"]?.text
+        if path != nil, prefix != nil {
+            fail("redirect has a path and a prefix", node.start, hint: "keep one of them")
+        }
+        checkPath(node["path"])
+        checkPath(node["prefix"])
+        if let host = node["host"] { checkHost(host) }
+        if node.entries.allSatisfy({ $0.key == "status" }) {
+            fail("redirect changes nothing", node.start,
+                hint: "it would send clients in circles; give it scheme, host, port, path or prefix")
+        }
+        return .redirect(
+            Document.Redirect(
+                scheme: node["scheme"]?.text, host: node["host"]?.text,
+                port: node["port"]?.text.flatMap { Int($0) }, path: path, prefix: prefix,
+                status: node["status"]?.text.flatMap { UInt16($0) } ?? 302))
+    }
+
+    private mutating func rewrite(_ node: YAMLNode, _ route: inout Document.Route) {
+        guard case .forward = route.action else {
+            return fail("rewrite needs a route with to:", node.start)
+        }
+        let path = node["path"]?.text, prefix = node["prefix"]?.text
+        if path != nil, prefix != nil {
+            fail("rewrite has a path and a prefix", node.start, hint: "keep one of them")
+        }
+        checkPath(node["path"])
+        checkPath(node["prefix"])
+        if let host = node["host"] { checkHost(host) }
+        if prefix != nil {
+            let havePrefix = route.matches.allSatisfy {
+                if case .prefix = $0.path { return true }
+                return false
+            }
+            if route.matches.isEmpty || !havePrefix {
+                fail(
+                    "rewrite.prefix replaces a matched prefix, but the route matches none", node.start,
+                    hint: "give every match of the route path: { prefix: … }")
+            }
+        }
+        route.rewrite = Document.Rewrite(path: path, prefix: prefix, host: node["host"]?.text)
+    }
+
+    private mutating func checkPath(_ node: YAMLNode?) {
+        guard let node, let text = node.text else { return }
+        let bytes = Array(text.utf8)
+        if bytes.first != 0x2f || ASCII.pathLength(bytes.span).count != bytes.count {
+            fail("\"\(text)\" is not a path", node.start,
+                hint: "a path starts with / and has no query, space or control character")
+        }
+    }
+
+    private mutating func checkHost(_ node: YAMLNode) {
+        let bytes = Array((node.text ?? "").utf8)
+        if Authority.hostLength(bytes.span) == nil {
+            fail("\"\(node.text ?? "")\" is not a host", node.start)
+        }
+    }
+
+    mutating func checkValue(_ text: String, _ mark: YAMLMark) {
+        let bytes = Array(text.utf8)
+        if ASCII.valueLength(bytes.span) != bytes.count {
+            fail("a field value has a control character", mark)
+        }
+    }
+
+    mutating func headerEdits(_ node: YAMLNode) -> Document.HeaderEdits {
+        var edits = Document.HeaderEdits()
+        if let request = node["request"] { edits.request = direction(request) }
+        if let response = node["response"] { edits.response = direction(response) }
+        return edits
+    }
+
+    private mutating func direction(_ node: YAMLNode) -> Document.HeaderEdits.Direction {
+        var direction = Document.HeaderEdits.Direction()
+        for key in ["set", "add"] {
+            for entry in node[key]?.entries ?? [] {
+                let value = entry.value.text ?? ""
+                checkEditable(entry.key, entry.keyStart)
+                checkValue(value, entry.value.start)
+                if key == "set" {
+                    direction.set.append((entry.key, value))
+                } else {
+                    direction.add.append((entry.key, value))
+                }
+            }
+        }
+        for element in node["remove"]?.elements ?? [] {
+            guard let name = element.text else { continue }
+            if !SchemaChecker.isToken(name) {
+                fail("\"\(name)\" is not a header name", element.start)
+            }
+            checkEditable(name, element.start)
+            direction.remove.append(name)
+        }
+        return direction
+    }
+
+    private mutating func checkEditable(_ name: String, _ mark: YAMLMark) {
+        let known = KnownField.intern(Array(name.utf8).span)
+        if known.isHopByHop || known == .host || known == .contentLength {
+            fail(
+                "\"\(name)\" cannot be edited", mark,
+                hint: known == .host
+                    ? "use rewrite: { host: … }" : "it belongs to the framing of the message")
+        }
+    }
+}

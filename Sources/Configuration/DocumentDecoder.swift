@@ -1,0 +1,181 @@
+import Base
+import Routing
+import Telemetry
+import YAML
+
+/// Turns a checked tree into a `Document`, and collects everything that is wrong beyond the shape:
+/// references, sums, combinations. Runs after `SchemaChecker` found nothing, so kinds and units hold.
+struct DocumentDecoder {
+    var document = Document()
+    var errors: [ConfigurationError] = []
+    var warnings: [ConfigurationError] = []
+
+    mutating func fail(_ message: String, _ mark: YAMLMark, hint: String = "") {
+        errors.append(ConfigurationError(message, at: mark, hint: hint))
+    }
+
+    mutating func warn(_ message: String, _ mark: YAMLMark, hint: String = "") {
+        warnings.append(ConfigurationError(message, at: mark, hint: hint, severity: .warning))
+    }
+
+    mutating func decode(_ root: YAMLNode) {
+        if let node = root["defaults"] { defaults(node) }
+        listeners(root)
+        if let text = root["workers"]?.text, let count = Int(text) { document.workers = count }
+        admin(root)
+        if let node = root["services"] {
+            for entry in node.entries { service(entry) }
+        }
+        if let node = root["routes"] {
+            for element in node.elements { route(element) }
+        }
+        if document.services.isEmpty, document.routes.isEmpty, errors.isEmpty {
+            fail(
+                "the file has neither services nor routes", root.start,
+                hint: "every request would be answered with 404")
+        }
+        process(root)
+        if errors.isEmpty { DocumentLinter.lint(document, &warnings) }
+    }
+
+    // MARK: Listeners and process
+
+    private mutating func listeners(_ root: YAMLNode) {
+        guard let node = root["listeners"] else { return }
+        if node.elements.isEmpty {
+            fail("listeners is empty, expected at least one listener", node.start)
+        }
+        for element in node.elements {
+            guard let name = element["name"]?.text,
+                let addressNode = element["address"],
+                let address = addressNode.text.flatMap(Units.address)
+            else { continue }
+            if document.listeners.contains(where: { $0.name == name }) {
+                fail("there are two listeners named \"\(name)\"", element.start)
+            }
+            // Port 0 asks the kernel for a free one; it clashes with nothing.
+            if let other = document.listeners.first(where: { $0.address == address }),
+                address.port != 0 || address.family == .unix
+            {
+                fail(
+                    "listeners \"\(other.name)\" and \"\(name)\" have the same address",
+                    addressNode.start)
+            }
+            document.listeners.append(Document.Listener(name: name, address: address))
+        }
+    }
+
+    private mutating func admin(_ root: YAMLNode) {
+        if let node = root["admin"] {
+            let text = node.text ?? node["address"]?.text
+            if let address = text.flatMap(Units.address) { document.admin = address }
+            document.adminTokenPath = node["token"]?.text
+            if !document.admin.isLoopback, document.adminTokenPath == nil {
+                warn(
+                    "the admin endpoint can be reached from other machines", node.start,
+                    hint: "use a loopback address, or give it a token")
+            }
+        }
+        if let node = root["metrics"], let address = node.text.flatMap(Units.address) {
+            document.metrics = address
+        }
+        for (name, address) in [("admin", document.admin), ("metrics", document.metrics)] {
+            guard address.port != 0 || address.family == .unix,
+                let clash = document.listeners.first(where: { $0.address == address })
+            else { continue }
+            fail(
+                "\(name) and the listener \"\(clash.name)\" have the same address",
+                (root[name] ?? root).start)
+        }
+        if document.admin == document.metrics, document.admin.port != 0 {
+            fail("admin and metrics have the same address", (root["metrics"] ?? root).start)
+        }
+    }
+
+    private mutating func process(_ root: YAMLNode) {
+        if let node = root["log"] {
+            if let text = node["level"]?.text, let level = Document.LogLevel(rawValue: text) {
+                document.logLevel = level
+            }
+            document.logsJSON = node["format"]?.text == "json"
+        }
+        if let node = root["accessLog"], node.text == nil, let path = node["path"]?.text {
+            var format = AccessLogFormat.json
+            if node["format"]?.text == "envoy" { format = .envoy }
+            if node["format"]?.text == "combined" { format = .combined }
+            document.accessLog = Document.AccessLog(
+                path: path, format: format,
+                sample: node["sample"]?.text.flatMap(Units.share) ?? 10_000)
+        }
+        if let node = root["drain"] {
+            document.drainDelay = duration(node, "delay", document.drainDelay)
+            document.drainGrace = duration(node, "grace", document.drainGrace)
+        }
+    }
+
+    func duration(_ node: YAMLNode, _ key: String, _ otherwise: Duration) -> Duration {
+        guard let text = node[key]?.text else { return otherwise }
+        return Units.duration(text) ?? .unlimited
+    }
+
+    // MARK: Defaults
+
+    private mutating func defaults(_ node: YAMLNode) {
+        if let times = node["timeouts"] {
+            let old = document.timeouts
+            document.timeouts.headers = duration(times, "headers", old.headers)
+            document.timeouts.firstByte = duration(times, "firstByte", old.firstByte)
+            document.timeouts.request = duration(times, "request", old.request)
+            document.timeouts.idle = duration(times, "idle", old.idle)
+            document.timeouts.keepAlive = duration(times, "keepAlive", old.keepAlive)
+            document.timeouts.write = duration(times, "write", old.write)
+            for entry in times.entries where entry.value.text.flatMap(Units.duration) == .zero {
+                fail("timeouts.\(entry.key) is 0", entry.value.start, hint: "off means no limit")
+            }
+        }
+        if let limits = node["limits"] { self.limits(limits) }
+        document.normalizesPaths = node["pathNormalization"]?.text != "off"
+        if let node = node["forwarding"] { forwarding(node) }
+    }
+
+    private mutating func limits(_ node: YAMLNode) {
+        if let size = node["headerBytes"], let bytes = size.text.flatMap(Units.size) {
+            if !(1_024...262_144).contains(bytes) {
+                fail(
+                    "defaults.limits.headerBytes is \"\(size.text ?? "")\", expected 1KiB to 256KiB",
+                    size.start)
+            }
+            document.limits.headBytes = bytes
+        }
+        if let count = node["headers"]?.text.flatMap({ Int($0) }) { document.limits.fields = count }
+        if let bytes = node["bodyBytes"]?.text.flatMap(Units.size) {
+            document.limits.bodyBytes = UInt64(bytes)
+        }
+        if let count = node["connections"]?.text.flatMap({ Int($0) }) {
+            document.limits.connections = count
+        }
+    }
+
+    private mutating func forwarding(_ node: YAMLNode) {
+        if let hops = node["trustedHops"]?.text.flatMap({ Int($0) }) {
+            document.forwarding.trustedHops = hops
+        }
+        switch node["requestId"]?.text {
+        case "pass": document.forwarding.requestID = .pass
+        case "off": document.forwarding.requestID = .off
+        default: break
+        }
+        document.forwarding.via = node["via"]?.text == "on"
+        document.forwarding.versionField = fieldName(node, "version")
+        document.forwarding.flagsField = fieldName(node, "flags")
+    }
+
+    private mutating func fieldName(_ node: YAMLNode, _ key: String) -> String? {
+        guard let value = node[key], let text = value.text, text != "off" else { return nil }
+        guard SchemaChecker.isToken(text) else {
+            fail("\"\(text)\" is not a header name", value.start)
+            return nil
+        }
+        return text
+    }
+}

@@ -1,0 +1,85 @@
+import RE2
+import Routing
+import YAML
+
+/// Looks for what is valid but can hardly be meant.
+enum DocumentLinter {
+    static func lint(_ document: Document, _ warnings: inout [ConfigurationError]) {
+        func warn(_ message: String, _ mark: YAMLMark, _ hint: String) {
+            warnings.append(ConfigurationError(message, at: mark, hint: hint, severity: .warning))
+        }
+        for service in document.services {
+            for version in service.versions
+            where version.endpoints.isEmpty && version.dns == nil && version.weight > 0 {
+                warn(
+                    "the version \"\(version.name)\" of \"\(service.name)\" has weight but no endpoints",
+                    version.mark, "its share of requests is answered with 503")
+            }
+        }
+        for (i, route) in document.routes.enumerated() {
+            if let earlier = document.routes[..<i].first(where: { shadows($0, route) }) {
+                warn(
+                    "the route \"\(route.name)\" is never reached", route.mark,
+                    "\"\(earlier.name)\" on line \(earlier.mark.line) takes everything it matches")
+            }
+            if let firstByte = route.firstByte, let request = route.request, firstByte > request {
+                warn(
+                    "timeouts.firstByte of \"\(route.name)\" is longer than request", route.mark,
+                    "the whole exchange ends first")
+            }
+        }
+    }
+
+    /// Whether every request that `later` matches is matched by `earlier`; a sufficient test.
+    static func shadows(_ earlier: Document.Route, _ later: Document.Route) -> Bool {
+        if earlier.matches.isEmpty { return true }
+        if later.matches.isEmpty { return false }
+        return later.matches.allSatisfy { match in earlier.matches.contains { covers($0, match) } }
+    }
+
+    private static func covers(_ a: MatchRule, _ b: MatchRule) -> Bool {
+        coversHosts(a.hosts, b.hosts) && coversPath(a.path, b.path)
+            && (a.methods.isEmpty || !b.methods.isEmpty && b.methods.allSatisfy(a.methods.contains))
+            && a.values.allSatisfy { rule in b.values.contains { isSame(rule, $0) } }
+    }
+
+    private static func coversHosts(_ a: [String], _ b: [String]) -> Bool {
+        if a.isEmpty || a.contains("*") { return true }
+        if b.isEmpty { return false }
+        return b.allSatisfy { host in
+            a.contains { pattern in
+                pattern == host
+                    || pattern.hasPrefix("*.") && host.hasSuffix(pattern.dropFirst())
+                        && host.count > pattern.count - 1
+            }
+        }
+    }
+
+    private static func coversPath(_ a: PathRule?, _ b: PathRule?) -> Bool {
+        switch (a, b) {
+        case (nil, _): return true
+        case (_, nil): return false
+        case (.exact(let x)?, .exact(let y)?): return x == y
+        case (.template(let x)?, .template(let y)?): return x == y
+        case (.regex(let x)?, .regex(let y)?): return x.pattern == y.pattern
+        case (.prefix(let x)?, .exact(let y)?), (.prefix(let x)?, .prefix(let y)?):
+            let prefix = x.hasSuffix("/") ? String(x.dropLast()) : x
+            return y == prefix || y.hasPrefix(prefix + "/") || prefix.isEmpty
+        default: return false
+        }
+    }
+
+    private static func isSame(_ a: ValueRule, _ b: ValueRule) -> Bool {
+        guard a.source == b.source, a.isNegated == b.isNegated,
+            a.source == .header ? a.name.lowercased() == b.name.lowercased() : a.name == b.name
+        else { return false }
+        switch (a.pattern, b.pattern) {
+        case (.exact(let x), .exact(let y)), (.prefix(let x), .prefix(let y)),
+            (.suffix(let x), .suffix(let y)):
+            return x == y
+        case (.regex(let x), .regex(let y)): return x.pattern == y.pattern
+        case (.present, _): return !a.isNegated
+        default: return false
+        }
+    }
+}

@@ -1,0 +1,66 @@
+/// The type of a value in the file. One table of these serves the checker, the JSON Schema, the
+/// reference and did-you-mean.
+public indirect enum ValueType: Sendable {
+    /// Text that is not empty; `expected` names what it stands for in messages.
+    case text(expected: String)
+    /// Text that may be empty.
+    case anyText
+    /// A name for labels and references: letters, digits, `-`, `_`, `.`, at most 63 bytes.
+    case name
+    case integer(ClosedRange<Int>, orWord: String?)
+    case duration(orWord: String?)
+    case size(orWord: String?)
+    /// A percentage with two decimals.
+    case share
+    /// A relative integer or a percentage.
+    case weight
+    /// `1.2.3.4:80`, `[::1]:80` or `unix:/path`.
+    case address
+    case choice([String])
+    case object(ObjectSchema)
+    case list(ValueType)
+    case map(ValueType, keys: KeyKind)
+    /// A shape for each kind of node; at most one scalar, one list and one mapping type.
+    case either([ValueType])
+
+    public enum KeyKind: Sendable { case names, headers, any }
+}
+
+/// One key of an object.
+public struct FieldSpec: Sendable {
+    public var name: String
+    public var type: ValueType
+    public var isRequired = false
+    /// As the file would write it.
+    public var defaultText: String?
+    public var help: String
+    /// Known, but not built yet: an error that says so.
+    public var isPlanned = false
+}
+
+extension FieldSpec {
+    static func field(
+        _ name: String, _ type: ValueType, default text: String? = nil, _ help: String
+    ) -> FieldSpec {
+        FieldSpec(name: name, type: type, defaultText: text, help: help)
+    }
+
+    static func required(_ name: String, _ type: ValueType, _ help: String) -> FieldSpec {
+        FieldSpec(name: name, type: type, isRequired: true, help: help)
+    }
+
+    static func planned(_ name: String, _ help: String) -> FieldSpec {
+        FieldSpec(name: name, type: .anyText, help: help, isPlanned: true)
+    }
+}
+
+/// The keys of one kind of object.
+public struct ObjectSchema: Sendable {
+    public var name: String
+    public var help: String
+    public var fields: [FieldSpec]
+    /// Keys starting with `x-` are left to the author.
+    public var allowsExtensions = false
+
+    public func spec(named name: String) -> FieldSpec? { fields.first { $0.name == name } }
+}

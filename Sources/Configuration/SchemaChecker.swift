@@ -1,0 +1,217 @@
+import Base
+import YAML
+
+/// Checks a YAML tree against the field table: kinds, words, units, unknown and missing keys.
+/// Collects everything that is wrong.
+struct SchemaChecker {
+    private(set) var errors: [ConfigurationError] = []
+
+    mutating func check(_ node: YAMLNode, _ type: ValueType, at path: String) {
+        switch type {
+        case .object(let schema): object(node, schema, path)
+        case .list(let element):
+            guard case .sequence(let nodes) = node.content else {
+                return wrongKind(node, "a list", path)
+            }
+            for (i, node) in nodes.enumerated() { check(node, element, at: "\(path)[\(i)]") }
+        case .map(let value, let keys):
+            guard case .mapping(let entries) = node.content else {
+                return wrongKind(node, "a mapping", path)
+            }
+            for entry in entries {
+                checkKey(entry, keys, path)
+                check(entry.value, value, at: "\(path).\(entry.key)")
+            }
+        case .either(let types): either(node, types, path)
+        default:
+            guard let text = node.text else { return wrongKind(node, type.expectation, path) }
+            scalar(text, node, type, path)
+        }
+    }
+
+    private mutating func fail(_ message: String, _ mark: YAMLMark, hint: String = "") {
+        errors.append(ConfigurationError(message, at: mark, hint: hint))
+    }
+
+    private mutating func wrongKind(_ node: YAMLNode, _ expected: String, _ path: String) {
+        fail("\(path) is \(node.kindName), expected \(expected)", node.start)
+    }
+
+    private mutating func either(_ node: YAMLNode, _ types: [ValueType], _ path: String) {
+        for type in types {
+            switch (type, node.content) {
+            case (.object, .mapping), (.map, .mapping), (.list, .sequence):
+                return check(node, type, at: path)
+            case (.object, _), (.map, _), (.list, _): continue
+            case (_, .scalar): return check(node, type, at: path)
+            default: continue
+            }
+        }
+        wrongKind(node, types.map(\.expectation).joined(separator: " or "), path)
+    }
+
+    private mutating func object(_ node: YAMLNode, _ schema: ObjectSchema, _ path: String) {
+        guard case .mapping(let entries) = node.content else {
+            return wrongKind(node, "a mapping (\(schema.name))", path)
+        }
+        for entry in entries {
+            let place = path.isEmpty ? entry.key : "\(path).\(entry.key)"
+            guard let field = schema.spec(named: entry.key) else {
+                if schema.allowsExtensions, entry.key.hasPrefix("x-") { continue }
+                unknown(entry, schema, path)
+                continue
+            }
+            if field.isPlanned {
+                fail(
+                    "\(place) is not built yet", entry.keyStart,
+                    hint: "take the key out; this version would otherwise ignore it")
+            } else if entry.value.isNull, !field.type.takesEmptyText {
+                fail(
+                    "\(place) has no value, expected \(field.type.expectation)", entry.keyStart,
+                    hint: "give it a value, or take the key out")
+            } else {
+                check(entry.value, field.type, at: place)
+            }
+        }
+        for field in schema.fields where field.isRequired && node[field.name] == nil {
+            let where_ = path.isEmpty ? "the file" : path
+            fail("\(where_) lacks the key \"\(field.name)\"", node.start, hint: field.help)
+        }
+    }
+
+    private mutating func unknown(
+        _ entry: YAMLNode.Entry, _ schema: ObjectSchema, _ path: String
+    ) {
+        let names = schema.fields.filter { !$0.isPlanned }.map(\.name)
+        var hint = "known keys: " + names.joined(separator: ", ")
+        if let meant = DidYouMean.closest(to: entry.key, among: names) {
+            hint = "did you mean \"\(meant)\"?"
+        }
+        let where_ = path.isEmpty ? "the file" : path
+        fail("\(where_) has no key \"\(entry.key)\"", entry.keyStart, hint: hint)
+    }
+
+    private mutating func checkKey(
+        _ entry: YAMLNode.Entry, _ keys: ValueType.KeyKind, _ path: String
+    ) {
+        switch keys {
+        case .names:
+            if !SchemaChecker.isName(entry.key) {
+                fail("\"\(entry.key)\" in \(path) is not a name", entry.keyStart,
+                    hint: SchemaChecker.nameHint)
+            }
+        case .headers:
+            if !SchemaChecker.isToken(entry.key) {
+                fail("\"\(entry.key)\" in \(path) is not a header name", entry.keyStart,
+                    hint: "header names have no spaces, colons or control characters")
+            }
+        case .any:
+            if entry.key.isEmpty { fail("an empty name in \(path)", entry.keyStart) }
+        }
+    }
+
+    static let nameHint = "letters, digits, \"-\", \"_\" and \".\", at most 63 characters"
+
+    static func isName(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.count <= 63
+            && text.utf8.allSatisfy {
+                ASCII.isAlpha($0) || ASCII.isDigit($0) || $0 == 0x2d || $0 == 0x5f || $0 == 0x2e
+            }
+    }
+
+    static func isToken(_ text: String) -> Bool {
+        let bytes = Array(text.utf8)
+        return !bytes.isEmpty && ASCII.tokenLength(bytes.span) == bytes.count
+    }
+
+    // MARK: Scalars
+
+    private mutating func scalar(
+        _ text: String, _ node: YAMLNode, _ type: ValueType, _ path: String
+    ) {
+        let isValid: Bool
+        var hint = ""
+        switch type {
+        case .anyText: isValid = true
+        case .text: isValid = !text.isEmpty
+        case .name:
+            isValid = SchemaChecker.isName(text)
+            hint = SchemaChecker.nameHint
+        case .integer(let range, let word):
+            isValid = text == word || Int(text).map(range.contains) ?? false
+        case .duration(let word):
+            isValid = text == word || Units.duration(text) != nil
+            if Int(text) != nil { hint = "a number needs a unit: \(text)s or \(text)ms" }
+        case .size(let word): isValid = text == word || Units.size(text) != nil
+        case .share:
+            isValid = Units.share(text) != nil
+            if Int(text) != nil { hint = "did you mean \(text)%?" }
+        case .weight:
+            isValid = Units.share(text) != nil || Int(text).map { (0...1_000_000).contains($0) } ?? false
+        case .address:
+            isValid = Units.address(text) != nil
+            hint = SchemaChecker.addressHint(text)
+        case .choice(let words):
+            isValid = words.contains(text)
+            if let meant = DidYouMean.closest(to: text, among: words) {
+                hint = "did you mean \"\(meant)\"?"
+            }
+        case .object, .list, .map, .either: isValid = true
+        }
+        if !isValid {
+            fail("\(path) is \"\(text)\", expected \(type.expectation)", node.start, hint: hint)
+        }
+    }
+
+    private static func addressHint(_ text: String) -> String {
+        if text.hasPrefix("unix:") {
+            return "a unix socket is unix:/absolute/path of at most \(UnixPaths.pathBytesMax) bytes"
+        }
+        if Address(text + ":80") != nil { return "a port is missing: \(text):80" }
+        if Units.nameAndPort(text) != nil {
+            return "names are not resolved here; use dns: \(text) for endpoints"
+        }
+        return ""
+    }
+}
+
+extension YAMLNode {
+    var kindName: String {
+        switch content {
+        case .scalar(let text, _): return text.isEmpty ? "empty" : "the text \"\(text)\""
+        case .sequence: return "a list"
+        case .mapping: return "a mapping"
+        }
+    }
+}
+
+extension ValueType {
+    var takesEmptyText: Bool {
+        if case .anyText = self { return true }
+        if case .either(let types) = self { return types.contains { $0.takesEmptyText } }
+        return false
+    }
+
+    /// What belongs here, in words.
+    var expectation: String {
+        switch self {
+        case .text(let expected): return expected
+        case .anyText: return "text"
+        case .name: return "a name"
+        case .integer(let range, let word):
+            let numbers = "a whole number from \(range.lowerBound) to \(range.upperBound)"
+            return word.map { "\(numbers), or \($0)" } ?? numbers
+        case .duration(let word):
+            return "a duration such as 250ms or 1m30s" + (word.map { ", or \($0)" } ?? "")
+        case .size(let word): return "a size such as 64KiB" + (word.map { ", or \($0)" } ?? "")
+        case .share: return "a percentage from 0% to 100% with at most two decimals"
+        case .weight: return "a whole number from 0 to 1000000, or a percentage such as 1%"
+        case .address: return "an address such as 127.0.0.1:8080, [::1]:8080 or unix:/path"
+        case .choice(let words): return words.count == 1 ? words[0] : "one of " + words.joined(separator: ", ")
+        case .object(let schema): return "a mapping (\(schema.name))"
+        case .list: return "a list"
+        case .map: return "a mapping"
+        case .either(let types): return types.map(\.expectation).joined(separator: " or ")
+        }
+    }
+}

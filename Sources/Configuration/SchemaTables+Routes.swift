@@ -1,0 +1,103 @@
+// The field table of routes.
+
+extension ObjectSchema {
+    static let route = ObjectSchema(
+        name: "route", help: "One rule; the first whose match holds takes the request.",
+        fields: [
+            FieldSpec(
+                name: "name", type: .name, isRequired: true,
+                help: "A label for metrics, logs and draws; unique."),
+            .field("match", .either([.object(match), .list(.object(match))]),
+                "All keys must hold; a list is an OR. Without it the route takes everything."),
+            .field("to", .text(expected: "service or service/version"),
+                "A service, or one of its versions outright."),
+            .field("split", .map(.weight, keys: .names), "Overrides the versions' weights."),
+            .field("redirect", .object(redirect), "Answers with a redirect."),
+            .field("respond", .object(respond), "Answers with a fixed response."),
+            .field("rewrite", .object(rewrite), "Changes what the origin sees of the target."),
+            .field("headers", .object(headerEdits), "Edits of fields."),
+            .field("timeouts", .object(routeTimeouts), "Times of this route."),
+            .field("connect", .choice(["allow", "refuse"]), default: "refuse",
+                "Whether CONNECT is passed on to the origin."),
+            .planned("retries", "Retries of this route."),
+            .planned("fault", "Fault injection."),
+            .planned("mirror", "Mirroring to another version."),
+        ])
+
+    static let match = ObjectSchema(
+        name: "match", help: "Conditions, all of which must hold.",
+        fields: [
+            .field("hosts", .list(.text(expected: "a host name")), "`*.x` is a suffix, `*` any."),
+            .field("path", .object(path), "One of exact, prefix, template, regex."),
+            .field("methods", .list(.text(expected: "a method")), "Upper case."),
+            .field("headers", .map(valuePattern, keys: .headers), "By name; without case."),
+            .field("queries", .map(valuePattern, keys: .any), "Query parameters, as written."),
+            .field("cookies", .map(valuePattern, keys: .any), "Cookies."),
+        ])
+
+    static let path = ObjectSchema(
+        name: "path", help: "How the path must look.",
+        fields: [
+            .field("exact", .text(expected: "a path"), "The whole path."),
+            .field("prefix", .text(expected: "a path"), "By element: /a matches /a and /a/x."),
+            .field("template", .text(expected: "a path with {names}"), "{name} is one element."),
+            .field("regex", .text(expected: "an RE2 pattern"), "The whole path, RE2."),
+        ])
+
+    static let valuePattern: ValueType = .either([.anyText, .object(valueConditions)])
+
+    static let valueConditions = ObjectSchema(
+        name: "value condition", help: "How a value must look.",
+        fields: [
+            .field("exact", .anyText, "The whole value."),
+            .field("prefix", .text(expected: "text"), "How it begins."),
+            .field("suffix", .text(expected: "text"), "How it ends."),
+            .field("regex", .text(expected: "an RE2 pattern"), "The whole value, RE2."),
+            .field("present", .choice(["true"]), "It is there, whatever its value."),
+            .field("not", .choice(["true", "false"]), default: "false", "The opposite."),
+        ])
+
+    static let redirect = ObjectSchema(
+        name: "redirect", help: "Where the client is sent; what is left out stays.",
+        fields: [
+            .field("scheme", .choice(["http", "https"]), "The scheme."),
+            .field("host", .text(expected: "a host name"), "The host."),
+            .field("port", .integer(1...65_535, orWord: nil), "The port."),
+            .field("path", .text(expected: "a path"), "The whole path."),
+            .field("prefix", .text(expected: "a path"), "Replaces the prefix that matched."),
+            .field("status", .choice(["301", "302", "303", "307", "308"]), default: "302",
+                "The status code."),
+        ])
+
+    static let respond = ObjectSchema(
+        name: "fixed response", help: "An answer without an origin.",
+        fields: [
+            .field("status", .integer(200...599, orWord: nil), default: "200", "The status code."),
+            .field("body", .anyText, "The body, at most 64 KiB."),
+            .field("contentType", .text(expected: "a media type"), default: "text/plain",
+                "The body's type."),
+        ])
+
+    static let rewrite = ObjectSchema(
+        name: "rewrite", help: "What the origin sees instead.",
+        fields: [
+            .field("path", .text(expected: "a path"), "The whole path; the query stays."),
+            .field("prefix", .text(expected: "a path"), "Replaces the prefix that matched."),
+            .field("host", .text(expected: "a host name"), "The Host field."),
+        ])
+
+    static let headerEdits = ObjectSchema(
+        name: "header edits", help: "Edits of fields, request and response.",
+        fields: [
+            .field("request", .object(edits), "Towards the origin."),
+            .field("response", .object(edits), "Towards the client."),
+        ])
+
+    static let edits = ObjectSchema(
+        name: "edits", help: "remove, then set, then add.",
+        fields: [
+            .field("set", .map(.anyText, keys: .headers), "Replaces every line of the name."),
+            .field("add", .map(.anyText, keys: .headers), "Adds a line."),
+            .field("remove", .list(.text(expected: "a header name")), "Removes every line."),
+        ])
+}

@@ -1,0 +1,141 @@
+import Base
+import HTTPSemantics
+import Routing
+import Telemetry
+import Upstream
+
+/// The immutable truth of one generation of the configuration: every name resolved to a number, every
+/// table built. Shared by all threads in a `SharedBox`; an exchange keeps the one it began with.
+public struct Snapshot: ~Copyable, Sendable {
+    /// Grows with every publication, 1 is the first.
+    public let generation: UInt64
+    /// Of the file, 16 hex digits.
+    public let hash: String
+    public let document: Document
+
+    public let table: RouteTable
+    public let routes: FixedArray<RoutePlan>
+    public let services: FixedArray<ServicePlan>
+    public let versions: FixedArray<VersionPlan>
+    public let splits: FixedArray<SplitPlan>
+    public let sticky: FixedArray<SharedBox<Stickiness>>
+    public let edits: FixedArray<EditPlan>
+    public let rows: FixedArray<RowPlan>
+    /// Texts of the plans.
+    public let store: ByteStore
+    public let settings: Settings
+
+
+    deinit {
+        for i in 0..<versions.count { versions[i].cluster.release() }
+        for i in 0..<splits.count {
+            splits[i].draws.release()
+            splits[i].intervals.release()
+        }
+        for i in 0..<sticky.count { sticky[i].release() }
+    }
+
+    /// Consecutive elements of one of the snapshot's arrays.
+    public struct Run: BitwiseCopyable, Sendable {
+        public var start: Int
+        public var end: Int
+        @inlinable public var isEmpty: Bool { start == end }
+        public static var none: Run { Run(start: 0, end: 0) }
+        public init(start: Int, end: Int) {
+            self.start = start
+            self.end = end
+        }
+    }
+
+    /// Where (route, service, version) is counted.
+    public struct RowPlan: BitwiseCopyable, Sendable {
+        public var id: Int
+        public var slot: Int
+    }
+
+    public struct RoutePlan: BitwiseCopyable, Sendable {
+        public enum Kind: UInt8, BitwiseCopyable, Sendable { case forward, redirect, respond }
+        public enum PathEdit: UInt8, BitwiseCopyable, Sendable { case none, path, prefix }
+
+        public var kind = Kind.forward
+        public var name = ByteRange.empty
+        public var service = -1
+        /// Into `splits`.
+        public var split = -1
+        /// The version that the route names outright, or -1.
+        public var pinned = -1
+        public var firstByte = Duration.unlimited
+        public var request = Duration.unlimited
+        public var idle = Duration.unlimited
+        public var requestEdits = Run.none
+        public var responseEdits = Run.none
+        public var pathEdit = PathEdit.none
+        /// Replaces the path or its matched prefix.
+        public var pathText = ByteRange.empty
+        /// Bytes of the normal-form prefix that is replaced.
+        public var prefixLength = 0
+        /// Replaces the host; empty for none.
+        public var host = ByteRange.empty
+        public var allowsConnect = false
+        /// Of a redirect or fixed response.
+        public var status: UInt16 = 0
+        public var scheme = ByteRange.empty
+        public var port: UInt16 = 0
+        public var body = ByteRange.empty
+        public var contentType = ByteRange.empty
+        /// Into `rows`: without a version, then one for each version of the service.
+        public var rows = 0
+    }
+
+    public struct ServicePlan: BitwiseCopyable, Sendable {
+        public var name = ByteRange.empty
+        /// Into `versions`.
+        public var versions = Run.none
+        public var stable = 0
+        /// Into `sticky`, or -1.
+        public var sticky = -1
+        public var fallsBack = false
+        public var hashSource = Stickiness.Source.header
+        /// The header or cookie that the balancer hashes; empty: the client's address.
+        public var hashName = ByteRange.empty
+        public var hashKnown = KnownField.other
+    }
+
+    public struct VersionPlan: BitwiseCopyable, Sendable {
+        public var name: ByteRange
+        public var cluster: SharedBox<Cluster>
+        public var requestEdits: Run
+        public var responseEdits: Run
+    }
+
+    public struct SplitPlan: BitwiseCopyable, Sendable {
+        public var draws: SharedBox<Draws>
+        public var intervals: SharedBox<SessionIntervals>
+    }
+
+    /// One edit of a field.
+    public struct EditPlan: BitwiseCopyable, Sendable {
+        public enum Kind: UInt8, BitwiseCopyable, Sendable { case remove, set, add }
+        public var kind: Kind
+        public var name: ByteRange
+        public var known: KnownField
+        public var value: ByteRange
+    }
+
+    /// Plain settings that the data plane reads.
+    public struct Settings: BitwiseCopyable, Sendable {
+        public var timeouts = Document.Timeouts()
+        public var limits = Document.Limits()
+        public var normalizesPaths = true
+        public var trustedHops = 0
+        public var requestID = Document.Forwarding.RequestID.create
+        public var via = false
+        public var versionField = ByteRange.empty
+        public var flagsField = ByteRange.empty
+        /// Hundredths of a percent of requests that are logged; 0: the log is off.
+        public var accessLogSample = 0
+        public var accessLogFormat = AccessLogFormat.json
+        /// Row of requests that no route took.
+        public var noRouteRow = 0
+    }
+}

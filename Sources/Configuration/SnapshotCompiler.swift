@@ -1,0 +1,262 @@
+import Base
+import HTTPSemantics
+import Routing
+import Telemetry
+import Upstream
+
+/// Turns a document into a snapshot: names become indices, texts move into one store.
+public struct SnapshotCompiler: ~Copyable {
+    /// What the document names outside itself, already fetched by whoever does I/O.
+    public struct Inputs: Sendable {
+        public var generation: UInt64
+        public var hash: String
+        /// Addresses of each name that resolved.
+        public var addresses: [Document.NameAndPort: [Address]]
+        /// Keys of each keys file.
+        public var stickyKeys: [String: [SipHash]]
+
+        public init(
+            generation: UInt64, hash: String,
+            addresses: [Document.NameAndPort: [Address]] = [:],
+            stickyKeys: [String: [SipHash]] = [:]
+        ) {
+            self.generation = generation
+            self.hash = hash
+            self.addresses = addresses
+            self.stickyKeys = stickyKeys
+        }
+    }
+
+    private let document: Document
+    private let inputs: Inputs
+    private let registry: SharedRegistry
+    private var store = ByteStore()
+    private var edits: [Snapshot.EditPlan] = []
+    private var rows: [Snapshot.RowPlan] = []
+    private var versions: [Snapshot.VersionPlan] = []
+    private var services: [Snapshot.ServicePlan] = []
+    private var splits: [Snapshot.SplitPlan] = []
+    private var sticky: [SharedBox<Stickiness>] = []
+    private var routes: [Snapshot.RoutePlan] = []
+    private var matches: [[MatchRule]] = []
+
+    private init(_ document: Document, _ inputs: Inputs, _ registry: SharedRegistry) {
+        self.document = document
+        self.inputs = inputs
+        self.registry = registry
+    }
+
+    /// Compiles; cannot fail on a document that was read without errors.
+    /// - Returns: the snapshot with one reference, the caller's.
+    public static func compile(
+        _ document: Document, _ inputs: Inputs, registry: SharedRegistry
+    ) -> SharedBox<Snapshot> {
+        var compiler = SnapshotCompiler(document, inputs, registry)
+        registry.beginSnapshot()
+        for service in document.services { compiler.add(service) }
+        for route in document.routes { compiler.add(route) }
+        for (service, hosts) in compiler.implicitRoutes() { compiler.addImplicit(service, hosts) }
+        registry.endSnapshot()
+        return SharedBox(compiler.finish())
+    }
+
+    private consuming func finish() -> Snapshot {
+        let settings = makeSettings()
+        return Snapshot(
+            generation: inputs.generation, hash: inputs.hash, document: document,
+            table: RouteTable(routes: matches), routes: FixedArray(routes),
+            services: FixedArray(services), versions: FixedArray(versions),
+            splits: FixedArray(splits), sticky: FixedArray(sticky), edits: FixedArray(edits),
+            rows: FixedArray(rows), store: store, settings: settings)
+    }
+
+    private mutating func makeSettings() -> Snapshot.Settings {
+        var settings = Snapshot.Settings()
+        settings.timeouts = document.timeouts
+        settings.limits = document.limits
+        settings.normalizesPaths = document.normalizesPaths
+        settings.trustedHops = document.forwarding.trustedHops
+        settings.requestID = document.forwarding.requestID
+        settings.via = document.forwarding.via
+        settings.versionField = store.intern(document.forwarding.versionField ?? "")
+        settings.flagsField = store.intern(document.forwarding.flagsField ?? "")
+        if let log = document.accessLog {
+            settings.accessLogSample = log.sample
+            settings.accessLogFormat = log.format
+        }
+        settings.noRouteRow = row(route: "", service: "", version: "")
+        return settings
+    }
+
+    private mutating func row(route: String, service: String, version: String) -> Int {
+        let row = registry.metrics.row(
+            .init(route: route, service: service, version: version))
+        rows.append(Snapshot.RowPlan(id: row.id, slot: row.slot))
+        return rows.count - 1
+    }
+
+    // MARK: Services
+
+    private mutating func add(_ service: Document.Service) {
+        var plan = Snapshot.ServicePlan()
+        plan.name = store.intern(service.name)
+        plan.versions = Snapshot.Run(
+            start: versions.count, end: versions.count + service.versions.count)
+        plan.stable = service.stable
+        plan.fallsBack = service.fallsBack
+        if let key = service.hashKey {
+            plan.hashSource = key.source
+            plan.hashName = store.intern(key.name)
+            plan.hashKnown =
+                key.source == .cookie ? .cookie : KnownField.intern(Array(key.name.utf8).span)
+        }
+        if let sticky = service.sticky {
+            plan.sticky = self.sticky.count
+            self.sticky.append(
+                SharedBox(
+                    Stickiness(
+                        source: sticky.source, name: sticky.name, issue: sticky.issue,
+                        ttlSeconds: sticky.ttl.nanoseconds / 1_000_000_000, salt: sticky.salt,
+                        keys: sticky.keysPath.flatMap { inputs.stickyKeys[$0] } ?? [])))
+        }
+        for version in service.versions {
+            let endpoints =
+                version.dns.map { inputs.addresses[$0] ?? [] } ?? version.endpoints
+            let spec = ClusterSpec(
+                service: service.name, version: version.name, endpoints: endpoints,
+                policy: service.policy, limits: service.limits,
+                connectTimeout: service.connectTimeout)
+            let request = run(version.edits.request), response = run(version.edits.response)
+            versions.append(
+                Snapshot.VersionPlan(
+                    name: store.intern(version.name), cluster: SharedBox(registry.cluster(spec)),
+                    requestEdits: request, responseEdits: response))
+        }
+        services.append(plan)
+    }
+
+    private mutating func run(_ direction: Document.HeaderEdits.Direction) -> Snapshot.Run {
+        let start = edits.count
+        func known(_ name: String) -> KnownField { KnownField.intern(Array(name.utf8).span) }
+        for name in direction.remove {
+            edits.append(
+                .init(kind: .remove, name: store.intern(name), known: known(name), value: .empty))
+        }
+        for (name, value) in direction.set {
+            edits.append(
+                .init(
+                    kind: .set, name: store.intern(name), known: known(name),
+                    value: store.intern(value)))
+        }
+        for (name, value) in direction.add {
+            edits.append(
+                .init(
+                    kind: .add, name: store.intern(name), known: known(name),
+                    value: store.intern(value)))
+        }
+        return Snapshot.Run(start: start, end: edits.count)
+    }
+
+    // MARK: Routes
+
+    private mutating func add(_ route: Document.Route) {
+        var plan = Snapshot.RoutePlan()
+        plan.name = store.intern(route.name)
+        plan.firstByte = route.firstByte ?? document.timeouts.firstByte
+        plan.request = route.request ?? document.timeouts.request
+        plan.idle = route.idle ?? document.timeouts.idle
+        plan.requestEdits = run(route.edits.request)
+        plan.responseEdits = run(route.edits.response)
+        plan.allowsConnect = route.allowsConnect
+        switch route.action {
+        case .forward(let service, let version, _):
+            forward(&plan, route.name, service, version, document.weights(ofRoute: route))
+            rewrite(&plan, route)
+        case .redirect(let redirect):
+            plan.kind = .redirect
+            plan.status = redirect.status
+            plan.scheme = store.intern(redirect.scheme ?? "")
+            plan.host = store.intern(redirect.host ?? "")
+            plan.port = UInt16(redirect.port ?? 0)
+            plan.pathEdit = redirect.path != nil ? .path : redirect.prefix != nil ? .prefix : .none
+            plan.pathText = store.intern(redirect.path ?? redirect.prefix ?? "")
+            plan.prefixLength = SnapshotCompiler.prefixLength(route)
+            plan.rows = row(route: route.name, service: "", version: "")
+        case .respond(let status, let body, let contentType):
+            plan.kind = .respond
+            plan.status = status
+            plan.body = store.intern(body)
+            plan.contentType = store.intern(contentType)
+            plan.rows = row(route: route.name, service: "", version: "")
+        }
+        routes.append(plan)
+        matches.append(route.matches)
+    }
+
+    private mutating func forward(
+        _ plan: inout Snapshot.RoutePlan, _ name: String, _ service: Int, _ version: Int?,
+        _ weights: SplitWeights?
+    ) {
+        let config = document.services[service]
+        plan.kind = .forward
+        plan.service = service
+        plan.pinned = version ?? -1
+        plan.rows = row(route: name, service: config.name, version: "")
+        for version in config.versions {
+            _ = row(route: name, service: config.name, version: version.name)
+        }
+        guard version == nil, let weights else { return }
+        plan.split = splits.count
+        splits.append(
+            Snapshot.SplitPlan(
+                draws: registry.draws(route: name, weights: weights),
+                intervals: SharedBox(SessionIntervals(weights: weights, stable: config.stable))))
+    }
+
+    private mutating func rewrite(_ plan: inout Snapshot.RoutePlan, _ route: Document.Route) {
+        guard let rewrite = route.rewrite else { return }
+        plan.pathEdit = rewrite.path != nil ? .path : rewrite.prefix != nil ? .prefix : .none
+        plan.pathText = store.intern(rewrite.path ?? rewrite.prefix ?? "")
+        plan.host = store.intern(rewrite.host ?? "")
+        plan.prefixLength = SnapshotCompiler.prefixLength(route)
+    }
+
+    /// The prefix that a rewrite replaces. Alternatives of one route may have several lengths; the
+    /// longest wins, and a path that is shorter loses what it has.
+    private static func prefixLength(_ route: Document.Route) -> Int {
+        route.matches.reduce(0) { longest, match in
+            guard case .prefix(let text)? = match.path else { return longest }
+            let trimmed = text.hasSuffix("/") ? text.utf8.count - 1 : text.utf8.count
+            return max(longest, trimmed)
+        }
+    }
+
+    /// Services' own hosts, behind the listed routes: exact ones first, then the longest wildcard.
+    private func implicitRoutes() -> [(service: Int, hosts: [String])] {
+        var pairs: [(service: Int, host: String)] = []
+        for (i, service) in document.services.enumerated() {
+            for host in service.hosts { pairs.append((i, host)) }
+        }
+        func rank(_ host: String) -> Int { host.hasPrefix("*") ? 1_000 - host.utf8.count : 0 }
+        pairs.sort { (rank($0.host), $0.service) < (rank($1.host), $1.service) }
+        return pairs.map { ($0.service, [$0.host]) }
+    }
+
+    private mutating func addImplicit(_ service: Int, _ hosts: [String]) {
+        let config = document.services[service]
+        var plan = Snapshot.RoutePlan()
+        let name = SnapshotCompiler.implicitName(config.name)
+        plan.name = store.intern(name)
+        plan.firstByte = document.timeouts.firstByte
+        plan.request = document.timeouts.request
+        plan.idle = document.timeouts.idle
+        forward(&plan, name, service, nil, SplitWeights(config.versions.map(\.weight)))
+        routes.append(plan)
+        var match = MatchRule()
+        match.hosts = hosts
+        matches.append([match])
+    }
+
+    /// The route label of requests that a service's own hosts took. No listed route can have it.
+    public static func implicitName(_ service: String) -> String { "service/" + service }
+}

@@ -1,0 +1,60 @@
+import HTTPSemantics
+import RE2
+
+/// How a text must look to match. Names follow the configuration file.
+public enum ValuePattern: Sendable {
+    case exact(String)
+    case prefix(String)
+    case suffix(String)
+    case regex(RegularExpression)
+    /// Whether it is there at all.
+    case present
+}
+
+/// A condition on a header, a query parameter or a cookie. With `isNegated` it holds when no line
+/// or pair of that name matches the pattern.
+public struct ValueRule: Sendable {
+    public enum Source: UInt8, Sendable, BitwiseCopyable { case header, query, cookie }
+
+    public var source: Source
+    public var name: String
+    public var pattern: ValuePattern
+    public var isNegated: Bool
+
+    public init(source: Source, name: String, pattern: ValuePattern, isNegated: Bool = false) {
+        self.source = source
+        self.name = name
+        self.pattern = pattern
+        self.isNegated = isNegated
+    }
+}
+
+public enum PathRule: Sendable {
+    case exact(String)
+    /// By path element: `/abc` matches `/abc` and `/abc/x`, never `/abcd`.
+    case prefix(String)
+    /// `{name}` stands for one element that is not empty.
+    case template(String)
+    /// The whole path.
+    case regex(RegularExpression)
+}
+
+/// One `match` of a route: all of its keys must hold.
+public struct MatchRule: Sendable {
+    /// Lower case, without port; `*.example.com` is a suffix, `*` or an empty list any host.
+    public var hosts: [String] = []
+    public var path: PathRule?
+    /// Empty: any.
+    public var methods: [String] = []
+    public var values: [ValueRule] = []
+
+    public init() {}
+}
+
+/// What of a match did not hold; in the order in which they are tried.
+public enum MatchFailure: Sendable, Equatable {
+    case none
+    case host, path, method
+    /// The position among the match's values.
+    case value(Int)
+}

@@ -1,0 +1,233 @@
+import Base
+import HTTPSemantics
+import RE2
+
+/// All matches of all routes, compiled: which route a request takes. Immutable; any thread may read.
+///
+/// The first route in listed order that matches wins, and nothing else decides. The index only leaves
+/// out matches that cannot hold (`RouteIndex`), so the answer is that of a walk from the top.
+public struct RouteTable: ~Copyable, Sendable {
+    /// Consecutive elements of one of the table's arrays.
+    struct Run: BitwiseCopyable {
+        var start: Int
+        var end: Int
+        var isEmpty: Bool { start == end }
+    }
+
+    struct Entry: BitwiseCopyable {
+        var route: UInt32
+        /// Into `hosts`; no hosts means any.
+        var hosts: Run
+        var path: CompiledPath
+        /// A bit per `Method`; 0 means any. Methods by other names are conditions.
+        var methodBits: UInt16
+        var otherMethods: Run
+        var values: Run
+    }
+
+    let entries: FixedArray<Entry>
+    let hosts: FixedArray<CompiledHost>
+    let methodNames: FixedArray<ByteRange>
+    let values: FixedArray<CompiledValue>
+    let store: ByteStore
+    let expressions: [RegularExpression]
+    let index: RouteIndex
+
+    /// - Parameter routes: for each route its matches; a route without any takes every request.
+    public init(routes: [[MatchRule]]) {
+        var builder = RouteTableBuilder()
+        for (route, matches) in routes.enumerated() {
+            for match in matches.isEmpty ? [MatchRule()] : matches {
+                builder.add(match, route: UInt32(route))
+            }
+        }
+        entries = FixedArray(builder.entries)
+        hosts = FixedArray(builder.hosts)
+        methodNames = FixedArray(builder.methodNames)
+        values = FixedArray(builder.values)
+        expressions = builder.expressions
+        index = RouteIndex(builder.keys)
+        store = builder.finishStore()
+    }
+
+    /// Matches in all; at least one per route.
+    public var matchCount: Int { entries.count }
+
+    /// The route that takes the request, by position, or `nil`.
+    ///
+    /// - Parameters:
+    ///   - bytes: the head's bytes, to which `head`'s positions refer.
+    ///   - host: lower case, without port.
+    ///   - path: in normal form.
+    public func match(
+        head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>, path: Span<UInt8>
+    ) -> Int? {
+        var best = entries.count
+        var lists = RouteIndex.Lists()
+        if index.isUseful { index.find(host: host, path: path, into: &lists) }
+        if !index.isUseful || lists.isOverfull {
+            for i in 0..<entries.count
+            where failure(of: i, head: head, bytes: bytes, host: host, path: path) == .none {
+                return Int(entries[i].route)
+            }
+            return nil
+        }
+        for list in 0..<lists.count {
+            // Candidates stand in listed order: the first that holds is the list's best.
+            for i in lists.start(list)..<lists.end(list) {
+                let candidate = Int(index.candidates[i])
+                if candidate >= best { break }
+                let failure = failure(
+                    of: candidate, head: head, bytes: bytes, host: host, path: path)
+                if failure == .none {
+                    best = candidate
+                    break
+                }
+            }
+        }
+        return best < entries.count ? Int(entries[best].route) : nil
+    }
+
+    /// Why the n-th match does not hold, or `.none` when it does.
+    public func failure(
+        of match: Int, head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>,
+        path: Span<UInt8>
+    ) -> MatchFailure {
+        let entry = entries[match]
+        guard hostHolds(entry, host) else { return .host }
+        guard pathHolds(entry.path, path) else { return .path }
+        guard methodHolds(entry, head, bytes) else { return .method }
+        for i in entry.values.start..<entry.values.end where !valueHolds(values[i], head, bytes) {
+            return .value(i - entry.values.start)
+        }
+        return .none
+    }
+
+    /// The route that the n-th match belongs to.
+    public func route(ofMatch match: Int) -> Int { Int(entries[match].route) }
+
+    // MARK: Conditions
+
+    private func hostHolds(_ entry: Entry, _ host: Span<UInt8>) -> Bool {
+        if entry.hosts.isEmpty { return true }
+        for i in entry.hosts.start..<entry.hosts.end {
+            let pattern = hosts[i]
+            let text = store.bytes(pattern.text)
+            switch pattern.kind {
+            case .any: return true
+            case .exact: if ASCII.equal(host, text) { return true }
+            case .suffix:
+                // "*.example.com" keeps ".example.com"; at least one label must stand before it.
+                if host.count > text.count,
+                    ASCII.equal(host.extracting((host.count - text.count)..<host.count), text)
+                {
+                    return true
+                }
+            }
+        }
+        return false
+    }
+
+    private func pathHolds(_ rule: CompiledPath, _ path: Span<UInt8>) -> Bool {
+        let text = store.bytes(rule.text)
+        switch rule.kind {
+        case .any: return true
+        case .exact: return ASCII.equal(path, text)
+        case .prefix:
+            guard path.count >= text.count, ASCII.equal(path.extracting(0..<text.count), text) else {
+                return false
+            }
+            return path.count == text.count || path[text.count] == 0x2f || text.isEmpty
+        case .template: return PathTemplate.matches(text, path)
+        case .regex: return expressions[Int(rule.expression)].matches(path)
+        }
+    }
+
+    private func methodHolds(
+        _ entry: Entry, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
+    ) -> Bool {
+        if entry.methodBits == 0, entry.otherMethods.isEmpty { return true }
+        if entry.methodBits & (1 << UInt16(head.method.rawValue)) != 0 { return true }
+        for i in entry.otherMethods.start..<entry.otherMethods.end
+        where ASCII.equal(store.bytes(methodNames[i]), bytes.extracting(head.methodName.range)) {
+            return true
+        }
+        return false
+    }
+
+    private func valueHolds(
+        _ rule: CompiledValue, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
+    ) -> Bool {
+        let found: Bool
+        switch rule.source {
+        case .header: found = headerHolds(rule, head, bytes)
+        case .cookie: found = cookieHolds(rule, head, bytes)
+        case .query: found = queryHolds(rule, head, bytes)
+        }
+        return found != rule.isNegated
+    }
+
+    private func headerHolds(
+        _ rule: CompiledValue, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
+    ) -> Bool {
+        let name = store.bytes(rule.name)
+        for i in 0..<head.fields.count {
+            let field = head.fields[i]
+            guard field.name.length == name.count, rule.known == field.known,
+                ASCII.equalFold(bytes.extracting(field.name.range), name)
+            else { continue }
+            if patternHolds(rule, bytes.extracting(field.value.range)) { return true }
+        }
+        return false
+    }
+
+    private func cookieHolds(
+        _ rule: CompiledValue, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
+    ) -> Bool {
+        let name = store.bytes(rule.name)
+        for i in 0..<head.fields.count where head.fields[i].known == .cookie {
+            let field = bytes.extracting(head.fields[i].value.range)
+            if let value = Cookie.value(named: name, in: field),
+                patternHolds(rule, field.extracting(value.range))
+            {
+                return true
+            }
+        }
+        return false
+    }
+
+    /// Query parameters are compared as they are written, without decoding.
+    private func queryHolds(
+        _ rule: CompiledValue, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
+    ) -> Bool {
+        let name = store.bytes(rule.name)
+        let query = bytes.extracting(head.query.range)
+        var at = 0
+        while at < query.count {
+            let start = at
+            while at < query.count, query[at] != 0x26 { at += 1 }
+            let pair = query.extracting(start..<at)
+            at += 1
+            let split = ASCII.index(of: 0x3d, in: pair)
+            if ASCII.equal(pair.extracting(0..<(split ?? pair.count)), name) {
+                let value = split.map { $0 + 1 } ?? pair.count
+                if patternHolds(rule, pair.extracting(value..<pair.count)) { return true }
+            }
+        }
+        return false
+    }
+
+    private func patternHolds(_ rule: CompiledValue, _ value: Span<UInt8>) -> Bool {
+        let text = store.bytes(rule.text)
+        switch rule.kind {
+        case .present: return true
+        case .exact: return ASCII.equal(value, text)
+        case .prefix:
+            return value.count >= text.count && ASCII.equal(value.extracting(0..<text.count), text)
+        case .suffix:
+            return value.count >= text.count
+                && ASCII.equal(value.extracting((value.count - text.count)..<value.count), text)
+        case .regex: return expressions[Int(rule.expression)].matches(value)
+        }
+    }
+}

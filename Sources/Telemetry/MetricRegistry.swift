@@ -1,0 +1,139 @@
+import Base
+import Synchronization
+
+/// Which slot of the shards a series lives in. Outlives every snapshot, so that a reload never
+/// resets a counter. Names appear only here and on the page; workers know numbers.
+///
+/// Any thread may ask; a worker asks once per new series and remembers.
+public final class MetricRegistry: Sendable {
+    /// Labels of one row: what is counted per (route, service, version).
+    public struct RowLabels: Hashable, Sendable {
+        public var route: String
+        public var service: String
+        public var version: String
+        public init(route: String, service: String, version: String) {
+            self.route = route
+            self.service = service
+            self.version = version
+        }
+    }
+
+    /// Places in a row's run of slots.
+    public enum RowSlot {
+        public static let started = 0, finished = 1, bytesReceived = 2, bytesSent = 3
+        public static let durationSum = 4, buckets = 5
+        public static let count = 5 + 16
+    }
+
+    /// What a key of a single series counts.
+    public enum SeriesKind: UInt64, Sendable { case requests = 1, errors, refused, cluster }
+
+    struct State {
+        var rows: [RowLabels] = []
+        var rowIDs: [RowLabels: Int] = [:]
+        var rowSlots: [Int] = []
+        var listeners: [String] = []
+        var clusters: [RowLabels] = []
+        var clusterIDs: [RowLabels: Int] = [:]
+        var slots: [UInt64: Int] = [:]
+        var order: [UInt64] = []
+        var nextSlot = WorkerMetric.reserved
+    }
+
+    private let state = Mutex(State())
+
+    public init() {}
+
+    /// The row of a (route, service, version); made when it is new.
+    /// - Returns: the row's number and the first of its slots.
+    public func row(_ labels: RowLabels) -> (id: Int, slot: Int) {
+        state.withLock { state in
+            if let id = state.rowIDs[labels] { return (id, state.rowSlots[id]) }
+            let id = state.rows.count
+            state.rows.append(labels)
+            state.rowIDs[labels] = id
+            state.rowSlots.append(state.nextSlot)
+            state.nextSlot += RowSlot.count
+            precondition(state.nextSlot < CounterShard.slotMax, "room for the row's slots")
+            return (id, state.rowSlots[id])
+        }
+    }
+
+    public func listener(_ name: String) -> Int {
+        state.withLock { state in
+            if let id = state.listeners.firstIndex(of: name) { return id }
+            state.listeners.append(name)
+            return state.listeners.count - 1
+        }
+    }
+
+    /// The number of a (service, version), stable for the life of the process.
+    public func cluster(service: String, version: String) -> Int {
+        let labels = RowLabels(route: "", service: service, version: version)
+        return state.withLock { state in
+            if let id = state.clusterIDs[labels] { return id }
+            state.clusters.append(labels)
+            state.clusterIDs[labels] = state.clusters.count - 1
+            return state.clusters.count - 1
+        }
+    }
+
+    /// Kind, listener, row or cluster, assign, and code, cause or metric in one word.
+    public static func key(
+        _ kind: SeriesKind, listener: Int, row: Int, assign: Assign, code: UInt16
+    ) -> UInt64 {
+        kind.rawValue << 60 | UInt64(listener & 0xfff) << 48 | UInt64(row & 0xfff_ffff) << 20
+            | UInt64(assign.rawValue) << 16 | UInt64(code)
+    }
+
+    /// The slot of a series; made when it is new.
+    public func slot(forKey key: UInt64) -> Int {
+        state.withLock { state in
+            if let slot = state.slots[key] { return slot }
+            let slot = state.nextSlot
+            precondition(slot < CounterShard.slotMax, "room for the series' slot")
+            state.nextSlot += 1
+            state.slots[key] = slot
+            state.order.append(key)
+            return slot
+        }
+    }
+
+    /// One series with its labels, for the page.
+    public struct Series: Sendable {
+        public var kind: SeriesKind
+        public var listener: String
+        public var labels: RowLabels
+        public var assign: Assign
+        public var code: UInt16
+        public var slot: Int
+        public var key: UInt64
+    }
+
+    public struct Row: Sendable {
+        public var labels: RowLabels
+        public var slot: Int
+    }
+
+    /// Everything that has a slot now.
+    public func contents() -> (rows: [Row], series: [Series], clusters: [RowLabels]) {
+        state.withLock { state in
+            let rows = zip(state.rows, state.rowSlots).map { Row(labels: $0, slot: $1) }
+            let series = state.order.compactMap { key -> Series? in
+                guard let kind = SeriesKind(rawValue: key >> 60), let slot = state.slots[key] else {
+                    return nil
+                }
+                let listener = Int(key >> 48 & 0xfff), row = Int(key >> 20 & 0xfff_ffff)
+                let names = kind == .cluster ? state.clusters : state.rows
+                return Series(
+                    kind: kind,
+                    listener: listener < state.listeners.count ? state.listeners[listener] : "",
+                    labels: row < names.count
+                        ? names[row] : RowLabels(route: "", service: "", version: ""),
+                    assign: Assign(rawValue: UInt8(key >> 16 & 0xf)) ?? .none,
+                    code: UInt16(key & 0xffff), slot: slot, key: key)
+            }
+            return (rows, series, state.clusters)
+        }
+    }
+}

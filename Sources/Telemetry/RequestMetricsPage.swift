@@ -1,0 +1,166 @@
+import Base
+
+/// The part of the metrics page that comes from the workers' shards. Runs on the control thread; every
+/// number is a sum over the shards, read while they are written.
+public struct RequestMetricsPage {
+    private let contents: (
+        rows: [MetricRegistry.Row], series: [MetricRegistry.Series],
+        clusters: [MetricRegistry.RowLabels]
+    )
+    private let shards: [CounterShard]
+
+    /// A series that must exist at zero: (listener, row labels, assign).
+    public struct Expected: Hashable, Sendable {
+        public var listener: String
+        public var labels: MetricRegistry.RowLabels
+        public var assign: Assign
+        public init(listener: String, labels: MetricRegistry.RowLabels, assign: Assign) {
+            self.listener = listener
+            self.labels = labels
+            self.assign = assign
+        }
+    }
+
+    public init(registry: MetricRegistry, shards: [CounterShard]) {
+        contents = registry.contents()
+        self.shards = shards
+    }
+
+    private func sum(_ slot: Int) -> UInt64 { shards.reduce(0) { $0 &+ $1.value(slot) } }
+
+    public func worker(_ metric: WorkerMetric) -> UInt64 { sum(metric.rawValue) }
+
+    private static func labels(
+        _ series: MetricRegistry.Series
+    ) -> [(String, String)] {
+        [
+            ("listener", series.listener), ("route", series.labels.route),
+            ("service", series.labels.service), ("version", series.labels.version),
+            ("assign", "\(series.assign.label)"),
+        ]
+    }
+
+    /// - Parameters:
+    ///   - expected: series of the snapshot in force, shown at zero until they are seen.
+    ///   - refusedCause: the text of a refusal's cause by its number.
+    public func write(
+        to page: inout PrometheusText, expected: [Expected], refusedCause: (UInt8) -> String
+    ) {
+        writeRequests(to: &page, expected: expected)
+        page.family(MetricCatalog.errors)
+        for series in contents.series where series.kind == .errors {
+            let cause = ErrorCause(rawValue: UInt8(truncatingIfNeeded: series.code)) ?? .none
+            page.sample(
+                RequestMetricsPage.labels(series) + [("cause", "\(cause.label)")],
+                sum(series.slot))
+        }
+        writeRows(to: &page)
+        page.family(MetricCatalog.refused)
+        for series in contents.series where series.kind == .refused {
+            page.sample(
+                [
+                    ("listener", series.listener),
+                    ("cause", refusedCause(UInt8(truncatingIfNeeded: series.code))),
+                ], sum(series.slot))
+        }
+        for metric in ClusterMetric.allCases { write(metric, to: &page) }
+        for metric in WorkerMetric.allCases {
+            guard let family = MetricCatalog.worker(metric) else { continue }
+            page.family(family)
+            page.sample([], worker(metric))
+        }
+        gauge("sluice_downstream_connections", "Client connections open.", .downstreamConnections,
+            .downstreamConnectionsClosed, &page)
+        gauge("sluice_upstream_connections", "Connections to endpoints open.",
+            .upstreamConnections, .upstreamConnectionsClosed, &page)
+        gauge("sluice_tunnels", "Tunnels open.", .tunnelsOpened, .tunnelsClosed, &page)
+    }
+
+    private func gauge(
+        _ name: String, _ help: String, _ opened: WorkerMetric, _ closed: WorkerMetric,
+        _ page: inout PrometheusText
+    ) {
+        // Closed is read first: it never runs ahead of what was opened.
+        let closed = worker(closed)
+        let opened = worker(opened)
+        page.family(.init(name: name, kind: .gauge, help: help))
+        page.sample([], opened >= closed ? opened - closed : 0)
+    }
+
+    private func writeRequests(to page: inout PrometheusText, expected: [Expected]) {
+        page.family(MetricCatalog.requests)
+        var seen: Set<String> = []
+        for series in contents.series where series.kind == .requests {
+            let labels = RequestMetricsPage.labels(series) + [("code", "\(series.code)")]
+            page.sample(labels, sum(series.slot))
+            if MetricCatalog.codesAtZero.contains(series.code) {
+                seen.insert(labels.map(\.1).joined(separator: "\u{1}"))
+            }
+        }
+        for series in expected {
+            for code in MetricCatalog.codesAtZero {
+                let labels = [
+                    ("listener", series.listener), ("route", series.labels.route),
+                    ("service", series.labels.service), ("version", series.labels.version),
+                    ("assign", "\(series.assign.label)"), ("code", "\(code)"),
+                ]
+                if seen.contains(labels.map(\.1).joined(separator: "\u{1}")) { continue }
+                page.sample(labels, 0)
+            }
+        }
+    }
+
+    private func writeRows(to page: inout PrometheusText) {
+        func rowLabels(_ row: MetricRegistry.Row) -> [(String, String)] {
+            [
+                ("route", row.labels.route), ("service", row.labels.service),
+                ("version", row.labels.version),
+            ]
+        }
+        page.family(MetricCatalog.inFlight)
+        for row in contents.rows {
+            let finished = sum(row.slot + MetricRegistry.RowSlot.finished)
+            let started = sum(row.slot + MetricRegistry.RowSlot.started)
+            page.sample(rowLabels(row), started >= finished ? started - finished : 0)
+        }
+        page.family(MetricCatalog.bytesReceived)
+        for row in contents.rows {
+            page.sample(rowLabels(row), sum(row.slot + MetricRegistry.RowSlot.bytesReceived))
+        }
+        page.family(MetricCatalog.bytesSent)
+        for row in contents.rows {
+            page.sample(rowLabels(row), sum(row.slot + MetricRegistry.RowSlot.bytesSent))
+        }
+        page.family(MetricCatalog.duration)
+        for row in contents.rows where sum(row.slot + MetricRegistry.RowSlot.finished) > 0 {
+            var total: UInt64 = 0
+            for (i, bound) in MetricCatalog.durationBounds.enumerated() {
+                total += sum(row.slot + MetricRegistry.RowSlot.buckets + i)
+                page.sample(
+                    rowLabels(row) + [("le", PrometheusText.seconds(bound))], total,
+                    suffix: "_bucket")
+            }
+            total += sum(
+                row.slot + MetricRegistry.RowSlot.buckets + MetricCatalog.durationBounds.count)
+            page.sample(rowLabels(row) + [("le", "+Inf")], total, suffix: "_bucket")
+            page.sample(
+                rowLabels(row),
+                microseconds: sum(row.slot + MetricRegistry.RowSlot.durationSum), suffix: "_sum")
+            page.sample(rowLabels(row), total, suffix: "_count")
+        }
+    }
+
+    private func write(_ metric: ClusterMetric, to page: inout PrometheusText) {
+        page.family(MetricCatalog.cluster(metric))
+        var slots: [MetricRegistry.RowLabels: Int] = [:]
+        for series in contents.series
+        where series.kind == .cluster && series.code == metric.rawValue {
+            slots[series.labels] = series.slot
+        }
+        for labels in contents.clusters {
+            page.sample(
+                [("service", labels.service), ("version", labels.version)],
+                slots[labels].map(sum) ?? 0)
+        }
+    }
+}

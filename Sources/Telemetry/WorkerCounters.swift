@@ -1,0 +1,102 @@
+import Base
+
+/// The counters of one worker: its shard, and which slot each series has, remembered.
+///
+/// Confined to its worker, but for the shard, which any thread may read.
+public struct WorkerCounters: ~Copyable {
+    public let shard: CounterShard
+    private let registry: MetricRegistry
+
+    private struct Entry: BitwiseCopyable {
+        var key: UInt64
+        var slot: Int
+    }
+    private var known: [Entry]
+    private var knownCount = 0
+
+    public init(registry: MetricRegistry) {
+        self.registry = registry
+        shard = CounterShard()
+        known = [Entry](repeating: Entry(key: 0, slot: 0), count: 256)
+    }
+
+    @inline(__always) public func count(_ metric: WorkerMetric, _ amount: UInt64 = 1) {
+        shard.add(amount, to: metric.rawValue)
+    }
+
+    public mutating func count(_ metric: ClusterMetric, cluster: Int) {
+        add(
+            MetricRegistry.key(
+                .cluster, listener: 0, row: cluster, assign: .none, code: metric.rawValue))
+    }
+
+    /// A request refused before it was routed.
+    public mutating func countRefused(listener: Int, cause: UInt8) {
+        add(
+            MetricRegistry.key(
+                .refused, listener: listener, row: 0, assign: .none, code: UInt16(cause)))
+    }
+
+    /// A request has its row now.
+    public func started(rowSlot: Int) {
+        shard.add(1, to: rowSlot + MetricRegistry.RowSlot.started)
+        shard.add(1, to: WorkerMetric.requestsStarted.rawValue)
+    }
+
+    /// A request of a row ended.
+    public mutating func finished(_ summary: ExchangeSummary, rowSlot: Int) {
+        let micros = UInt64(max(0, summary.duration.microseconds))
+        shard.add(1, to: rowSlot + MetricRegistry.RowSlot.finished)
+        shard.add(1, to: WorkerMetric.requestsFinished.rawValue)
+        if summary.bytesReceived > 0 {
+            shard.add(summary.bytesReceived, to: rowSlot + MetricRegistry.RowSlot.bytesReceived)
+        }
+        if summary.bytesSent > 0 {
+            shard.add(summary.bytesSent, to: rowSlot + MetricRegistry.RowSlot.bytesSent)
+        }
+        shard.add(micros, to: rowSlot + MetricRegistry.RowSlot.durationSum)
+        shard.add(
+            1,
+            to: rowSlot + MetricRegistry.RowSlot.buckets
+                + MetricCatalog.durationBucket(microseconds: micros))
+        add(
+            MetricRegistry.key(
+                .requests, listener: summary.listener, row: summary.row, assign: summary.assign,
+                code: summary.status))
+        if summary.cause != .none {
+            add(
+                MetricRegistry.key(
+                    .errors, listener: summary.listener, row: summary.row, assign: summary.assign,
+                    code: UInt16(summary.cause.rawValue)))
+        }
+    }
+
+    private mutating func add(_ key: UInt64) {
+        let mask = known.count - 1
+        var place = WorkerCounters.place(key) & mask
+        while known[place].key != 0 {
+            if known[place].key == key { return shard.add(1, to: known[place].slot) }
+            place = (place + 1) & mask
+        }
+        let slot = registry.slot(forKey: key)
+        known[place] = Entry(key: key, slot: slot)
+        knownCount += 1
+        shard.add(1, to: slot)
+        if knownCount * 2 > known.count { grow() }
+    }
+
+    private static func place(_ key: UInt64) -> Int {
+        Int(truncatingIfNeeded: (key &* 0x9e37_79b9_7f4a_7c15) >> 32)
+    }
+
+    private mutating func grow() {
+        let old = known
+        known = [Entry](repeating: Entry(key: 0, slot: 0), count: old.count * 2)
+        let mask = known.count - 1
+        for entry in old where entry.key != 0 {
+            var place = WorkerCounters.place(entry.key) & mask
+            while known[place].key != 0 { place = (place + 1) & mask }
+            known[place] = entry
+        }
+    }
+}
