@@ -23,24 +23,27 @@
     @inlinable public var isEmpty: Bool { writer == reader }
 
     /// The bytes not yet consumed.
+    ///
+    /// The view is for the call it is passed to: it must not be kept while this buffer is written or
+    /// released, and the compiler does not watch that (ARCHITECTURE.md, "Views of buffers").
     @inlinable public var readable: Span<UInt8> {
-        @_lifetime(borrow self)
+        @_lifetime(immortal)
         @inline(__always) get {
             let view = unsafe Span(
                 _unsafeStart: UnsafePointer(base ?? ByteBuffer.nowhere) + reader, count: count)
-            return unsafe _overrideLifetime(view, borrowing: self)
+            return unsafe _overrideLifetime(view, copying: ())
         }
     }
 
-    /// Bytes by position; the range must lie in memory that was written.
-    @_lifetime(borrow self)
+    /// Bytes by position; the range must lie in memory that was written. A view as `readable` gives.
+    @_lifetime(immortal)
     @inlinable @inline(__always)
     public func span(_ range: ByteRange) -> Span<UInt8> {
         precondition(range.upper <= capacity, "a range within the buffer")
         let view = unsafe Span(
             _unsafeStart: UnsafePointer(base ?? ByteBuffer.nowhere) + range.lower,
             count: range.length)
-        return unsafe _overrideLifetime(view, borrowing: self)
+        return unsafe _overrideLifetime(view, copying: ())
     }
 
     @usableFromInline static var nowhere: UnsafeMutablePointer<UInt8> {

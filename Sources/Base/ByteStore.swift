@@ -13,8 +13,8 @@ public struct ByteStore: ~Copyable, Sendable {
 
     public mutating func intern(_ text: String) -> ByteRange { intern(Array(text.utf8)) }
 
-    /// The bytes of a name that this store gave.
-    @_lifetime(borrow self)
+    /// The bytes of a name that this store gave; valid as long as the store.
+    @_lifetime(immortal)
     @inlinable public func bytes(_ range: ByteRange) -> Span<UInt8> { buffer.span(range) }
 
     public var byteCount: Int { buffer.count }

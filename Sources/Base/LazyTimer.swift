@@ -8,7 +8,13 @@ public struct LazyTimer: BitwiseCopyable {
     public private(set) var deadline: Instant = .never
     private var armedFor: Instant = .never
 
-    public init(id: TimerID) { self.id = id }
+    /// A timer without a place on a wheel yet.
+    public init() { id = TimerID(index: .max) }
+
+    /// Takes a place on the wheel, once; `payload` comes back whenever it fires.
+    public mutating func attach(to wheel: inout TimerWheel, payload: UInt64) {
+        if id.index == .max { id = wheel.take(payload: payload) }
+    }
 
     public mutating func set(_ deadline: Instant, on wheel: inout TimerWheel) {
         self.deadline = deadline

@@ -103,6 +103,18 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
         }
     }
 
+    /// The content of a slot by its index, whether it has a tenant or not. For timers only.
+    @inlinable public subscript(index index: UInt32) -> Element {
+        _read {
+            precondition(Int(index) < initialized, "a slot that was used")
+            yield unsafe base[Int(index)].element
+        }
+        _modify {
+            precondition(Int(index) < initialized, "a slot that was used")
+            yield unsafe &base[Int(index)].element
+        }
+    }
+
     private mutating func grow() {
         let next = UnsafeMutablePointer<Slot>.allocate(capacity: capacity * 2)
         unsafe next.moveInitialize(from: base, count: initialized)

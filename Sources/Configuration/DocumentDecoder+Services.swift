@@ -31,7 +31,6 @@ extension DocumentDecoder {
         let read = self.weights(weights, of: "services.\(entry.key)", at: entry.keyStart)
         service.isPercent = read?.isPercent ?? false
         for (i, weight) in (read?.values ?? []).enumerated() { service.versions[i].weight = weight }
-        if service.versions.count == 1, weights.first?.1 == nil { service.versions[0].weight = 1 }
         stable(node, &service)
         if let sticky = node["sticky"] { self.sticky(sticky, node, &service) }
         if let balancer = node["loadBalancer"] { self.balancer(balancer, &service) }
@@ -120,7 +119,9 @@ extension DocumentDecoder {
                 return nil
             }
         }
-        if nodes.count > 1 {
+        // The only version of a service needs no weight.
+        if nodes.count == 1, nodes[0].node == nil { values = [1] }
+        if !nodes.isEmpty {
             guard let weights = SplitWeights(values) else {
                 fail("all weights of \(path) are 0", mark, hint: "give one version a weight")
                 return nil

@@ -1,0 +1,36 @@
+import Base
+import Configuration
+import Telemetry
+
+/// Hands the line of a finished exchange to the driver.
+enum AccessLog {
+    static func write(
+        _ exchange: borrowing Exchange, _ snapshot: SharedBox<Snapshot>, _ turn: inout Turn
+    ) {
+        let settings = snapshot.value.settings
+        if settings.accessLogSample < 10_000,
+            turn.random.below(10_000) >= UInt64(settings.accessLogSample)
+        {
+            return
+        }
+        var labels = AccessLogFormat.Names()
+        if exchange.route >= 0 {
+            let route = snapshot.value.routes[exchange.route]
+            labels.route = route.name
+            if route.service >= 0 {
+                let service = snapshot.value.services[route.service]
+                labels.service = service.name
+                if exchange.version >= 0 {
+                    labels.version =
+                        snapshot.value.versions[service.versions.start + exchange.version].name
+                }
+            }
+        }
+        let start = turn.logLine.writerIndex
+        settings.accessLogFormat.append(
+            exchange.summary, text: exchange.arena.readable, labels: labels,
+            names: snapshot.value.store.bytes(
+                ByteRange(start: 0, count: snapshot.value.store.byteCount)), to: &turn.logLine)
+        turn.effects.append(.log(ByteRange(start, end: turn.logLine.writerIndex)))
+    }
+}

@@ -1,0 +1,217 @@
+import Base
+import Configuration
+import HTTP1
+import HTTPSemantics
+import Telemetry
+import Upstream
+
+/// The pure machine of one worker: events in, effects out. No descriptor, no clock, no thread.
+///
+/// A driver (the worker's epoll loop, or the simulated world) calls `accept`, `handle` and
+/// `expireTimers`, performs `turn.effects` after each, then calls `effectsPerformed`.
+/// Confined to one worker.
+public struct DataPlane: ~Copyable {
+    /// What a worker starts with.
+    public struct Setup {
+        /// 0...63, unique in the process.
+        public var worker: Int
+        /// The data plane takes over this reference.
+        public var snapshot: SharedBox<Snapshot>
+        public var metrics: MetricRegistry
+        public var seed: UInt64
+        /// Client connections at one time.
+        public var connectionsMax: Int
+
+        public init(
+            worker: Int, snapshot: SharedBox<Snapshot>, metrics: MetricRegistry, seed: UInt64,
+            connectionsMax: Int
+        ) {
+            self.worker = worker
+            self.snapshot = snapshot
+            self.metrics = metrics
+            self.seed = seed
+            self.connectionsMax = connectionsMax
+        }
+    }
+
+    var tables: Tables
+    public var turn: Turn
+
+    public init(_ setup: Setup, now: Instant, wall: WallTime) {
+        tables = Tables(connectionsMax: setup.connectionsMax)
+        turn = Turn(setup, now: now, wall: wall)
+    }
+
+    // MARK: Driving
+
+    /// States the time of the turn that begins.
+    public mutating func beginTurn(now: Instant, wall: WallTime) {
+        turn.now = now
+        turn.wall = wall
+    }
+
+    /// Takes in a client's connection. `nil` when there are too many: the driver closes it.
+    public mutating func accept(listener: Int, peer: Address) -> ConnectionID? {
+        DownstreamSide.accept(&tables, &turn, listener: listener, peer: peer)
+    }
+
+    public mutating func handle(_ event: Event) {
+        switch event {
+        case .received(let id, let count):
+            switch id.side {
+            case .downstream: DownstreamSide.received(&tables, &turn, id.slot, count)
+            case .upstream: UpstreamSide.received(&tables, &turn, id.slot, count)
+            }
+        case .ended(let id):
+            switch id.side {
+            case .downstream: DownstreamSide.ended(&tables, &turn, id.slot)
+            case .upstream: UpstreamSide.ended(&tables, &turn, id.slot)
+            }
+        case .failed(let id):
+            switch id.side {
+            case .downstream: DownstreamSide.failed(&tables, &turn, id.slot)
+            case .upstream: UpstreamSide.failed(&tables, &turn, id.slot)
+            }
+        case .drained(let id):
+            switch id.side {
+            case .downstream: DownstreamSide.drained(&tables, &turn, id.slot)
+            case .upstream: UpstreamSide.drained(&tables, &turn, id.slot)
+            }
+        case .connected(let id): UpstreamSide.connected(&tables, &turn, id)
+        case .connectFailed(let id, let isRefused):
+            UpstreamSide.connectFailed(&tables, &turn, id, isRefused: isRefused)
+        case .connectionWanted(let cluster): Pools.giveUpIdle(&tables, &turn, cluster: cluster)
+        case .connectionFreed(let cluster): Pools.servePending(&tables, &turn, cluster: cluster)
+        }
+    }
+
+    /// Forgets the effects and the bytes they named.
+    public mutating func effectsPerformed() {
+        turn.effects.removeAll(keepingCapacity: true)
+        turn.output.clear(keepingAtMost: 262_144)
+        turn.logLine.clear()
+    }
+
+    /// When `expireTimers` must be called at the latest.
+    public var nextDeadline: Instant { turn.timers.nextDeadline }
+
+    /// Handles every timer that is due.
+    public mutating func expireTimers() {
+        guard turn.timers.nextDeadline <= turn.now else { return }
+        turn.fired.removeAll(keepingCapacity: true)
+        turn.timers.expire(now: turn.now, into: &turn.fired)
+        for i in turn.fired.indices {
+            let payload = turn.fired[i]
+            Deadlines.fired(&tables, &turn, payload)
+        }
+    }
+
+    // MARK: Bytes
+
+    /// Whether more should be read from a connection now.
+    public func wantsRead(_ id: ConnectionID) -> Bool {
+        switch id.side {
+        case .downstream:
+            return tables.downstream.holds(id.slot) && !tables.downstream[id.slot].isReadPaused
+                && !tables.downstream[id.slot].hasEnded
+        case .upstream:
+            return tables.upstream.holds(id.slot) && !tables.upstream[id.slot].isReadPaused
+                && !tables.upstream[id.slot].hasEnded
+                && tables.upstream[id.slot].phase != .connecting
+        }
+    }
+
+    /// Whether bytes are kept that must be shown again.
+    public func hasKept(_ id: ConnectionID) -> Bool {
+        switch id.side {
+        case .downstream:
+            return tables.downstream.holds(id.slot) && !tables.downstream[id.slot].inbound.isEmpty
+        case .upstream:
+            return tables.upstream.holds(id.slot) && !tables.upstream[id.slot].inbound.isEmpty
+        }
+    }
+
+    /// Whether the id still names a connection.
+    public func holds(_ id: ConnectionID) -> Bool {
+        id.side == .downstream ? tables.downstream.holds(id.slot) : tables.upstream.holds(id.slot)
+    }
+
+    /// Bytes that wait to be written.
+    public func outboundCount(_ id: ConnectionID) -> Int {
+        guard holds(id) else { return 0 }
+        return id.side == .downstream
+            ? tables.downstream[id.slot].outbound.count : tables.upstream[id.slot].outbound.count
+    }
+
+    /// Lets the driver write what waits: `body` returns how many bytes went out.
+    public mutating func flush(_ id: ConnectionID, _ body: (Span<UInt8>) -> Int) {
+        guard holds(id) else { return }
+        switch id.side {
+        case .downstream:
+            let sent = body(tables.downstream[id.slot].outbound.readable)
+            tables.downstream[id.slot].outbound.consume(sent)
+            if sent > 0 { DownstreamSide.wrote(&tables, &turn, id.slot) }
+        case .upstream:
+            let sent = body(tables.upstream[id.slot].outbound.readable)
+            tables.upstream[id.slot].outbound.consume(sent)
+        }
+    }
+
+    /// Keeps bytes of a send effect that the socket did not take, behind those that wait already.
+    public mutating func keepUnsent(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
+        guard holds(id) else { return }
+        switch id.side {
+        case .downstream:
+            if source == .scratch {
+                tables.downstream[id.slot].outbound.append(turn.scratch.span(range))
+            } else {
+                tables.downstream[id.slot].outbound.append(turn.output.span(range))
+            }
+            DownstreamSide.blocked(&tables, &turn, id.slot)
+        case .upstream:
+            if source == .scratch {
+                tables.upstream[id.slot].outbound.append(turn.scratch.span(range))
+            } else {
+                tables.upstream[id.slot].outbound.append(turn.output.span(range))
+            }
+            UpstreamSide.blocked(&tables, &turn, id.slot)
+        }
+    }
+
+    // MARK: Configuration and drain
+
+    /// The generation in force here.
+    public var generation: UInt64 { turn.snapshots.newest.value.generation }
+
+    /// Puts a snapshot in force for requests from now on; takes over the caller's reference.
+    public mutating func adopt(_ snapshot: SharedBox<Snapshot>) {
+        let old = turn.snapshots.newest.value.settings.limits
+        let new = snapshot.value.settings.limits
+        turn.snapshots.adopt(snapshot)
+        if old.headBytes != new.headBytes || old.fields != new.fields { turn.apply(new) }
+    }
+
+    /// Stops keeping connections: those between requests close, the others after their response.
+    public mutating func drain() {
+        turn.isDraining = true
+        for index in 0..<tables.downstream.indexEnd {
+            guard let id = tables.downstream.tenant(at: index) else { continue }
+            if tables.downstream[id].phase == .idle, tables.downstream[id].inbound.isEmpty {
+                DownstreamSide.close(&tables, &turn, id, reset: false)
+            }
+        }
+    }
+
+    /// Ends everything that is still under way.
+    public mutating func closeAll() {
+        for index in 0..<tables.downstream.indexEnd {
+            guard let id = tables.downstream.tenant(at: index) else { continue }
+            DownstreamSide.failed(&tables, &turn, id)
+        }
+    }
+
+    public var downstreamCount: Int { tables.downstream.count }
+    public var upstreamCount: Int { tables.upstream.count }
+    public var exchangeCount: Int { tables.exchanges.count }
+    public var attemptCount: Int { tables.attempts.count }
+}

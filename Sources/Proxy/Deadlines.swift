@@ -1,0 +1,117 @@
+import Base
+import Configuration
+import HTTPSemantics
+import Telemetry
+
+/// Every deadline there is: what each timer of a slot means when it fires.
+enum Deadlines {
+    /// The kind in the upper byte of a timer's payload; the slot's index below.
+    enum Kind: UInt64 {
+        /// Of a client connection: keep-alive, head, write progress, lingering.
+        case downstream = 1
+        /// Of an endpoint's connection: connect, idle.
+        case upstream
+        /// Of an exchange: first byte, idle, the whole request.
+        case exchange
+        /// Of a probe: the next connect to an endpoint that refused.
+        case probe
+    }
+
+    static func payload(_ kind: Kind, _ index: UInt32) -> UInt64 {
+        kind.rawValue << 56 | UInt64(index)
+    }
+
+    static func fired(_ tables: inout Tables, _ turn: inout Turn, _ payload: UInt64) {
+        let index = UInt32(truncatingIfNeeded: payload)
+        switch Kind(rawValue: payload >> 56) {
+        case .downstream:
+            if tables.downstream[index: index].timer.fired(now: turn.now, on: &turn.timers),
+                let id = tables.downstream.tenant(at: index)
+            {
+                downstream(&tables, &turn, id)
+            }
+        case .upstream:
+            if tables.upstream[index: index].timer.fired(now: turn.now, on: &turn.timers),
+                let id = tables.upstream.tenant(at: index)
+            {
+                UpstreamSide.expired(&tables, &turn, id)
+            }
+        case .exchange:
+            if tables.exchanges[index: index].timer.fired(now: turn.now, on: &turn.timers),
+                let id = tables.exchanges.tenant(at: index)
+            {
+                exchange(&tables, &turn, id)
+            }
+        case .probe: Pools.probe(&tables, &turn, Int(index))
+        case nil: preconditionFailure("a timer of a known kind")
+        }
+    }
+
+    private static func downstream(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        if !tables.downstream[id].outbound.isEmpty {
+            // The client takes nothing: whatever it still lacks, it will not get.
+            return DownstreamSide.failed(&tables, &turn, id)
+        }
+        switch tables.downstream[id].phase {
+        case .idle, .lingering: DownstreamSide.close(&tables, &turn, id, reset: false)
+        case .head: DownstreamSide.refuse(&tables, &turn, id, status: 408, cause: RefusalCause.headTimeout)
+        case .exchange, .tunnel: break
+        }
+    }
+
+    private static func exchange(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        let exchange = (
+            request: tables.exchanges[id].requestDeadline,
+            firstByte: tables.exchanges[id].firstByteDeadline,
+            idle: tables.exchanges[id].idleDeadline
+        )
+        let flags: ResponseFlags
+        if exchange.request <= turn.now {
+            flags = .durationTimeout
+        } else if exchange.firstByte <= turn.now {
+            flags = .upstreamTimeout
+        } else if exchange.idle <= turn.now {
+            flags = .streamIdle
+        } else {
+            return arm(&tables, &turn, id)
+        }
+        Exchanges.timedOut(&tables, &turn, id, flags: flags)
+    }
+
+    /// Arms the exchange's timer for the nearest of its deadlines.
+    static func arm(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        let nearest = min(
+            tables.exchanges[id].requestDeadline,
+            min(tables.exchanges[id].firstByteDeadline, tables.exchanges[id].idleDeadline))
+        tables.exchanges[id].timer.attach(to: &turn.timers, payload: payload(.exchange, id.index))
+        tables.exchanges[id].timer.set(nearest, on: &turn.timers)
+    }
+
+    /// A byte of a body or a tunnel moved.
+    static func progressed(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        let idle: Duration
+        if tables.exchanges[id].route >= 0 {
+            let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
+            idle = snapshot.value.routes[tables.exchanges[id].route].idle
+        } else {
+            idle = turn.snapshots.newest.value.settings.timeouts.idle
+        }
+        tables.exchanges[id].idleDeadline = turn.now + idle
+        arm(&tables, &turn, id)
+    }
+
+    static func arm(
+        downstream id: SlotID, _ deadline: Instant, _ tables: inout Tables, _ turn: inout Turn
+    ) {
+        tables.downstream[id].timer.attach(
+            to: &turn.timers, payload: payload(.downstream, id.index))
+        tables.downstream[id].timer.set(deadline, on: &turn.timers)
+    }
+
+    static func arm(
+        upstream id: SlotID, _ deadline: Instant, _ tables: inout Tables, _ turn: inout Turn
+    ) {
+        tables.upstream[id].timer.attach(to: &turn.timers, payload: payload(.upstream, id.index))
+        tables.upstream[id].timer.set(deadline, on: &turn.timers)
+    }
+}

@@ -1,0 +1,222 @@
+import Base
+import Configuration
+import HTTP1
+import HTTPSemantics
+import Routing
+import Telemetry
+import Upstream
+
+/// Which route, which version: the decisions of one request (splitting.md §1), in their order.
+enum Decisions {
+    static func decide(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, head: ByteRange
+    ) {
+        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
+        let settings = snapshot.value.settings
+        let route = match(&turn, snapshot, head)
+        if let route, route >= 0 {
+            tables.exchanges[id].route = route
+            setRow(&tables, &turn, id, snapshot.value.routes[route].rows, snapshot)
+        } else {
+            setRow(&tables, &turn, id, settings.noRouteRow, snapshot)
+        }
+        guard let route else {
+            return refuse(&tables, &turn, id, head, 400, RefusalCause.badPath)
+        }
+        guard route >= 0 else {
+            Forwarding.keepTexts(&tables.exchanges[id], turn, head)
+            return Exchanges.reply(&tables, &turn, id, status: 404, flags: .noRoute, cause: .local)
+        }
+        if case .length(let bytes) = turn.requestHead.framing, bytes > settings.limits.bodyBytes {
+            return refuse(&tables, &turn, id, head, 413, RefusalCause.bodyTooLarge)
+        }
+        let plan = snapshot.value.routes[route]
+        tables.exchanges[id].requestDeadline = turn.now + plan.request
+        switch plan.kind {
+        case .redirect, .respond:
+            Forwarding.keepTexts(&tables.exchanges[id], turn, head)
+            DirectReply.send(&tables, &turn, id, plan, snapshot, head)
+        case .forward:
+            if turn.requestHead.method == .connect, !plan.allowsConnect {
+                return refuse(&tables, &turn, id, head, 405, RefusalCause.connectRefused)
+            }
+            forward(&tables, &turn, id, plan, snapshot, head)
+        }
+    }
+
+    private static func refuse(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange,
+        _ status: UInt16, _ cause: UInt8
+    ) {
+        Forwarding.keepTexts(&tables.exchanges[id], turn, head)
+        turn.counters.countRefused(listener: tables.exchanges[id].summary.listener, cause: cause)
+        tables.exchanges[id].keepsAlive = false
+        Exchanges.reply(
+            &tables, &turn, id, status: status, flags: .downstreamProtocolError, cause: .none)
+    }
+
+    static func setRow(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ row: Int,
+        _ snapshot: SharedBox<Snapshot>
+    ) {
+        let plan = snapshot.value.rows[row]
+        tables.exchanges[id].row = row
+        tables.exchanges[id].rowSlot = plan.slot
+        tables.exchanges[id].summary.row = plan.id
+    }
+
+    // MARK: Route
+
+    /// - Returns: the route, -1 when none matches, `nil` when the path is refused.
+    private static func match(
+        _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) -> Int? {
+        lowerHost(&turn, head)
+        turn.path.clear()
+        let path = turn.requestHead.path.shifted(by: head.lower)
+        if path.isEmpty {
+            turn.path.append(UInt8(0x2f))
+        } else if turn.requestHead.isPathPlain || !snapshot.value.settings.normalizesPaths {
+            turn.path.append(turn.scratch.span(path))
+        } else {
+            do throws(PathNormalizer.Failure) {
+                try PathNormalizer.normalize(turn.scratch.span(path), into: &turn.path)
+            } catch {
+                return nil
+            }
+        }
+        return snapshot.value.table.match(
+            head: turn.requestHead, bytes: turn.scratch.span(head), host: turn.host.readable,
+            path: turn.path.readable) ?? -1
+    }
+
+    /// The request's host in lower case, without port and without the root's dot.
+    private static func lowerHost(_ turn: inout Turn, _ head: ByteRange) {
+        turn.host.clear()
+        let authority = turn.requestHead.authority.shifted(by: head.lower)
+        let length = Authority.hostLength(turn.scratch.span(authority)) ?? 0
+        for i in 0..<length {
+            turn.host.append(ASCII.lower(turn.scratch.span(authority)[i]))
+        }
+        if length > 1, turn.host.readable[length - 1] == UInt8(ascii: ".") {
+            turn.host.truncate(to: turn.host.writerIndex - 1)
+        }
+    }
+
+    // MARK: Version
+
+    private static func forward(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ plan: Snapshot.RoutePlan,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) {
+        let service = snapshot.value.services[plan.service]
+        var version = chooseVersion(&tables, &turn, id, plan, service, snapshot, head)
+        let cluster = snapshot.value.versions[service.versions.start + version].cluster
+        if !cluster.value.isAvailable, service.fallsBack, version != service.stable {
+            version = service.stable
+            tables.exchanges[id].summary.assign = .fallback
+        }
+        tables.exchanges[id].version = version
+        moveRow(&tables, &turn, id, plan.rows + 1 + version, snapshot)
+        tables.exchanges[id].summary.cluster =
+            snapshot.value.versions[service.versions.start + version].cluster.value.id
+        if snapshot.value.versions[service.versions.start + version].cluster.value.policy.isHashed {
+            tables.exchanges[id].hash = hash(turn, service, snapshot, head, tables.exchanges[id])
+        }
+        Forwarding.encodeRequest(&tables.exchanges[id], &turn, plan, service, snapshot, head)
+        if !turn.requestHead.framing.hasBody {
+            tables.exchanges[id].firstByteDeadline = turn.now + plan.firstByte
+        } else {
+            tables.exchanges[id].idleDeadline = turn.now + plan.idle
+        }
+        Deadlines.arm(&tables, &turn, id)
+        Pools.lease(&tables, &turn, exchange: id, isImmediate: true)
+    }
+
+    /// The request belongs to a version now, no longer to the route alone.
+    private static func moveRow(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ row: Int,
+        _ snapshot: SharedBox<Snapshot>
+    ) {
+        setRow(&tables, &turn, id, row, snapshot)
+        tables.exchanges[id].isCounted = true
+        turn.counters.started(rowSlot: tables.exchanges[id].rowSlot)
+    }
+
+    private static func chooseVersion(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ plan: Snapshot.RoutePlan,
+        _ service: Snapshot.ServicePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) -> Int {
+        if plan.pinned >= 0 {
+            tables.exchanges[id].summary.assign = .header
+            return plan.pinned
+        }
+        let split = snapshot.value.splits[plan.split]
+        if service.sticky >= 0 {
+            return stickyVersion(&tables, &turn, id, split, service, snapshot, head)
+        }
+        tables.exchanges[id].summary.assign = .weighted
+        return draw(&tables, &turn, id, split)
+    }
+
+    private static func draw(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ split: Snapshot.SplitPlan
+    ) -> Int {
+        let draw = split.draws.value.draw()
+        if draw.wantsLayout { turn.effects.append(.layOut) }
+        tables.exchanges[id].summary.draw = draw.number
+        return draw.version
+    }
+
+    /// splitting.md §3: the session's position; a new session is drawn and placed.
+    private static func stickyVersion(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ split: Snapshot.SplitPlan,
+        _ service: Snapshot.ServicePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) -> Int {
+        let sticky = snapshot.value.sticky[service.sticky]
+        let session = sticky.value.session(
+            head: turn.requestHead, bytes: turn.scratch.span(head), wall: turn.wall)
+        if session.hadForgery { turn.counters.count(.stickyCookiesRejected) }
+        tables.exchanges[id].owesCookie = session.wantsCookie
+        tables.exchanges[id].cookiePosition = session.position
+        if session.origin != .none {
+            tables.exchanges[id].summary.assign = .sticky
+            return split.intervals.value.version(at: session.position)
+        }
+        tables.exchanges[id].summary.assign = .weighted
+        let version = draw(&tables, &turn, id, split)
+        if session.wantsCookie {
+            let place = split.draws.value.nextPlace(version: version)
+            tables.exchanges[id].cookiePosition = split.intervals.value.position(
+                in: version, at: place)
+        }
+        return version
+    }
+
+    /// The key of the hashed balancers: a header, a cookie, or the client's address.
+    private static func hash(
+        _ turn: borrowing Turn, _ service: Snapshot.ServicePlan, _ snapshot: SharedBox<Snapshot>,
+        _ head: ByteRange, _ exchange: borrowing Exchange
+    ) -> UInt64 {
+        var address = exchange.summary.peer
+        address.port = 0
+        if service.hashName.isEmpty { return address.stableHash }
+        for i in 0..<turn.requestHead.fields.count
+        where turn.requestHead.fields[i].known == service.hashKnown {
+            let field = turn.requestHead.fields[i]
+            let value = turn.scratch.span(field.value.shifted(by: head.lower))
+            if service.hashSource == .cookie {
+                let name = snapshot.value.store.bytes(service.hashName)
+                if let range = Cookie.value(named: name, in: value) {
+                    return XXH64.hash(value.extracting(range.range), seed: 0)
+                }
+                continue
+            }
+            let name = turn.scratch.span(field.name.shifted(by: head.lower))
+            if ASCII.equalFold(name, snapshot.value.store.bytes(service.hashName)) {
+                return XXH64.hash(value, seed: 0)
+            }
+        }
+        return address.stableHash
+    }
+}

@@ -1,0 +1,298 @@
+import Base
+import Configuration
+import HTTP1
+import HTTPSemantics
+import Telemetry
+
+/// The steps of a client's connection: accept, read, decode, hand over, close.
+enum DownstreamSide {
+    /// How long an announced close waits for the client's own.
+    static let lingerMax = Duration.seconds(2)
+    /// A request body of a known length up to this is read and dropped rather than the connection
+    /// closed.
+    static let discardBytesMax: UInt64 = 65_536
+
+    // MARK: Events
+
+    static func accept(
+        _ tables: inout Tables, _ turn: inout Turn, listener: Int, peer: Address
+    ) -> ConnectionID? {
+        turn.counters.count(.downstreamConnections)
+        guard let id = tables.downstream.take() else {
+            turn.counters.count(.downstreamConnectionsShed)
+            turn.counters.count(.downstreamConnectionsClosed)
+            return nil
+        }
+        tables.downstream[id].reset()
+        tables.downstream[id].listener = listener
+        tables.downstream[id].peer = peer
+        // A client that connects and says nothing has as long as one that begins a head.
+        let wait = turn.snapshots.newest.value.settings.timeouts.headers
+        Deadlines.arm(downstream: id, turn.now + wait, &tables, &turn)
+        return ConnectionID(.downstream, id)
+    }
+
+    /// Bytes came, or kept ones are to be looked at again.
+    static func received(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ count: Int) {
+        guard tables.downstream.holds(id) else { return }
+        var start = turn.headroom
+        let end = turn.headroom + count
+        if !tables.downstream[id].inbound.isEmpty {
+            start = turn.scratch.place(
+                tables.downstream[id].inbound.readable, endingAt: turn.headroom)
+            tables.downstream[id].inbound.release()
+        }
+        let at = process(&tables, &turn, id, from: start, to: end)
+        if at < end, tables.downstream.holds(id) {
+            tables.downstream[id].inbound.append(
+                turn.scratch.span(ByteRange(at, end: end)))
+        }
+    }
+
+    /// The client sent its last byte; what it asked for it may still be waiting for.
+    static func ended(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard tables.downstream.holds(id) else { return }
+        tables.downstream[id].hasEnded = true
+        switch tables.downstream[id].phase {
+        case .idle, .head, .lingering: close(&tables, &turn, id, reset: false)
+        case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(.downstream, id))
+        case .exchange:
+            let exchange = tables.downstream[id].exchange
+            switch tables.exchanges[exchange].requestPhase {
+            case .complete: tables.exchanges[exchange].keepsAlive = false
+            case .head:
+                // A whole request may wait for its connection; a part of one is worth nothing.
+                if tables.downstream[id].body.isComplete {
+                    tables.exchanges[exchange].keepsAlive = false
+                } else {
+                    failed(&tables, &turn, id)
+                }
+            case .body, .discarding: failed(&tables, &turn, id)
+            }
+        }
+    }
+
+    /// The connection broke, or must end now. Whatever was under way is over.
+    static func failed(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard tables.downstream.holds(id) else { return }
+        let exchange = tables.downstream[id].exchange
+        if !exchange.isNone {
+            Exchanges.abandon(&tables, &turn, exchange)
+        }
+        close(&tables, &turn, id, reset: true)
+    }
+
+    /// The socket did not take everything: its source must wait, and progress has a deadline.
+    static func blocked(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        let write = turn.snapshots.newest.value.settings.timeouts.write
+        Deadlines.arm(downstream: id, turn.now + write, &tables, &turn)
+        let exchange = tables.downstream[id].exchange
+        if let upstream = Exchanges.connection(tables, of: exchange) {
+            tables.upstream[upstream].isReadPaused = true
+        }
+    }
+
+    /// Some of what waits went out.
+    static func wrote(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        let write = turn.snapshots.newest.value.settings.timeouts.write
+        Deadlines.arm(downstream: id, turn.now + write, &tables, &turn)
+        let exchange = tables.downstream[id].exchange
+        if !exchange.isNone { Deadlines.progressed(&tables, &turn, exchange) }
+    }
+
+    /// Everything that waited went out.
+    static func drained(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard tables.downstream.holds(id) else { return }
+        tables.downstream[id].outbound.release()
+        tables.downstream[id].timer.clear()
+        if tables.downstream[id].shutsDownAfterFlush {
+            tables.downstream[id].shutsDownAfterFlush = false
+            turn.effects.append(.shutdownWrite(ConnectionID(.downstream, id)))
+            return Tunnels.closeIfDone(&tables, &turn, tables.downstream[id].exchange)
+        }
+        if tables.downstream[id].closesAfterFlush {
+            tables.downstream[id].closesAfterFlush = false
+            return linger(&tables, &turn, id)
+        }
+        if tables.downstream[id].phase == .idle { armIdle(&tables, &turn, id) }
+        resume(&tables, &turn, id)
+        let exchange = tables.downstream[id].exchange
+        if let upstream = Exchanges.connection(tables, of: exchange) {
+            UpstreamSide.resume(&tables, &turn, upstream)
+        }
+    }
+
+    // MARK: Reading
+
+    /// Understands as much as can be used now.
+    /// - Returns: the first byte that must be kept.
+    private static func process(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, from start: Int, to end: Int
+    ) -> Int {
+        var at = start
+        while true {
+            switch tables.downstream[id].phase {
+            case .idle, .head:
+                if at < end, !tables.downstream[id].outbound.isEmpty {
+                    // Nothing new is begun for a client that does not take what it asked for.
+                    tables.downstream[id].isReadPaused = true
+                    return at
+                }
+                guard at < end, readHead(&tables, &turn, id, &at, end) else { return at }
+            case .exchange:
+                let exchange = tables.downstream[id].exchange
+                guard Exchanges.requestBytes(&tables, &turn, exchange, &at, end) else {
+                    if at < end, tables.downstream.holds(id) {
+                        tables.downstream[id].isReadPaused = true
+                    }
+                    return at
+                }
+            case .tunnel:
+                if at < end {
+                    Tunnels.relay(
+                        &tables, &turn, from: ConnectionID(.downstream, id),
+                        ByteRange(at, end: end))
+                }
+                return end
+            case .lingering: return end
+            }
+            // Any step may have closed the connection.
+            guard tables.downstream.holds(id) else { return end }
+        }
+    }
+
+    /// - Returns: `true` when a whole head was read and an exchange began.
+    private static func readHead(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
+    ) -> Bool {
+        let progress: HeadProgress
+        do throws(HTTP1Violation) {
+            progress = try tables.downstream[id].parser.parse(
+                turn.scratch.span(ByteRange(at, end: end)), into: &turn.requestHead,
+                limits: turn.limits)
+        } catch {
+            let violation = error
+            at = end
+            refuse(
+                &tables, &turn, id, status: violation.status, cause: violation.rawValue)
+            return false
+        }
+        switch progress {
+        case .incomplete:
+            if tables.downstream[id].phase == .idle {
+                tables.downstream[id].phase = .head
+                let headers = turn.snapshots.newest.value.settings.timeouts.headers
+                Deadlines.arm(downstream: id, turn.now + headers, &tables, &turn)
+            }
+            return false
+        case .complete(let headBytes):
+            let head = ByteRange(start: at, count: headBytes)
+            at += headBytes
+            tables.downstream[id].phase = .exchange
+            tables.downstream[id].timer.clear()
+            Exchanges.begin(&tables, &turn, downstream: id, head: head)
+            return true
+        }
+    }
+
+    // MARK: Ending
+
+    /// Answers what is no proper request, and closes.
+    static func refuse(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, status: UInt16, cause: UInt8
+    ) {
+        let listener = tables.downstream[id].listener
+        turn.counters.countRefused(listener: listener, cause: cause)
+        let rowIndex = turn.snapshots.newest.value.settings.noRouteRow
+        let row = turn.snapshots.newest.value.rows[rowIndex]
+        turn.counters.started(rowSlot: row.slot)
+        var summary = ExchangeSummary()
+        summary.listener = listener
+        summary.row = row.id
+        summary.status = status
+        summary.flags = .downstreamProtocolError
+        summary.arrival = turn.wall
+        summary.peer = tables.downstream[id].peer
+        turn.counters.finished(summary, rowSlot: row.slot)
+        let start = turn.output.writerIndex
+        LocalReply.compose(
+            status: status, body: nil, flags: .downstreamProtocolError, closes: true,
+            isHead: false, &turn)
+        turn.send(
+            ConnectionID(.downstream, id), .output,
+            ByteRange(start, end: turn.output.writerIndex))
+        finishAndClose(&tables, &turn, id)
+    }
+
+    /// The last response is handed over: close once it is out.
+    static func finishAndClose(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        tables.downstream[id].closesAfterFlush = true
+        tables.downstream[id].phase = .lingering
+        tables.downstream[id].inbound.release()
+        // Sends of this event are performed after it: whether bytes remain shows only then.
+        Deadlines.arm(downstream: id, turn.now + lingerMax, &tables, &turn)
+        turn.effects.append(.checkDrained(ConnectionID(.downstream, id)))
+    }
+
+    /// Half-closes and waits for the client's end, so that a reset does not overtake the response.
+    private static func linger(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        if tables.downstream[id].hasEnded { return close(&tables, &turn, id, reset: false) }
+        tables.downstream[id].phase = .lingering
+        tables.downstream[id].isReadPaused = false
+        turn.effects.append(.shutdownWrite(ConnectionID(.downstream, id)))
+        turn.effects.append(.resume(ConnectionID(.downstream, id)))
+        Deadlines.arm(downstream: id, turn.now + lingerMax, &tables, &turn)
+    }
+
+    /// Frees the slot and closes the socket.
+    static func close(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, reset: Bool
+    ) {
+        tables.downstream[id].reset()
+        tables.downstream.free(id)
+        turn.counters.count(.downstreamConnectionsClosed)
+        turn.effects.append(.close(ConnectionID(.downstream, id), reset: reset))
+    }
+
+    /// The exchange is over and the connection stays: wait for the next request.
+    static func becomeIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        tables.downstream[id].phase = .idle
+        tables.downstream[id].exchange = .none
+        tables.downstream[id].parser = RequestHeadParser()
+        if tables.downstream[id].outbound.isEmpty {
+            armIdle(&tables, &turn, id)
+            resume(&tables, &turn, id)
+        }
+    }
+
+    private static func armIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        let keepAlive = turn.snapshots.newest.value.settings.timeouts.keepAlive
+        Deadlines.arm(downstream: id, turn.now + keepAlive, &tables, &turn)
+    }
+
+    /// Lets the client send again, if it was held up.
+    static func resume(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard tables.downstream[id].isReadPaused else { return }
+        tables.downstream[id].isReadPaused = false
+        turn.effects.append(.resume(ConnectionID(.downstream, id)))
+    }
+}
+
+/// Causes of refusals beyond `HTTP1Violation`'s, in one numbering with them.
+public enum RefusalCause {
+    public static let headTimeout: UInt8 = 200
+    public static let bodyTooLarge: UInt8 = 201
+    public static let badPath: UInt8 = 202
+    public static let connectRefused: UInt8 = 203
+
+    /// The label of a cause on the metrics page.
+    public static func label(_ cause: UInt8) -> String {
+        switch cause {
+        case headTimeout: return "head-timeout"
+        case bodyTooLarge: return "body-too-large"
+        case badPath: return "bad-path"
+        case connectRefused: return "connect-refused"
+        default: return HTTP1Violation(rawValue: cause).map { "\($0.cause)" } ?? "unknown"
+        }
+    }
+}

@@ -1,0 +1,76 @@
+import Base
+
+/// Which side of the proxy a connection is on.
+public enum Side: UInt8, Sendable, BitwiseCopyable { case downstream, upstream }
+
+/// A connection of one worker: its side and its slot. A stale id misses.
+public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
+    public var side: Side
+    public var slot: SlotID
+
+    public init(_ side: Side, _ slot: SlotID) {
+        self.side = side
+        self.slot = slot
+    }
+
+    /// One word for the poller: side, index (31 bits), generation (32 bits).
+    public var token: UInt64 {
+        UInt64(side.rawValue) << 63 | UInt64(slot.index & 0x7fff_ffff) << 32
+            | UInt64(slot.generation)
+    }
+
+    public init(token: UInt64) {
+        side = token >> 63 == 0 ? .downstream : .upstream
+        slot = SlotID(
+            index: UInt32(truncatingIfNeeded: token >> 32) & 0x7fff_ffff,
+            generation: UInt32(truncatingIfNeeded: token))
+    }
+}
+
+/// What the driver saw happen. Everything the data plane knows of the world comes this way.
+public enum Event: Sendable, BitwiseCopyable {
+    /// A connect that an effect asked for succeeded.
+    case connected(SlotID)
+    /// It did not; `isRefused` when nobody listens there.
+    case connectFailed(SlotID, isRefused: Bool)
+    /// So many bytes were read into `Turn.scratch`; 0 when only kept bytes are to be looked at again.
+    case received(ConnectionID, Int)
+    /// The peer will send no more.
+    case ended(ConnectionID)
+    /// The connection broke: reset, or an error of the socket.
+    case failed(ConnectionID)
+    /// All kept bytes of the connection have been written.
+    case drained(ConnectionID)
+    /// Another worker waits for a connection to the cluster: give up an idle one.
+    case connectionWanted(cluster: Int)
+    /// Another worker freed a connection to the cluster: somebody here waits for one.
+    case connectionFreed(cluster: Int)
+}
+
+/// What the driver is asked to do, in this order.
+public enum Effect: Sendable, BitwiseCopyable {
+    public enum Source: UInt8, Sendable, BitwiseCopyable {
+        /// `Turn.scratch`: bytes just received, perhaps with a head placed in front.
+        case scratch
+        /// `Turn.output`: bytes composed in this event.
+        case output
+    }
+
+    case connect(SlotID, Address)
+    /// Write bytes now; what does not go out at once comes back through `keepUnsent`.
+    case send(ConnectionID, Source, ByteRange)
+    /// Reading was paused or bytes were kept: read again, and show kept bytes again.
+    case resume(ConnectionID)
+    case shutdownWrite(ConnectionID)
+    /// When nothing waits to be written behind this event's sends, say so with `.drained`.
+    case checkDrained(ConnectionID)
+    /// Close; with `reset` so that the peer sees a broken message as broken.
+    case close(ConnectionID, reset: Bool)
+    /// Tell other workers (a bit each) about a cluster's connections.
+    case askForConnection(cluster: Int)
+    case tellFreed(workers: UInt64, cluster: Int)
+    /// A split has begun a new page: lay out the next ones.
+    case layOut
+    /// An access-log line in `Turn.logLine`.
+    case log(ByteRange)
+}

@@ -1,0 +1,185 @@
+import Base
+import Configuration
+import HTTP1
+import HTTPSemantics
+import Routing
+import Telemetry
+import Upstream
+
+/// The life of one exchange, in order:
+///
+///     begin     pins the snapshot, takes the time                       (here)
+///     route     host and path in normal form, first match wins          (Routes)
+///     decide    version: named, sticky, drawn; may answer locally       (Decisions)
+///     encode    the head for the origin, into the arena                 (Forwarding)
+///     lease     endpoint and connection: reuse, connect, wait, refuse   (Pools)
+///     request   head and body to the origin                             (RequestRelay)
+///     response  head and body to the client; or another attempt         (ResponseRelay)
+///     finish    summary to counters and log, unpin                      (here)
+///
+/// A new attempt is the only way back, from response to lease, and it is bounded.
+enum Exchanges {
+    static func begin(
+        _ tables: inout Tables, _ turn: inout Turn, downstream: SlotID, head: ByteRange
+    ) {
+        // As many exchanges as connections: a slot is always there.
+        guard let id = tables.exchanges.take() else {
+            preconditionFailure("every connection has room for its exchange")
+        }
+        tables.downstream[downstream].exchange = id
+        tables.downstream[downstream].body = BodyDecoder(turn.requestHead.framing)
+        tables.exchanges[id].reset()
+        tables.exchanges[id].downstream = downstream
+        tables.exchanges[id].snapshot = turn.snapshots.pin()
+        tables.exchanges[id].arrival = turn.now
+        tables.exchanges[id].method = turn.requestHead.method
+        tables.exchanges[id].isHTTP10 = turn.requestHead.isHTTP10
+        tables.exchanges[id].isChunkedRequest = turn.requestHead.framing == .chunked
+        tables.exchanges[id].hasRequestBody = turn.requestHead.framing.hasBody
+        tables.exchanges[id].keepsAlive = turn.requestHead.keepsAlive && !turn.isDraining
+        tables.exchanges[id].summary.arrival = turn.wall
+        tables.exchanges[id].summary.listener = tables.downstream[downstream].listener
+        tables.exchanges[id].summary.peer = tables.downstream[downstream].peer
+        tables.exchanges[id].summary.isHTTP10 = turn.requestHead.isHTTP10
+        Decisions.decide(&tables, &turn, id, head: head)
+    }
+
+    /// Bytes of the request beyond its head.
+    /// - Returns: `true` when the exchange has ended and the connection goes on.
+    static func requestBytes(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
+    ) -> Bool {
+        let downstream = tables.exchanges[id].downstream
+        switch tables.exchanges[id].requestPhase {
+        case .head, .body: RequestRelay.relay(&tables, &turn, id, &at, end)
+        case .discarding: RequestRelay.discard(&tables, &turn, id, &at, end)
+        case .complete: break
+        }
+        return tables.downstream.holds(downstream)
+            && tables.downstream[downstream].phase != .exchange
+    }
+
+    /// The connection that serves an exchange now, if it has one that is busy with it.
+    static func connection(_ tables: borrowing Tables, of id: SlotID) -> SlotID? {
+        guard tables.exchanges.holds(id) else { return nil }
+        let attempt = tables.exchanges[id].attempt
+        guard tables.attempts.holds(attempt), tables.attempts[attempt].phase == .sent else {
+            return nil
+        }
+        return tables.attempts[attempt].connection
+    }
+
+    // MARK: Ends
+
+    /// The client is gone: nobody waits for the rest.
+    static func abandon(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        if tables.exchanges[id].responsePhase != .complete {
+            tables.exchanges[id].summary.flags.insert(.downstreamTermination)
+            tables.exchanges[id].summary.status = 0
+            tables.exchanges[id].summary.cause = .none
+        }
+        tables.exchanges[id].responsePhase = .complete
+        Pools.abandon(&tables, &turn, exchange: id)
+        finish(&tables, &turn, id)
+    }
+
+    /// A deadline of the exchange has passed.
+    static func timedOut(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, flags: ResponseFlags
+    ) {
+        let downstream = tables.exchanges[id].downstream
+        if tables.downstream[downstream].phase == .tunnel {
+            return Tunnels.close(&tables, &turn, id)
+        }
+        let requestPhase = tables.exchanges[id].requestPhase
+        if requestPhase == .discarding {
+            // The response was complete; only its unwanted request is not.
+            finish(&tables, &turn, id)
+            return DownstreamSide.close(&tables, &turn, downstream, reset: false)
+        }
+        if tables.exchanges[id].responsePhase == .waiting, requestPhase == .body,
+            flags == .streamIdle
+        {
+            // The client stopped in the middle of its body.
+            Pools.abandon(&tables, &turn, exchange: id)
+            return reply(&tables, &turn, id, status: 408, flags: flags, cause: .none)
+        }
+        fail(&tables, &turn, id, status: 504, flags: flags, cause: .timeout)
+    }
+
+    /// The attempt is over without a response: answer for the origin, or break off what has begun.
+    static func fail(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, status: UInt16,
+        flags: ResponseFlags, cause: ErrorCause
+    ) {
+        Pools.abandon(&tables, &turn, exchange: id)
+        if tables.exchanges[id].responsePhase == .waiting {
+            return reply(&tables, &turn, id, status: status, flags: flags, cause: cause)
+        }
+        // A part of the response is out: the client must see that it is not all of it.
+        tables.exchanges[id].summary.flags.insert(flags)
+        tables.exchanges[id].summary.cause = cause
+        let downstream = tables.exchanges[id].downstream
+        finish(&tables, &turn, id)
+        DownstreamSide.close(&tables, &turn, downstream, reset: true)
+    }
+
+    /// Answers without an origin.
+    static func reply(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, status: UInt16,
+        flags: ResponseFlags, cause: ErrorCause
+    ) {
+        tables.exchanges[id].summary.flags.insert(flags)
+        tables.exchanges[id].summary.cause = cause
+        LocalReply.send(&tables, &turn, id, status: status)
+    }
+
+    /// The response is handed over. What is left of the request is read away, or the connection goes.
+    static func responseDone(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        tables.exchanges[id].responsePhase = .complete
+        let downstream = tables.exchanges[id].downstream
+        if tables.downstream[downstream].body.isComplete {
+            let keepsAlive = tables.exchanges[id].keepsAlive
+            finish(&tables, &turn, id)
+            if keepsAlive {
+                DownstreamSide.becomeIdle(&tables, &turn, downstream)
+            } else {
+                DownstreamSide.finishAndClose(&tables, &turn, downstream)
+            }
+            return
+        }
+        let left = tables.downstream[downstream].body.remaining ?? .max
+        if tables.exchanges[id].keepsAlive, left <= DownstreamSide.discardBytesMax {
+            tables.exchanges[id].requestPhase = .discarding
+            Pools.abandon(&tables, &turn, exchange: id)
+            Deadlines.progressed(&tables, &turn, id)
+            DownstreamSide.resume(&tables, &turn, downstream)
+            return
+        }
+        Pools.abandon(&tables, &turn, exchange: id)
+        finish(&tables, &turn, id)
+        DownstreamSide.finishAndClose(&tables, &turn, downstream)
+    }
+
+    /// Counts, logs and frees the exchange. Its attempt is over, its connection has let go of it.
+    static func finish(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
+        tables.exchanges[id].summary.duration = turn.now - tables.exchanges[id].arrival
+        let summary = tables.exchanges[id].summary
+        // What was answered without a version starts and ends in its route's row at once.
+        if !tables.exchanges[id].isCounted {
+            turn.counters.started(rowSlot: tables.exchanges[id].rowSlot)
+        }
+        turn.counters.finished(summary, rowSlot: tables.exchanges[id].rowSlot)
+        if snapshot.value.settings.accessLogSample > 0 {
+            AccessLog.write(tables.exchanges[id], snapshot, &turn)
+        }
+        let downstream = tables.exchanges[id].downstream
+        if tables.downstream.holds(downstream) { tables.downstream[downstream].exchange = .none }
+        if tables.exchanges[id].isTunnel { turn.counters.count(.tunnelsClosed) }
+        Pools.freeRequestPermit(&tables, &turn, id)
+        turn.snapshots.unpin(tables.exchanges[id].snapshot)
+        tables.exchanges[id].timer.clear()
+        tables.exchanges.free(id)
+    }
+}

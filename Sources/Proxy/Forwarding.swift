@@ -1,0 +1,287 @@
+import Base
+import Configuration
+import HTTP1
+import HTTPSemantics
+import Telemetry
+
+/// The head as the origin gets it: hop-by-hop fields dropped, forwarding fields added, edits applied.
+/// Re-serialised from parsed parts; header case and order are the client's.
+enum Forwarding {
+    /// Encodes the request's head into the exchange's arena and notes texts for the log there.
+    static func encodeRequest(
+        _ exchange: inout Exchange, _ turn: inout Turn, _ plan: Snapshot.RoutePlan,
+        _ service: Snapshot.ServicePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) {
+        let version = snapshot.value.versions[service.versions.start + exchange.version]
+        exchange.arena.reserve(head.length + 256)
+        exchange.isConnect = turn.requestHead.method == .connect
+        exchange.wantsTunnel = exchange.isConnect
+        requestLine(&exchange, turn, plan, snapshot, head)
+        var hasHost = false
+        for i in 0..<turn.requestHead.fields.count {
+            let field = turn.requestHead.fields[i]
+            if field.known == .host {
+                hasHost = true
+                host(&exchange, turn, plan, snapshot, head, name: field.name)
+                continue
+            }
+            if drops(field, turn.requestHead, snapshot.value.settings) { continue }
+            if !plan.requestEdits.isEmpty || !version.requestEdits.isEmpty,
+                isReplaced(field, plan.requestEdits, version.requestEdits, snapshot, turn, head)
+            {
+                continue
+            }
+            copy(field, &exchange, turn, head)
+        }
+        if !hasHost { hostForHTTP10(&exchange, turn, plan, service, snapshot, head) }
+        added(&exchange, &turn, snapshot, head)
+        append(plan.requestEdits, snapshot, to: &exchange.arena)
+        append(version.requestEdits, snapshot, to: &exchange.arena)
+        exchange.arena.append("\r\n")
+        exchange.head = ByteRange(0, end: exchange.arena.writerIndex)
+        if plan.pathEdit != .none || turn.requestHead.form == .absolute {
+            // The log shows what the client asked for.
+            exchange.summary.target = keep(turn.requestHead.target, &exchange.arena, turn, head)
+        }
+        if !plan.host.isEmpty {
+            exchange.summary.authority = keep(
+                turn.requestHead.authority, &exchange.arena, turn, head)
+        }
+    }
+
+    /// Notes texts for the log when there is no head for an origin.
+    static func keepTexts(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ head: ByteRange
+    ) {
+        exchange.summary.method = keep(turn.requestHead.methodName, &exchange.arena, turn, head)
+        exchange.summary.target = keep(turn.requestHead.target, &exchange.arena, turn, head)
+        exchange.summary.authority = keep(turn.requestHead.authority, &exchange.arena, turn, head)
+        for i in 0..<turn.requestHead.fields.count {
+            let field = turn.requestHead.fields[i]
+            switch field.known {
+            case .userAgent:
+                exchange.summary.userAgent = keep(field.value, &exchange.arena, turn, head)
+            case .referer: exchange.summary.referer = keep(field.value, &exchange.arena, turn, head)
+            case .traceparent:
+                exchange.summary.traceparent = keep(field.value, &exchange.arena, turn, head)
+            default: break
+            }
+        }
+    }
+
+    private static func keep(
+        _ range: ByteRange, _ arena: inout ByteBuffer, _ turn: borrowing Turn, _ head: ByteRange
+    ) -> ByteRange {
+        let start = arena.writerIndex
+        arena.append(turn.scratch.span(range.shifted(by: head.lower)))
+        return ByteRange(start, end: arena.writerIndex)
+    }
+
+    // MARK: Request line and Host
+
+    private static func requestLine(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ plan: Snapshot.RoutePlan,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) {
+        let method = turn.requestHead.methodName
+        exchange.summary.method = ByteRange(start: 0, count: method.length)
+        exchange.arena.append(turn.scratch.span(method.shifted(by: head.lower)))
+        exchange.arena.append(UInt8(0x20))
+        let start = exchange.arena.writerIndex
+        if turn.requestHead.method == .connect {
+            exchange.arena.append(
+                turn.scratch.span(turn.requestHead.authority.shifted(by: head.lower)))
+        } else {
+            path(&exchange.arena, turn, plan, snapshot, head)
+            if turn.requestHead.hasQuery {
+                exchange.arena.append(UInt8(ascii: "?"))
+                exchange.arena.append(
+                    turn.scratch.span(turn.requestHead.query.shifted(by: head.lower)))
+            }
+        }
+        exchange.summary.target = ByteRange(start, end: exchange.arena.writerIndex)
+        exchange.arena.append(" HTTP/1.1\r\n")
+    }
+
+    private static func path(
+        _ arena: inout ByteBuffer, _ turn: borrowing Turn, _ plan: Snapshot.RoutePlan,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) {
+        switch plan.pathEdit {
+        case .none:
+            let path = turn.requestHead.path.shifted(by: head.lower)
+            if path.isEmpty {
+                // RFC 9112 §3.2.4: OPTIONS of an absolute form without a path asks for "*".
+                arena.append(turn.requestHead.method == .options ? UInt8(0x2a) : UInt8(0x2f))
+            } else {
+                arena.append(turn.scratch.span(path))
+            }
+        case .path: arena.append(snapshot.value.store.bytes(plan.pathText))
+        case .prefix:
+            Forwarding.replacePrefix(
+                snapshot.value.store.bytes(plan.pathText), plan.prefixLength,
+                of: turn.path.readable, to: &arena)
+        }
+    }
+
+    /// The normal-form path with its matched prefix replaced; exactly one slash at the seam.
+    static func replacePrefix(
+        _ text: Span<UInt8>, _ length: Int, of path: Span<UInt8>, to out: inout ByteBuffer
+    ) {
+        let rest = path.extracting(min(length, path.count)..<path.count)
+        var count = text.count
+        if !rest.isEmpty, rest[0] == 0x2f, text[count - 1] == 0x2f { count -= 1 }
+        out.append(text.extracting(0..<count))
+        out.append(rest)
+    }
+
+    private static func host(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ plan: Snapshot.RoutePlan,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange, name: ByteRange
+    ) {
+        exchange.arena.append(turn.scratch.span(name.shifted(by: head.lower)))
+        exchange.arena.append(": ")
+        let start = exchange.arena.writerIndex
+        if plan.host.isEmpty {
+            exchange.arena.append(
+                turn.scratch.span(turn.requestHead.authority.shifted(by: head.lower)))
+        } else {
+            exchange.arena.append(snapshot.value.store.bytes(plan.host))
+        }
+        exchange.summary.authority = ByteRange(start, end: exchange.arena.writerIndex)
+        exchange.arena.append("\r\n")
+    }
+
+    /// HTTP/1.0 needs no Host, the origin does: the target's authority, else the service's name.
+    private static func hostForHTTP10(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ plan: Snapshot.RoutePlan,
+        _ service: Snapshot.ServicePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) {
+        exchange.arena.append("host: ")
+        let start = exchange.arena.writerIndex
+        if !plan.host.isEmpty {
+            exchange.arena.append(snapshot.value.store.bytes(plan.host))
+        } else if !turn.requestHead.authority.isEmpty {
+            exchange.arena.append(
+                turn.scratch.span(turn.requestHead.authority.shifted(by: head.lower)))
+        } else {
+            exchange.arena.append(snapshot.value.store.bytes(service.name))
+        }
+        exchange.summary.authority = ByteRange(start, end: exchange.arena.writerIndex)
+        exchange.arena.append("\r\n")
+    }
+
+    // MARK: Fields
+
+    /// Whether the field ends here, or is written anew below.
+    private static func drops(
+        _ field: Field, _ head: borrowing RequestHead, _ settings: Snapshot.Settings
+    ) -> Bool {
+        if field.isNominated { return true }
+        switch field.known {
+        case .other: return false
+        case .forwardedFor, .forwardedProto, .forwardedHost: return true
+        case .requestID:
+            return settings.requestID == .create && settings.trustedHops == 0
+        case .via: return false
+        case .expect: return head.isHTTP10
+        default: return field.known.isHopByHop
+        }
+    }
+
+    private static func copy(
+        _ field: Field, _ exchange: inout Exchange, _ turn: borrowing Turn, _ head: ByteRange
+    ) {
+        exchange.arena.append(turn.scratch.span(field.name.shifted(by: head.lower)))
+        exchange.arena.append(": ")
+        let start = exchange.arena.writerIndex
+        exchange.arena.append(turn.scratch.span(field.value.shifted(by: head.lower)))
+        if field.known != .other {
+            let value = ByteRange(start, end: exchange.arena.writerIndex)
+            switch field.known {
+            case .userAgent: exchange.summary.userAgent = value
+            case .referer: exchange.summary.referer = value
+            case .requestID: exchange.summary.requestID = value
+            case .traceparent: exchange.summary.traceparent = value
+            default: break
+            }
+        }
+        exchange.arena.append("\r\n")
+    }
+
+    /// Fields that this hop writes itself.
+    private static func added(
+        _ exchange: inout Exchange, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>,
+        _ head: ByteRange
+    ) {
+        let settings = snapshot.value.settings
+        ForwardedFields.append(&exchange, turn, settings, head)
+        if settings.requestID == .create, exchange.summary.requestID.isEmpty {
+            exchange.arena.append("x-request-id: ")
+            let start = exchange.arena.writerIndex
+            ForwardedFields.appendRequestID(&turn.random, to: &exchange.arena)
+            exchange.summary.requestID = ByteRange(start, end: exchange.arena.writerIndex)
+            exchange.arena.append("\r\n")
+        }
+        if settings.via {
+            exchange.arena.append(turn.requestHead.isHTTP10 ? "via: 1.0 sluice\r\n" : "via: 1.1 sluice\r\n")
+        }
+        if turn.requestHead.framing == .chunked {
+            exchange.arena.append("transfer-encoding: chunked\r\n")
+        }
+        upgrade(&exchange, turn, head)
+    }
+
+    /// RFC 9110 §7.8. `h2c` is never passed on: what follows it could not be checked.
+    private static func upgrade(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ head: ByteRange
+    ) {
+        guard turn.requestHead.options.upgrade, turn.requestHead.hasUpgradeField,
+            !turn.requestHead.isHTTP10, !turn.requestHead.framing.hasBody, !exchange.isConnect,
+            let field = turn.requestHead.fields.first(.upgrade)
+        else { return }
+        let value = field.value.shifted(by: head.lower)
+        guard !value.isEmpty, ASCII.tokenLength(turn.scratch.span(value)) == value.length,
+            !ASCII.equalFold(turn.scratch.span(value), "h2c")
+        else { return }
+        exchange.wantsTunnel = true
+        exchange.arena.append("connection: upgrade\r\nupgrade: ")
+        let start = exchange.arena.writerIndex
+        exchange.arena.append(turn.scratch.span(value))
+        exchange.upgrade = ByteRange(start, end: exchange.arena.writerIndex)
+        exchange.arena.append("\r\n")
+    }
+
+    // MARK: Edits
+
+    /// Whether an edit removes the field or sets it anew.
+    static func isReplaced(
+        _ field: Field, _ first: Snapshot.Run, _ second: Snapshot.Run,
+        _ snapshot: SharedBox<Snapshot>, _ turn: borrowing Turn, _ head: ByteRange
+    ) -> Bool {
+        let name = turn.scratch.span(field.name.shifted(by: head.lower))
+        for i in first.start..<first.end where removes(snapshot, i, name) { return true }
+        for i in second.start..<second.end where removes(snapshot, i, name) { return true }
+        return false
+    }
+
+    private static func removes(
+        _ snapshot: SharedBox<Snapshot>, _ edit: Int, _ name: Span<UInt8>
+    ) -> Bool {
+        let plan = snapshot.value.edits[edit]
+        return plan.kind != .add && ASCII.equalFold(name, snapshot.value.store.bytes(plan.name))
+    }
+
+    /// Appends the lines that edits set or add.
+    static func append(
+        _ run: Snapshot.Run, _ snapshot: SharedBox<Snapshot>, to out: inout ByteBuffer
+    ) {
+        for i in run.start..<run.end {
+            let edit = snapshot.value.edits[i]
+            if edit.kind == .remove { continue }
+            MessageEncoder.field(
+                snapshot.value.store.bytes(edit.name), snapshot.value.store.bytes(edit.value),
+                to: &out)
+        }
+    }
+}

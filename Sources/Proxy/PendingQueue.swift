@@ -1,0 +1,148 @@
+import Base
+import Configuration
+import Telemetry
+import Upstream
+
+/// Requests that wait for a connection at the cluster's limit, first come first served in a worker.
+enum PendingQueue {
+    static func append(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, cluster: Int
+    ) {
+        let last = turn.clusterPools[cluster].lastPending
+        tables.attempts[attempt].phase = .pending
+        tables.attempts[attempt].previousPending = last
+        tables.attempts[attempt].nextPending = .none
+        if last.isNone {
+            turn.clusterPools[cluster].firstPending = attempt
+        } else {
+            tables.attempts[last].nextPending = attempt
+        }
+        turn.clusterPools[cluster].lastPending = attempt
+        turn.clusterPools[cluster].pendingCount += 1
+    }
+
+    static func remove(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, cluster: Int
+    ) {
+        let next = tables.attempts[attempt].nextPending
+        let previous = tables.attempts[attempt].previousPending
+        if previous.isNone {
+            turn.clusterPools[cluster].firstPending = next
+        } else {
+            tables.attempts[previous].nextPending = next
+        }
+        if next.isNone {
+            turn.clusterPools[cluster].lastPending = previous
+        } else {
+            tables.attempts[next].previousPending = previous
+        }
+        turn.clusterPools[cluster].pendingCount -= 1
+        guard let state = turn.clusterPools[cluster].state else { return }
+        state.value.freePending()
+        if turn.clusterPools[cluster].pendingCount == 0 { state.value.stopWaiting(worker: turn.worker) }
+    }
+}
+
+extension Pools {
+    /// The limit is reached: wait in the queue, or be refused when that is full.
+    static func wait(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ cluster: SharedBox<Cluster>
+    ) {
+        let id = cluster.value.id
+        let state = cluster.value.state
+        guard state.value.takePending(max: cluster.value.limits.pendingRequestsMax) else {
+            turn.counters.count(.pendingOverflow, cluster: id)
+            let exchange = tables.attempts[attempt].exchange
+            // Not queued, so not to be taken from the queue.
+            tables.attempts[attempt].phase = .connecting
+            return Exchanges.fail(
+                &tables, &turn, exchange, status: 503, flags: .upstreamOverflow, cause: .local)
+        }
+        PendingQueue.append(&tables, &turn, attempt, cluster: id)
+        state.value.wait(worker: turn.worker)
+        // A place may have been freed before the others could know that somebody waits.
+        servePending(&tables, &turn, cluster: id)
+        if turn.clusterPools[id].pendingCount > 0 {
+            turn.effects.append(.askForConnection(cluster: id))
+        }
+    }
+
+    /// Serves waiting requests while there are idle connections or free places.
+    static func servePending(_ tables: inout Tables, _ turn: inout Turn, cluster: Int) {
+        guard cluster < turn.clusterPools.count else { return }
+        while !turn.clusterPools[cluster].firstPending.isNone {
+            let attempt = turn.clusterPools[cluster].firstPending
+            let exchange = tables.attempts[attempt].exchange
+            guard serve(&tables, &turn, attempt, exchange, cluster) else { return }
+        }
+    }
+
+    private static func serve(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ exchange: SlotID,
+        _ cluster: Int
+    ) -> Bool {
+        let box = self.cluster(tables, turn, of: exchange)
+        for position in 0..<box.value.endpoints.count {
+            let endpoint = box.value.endpoints[position]
+            guard endpoint.id < turn.endpointPools.count, !endpoint.state.value.isOut else { continue }
+            let idle = turn.endpointPools[endpoint.id].idle
+            if idle.isNone { continue }
+            PendingQueue.remove(&tables, &turn, attempt, cluster: cluster)
+            turn.endpointPools[tables.attempts[attempt].endpoint].load -= 1
+            tables.attempts[attempt].position = position
+            tables.attempts[attempt].endpoint = endpoint.id
+            turn.endpointPools[endpoint.id].load += 1
+            tables.exchanges[exchange].summary.endpoint = endpoint.address
+            unlinkIdle(&tables, &turn, idle)
+            assign(&tables, &turn, attempt: attempt, connection: idle, isReused: true)
+            return true
+        }
+        guard box.value.state.value.takeConnection(max: box.value.limits.connectionsMax) else {
+            return false
+        }
+        PendingQueue.remove(&tables, &turn, attempt, cluster: cluster)
+        let endpoint = box.value.endpoints[tables.attempts[attempt].position]
+        guard
+            let id = open(
+                &tables, &turn, endpoint: endpoint.id, cluster: cluster, address: endpoint.address,
+                timeout: box.value.connectTimeout)
+        else {
+            box.value.state.value.freeConnection()
+            Exchanges.fail(
+                &tables, &turn, exchange, status: 503, flags: .upstreamOverflow, cause: .local)
+            return false
+        }
+        tables.attempts[attempt].phase = .connecting
+        tables.attempts[attempt].connection = id
+        tables.upstream[id].attempt = attempt
+        return true
+    }
+
+    /// A connection of this worker is gone: its place goes to whoever waits, here or elsewhere.
+    static func connectionFreed(_ tables: inout Tables, _ turn: inout Turn, cluster: Int) {
+        guard cluster < turn.clusterPools.count, let state = turn.clusterPools[cluster].state else {
+            return
+        }
+        state.value.freeConnection()
+        let waiters = state.value.waiters
+        if waiters == 0 { return }
+        let others = waiters & ~(1 << UInt64(turn.worker))
+        if !turn.clusterPools[cluster].firstPending.isNone {
+            servePending(&tables, &turn, cluster: cluster)
+        }
+        if others != 0 { turn.effects.append(.tellFreed(workers: others, cluster: cluster)) }
+    }
+
+    /// Another worker waits: close one idle connection of the cluster, so that it can make its own.
+    static func giveUpIdle(_ tables: inout Tables, _ turn: inout Turn, cluster: Int) {
+        guard cluster < turn.clusterPools.count, turn.clusterPools[cluster].idleCount > 0 else {
+            return
+        }
+        for index in 0..<tables.upstream.indexEnd {
+            guard let id = tables.upstream.tenant(at: index),
+                tables.upstream[id].cluster == cluster, tables.upstream[id].phase == .idle
+            else { continue }
+            return UpstreamSide.close(&tables, &turn, id, reset: false)
+        }
+    }
+}

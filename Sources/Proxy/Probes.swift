@@ -1,0 +1,74 @@
+import Base
+import Configuration
+import Upstream
+
+extension Pools {
+    /// The endpoint refused a connect: out of the rotation at once, for all workers, and probed until
+    /// it is back. The worker that took it out owes the probes.
+    static func takeOut(_ tables: inout Tables, _ turn: inout Turn, attempt: SlotID) {
+        let cluster = cluster(tables, turn, of: tables.attempts[attempt].exchange)
+        let endpoint = cluster.value.endpoints[tables.attempts[attempt].position]
+        guard endpoint.state.value.takeOut() else { return }
+        // The probe outlives the snapshot that named the endpoint.
+        endpoint.state.retain()
+        cluster.value.state.retain()
+        var probe = Probe(
+            endpoint: endpoint.state, cluster: cluster.value.state,
+            connectTimeout: cluster.value.connectTimeout)
+        probe.isActive = true
+        let index: Int
+        if let free = turn.probes.firstIndex(where: { !$0.isActive }) {
+            probe.timer = turn.probes[free].timer
+            turn.probes[free] = probe
+            index = free
+        } else {
+            turn.probes.append(probe)
+            index = turn.probes.count - 1
+        }
+        turn.endpointPools[endpoint.id].probe = index
+        schedule(&turn, index)
+    }
+
+    private static func schedule(_ turn: inout Turn, _ index: Int) {
+        let wait = turn.probes[index].backoff.advance()
+        turn.probes[index].timer.attach(
+            to: &turn.timers, payload: Deadlines.payload(.probe, UInt32(index)))
+        turn.probes[index].timer.set(turn.now + wait, on: &turn.timers)
+    }
+
+    /// The probe's timer fired: try to connect.
+    static func probe(_ tables: inout Tables, _ turn: inout Turn, _ index: Int) {
+        guard turn.probes[index].timer.fired(now: turn.now, on: &turn.timers),
+            turn.probes[index].isActive
+        else { return }
+        let probe = turn.probes[index]
+        let state = probe.cluster
+        // At the limit the probe waits its turn like everybody.
+        guard state.value.takeConnection(max: turn.clusterPools[state.value.id].limits.connectionsMax)
+        else { return schedule(&turn, index) }
+        guard
+            let id = open(
+                &tables, &turn, endpoint: probe.endpoint.value.id, cluster: state.value.id,
+                address: probe.endpoint.value.address, timeout: probe.connectTimeout)
+        else {
+            state.value.freeConnection()
+            return schedule(&turn, index)
+        }
+        tables.upstream[id].isProbe = true
+    }
+
+    static func probeSucceeded(_ turn: inout Turn, endpoint: Int) {
+        let index = turn.endpointPools[endpoint].probe
+        guard index >= 0 else { return }
+        turn.probes[index].endpoint.value.bringBack()
+        turn.probes[index].isActive = false
+        turn.probes[index].endpoint.release()
+        turn.probes[index].cluster.release()
+        turn.endpointPools[endpoint].probe = -1
+    }
+
+    static func probeFailed(_ tables: inout Tables, _ turn: inout Turn, endpoint: Int) {
+        let index = turn.endpointPools[endpoint].probe
+        if index >= 0, turn.probes[index].isActive { schedule(&turn, index) }
+    }
+}

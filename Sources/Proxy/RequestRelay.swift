@@ -1,0 +1,162 @@
+import Base
+import Configuration
+import HTTP1
+import HTTPSemantics
+import Telemetry
+
+/// The request on its way to the origin: head from the arena, body from the client.
+enum RequestRelay {
+    /// Passes on what is there, if the exchange has its connection and that takes bytes.
+    ///
+    /// Bytes that cannot go on stay at `at`; the caller keeps them and stops reading.
+    static func relay(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
+    ) {
+        guard let connection = Exchanges.connection(tables, of: id) else { return }
+        guard tables.upstream[connection].outbound.isEmpty else { return }
+        if tables.exchanges[id].isChunkedRequest {
+            chunked(&tables, &turn, id, connection, &at, end)
+        } else {
+            plain(&tables, &turn, id, connection, &at, end)
+        }
+    }
+
+    /// A body of a known length, or none: one send, head and body together, nothing copied but
+    /// the head.
+    private static func plain(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ at: inout Int, _ end: Int
+    ) {
+        let downstream = tables.exchanges[id].downstream
+        let from = at
+        if at < end { advance(&tables, turn, downstream, &at, end) }
+        let isHeadPending = tables.exchanges[id].requestPhase == .head
+        var start = from
+        if isHeadPending {
+            let head = tables.exchanges[id].head
+            start = turn.scratch.place(
+                tables.exchanges[id].arena.span(head), endingAt: from)
+            tables.exchanges[id].requestPhase = .body
+        }
+        tables.exchanges[id].summary.bytesReceived += UInt64(at - from)
+        turn.send(ConnectionID(.upstream, connection), .scratch, ByteRange(start, end: at))
+        if tables.downstream[downstream].body.isComplete {
+            requestDone(&tables, &turn, id)
+        } else if at > from || isHeadPending {
+            Deadlines.progressed(&tables, &turn, id)
+        }
+    }
+
+    /// Moves `at` past the content that is there.
+    private static func advance(
+        _ tables: inout Tables, _ turn: borrowing Turn, _ downstream: SlotID, _ at: inout Int,
+        _ end: Int
+    ) {
+        // A body by length cannot be malformed, and is one run of bytes.
+        _ = try? tables.downstream[downstream].body.next(
+            turn.scratch.span(ByteRange(start: 0, count: end)), at: &at, limits: turn.limits)
+    }
+
+    /// A chunked body is decoded and encoded anew: chunk sizes are ours, extensions are dropped.
+    private static func chunked(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ at: inout Int, _ end: Int
+    ) {
+        let downstream = tables.exchanges[id].downstream
+        let start = turn.output.writerIndex
+        if tables.exchanges[id].requestPhase == .head {
+            turn.output.append(
+                tables.exchanges[id].arena.span(tables.exchanges[id].head))
+            tables.exchanges[id].requestPhase = .body
+        }
+        let from = at
+        var step = BodyStep.incomplete
+        repeat {
+            do throws(HTTP1Violation) {
+                step = try tables.downstream[downstream].body.next(
+                    turn.scratch.span(ByteRange(start: 0, count: end)), at: &at,
+                    limits: turn.limits)
+            } catch {
+                return violated(&tables, &turn, id, error)
+            }
+            switch step {
+            case .content(let range):
+                tables.exchanges[id].summary.bytesReceived += UInt64(range.length)
+                MessageEncoder.chunkHead(range.length, to: &turn.output)
+                turn.output.append(turn.scratch.span(range))
+                turn.output.append("\r\n")
+            case .trailers(let section):
+                MessageEncoder.lastChunk(
+                    trailers: section, of: turn.scratch.span(ByteRange(start: 0, count: end)),
+                    to: &turn.output)
+            case .complete, .incomplete: break
+            }
+        } while step.isProgress
+        let received = tables.exchanges[id].summary.bytesReceived
+        let limit = turn.snapshots[tables.exchanges[id].snapshot].value.settings.limits.bodyBytes
+        if received > limit { return violated(&tables, &turn, id, .bodyTooLarge) }
+        turn.send(
+            ConnectionID(.upstream, connection), .output,
+            ByteRange(start, end: turn.output.writerIndex))
+        if tables.downstream[downstream].body.isComplete {
+            requestDone(&tables, &turn, id)
+        } else if at > from {
+            Deadlines.progressed(&tables, &turn, id)
+        }
+    }
+
+    /// The client broke the framing in the middle of its body.
+    private static func violated(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ violation: HTTP1Violation
+    ) {
+        turn.counters.countRefused(
+            listener: tables.exchanges[id].summary.listener, cause: violation.rawValue)
+        tables.exchanges[id].keepsAlive = false
+        Exchanges.fail(
+            &tables, &turn, id, status: violation.status, flags: .downstreamProtocolError,
+            cause: .none)
+    }
+
+    /// The whole request is on its way: from now on the origin's time counts.
+    static func requestDone(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        tables.exchanges[id].requestPhase = .complete
+        guard tables.exchanges[id].responsePhase == .waiting else { return }
+        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
+        let firstByte = snapshot.value.routes[tables.exchanges[id].route].firstByte
+        tables.exchanges[id].idleDeadline = .never
+        tables.exchanges[id].firstByteDeadline = turn.now + firstByte
+        Deadlines.arm(&tables, &turn, id)
+    }
+
+    /// Reads away what is left of a body that nobody wants.
+    static func discard(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
+    ) {
+        let downstream = tables.exchanges[id].downstream
+        var step = BodyStep.incomplete
+        repeat {
+            do throws(HTTP1Violation) {
+                step = try tables.downstream[downstream].body.next(
+                    turn.scratch.span(ByteRange(start: 0, count: end)), at: &at,
+                    limits: turn.limits)
+            } catch {
+                Exchanges.finish(&tables, &turn, id)
+                return DownstreamSide.close(&tables, &turn, downstream, reset: false)
+            }
+        } while step.isProgress
+        if tables.downstream[downstream].body.isComplete {
+            Exchanges.finish(&tables, &turn, id)
+            DownstreamSide.becomeIdle(&tables, &turn, downstream)
+        }
+    }
+}
+
+extension BodyStep {
+    /// Whether more may follow in the bytes at hand.
+    var isProgress: Bool {
+        switch self {
+        case .content: return true
+        case .trailers, .complete, .incomplete: return false
+        }
+    }
+}

@@ -1,0 +1,224 @@
+import Base
+import Configuration
+import HTTP1
+import HTTPSemantics
+import Routing
+import Telemetry
+
+/// The response on its way to the client.
+enum ResponseRelay {
+    /// Interim responses that one exchange may have.
+    static let interimMax: UInt8 = 16
+
+    /// The final head was read: decide its framing, encode it for the client.
+    ///
+    /// The head goes to `turn.headOut`, and out with the first of the body.
+    static func begin(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ head: ByteRange
+    ) {
+        let status = turn.responseHead.status
+        tables.exchanges[id].summary.status = status
+        tables.exchanges[id].summary.firstByte = turn.now - tables.exchanges[id].arrival
+        if status >= 500 { tables.exchanges[id].summary.cause = .response }
+        tables.exchanges[id].responsePhase = .body
+        tables.exchanges[id].firstByteDeadline = .never
+        let downstream = tables.exchanges[id].downstream
+        if tables.exchanges[id].requestPhase != .complete {
+            let left = tables.downstream[downstream].body.remaining ?? .max
+            if left > DownstreamSide.discardBytesMax { tables.exchanges[id].keepsAlive = false }
+        }
+        if turn.isDraining || tables.downstream[downstream].hasEnded {
+            tables.exchanges[id].keepsAlive = false
+        }
+        let framing = bodyFraming(turn.responseHead, tables.exchanges[id].method)
+        tables.upstream[connection].body = BodyDecoder(framing)
+        tables.upstream[connection].keepsAlive = turn.responseHead.keepsAlive
+        tables.exchanges[id].sink = sink(framing, isHTTP10: tables.exchanges[id].isHTTP10)
+        if tables.exchanges[id].sink == .untilClose { tables.exchanges[id].keepsAlive = false }
+        encode(tables.exchanges[id], &turn, head)
+    }
+
+    /// RFC 9112 §6.3: the request's method and the status decide before the fields do.
+    private static func bodyFraming(
+        _ head: borrowing ResponseHead, _ method: Method
+    ) -> BodyFraming {
+        if method == .head || Status.hasNoBody(head.status) { return .none }
+        return head.framing
+    }
+
+    private static func sink(_ framing: BodyFraming, isHTTP10: Bool) -> Exchange.Sink {
+        switch framing {
+        case .none: return .none
+        case .length: return .length
+        case .chunked, .untilClose: return isHTTP10 ? .untilClose : .chunked
+        }
+    }
+
+    private static func encode(
+        _ exchange: borrowing Exchange, _ turn: inout Turn, _ head: ByteRange
+    ) {
+        let snapshot = turn.snapshots[exchange.snapshot]
+        let route = snapshot.value.routes[exchange.route]
+        let service = snapshot.value.services[route.service]
+        let version = snapshot.value.versions[service.versions.start + exchange.version]
+        let status = turn.responseHead.status
+        turn.headOut.clear()
+        turn.headOut.reserve(head.length + 128)
+        MessageEncoder.statusLine(
+            status, reason: turn.scratch.span(turn.responseHead.reason.shifted(by: head.lower)),
+            to: &turn.headOut)
+        let hasEdits = !route.responseEdits.isEmpty || !version.responseEdits.isEmpty
+        for i in 0..<turn.responseHead.fields.count {
+            let field = turn.responseHead.fields[i]
+            if field.isNominated || field.known.isHopByHop { continue }
+            // 204 and 1xx have no length (RFC 9110 §8.6).
+            if field.known == .contentLength, status == 204 { continue }
+            if hasEdits,
+                Forwarding.isReplaced(
+                    field, route.responseEdits, version.responseEdits, snapshot, turn, head)
+            {
+                continue
+            }
+            MessageEncoder.field(
+                turn.scratch.span(field.name.shifted(by: head.lower)),
+                turn.scratch.span(field.value.shifted(by: head.lower)), to: &turn.headOut)
+        }
+        Forwarding.append(version.responseEdits, snapshot, to: &turn.headOut)
+        Forwarding.append(route.responseEdits, snapshot, to: &turn.headOut)
+        own(exchange, &turn, snapshot, version, service)
+        if exchange.sink == .chunked { turn.headOut.append("transfer-encoding: chunked\r\n") }
+        if !exchange.keepsAlive {
+            turn.headOut.append("connection: close\r\n")
+        } else if exchange.isHTTP10 {
+            turn.headOut.append("connection: keep-alive\r\n")
+        }
+        turn.headOut.append("\r\n")
+    }
+
+    /// Fields that this hop adds to responses.
+    private static func own(
+        _ exchange: borrowing Exchange, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>,
+        _ version: Snapshot.VersionPlan, _ service: Snapshot.ServicePlan
+    ) {
+        let settings = snapshot.value.settings
+        if exchange.owesCookie {
+            turn.counters.count(.stickyCookiesIssued)
+            snapshot.value.sticky[service.sticky].value.appendSetCookie(
+                position: exchange.cookiePosition, wall: turn.wall, isSecure: false,
+                to: &turn.headOut)
+        }
+        if settings.via { turn.headOut.append("via: 1.1 sluice\r\n") }
+        if !settings.versionField.isEmpty {
+            MessageEncoder.field(
+                snapshot.value.store.bytes(settings.versionField),
+                snapshot.value.store.bytes(version.name), to: &turn.headOut)
+        }
+        // RFC 9110 §6.6.1: a recipient with a clock adds the Date that the origin left out.
+        if turn.responseHead.fields.first(.date) == nil {
+            turn.headOut.append("date: ")
+            HTTPDate.append(turn.wall, to: &turn.headOut)
+            turn.headOut.append("\r\n")
+        }
+    }
+
+    // MARK: Body
+
+    /// Passes on what is there. `isHeadPending`: `turn.headOut` goes in front.
+    /// - Returns: `false` when the origin broke the framing; the exchange is then over.
+    static func relay(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ at: inout Int, _ end: Int, isHeadPending: Bool
+    ) -> Bool {
+        let start = turn.output.writerIndex
+        var isHeadPending = isHeadPending
+        let downstream = ConnectionID(.downstream, tables.exchanges[id].downstream)
+        let isCopied = tables.exchanges[id].sink == .chunked
+        if isHeadPending, isCopied || at == end {
+            turn.output.append(turn.headOut.readable)
+            isHeadPending = false
+        }
+        var step = BodyStep.incomplete
+        repeat {
+            do throws(HTTP1Violation) {
+                step = try tables.upstream[connection].body.next(
+                    turn.scratch.span(ByteRange(start: 0, count: end)), at: &at,
+                    limits: turn.limits)
+            } catch {
+                return false
+            }
+            switch step {
+            case .content(let range):
+                tables.exchanges[id].summary.bytesSent += UInt64(range.length)
+                if isCopied {
+                    MessageEncoder.chunkHead(range.length, to: &turn.output)
+                    turn.output.append(turn.scratch.span(range))
+                    turn.output.append("\r\n")
+                } else {
+                    var from = range.lower
+                    if isHeadPending {
+                        from = turn.scratch.place(turn.headOut.readable, endingAt: from)
+                        isHeadPending = false
+                    }
+                    turn.send(downstream, .scratch, ByteRange(from, end: range.upper))
+                }
+            case .trailers(let section):
+                if isCopied {
+                    MessageEncoder.lastChunk(
+                        trailers: section, of: turn.scratch.span(ByteRange(start: 0, count: end)),
+                        to: &turn.output)
+                }
+            case .complete, .incomplete: break
+            }
+        } while step.isProgress
+        if isHeadPending { turn.output.append(turn.headOut.readable) }
+        turn.send(downstream, .output, ByteRange(start, end: turn.output.writerIndex))
+        if !tables.upstream[connection].body.isComplete {
+            Deadlines.progressed(&tables, &turn, id)
+        }
+        return true
+    }
+
+    /// The origin closed, and that was the body's end: show it to the client.
+    static func closeDelimitedEnd(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID
+    ) {
+        guard tables.exchanges[id].sink == .chunked else { return }
+        let start = turn.output.writerIndex
+        turn.output.append("0\r\n\r\n")
+        turn.send(
+            ConnectionID(.downstream, tables.exchanges[id].downstream), .output,
+            ByteRange(start, end: turn.output.writerIndex))
+    }
+
+    // MARK: Interim responses
+
+    /// Passes on a 1xx response (RFC 9110 §15.2), but never to HTTP/1.0.
+    /// - Returns: `false` when there were too many.
+    static func interim(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange
+    ) -> Bool {
+        tables.exchanges[id].interimCount += 1
+        guard tables.exchanges[id].interimCount <= interimMax else { return false }
+        if tables.exchanges[id].isHTTP10 { return true }
+        let start = turn.output.writerIndex
+        MessageEncoder.statusLine(
+            turn.responseHead.status,
+            reason: turn.scratch.span(turn.responseHead.reason.shifted(by: head.lower)),
+            to: &turn.output)
+        for i in 0..<turn.responseHead.fields.count {
+            let field = turn.responseHead.fields[i]
+            if field.isNominated || field.known.isHopByHop || field.known == .contentLength {
+                continue
+            }
+            MessageEncoder.field(
+                turn.scratch.span(field.name.shifted(by: head.lower)),
+                turn.scratch.span(field.value.shifted(by: head.lower)), to: &turn.output)
+        }
+        turn.output.append("\r\n")
+        turn.send(
+            ConnectionID(.downstream, tables.exchanges[id].downstream), .output,
+            ByteRange(start, end: turn.output.writerIndex))
+        return true
+    }
+}

@@ -1,0 +1,266 @@
+import Base
+import Configuration
+import HTTP1
+import HTTPSemantics
+import Telemetry
+import Upstream
+
+/// The slabs of one worker. Slots point to each other by `SlotID`, never by reference.
+public struct Tables: ~Copyable {
+    var downstream: Slab<DownstreamConnection>
+    var exchanges: Slab<Exchange>
+    var attempts: Slab<Attempt>
+    var upstream: Slab<UpstreamConnection>
+
+    init(connectionsMax: Int) {
+        downstream = Slab(countMax: connectionsMax) { DownstreamConnection() }
+        exchanges = Slab(countMax: connectionsMax) { Exchange() }
+        attempts = Slab(countMax: connectionsMax * 2) { Attempt() }
+        upstream = Slab(countMax: connectionsMax * 2) { UpstreamConnection() }
+    }
+}
+
+/// A client's connection.
+///
+///     idle ──bytes──▶ head ──complete──▶ exchange ──response done──▶ idle
+///                      │                  │   └──101 or CONNECT──▶ tunnel
+///                      └──refused──▶ lingering ◀──┘ close announced
+struct DownstreamConnection: ~Copyable {
+    enum Phase: UInt8, BitwiseCopyable {
+        /// Between requests.
+        case idle
+        /// Part of a head is there.
+        case head
+        /// A request is under way; its body may still be arriving.
+        case exchange
+        case tunnel
+        /// The last response is out; input is read and dropped until the peer closes.
+        case lingering
+    }
+
+    var phase = Phase.idle
+    var listener = 0
+    var peer = Address(family: .ipv4, port: 0, high: 0, low: 0)
+    var exchange = SlotID.none
+    var parser = RequestHeadParser()
+    /// Finds the request body's end.
+    var body = BodyDecoder(.none)
+    /// Bytes read and not understood yet, or not wanted yet.
+    var inbound = ByteBuffer()
+    /// Bytes to be written that the socket did not take.
+    var outbound = ByteBuffer()
+    var isReadPaused = false
+    /// The peer has sent its last byte.
+    var hasEnded = false
+    /// Nothing more will be written once `outbound` is empty.
+    var closesAfterFlush = false
+    /// Half of a tunnel has ended: pass it on once `outbound` is empty.
+    var shutsDownAfterFlush = false
+    var timer = LazyTimer()
+
+    mutating func reset() {
+        phase = .idle
+        exchange = .none
+        parser = RequestHeadParser()
+        body = BodyDecoder(.none)
+        inbound.release()
+        outbound.release()
+        isReadPaused = false
+        hasEnded = false
+        closesAfterFlush = false
+        shutsDownAfterFlush = false
+        timer.clear()
+    }
+
+    init() {}
+}
+
+/// A connection to an endpoint.
+///
+///     connecting ──▶ idle ⇄ busy ──101 or CONNECT──▶ tunnel
+struct UpstreamConnection: ~Copyable {
+    enum Phase: UInt8, BitwiseCopyable { case connecting, idle, busy, tunnel }
+
+    var phase = Phase.connecting
+    /// Of the endpoint and cluster in this process.
+    var endpoint = 0
+    var cluster = 0
+    var attempt = SlotID.none
+    var parser = ResponseHeadParser()
+    var body = BodyDecoder(.none)
+    var inbound = ByteBuffer()
+    var outbound = ByteBuffer()
+    var isReadPaused = false
+    var hasEnded = false
+    var shutsDownAfterFlush = false
+    var requestCount = 0
+    /// The response under way leaves the connection usable.
+    var keepsAlive = false
+    /// Opened only to see whether a refused endpoint is back.
+    var isProbe = false
+    /// Neighbours in the endpoint's list of idle connections, newest first.
+    var nextIdle = SlotID.none
+    var previousIdle = SlotID.none
+    var timer = LazyTimer()
+
+    mutating func reset() {
+        phase = .connecting
+        attempt = .none
+        parser = ResponseHeadParser()
+        body = BodyDecoder(.none)
+        inbound.release()
+        outbound.release()
+        isReadPaused = false
+        hasEnded = false
+        shutsDownAfterFlush = false
+        requestCount = 0
+        isProbe = false
+        nextIdle = .none
+        previousIdle = .none
+        timer.clear()
+    }
+
+    init() {}
+}
+
+/// One try of an exchange at one endpoint. An exchange has one, and another after a safe failure.
+struct Attempt: ~Copyable {
+    enum Phase: UInt8, BitwiseCopyable {
+        /// In the cluster's queue.
+        case pending
+        /// Its connection is being made.
+        case connecting
+        /// It has its connection.
+        case sent
+    }
+
+    var phase = Phase.pending
+    var exchange = SlotID.none
+    var connection = SlotID.none
+    /// Position among the cluster's endpoints.
+    var position = -1
+    var endpoint = -1
+    /// It was sent on a connection that had served before.
+    var isReused = false
+    var nextPending = SlotID.none
+    var previousPending = SlotID.none
+
+    mutating func reset() {
+        phase = .pending
+        exchange = .none
+        connection = .none
+        position = -1
+        endpoint = -1
+        isReused = false
+        nextPending = .none
+        previousPending = .none
+    }
+
+    init() {}
+}
+
+/// One request and its response.
+///
+/// Request and response move on their own; the exchange ends when both have, or when one breaks.
+struct Exchange: ~Copyable {
+    enum RequestPhase: UInt8, BitwiseCopyable {
+        /// The head waits in the arena for a connection.
+        case head
+        /// The head is sent, the body is being passed on.
+        case body
+        case complete
+        /// The rest of the body is read and dropped: the response did not wait for it.
+        case discarding
+    }
+
+    enum ResponsePhase: UInt8, BitwiseCopyable {
+        case waiting
+        case body
+        case complete
+    }
+
+    /// How the response body's end is shown to the client.
+    enum Sink: UInt8, BitwiseCopyable { case none, length, chunked, untilClose }
+
+    var downstream = SlotID.none
+    var attempt = SlotID.none
+    var requestPhase = RequestPhase.head
+    var responsePhase = ResponsePhase.waiting
+    var sink = Sink.none
+
+    /// Into the worker's held snapshots.
+    var snapshot = 0
+    var route = -1
+    var version = -1
+    /// Into the snapshot's rows.
+    var row = 0
+    var rowSlot = 0
+    /// Counted as started in its row.
+    var isCounted = false
+
+    var method = Method.get
+    var isHTTP10 = false
+    var keepsAlive = false
+    var isChunkedRequest = false
+    var hasRequestBody = false
+    /// The client asked for another protocol; or it is CONNECT.
+    var wantsTunnel = false
+    var isConnect = false
+    var isTunnel = false
+    /// The client is owed our session cookie with this position.
+    var owesCookie = false
+    var cookiePosition: UInt64 = 0
+    /// Key for the hashed balancers.
+    var hash: UInt64 = 0
+    var attemptsLeft: UInt8 = 0
+    var holdsRequestPermit = false
+    var interimCount: UInt8 = 0
+
+    /// The head for the origin, and behind it texts for the log. Kept for the whole exchange.
+    var arena = ByteBuffer()
+    var head = ByteRange.empty
+    /// The protocol that the client asked to upgrade to, in the arena.
+    var upgrade = ByteRange.empty
+    var summary = ExchangeSummary()
+    var arrival = Instant(nanoseconds: 0)
+    var requestDeadline = Instant.never
+    var firstByteDeadline = Instant.never
+    var idleDeadline = Instant.never
+    var timer = LazyTimer()
+
+    mutating func reset() {
+        downstream = .none
+        attempt = .none
+        requestPhase = .head
+        responsePhase = .waiting
+        sink = .none
+        snapshot = 0
+        route = -1
+        version = -1
+        row = 0
+        rowSlot = 0
+        isCounted = false
+        isHTTP10 = false
+        keepsAlive = false
+        isChunkedRequest = false
+        hasRequestBody = false
+        wantsTunnel = false
+        isConnect = false
+        isTunnel = false
+        owesCookie = false
+        hash = 0
+        attemptsLeft = 2
+        holdsRequestPermit = false
+        interimCount = 0
+        arena.clear(keepingAtMost: 4_096)
+        head = .empty
+        upgrade = .empty
+        summary = ExchangeSummary()
+        requestDeadline = .never
+        firstByteDeadline = .never
+        idleDeadline = .never
+        timer.clear()
+    }
+
+    init() {}
+}

@@ -1,0 +1,147 @@
+import Base
+import HTTP1
+import HTTPSemantics
+import Telemetry
+
+/// Connections that have become pipes: after 101 to a client that asked for that protocol, or after
+/// CONNECT where a route allows it. Bytes go through as they come; either half may end alone.
+enum Tunnels {
+    /// - Returns: `false` when the origin switched without being asked; the client is owed 502.
+    static func begin(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ head: ByteRange, _ at: inout Int, _ end: Int
+    ) -> Bool {
+        let isConnect = tables.exchanges[id].isConnect
+        guard tables.exchanges[id].wantsTunnel, tables.exchanges[id].requestPhase == .complete else {
+            return false
+        }
+        if !isConnect {
+            // RFC 9110 §7.8: only a protocol that the client offered.
+            guard let field = turn.responseHead.fields.first(.upgrade),
+                ASCII.equalFold(
+                    turn.scratch.span(field.value.shifted(by: head.lower)),
+                    tables.exchanges[id].arena.span(tables.exchanges[id].upgrade))
+            else { return false }
+        }
+        let downstream = tables.exchanges[id].downstream
+        tables.exchanges[id].summary.status = turn.responseHead.status
+        tables.exchanges[id].summary.firstByte = turn.now - tables.exchanges[id].arrival
+        tables.exchanges[id].responsePhase = .body
+        tables.exchanges[id].firstByteDeadline = .never
+        tables.exchanges[id].requestDeadline = .never
+        tables.exchanges[id].keepsAlive = false
+        encodeHead(&tables, &turn, id, head)
+        tables.exchanges[id].isTunnel = true
+        tables.downstream[downstream].phase = .tunnel
+        tables.upstream[connection].phase = .tunnel
+        turn.counters.count(.tunnelsOpened)
+        let start = turn.output.writerIndex
+        turn.output.append(turn.headOut.readable)
+        turn.output.append(turn.scratch.span(ByteRange(at, end: end)))
+        tables.exchanges[id].summary.bytesSent += UInt64(end - at)
+        at = end
+        turn.send(
+            ConnectionID(.downstream, downstream), .output,
+            ByteRange(start, end: turn.output.writerIndex))
+        Deadlines.progressed(&tables, &turn, id)
+        DownstreamSide.resume(&tables, &turn, downstream)
+        return true
+    }
+
+    private static func encodeHead(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange
+    ) {
+        turn.headOut.clear()
+        MessageEncoder.statusLine(
+            turn.responseHead.status,
+            reason: turn.scratch.span(turn.responseHead.reason.shifted(by: head.lower)),
+            to: &turn.headOut)
+        for i in 0..<turn.responseHead.fields.count {
+            let field = turn.responseHead.fields[i]
+            if field.isNominated || field.known.isHopByHop || field.known == .contentLength {
+                continue
+            }
+            MessageEncoder.field(
+                turn.scratch.span(field.name.shifted(by: head.lower)),
+                turn.scratch.span(field.value.shifted(by: head.lower)), to: &turn.headOut)
+        }
+        if !tables.exchanges[id].isConnect {
+            turn.headOut.append("connection: upgrade\r\n")
+            MessageEncoder.field(
+                "upgrade", tables.exchanges[id].arena.span(tables.exchanges[id].upgrade),
+                to: &turn.headOut)
+        }
+        turn.headOut.append("\r\n")
+    }
+
+    /// Passes bytes on to the other side.
+    static func relay(
+        _ tables: inout Tables, _ turn: inout Turn, from: ConnectionID, _ range: ByteRange
+    ) {
+        guard let (id, peer) = other(tables, from) else { return }
+        if from.side == .downstream {
+            tables.exchanges[id].summary.bytesReceived += UInt64(range.length)
+        } else {
+            tables.exchanges[id].summary.bytesSent += UInt64(range.length)
+        }
+        turn.send(peer, .scratch, range)
+        Deadlines.progressed(&tables, &turn, id)
+    }
+
+    /// One side has sent its last byte: tell the other, and end when both have.
+    static func ended(_ tables: inout Tables, _ turn: inout Turn, from: ConnectionID) {
+        guard let (id, peer) = other(tables, from) else { return }
+        switch peer.side {
+        case .downstream:
+            if tables.downstream[peer.slot].outbound.isEmpty {
+                turn.effects.append(.shutdownWrite(peer))
+            } else {
+                tables.downstream[peer.slot].shutsDownAfterFlush = true
+            }
+        case .upstream:
+            if tables.upstream[peer.slot].outbound.isEmpty {
+                turn.effects.append(.shutdownWrite(peer))
+            } else {
+                tables.upstream[peer.slot].shutsDownAfterFlush = true
+            }
+        }
+        closeIfDone(&tables, &turn, id)
+    }
+
+    /// Ends the tunnel when both sides have sent their last byte and all of it was passed on.
+    static func closeIfDone(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard let upstream = Exchanges.connection(tables, of: id) else { return }
+        let downstream = tables.exchanges[id].downstream
+        if tables.downstream[downstream].hasEnded, tables.upstream[upstream].hasEnded,
+            tables.downstream[downstream].outbound.isEmpty,
+            tables.upstream[upstream].outbound.isEmpty
+        {
+            close(&tables, &turn, id)
+        }
+    }
+
+    /// Ends both sides.
+    static func close(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        let downstream = tables.exchanges[id].downstream
+        Pools.abandon(&tables, &turn, exchange: id, reset: false)
+        tables.exchanges[id].responsePhase = .complete
+        Exchanges.finish(&tables, &turn, id)
+        if tables.downstream.holds(downstream) {
+            DownstreamSide.close(&tables, &turn, downstream, reset: false)
+        }
+    }
+
+    private static func other(
+        _ tables: borrowing Tables, _ from: ConnectionID
+    ) -> (exchange: SlotID, peer: ConnectionID)? {
+        switch from.side {
+        case .downstream:
+            let id = tables.downstream[from.slot].exchange
+            guard let peer = Exchanges.connection(tables, of: id) else { return nil }
+            return (id, ConnectionID(.upstream, peer))
+        case .upstream:
+            guard let id = UpstreamSide.exchange(tables, from.slot) else { return nil }
+            return (id, ConnectionID(.downstream, tables.exchanges[id].downstream))
+        }
+    }
+}

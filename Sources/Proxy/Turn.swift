@@ -1,0 +1,162 @@
+import Base
+import Configuration
+import HTTP1
+import HTTPSemantics
+import Telemetry
+import Upstream
+
+/// Everything of one worker that is not a slab: the time, the buffers of the event under way, timers,
+/// pools, counters, and the effects that the driver is asked for. Confined to one worker.
+public struct Turn: ~Copyable {
+    public internal(set) var now: Instant
+    public internal(set) var wall: WallTime
+    /// What was read, behind `headroom` bytes in which kept bytes and new heads are placed.
+    public var scratch: ByteBuffer
+    public internal(set) var headroom: Int
+    /// What was composed.
+    public internal(set) var output = ByteBuffer(capacity: 16_384)
+    public internal(set) var logLine = ByteBuffer(capacity: 1_024)
+    public internal(set) var effects: [Effect] = []
+
+    var requestHead: RequestHead
+    var responseHead: ResponseHead
+    /// The response head on its way to the client.
+    var headOut = ByteBuffer(capacity: 2_048)
+    /// Host in lower case and path in normal form, of the request being routed.
+    var host = ByteBuffer(capacity: 256)
+    var path = ByteBuffer(capacity: 1_024)
+    var limits: HeadLimits
+
+    var timers: TimerWheel
+    var fired: [UInt64] = []
+    public internal(set) var counters: WorkerCounters
+    var random: PRNG
+    var snapshots: HeldSnapshots
+    var endpointPools: [EndpointPool] = []
+    var clusterPools: [ClusterPool] = []
+    var probes: [Probe] = []
+    /// Of this worker, 0...63.
+    let worker: Int
+    public internal(set) var isDraining = false
+
+    /// Bytes that one read may bring.
+    public static let readBytesMax = 65_536
+
+    init(_ setup: DataPlane.Setup, now: Instant, wall: WallTime) {
+        self.now = now
+        self.wall = wall
+        headroom = 0
+        scratch = ByteBuffer()
+        let settings = setup.snapshot.value.settings
+        limits = HeadLimits()
+        requestHead = RequestHead(fieldCountMax: 1)
+        responseHead = ResponseHead(fieldCountMax: 1)
+        timers = TimerWheel(now: now)
+        counters = WorkerCounters(registry: setup.metrics)
+        random = PRNG(seed: setup.seed)
+        snapshots = HeldSnapshots(setup.snapshot)
+        worker = setup.worker
+        effects.reserveCapacity(64)
+        apply(settings.limits)
+    }
+
+    /// Sizes the buffers for the limits in force.
+    mutating func apply(_ new: Document.Limits) {
+        limits = HeadLimits(headBytesMax: new.headBytes, fieldCountMax: new.fields)
+        // Kept bytes (a head and one read at most), and a head that is placed in front of them.
+        headroom = new.headBytes * 2 + Turn.readBytesMax + 16_384
+        scratch = ByteBuffer(capacity: headroom + Turn.readBytesMax)
+        scratch.clear(headroom: headroom)
+        if requestHead.fields.capacity != new.fields {
+            requestHead = RequestHead(fieldCountMax: new.fields)
+            responseHead = ResponseHead(fieldCountMax: new.fields)
+        }
+    }
+
+    mutating func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
+        if !range.isEmpty { effects.append(.send(id, source, range)) }
+    }
+}
+
+/// Snapshots in use by one worker: the newest, and older ones with exchanges still under way.
+struct HeldSnapshots: ~Copyable {
+    private struct Entry: BitwiseCopyable {
+        var box: SharedBox<Snapshot>
+        var users: Int
+    }
+
+    private var entries: [Entry]
+    private(set) var current = 0
+
+    /// Takes over the caller's reference.
+    init(_ first: SharedBox<Snapshot>) { entries = [Entry(box: first, users: 0)] }
+
+    deinit {
+        for entry in entries where entry.users >= 0 { entry.box.release() }
+    }
+
+    var newest: SharedBox<Snapshot> { entries[current].box }
+
+    subscript(index: Int) -> SharedBox<Snapshot> { entries[index].box }
+
+    /// Puts a snapshot in force here and takes over the caller's reference.
+    mutating func adopt(_ next: SharedBox<Snapshot>) {
+        let previous = current
+        if let free = entries.firstIndex(where: { $0.users < 0 }) {
+            entries[free] = Entry(box: next, users: 0)
+            current = free
+        } else {
+            entries.append(Entry(box: next, users: 0))
+            current = entries.count - 1
+        }
+        if entries[previous].users == 0 { drop(previous) }
+    }
+
+    /// An exchange begins with the newest snapshot; returns its index.
+    mutating func pin() -> Int {
+        entries[current].users += 1
+        return current
+    }
+
+    mutating func unpin(_ index: Int) {
+        entries[index].users -= 1
+        if entries[index].users == 0, index != current { drop(index) }
+    }
+
+    private mutating func drop(_ index: Int) {
+        entries[index].box.release()
+        entries[index].users = -1
+    }
+}
+
+/// One endpoint as this worker uses it.
+struct EndpointPool: BitwiseCopyable {
+    /// Newest idle connection.
+    var idle = SlotID.none
+    var idleCount = 0
+    /// Requests in flight from this worker.
+    var load = 0
+    var probe = -1
+}
+
+/// One cluster as this worker uses it.
+struct ClusterPool: BitwiseCopyable {
+    var state: SharedBox<ClusterState>?
+    var limits = PoolLimits()
+    var firstPending = SlotID.none
+    var lastPending = SlotID.none
+    var pendingCount = 0
+    var idleCount = 0
+    /// Choices so far, for round robin.
+    var turn: UInt32 = 0
+}
+
+/// Looks for an endpoint that refused a connect until it is back.
+struct Probe: BitwiseCopyable {
+    var endpoint: SharedBox<EndpointState>
+    var cluster: SharedBox<ClusterState>
+    var connectTimeout: Duration
+    var backoff = ProbeBackoff()
+    var timer = LazyTimer()
+    var isActive = false
+}

@@ -1,0 +1,265 @@
+import Base
+import HTTP1
+import HTTPSemantics
+import Telemetry
+import Upstream
+
+/// The steps of a connection to an endpoint: connect, read, decode, hand over, release.
+enum UpstreamSide {
+    // MARK: Events
+
+    static func connected(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard tables.upstream.holds(id) else { return }
+        let attempt = tables.upstream[id].attempt
+        if tables.upstream[id].isProbe {
+            tables.upstream[id].isProbe = false
+            Pools.probeSucceeded(&turn, endpoint: tables.upstream[id].endpoint)
+        }
+        guard tables.attempts.holds(attempt) else {
+            // Nobody waits for it any more: the next request will.
+            return Pools.release(&tables, &turn, id)
+        }
+        Pools.assign(&tables, &turn, attempt: attempt, connection: id, isReused: false)
+    }
+
+    static func connectFailed(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, isRefused: Bool
+    ) {
+        guard tables.upstream.holds(id) else { return }
+        let attempt = tables.upstream[id].attempt
+        turn.counters.count(.connectFailures, cluster: tables.upstream[id].cluster)
+        let endpoint = tables.upstream[id].endpoint
+        let wasProbe = tables.upstream[id].isProbe
+        if isRefused, tables.attempts.holds(attempt) {
+            Pools.takeOut(&tables, &turn, attempt: attempt)
+        }
+        close(&tables, &turn, id, reset: false)
+        if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
+        guard tables.attempts.holds(attempt) else { return }
+        Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
+    }
+
+    /// The connection's deadline: a connect that takes too long, or an idle one that has served.
+    static func expired(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        switch tables.upstream[id].phase {
+        case .connecting:
+            let attempt = tables.upstream[id].attempt
+            turn.counters.count(.connectTimeouts, cluster: tables.upstream[id].cluster)
+            let endpoint = tables.upstream[id].endpoint
+            let wasProbe = tables.upstream[id].isProbe
+            close(&tables, &turn, id, reset: false)
+            if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
+            guard tables.attempts.holds(attempt) else { return }
+            Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: true)
+        case .idle: close(&tables, &turn, id, reset: false)
+        case .busy, .tunnel: break
+        }
+    }
+
+    static func received(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ count: Int) {
+        guard tables.upstream.holds(id) else { return }
+        var at = turn.headroom
+        let end = turn.headroom + count
+        if !tables.upstream[id].inbound.isEmpty {
+            at = turn.scratch.place(tables.upstream[id].inbound.readable, endingAt: turn.headroom)
+            tables.upstream[id].inbound.release()
+        }
+        switch tables.upstream[id].phase {
+        case .connecting: return
+        case .idle:
+            // Nobody asked: whatever it is, it must not become somebody's response.
+            if at < end { close(&tables, &turn, id, reset: false) }
+            return
+        case .tunnel:
+            if at < end {
+                Tunnels.relay(
+                    &tables, &turn, from: ConnectionID(.upstream, id), ByteRange(at, end: end))
+            }
+            return
+        case .busy:
+            process(&tables, &turn, id, &at, end)
+            if at < end, tables.upstream.holds(id) {
+                tables.upstream[id].inbound.append(
+                    turn.scratch.span(ByteRange(at, end: end)))
+            }
+        }
+    }
+
+    static func ended(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard tables.upstream.holds(id) else { return }
+        tables.upstream[id].hasEnded = true
+        switch tables.upstream[id].phase {
+        case .connecting: connectFailed(&tables, &turn, id, isRefused: false)
+        case .idle: close(&tables, &turn, id, reset: false)
+        case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(.upstream, id))
+        case .busy:
+            guard let exchange = exchange(tables, id) else {
+                return close(&tables, &turn, id, reset: false)
+            }
+            if tables.exchanges[exchange].responsePhase == .body,
+                tables.upstream[id].body.close()
+            {
+                ResponseRelay.closeDelimitedEnd(&tables, &turn, exchange)
+                return responseDone(&tables, &turn, id, exchange, isReusable: false)
+            }
+            broke(&tables, &turn, id, exchange)
+        }
+    }
+
+    static func failed(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard tables.upstream.holds(id) else { return }
+        switch tables.upstream[id].phase {
+        case .connecting: connectFailed(&tables, &turn, id, isRefused: false)
+        case .idle: close(&tables, &turn, id, reset: false)
+        case .tunnel:
+            if let exchange = exchange(tables, id) { Tunnels.close(&tables, &turn, exchange) }
+        case .busy:
+            guard let exchange = exchange(tables, id) else {
+                return close(&tables, &turn, id, reset: false)
+            }
+            broke(&tables, &turn, id, exchange)
+        }
+    }
+
+    /// The socket did not take everything: the client must wait.
+    static func blocked(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard let exchange = exchange(tables, id) else { return }
+        let downstream = tables.exchanges[exchange].downstream
+        if tables.downstream.holds(downstream) { tables.downstream[downstream].isReadPaused = true }
+    }
+
+    static func drained(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard tables.upstream.holds(id) else { return }
+        tables.upstream[id].outbound.release()
+        if tables.upstream[id].shutsDownAfterFlush {
+            tables.upstream[id].shutsDownAfterFlush = false
+            turn.effects.append(.shutdownWrite(ConnectionID(.upstream, id)))
+            if let exchange = exchange(tables, id) {
+                return Tunnels.closeIfDone(&tables, &turn, exchange)
+            }
+        }
+        guard let exchange = exchange(tables, id) else { return }
+        Deadlines.progressed(&tables, &turn, exchange)
+        let downstream = tables.exchanges[exchange].downstream
+        if tables.downstream.holds(downstream) {
+            DownstreamSide.resume(&tables, &turn, downstream)
+        }
+    }
+
+    // MARK: Reading
+
+    private static func process(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
+    ) {
+        guard let exchange = exchange(tables, id) else {
+            return close(&tables, &turn, id, reset: false)
+        }
+        var isHeadPending = false
+        while tables.exchanges[exchange].responsePhase == .waiting {
+            guard at < end else { return }
+            let progress: HeadProgress
+            do throws(HTTP1Violation) {
+                progress = try tables.upstream[id].parser.parse(
+                    turn.scratch.span(ByteRange(at, end: end)), into: &turn.responseHead,
+                    limits: turn.limits)
+            } catch {
+                at = end
+                return invalid(&tables, &turn, exchange)
+            }
+            guard case .complete(let headBytes) = progress else { return }
+            let head = ByteRange(start: at, count: headBytes)
+            at += headBytes
+            switch turn.responseHead.status {
+            case 101:
+                if Tunnels.begin(&tables, &turn, exchange, id, head, &at, end) { return }
+                at = end
+                return invalid(&tables, &turn, exchange)
+            case 102...199, 100:
+                guard ResponseRelay.interim(&tables, &turn, exchange, head) else {
+                    at = end
+                    return invalid(&tables, &turn, exchange)
+                }
+            default:
+                if tables.exchanges[exchange].isConnect, turn.responseHead.status < 300,
+                    Tunnels.begin(&tables, &turn, exchange, id, head, &at, end)
+                {
+                    return
+                }
+                ResponseRelay.begin(&tables, &turn, exchange, id, head)
+                isHeadPending = true
+            }
+        }
+        guard
+            ResponseRelay.relay(
+                &tables, &turn, exchange, id, &at, end, isHeadPending: isHeadPending)
+        else {
+            at = end
+            return invalid(&tables, &turn, exchange)
+        }
+        if tables.upstream[id].body.isComplete {
+            let isClean = at == end
+            at = end
+            responseDone(&tables, &turn, id, exchange, isReusable: isClean)
+        }
+    }
+
+    /// The origin's bytes are not HTTP, or not this response's.
+    private static func invalid(_ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID) {
+        Exchanges.fail(
+            &tables, &turn, exchange, status: 502, flags: .upstreamProtocolError, cause: .invalid)
+    }
+
+    /// Both directions as far as the origin is concerned: give the connection back, or close it.
+    private static func responseDone(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ exchange: SlotID,
+        isReusable: Bool
+    ) {
+        let keeps = isReusable && tables.upstream[id].keepsAlive
+            && tables.exchanges[exchange].requestPhase == .complete
+            && tables.upstream[id].outbound.isEmpty && !tables.upstream[id].hasEnded
+        Pools.endAttempt(&tables, &turn, exchange: exchange)
+        tables.upstream[id].attempt = .none
+        if keeps {
+            Pools.release(&tables, &turn, id)
+        } else {
+            close(&tables, &turn, id, reset: false)
+        }
+        Exchanges.responseDone(&tables, &turn, exchange)
+    }
+
+    /// The connection ended before the response did.
+    private static func broke(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ exchange: SlotID
+    ) {
+        turn.counters.count(.disconnects, cluster: tables.upstream[id].cluster)
+        if Retries.onDeadConnection(&tables, &turn, exchange, id) { return }
+        Exchanges.fail(
+            &tables, &turn, exchange, status: 502, flags: .upstreamTermination, cause: .reset)
+    }
+
+    static func exchange(_ tables: borrowing Tables, _ id: SlotID) -> SlotID? {
+        let attempt = tables.upstream[id].attempt
+        guard tables.attempts.holds(attempt) else { return nil }
+        let exchange = tables.attempts[attempt].exchange
+        return tables.exchanges.holds(exchange) ? exchange : nil
+    }
+
+    static func resume(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard tables.upstream.holds(id), tables.upstream[id].isReadPaused else { return }
+        tables.upstream[id].isReadPaused = false
+        turn.effects.append(.resume(ConnectionID(.upstream, id)))
+    }
+
+    /// Frees the slot, the place among the cluster's connections, and the socket.
+    static func close(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, reset: Bool
+    ) {
+        if tables.upstream[id].phase == .idle { Pools.unlinkIdle(&tables, &turn, id) }
+        let cluster = tables.upstream[id].cluster
+        tables.upstream[id].reset()
+        tables.upstream.free(id)
+        turn.counters.count(.upstreamConnectionsClosed)
+        turn.effects.append(.close(ConnectionID(.upstream, id), reset: reset))
+        Pools.connectionFreed(&tables, &turn, cluster: cluster)
+    }
+}
