@@ -97,23 +97,3 @@ struct FourAtomics: ~Copyable, Sendable {
         }
     }
 }
-
-/// Counters that any thread may advance.
-@safe public struct SharedCounters: ~Copyable, @unchecked Sendable {
-    private let base: UnsafeMutablePointer<Atomic<UInt64>>
-    public let count: Int
-
-    public init(count: Int) {
-        self.count = count
-        unsafe base = .allocate(capacity: max(count, 1))
-        for i in 0..<count { unsafe (base + i).initialize(to: Atomic(0)) }
-    }
-
-    deinit { unsafe base.deallocate() }
-
-    /// Takes the counter's value and advances it.
-    public func next(_ index: Int) -> UInt64 {
-        precondition(index >= 0 && index < count, "a counter that is there")
-        return unsafe base[index].add(1, ordering: .relaxed).oldValue
-    }
-}

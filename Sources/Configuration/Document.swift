@@ -26,6 +26,11 @@ public struct Document: Sendable {
     public struct NameAndPort: Hashable, Sendable {
         public var name: String
         public var port: UInt16
+
+        public init(name: String, port: UInt16) {
+            self.name = name
+            self.port = port
+        }
     }
 
     public struct Sticky: Sendable {
@@ -103,6 +108,9 @@ public struct Document: Sendable {
         public var idle: Duration?
         public var allowsConnect: Bool
         public var mark: YAMLMark
+
+        /// Where the route stands in the file, from 1.
+        public var line: Int { mark.line }
     }
 
     public struct Timeouts: Sendable, BitwiseCopyable {

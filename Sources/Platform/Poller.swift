@@ -10,6 +10,8 @@ import CPlatform
         public var isWritable: Bool
         /// The peer will send no more, or the connection is broken: read until the end shows.
         public var isHungUp: Bool
+        /// The connection is broken: reset, or a connect that failed.
+        public var hasError: Bool
     }
 
     private let fd: Int32
@@ -72,6 +74,7 @@ import CPlatform
         return Ready(
             token: token, isReadable: bits & EPOLLIN.rawValue != 0 || broken,
             isWritable: bits & EPOLLOUT.rawValue != 0 || broken,
-            isHungUp: bits & EPOLLRDHUP.rawValue != 0 || broken)
+            isHungUp: bits & EPOLLRDHUP.rawValue != 0 || broken,
+            hasError: bits & EPOLLERR.rawValue != 0)
     }
 }

@@ -118,17 +118,34 @@ public enum Socket {
         return result == 0 ? SocketAddress.read(storage) : nil
     }
 
+    /// Reads at most `room` bytes to the end of `buffer`.
     @inline(__always)
-    public static func receive(_ fd: Int32, into memory: UnsafeMutableRawBufferPointer) -> Transfer {
+    public static func receive(
+        _ fd: Int32, into buffer: inout ByteBuffer, atMost room: Int
+    ) -> Transfer {
         while true {
-            let n = unsafe recv(fd, memory.baseAddress, memory.count, 0)
-            if n > 0 { return .bytes(n) }
-            if n == 0 { return .endOfStream }
+            var outcome = 0
+            _ = unsafe buffer.write(atMost: room) { memory in
+                outcome = unsafe recv(fd, memory.baseAddress, memory.count, 0)
+                return max(0, outcome)
+            }
+            if outcome > 0 { return .bytes(outcome) }
+            if outcome == 0 { return .endOfStream }
             let code = cplatform_errno()
             if code == EAGAIN { return .wouldBlock }
             if code != EINTR { return .failed(code) }
         }
     }
+
+    /// Errors of `accept` and `connect` that mean: no descriptor, no memory, try later.
+    public static func isExhaustion(_ code: Int32) -> Bool {
+        code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM
+    }
+
+    /// Nobody listens at the address.
+    public static func isRefusal(_ code: Int32) -> Bool { code == ECONNREFUSED || code == ENOENT }
+
+    public static func isWouldBlock(_ code: Int32) -> Bool { code == EAGAIN }
 
     @inline(__always)
     public static func send(_ fd: Int32, _ bytes: Span<UInt8>) -> Transfer {

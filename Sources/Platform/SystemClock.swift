@@ -16,4 +16,9 @@ public enum SystemClock {
         _ = unsafe clock_gettime(CLOCK_REALTIME, &time)
         return WallTime(microseconds: Int64(time.tv_sec) &* 1_000_000 &+ Int64(time.tv_nsec) / 1_000)
     }
+
+    /// Lets the thread rest. For control threads that wait for others, never for a worker.
+    public static func pause(_ duration: Duration) {
+        _ = poll(nil, 0, Int32(clamping: duration.millisecondsUp))
+    }
 }

@@ -37,9 +37,10 @@ public struct DataPlane: ~Copyable {
     var tables: Tables
     public var turn: Turn
 
-    public init(_ setup: Setup, now: Instant, wall: WallTime) {
+    /// - Parameter shard: where this worker counts; any thread may read it.
+    public init(_ setup: Setup, shard: CounterShard, now: Instant, wall: WallTime) {
         tables = Tables(connectionsMax: setup.connectionsMax)
-        turn = Turn(setup, now: now, wall: wall)
+        turn = Turn(setup, shard: shard, now: now, wall: wall)
     }
 
     // MARK: Driving

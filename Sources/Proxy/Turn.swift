@@ -42,7 +42,7 @@ public struct Turn: ~Copyable {
     /// Bytes that one read may bring.
     public static let readBytesMax = 65_536
 
-    init(_ setup: DataPlane.Setup, now: Instant, wall: WallTime) {
+    init(_ setup: DataPlane.Setup, shard: CounterShard, now: Instant, wall: WallTime) {
         self.now = now
         self.wall = wall
         headroom = 0
@@ -52,7 +52,7 @@ public struct Turn: ~Copyable {
         requestHead = RequestHead(fieldCountMax: 1)
         responseHead = ResponseHead(fieldCountMax: 1)
         timers = TimerWheel(now: now)
-        counters = WorkerCounters(registry: setup.metrics)
+        counters = WorkerCounters(registry: setup.metrics, shard: shard)
         random = PRNG(seed: setup.seed)
         snapshots = HeldSnapshots(setup.snapshot)
         worker = setup.worker

@@ -27,6 +27,12 @@ public enum MetricCatalog {
         public let name: String
         public let kind: Kind
         public let help: String
+
+        public init(name: String, kind: Kind, help: String) {
+            self.name = name
+            self.kind = kind
+            self.help = help
+        }
     }
 
     public static let requests = Family(

@@ -14,9 +14,9 @@ public struct WorkerCounters: ~Copyable {
     private var known: [Entry]
     private var knownCount = 0
 
-    public init(registry: MetricRegistry) {
+    public init(registry: MetricRegistry, shard: CounterShard) {
         self.registry = registry
-        shard = CounterShard()
+        self.shard = shard
         known = [Entry](repeating: Entry(key: 0, slot: 0), count: 256)
     }
 

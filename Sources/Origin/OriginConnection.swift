@@ -1,0 +1,108 @@
+import Base
+import HTTP1
+import HTTPSemantics
+import Platform
+
+/// A request as the demo's origin shows it.
+struct OriginRequest {
+    var method: String
+    var target: String
+    var fields: [(String, String)]
+    var bodyBytes: Int
+    var keepsAlive: Bool
+
+    func response(version: String, fails: Bool) -> [UInt8] {
+        let body: String
+        if fails {
+            body = JSONText.object([
+                ("version", .string(version)), ("error", .string("injected by --error-rate")),
+            ]).text()
+        } else {
+            body = JSONText.object([
+                ("version", .string(version)), ("method", .string(method)),
+                ("path", .string(target)), ("bodyBytes", .integer(bodyBytes)),
+                ("headers", .object(fields.map { ($0.0, .string($0.1)) })),
+            ]).text()
+        }
+        let length = body.utf8.count + 1
+        var head = "HTTP/1.1 \(fails ? "500 Internal Server Error" : "200 OK")\r\n"
+        head += "content-type: application/json\r\ncontent-length: \(length)\r\n"
+        if !keepsAlive { head += "connection: close\r\n" }
+        head += "\r\n"
+        return Array((head + (method == "HEAD" ? "" : body + "\n")).utf8)
+    }
+}
+
+/// One client connection of the demo's origin.
+final class OriginConnection {
+    let generation: Int
+    var inbound = ByteBuffer()
+    private var outbound = ByteBuffer()
+    private var closesAfterFlush = false
+    private var parser = RequestHeadParser()
+    /// A request whose body is still arriving.
+    private var open: (request: OriginRequest, body: BodyDecoder)?
+
+    init(generation: Int) { self.generation = generation }
+
+    /// The next whole request; `nil` while there is none.
+    func next() -> Result<OriginRequest, HTTP1Violation>? {
+        do throws(HTTP1Violation) {
+            if open == nil { try readHead() }
+            guard var current = open else { return nil }
+            var at = inbound.readerIndex
+            defer { inbound.consume(at - inbound.readerIndex) }
+            let limits = HeadLimits()
+            let bytes = inbound.span(ByteRange(start: 0, count: inbound.writerIndex))
+            while !current.body.isComplete {
+                switch try current.body.next(bytes, at: &at, limits: limits) {
+                case .content(let range): current.request.bodyBytes += range.length
+                case .trailers, .complete: break
+                case .incomplete:
+                    open = current
+                    return nil
+                }
+            }
+            open = nil
+            return .success(current.request)
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func readHead() throws(HTTP1Violation) {
+        guard !inbound.isEmpty else { return }
+        var head = RequestHead(fieldCountMax: 100)
+        let bytes = inbound.readable
+        guard case .complete(let count) = try parser.parse(bytes, into: &head, limits: HeadLimits())
+        else { return }
+        func text(_ range: ByteRange) -> String { ASCII.string(bytes.extracting(range.range)) }
+        var fields: [(String, String)] = []
+        for i in 0..<head.fields.count {
+            fields.append((text(head.fields[i].name).lowercased(), text(head.fields[i].value)))
+        }
+        let request = OriginRequest(
+            method: text(head.methodName), target: text(head.target), fields: fields, bodyBytes: 0,
+            keepsAlive: head.keepsAlive)
+        open = (request, BodyDecoder(head.framing))
+        if head.expectsContinue { outbound.append("HTTP/1.1 100 Continue\r\n\r\n") }
+        inbound.consume(count)
+    }
+
+    func send(_ response: [UInt8], closes: Bool) {
+        outbound.append(response)
+        closesAfterFlush = closesAfterFlush || closes
+    }
+
+    /// Writes what the socket takes. `false`: the connection is over.
+    func flush(_ descriptor: Int32) -> Bool {
+        while !outbound.isEmpty {
+            switch Socket.send(descriptor, outbound.readable) {
+            case .bytes(let count): outbound.consume(count)
+            case .wouldBlock: return true
+            case .endOfStream, .failed: return false
+            }
+        }
+        return !closesAfterFlush
+    }
+}

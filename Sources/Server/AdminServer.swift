@@ -1,0 +1,232 @@
+import Base
+import Configuration
+import HTTP1
+import HTTPSemantics
+import Platform
+
+/// A request to the admin or metrics endpoint, read whole.
+struct AdminRequest {
+    var method: String
+    var path: String
+    var query: String
+    var fields: [(name: String, value: String)]
+    var body: [UInt8]
+    /// Came to the admin address, not to the metrics one.
+    var isAdmin: Bool
+
+    func field(_ name: String) -> String? {
+        fields.first { $0.name == name }?.value
+    }
+}
+
+struct AdminResponse {
+    var status: UInt16
+    var contentType = "application/json"
+    var body: String
+}
+
+/// The sockets of the admin and metrics endpoints, on the control thread. Small requests, whole
+/// responses, bounded everywhere.
+final class AdminServer {
+    private final class Connection {
+        let descriptor: Int32
+        let isAdmin: Bool
+        var inbound = ByteBuffer()
+        var outbound = ByteBuffer()
+        var closesAfterFlush = false
+        init(_ descriptor: Int32, isAdmin: Bool) {
+            self.descriptor = descriptor
+            self.isAdmin = isAdmin
+        }
+    }
+
+    static let connectionsMax = 64
+    static let requestBytesMax = 65_536
+
+    private let adminListener: Int32
+    private let metricsListener: Int32
+    let adminText: String
+    let metricsText: String
+    /// Must come as a bearer token with every change; `nil`: none is asked for.
+    let token: String?
+    let isLoopback: Bool
+    private var connections: [Int32: Connection] = [:]
+
+    init(_ document: Document, configPath: String, log: ProcessLog) throws(SystemError) {
+        adminListener = try AdminServer.listen(document.admin, "admin")
+        metricsListener = try AdminServer.listen(document.metrics, "metrics")
+        adminText = AdminServer.text(adminListener, document.admin)
+        metricsText = AdminServer.text(metricsListener, document.metrics)
+        isLoopback = document.admin.isLoopback
+        if let path = document.adminTokenPath {
+            let full = ConfigurationFile.resolve(path, beside: configPath)
+            let bytes = try Files.read(full, bytesMax: 4_096)
+            let line = String(decoding: bytes, as: UTF8.self).split(separator: "\n").first
+            token = line.map { String($0.filter { !$0.isWhitespace }) } ?? ""
+        } else {
+            token = nil
+        }
+    }
+
+    private static func listen(_ address: Address, _ name: String) throws(SystemError) -> Int32 {
+        do throws(SystemError) {
+            return try Socket.listen(address, backlog: 64)
+        } catch {
+            Files.write(
+                2,
+                all: "sluice: the \(name) endpoint cannot listen on \(UnixPaths.text(address)): "
+                    + "\(error.message); give \(name): another address\n")
+            throw error
+        }
+    }
+
+    private static func text(_ descriptor: Int32, _ configured: Address) -> String {
+        if configured.family == .unix { return UnixPaths.text(configured) }
+        return Socket.boundAddress(descriptor)?.description ?? configured.description
+    }
+
+    private static func token(_ descriptor: Int32) -> UInt64 { UInt64(descriptor) << 32 | 1 }
+
+    func register(with poller: borrowing Poller) throws(SystemError) {
+        try poller.addInput(adminListener, token: AdminServer.token(adminListener))
+        try poller.addInput(metricsListener, token: AdminServer.token(metricsListener))
+    }
+
+    // MARK: Events
+
+    func handle(
+        _ event: Poller.Ready, poller: borrowing Poller,
+        respond: (AdminRequest) -> AdminResponse
+    ) {
+        let descriptor = Int32(truncatingIfNeeded: event.token >> 32)
+        if descriptor == adminListener || descriptor == metricsListener {
+            return accept(descriptor, poller)
+        }
+        guard let connection = connections[descriptor] else { return }
+        if event.isReadable || event.isHungUp, !read(connection, respond) {
+            return close(connection)
+        }
+        if !flush(connection) { close(connection) }
+    }
+
+    private func accept(_ listener: Int32, _ poller: borrowing Poller) {
+        guard case .success(let (descriptor, _)) = Socket.accept(listener) else { return }
+        guard connections.count < AdminServer.connectionsMax else {
+            return Socket.close(descriptor)
+        }
+        let connection = Connection(descriptor, isAdmin: listener == adminListener)
+        connections[descriptor] = connection
+        do throws(SystemError) {
+            try poller.addConnection(descriptor, token: AdminServer.token(descriptor))
+        } catch {
+            close(connection)
+        }
+    }
+
+    private func close(_ connection: Connection) {
+        connections[connection.descriptor] = nil
+        Socket.close(connection.descriptor)
+    }
+
+    /// - Returns: `false` when the connection is over.
+    private func read(_ connection: Connection, _ respond: (AdminRequest) -> AdminResponse) -> Bool {
+        while true {
+            switch Socket.receive(connection.descriptor, into: &connection.inbound, atMost: 16_384) {
+            case .bytes:
+                guard connection.inbound.count <= AdminServer.requestBytesMax else { return false }
+                guard answer(connection, respond) else { return false }
+            case .wouldBlock: return true
+            case .endOfStream: return !connection.outbound.isEmpty && flush(connection)
+            case .failed: return false
+            }
+        }
+    }
+
+    /// Answers every whole request that is there.
+    private func answer(
+        _ connection: Connection, _ respond: (AdminRequest) -> AdminResponse
+    ) -> Bool {
+        while !connection.inbound.isEmpty, !connection.closesAfterFlush {
+            var head = RequestHead(fieldCountMax: 100)
+            var parser = RequestHeadParser()
+            let limits = HeadLimits(headBytesMax: 16_384)
+            let bytes = connection.inbound.readable
+            do throws(HTTP1Violation) {
+                guard
+                    case .complete(let headBytes) = try parser.parse(
+                        bytes, into: &head, limits: limits)
+                else { return true }
+                var at = headBytes
+                guard let body = try AdminServer.body(bytes, head.framing, &at, limits) else {
+                    return true
+                }
+                let request = AdminServer.request(head, bytes, body, connection.isAdmin)
+                let keepsAlive = head.keepsAlive
+                connection.inbound.consume(at)
+                AdminServer.write(
+                    respond(request), isHead: request.method == "HEAD", keepsAlive: keepsAlive,
+                    to: &connection.outbound)
+                connection.closesAfterFlush = !keepsAlive
+            } catch {
+                let reply = AdminResponse(
+                    status: error.status, contentType: "text/plain", body: "\(error.cause)\n")
+                AdminServer.write(reply, isHead: false, keepsAlive: false, to: &connection.outbound)
+                connection.closesAfterFlush = true
+            }
+        }
+        return true
+    }
+
+    /// The whole body, or `nil` while some of it is missing.
+    private static func body(
+        _ bytes: Span<UInt8>, _ framing: BodyFraming, _ at: inout Int, _ limits: HeadLimits
+    ) throws(HTTP1Violation) -> [UInt8]? {
+        var decoder = BodyDecoder(framing)
+        var body: [UInt8] = []
+        while !decoder.isComplete {
+            switch try decoder.next(bytes, at: &at, limits: limits) {
+            case .content(let range): for i in range.range { body.append(bytes[i]) }
+            case .trailers, .complete: return body
+            case .incomplete: return nil
+            }
+        }
+        return body
+    }
+
+    private static func request(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ body: [UInt8], _ isAdmin: Bool
+    ) -> AdminRequest {
+        func text(_ range: ByteRange) -> String { ASCII.string(bytes.extracting(range.range)) }
+        var fields: [(name: String, value: String)] = []
+        for i in 0..<head.fields.count {
+            let field = head.fields[i]
+            fields.append((text(field.name).lowercased(), text(field.value)))
+        }
+        return AdminRequest(
+            method: text(head.methodName), path: text(head.path), query: text(head.query),
+            fields: fields, body: body, isAdmin: isAdmin)
+    }
+
+    private static func write(
+        _ response: AdminResponse, isHead: Bool, keepsAlive: Bool, to out: inout ByteBuffer
+    ) {
+        MessageEncoder.statusLine(response.status, to: &out)
+        out.append("content-type: \(response.contentType)\r\n")
+        out.append("content-length: \(response.body.utf8.count)\r\n")
+        out.append("cache-control: no-store\r\nx-content-type-options: nosniff\r\n")
+        if !keepsAlive { out.append("connection: close\r\n") }
+        out.append("\r\n")
+        if !isHead { out.append(response.body) }
+    }
+
+    private func flush(_ connection: Connection) -> Bool {
+        while !connection.outbound.isEmpty {
+            switch Socket.send(connection.descriptor, connection.outbound.readable) {
+            case .bytes(let count): connection.outbound.consume(count)
+            case .wouldBlock: return true
+            case .endOfStream, .failed: return false
+            }
+        }
+        return !connection.closesAfterFlush
+    }
+}

@@ -1,0 +1,104 @@
+import Base
+import Configuration
+import Platform
+
+/// A configuration file with everything it names, read from disk.
+public struct ConfigurationFile: Sendable {
+    public let path: String
+    public let document: Document
+    public let hash: String
+    public let stickyKeys: [String: [SipHash]]
+    /// Warnings as a person reads them; empty without.
+    public let warnings: String
+
+    /// Why a file is not taken; each text says what to do.
+    public struct Rejection: Error, Sendable {
+        public let text: String
+        public let json: JSONText
+    }
+
+    public static let bytesMax = 4 << 20
+
+    /// Reads and checks a file.
+    public static func load(_ path: String) -> Result<ConfigurationFile, Rejection> {
+        let bytes: [UInt8]
+        do throws(SystemError) {
+            bytes = try Files.read(path, bytesMax: bytesMax)
+        } catch {
+            return .failure(plain(path, "the file cannot be read: \(error.message)"))
+        }
+        let reading = ConfigurationReading(bytes)
+        guard let document = reading.document else {
+            return .failure(
+                Rejection(
+                    text: reading.text(file: path, bytes: bytes),
+                    json: .array(
+                        (reading.errors + reading.warnings).map { $0.json(file: path) })))
+        }
+        var keys: [String: [SipHash]] = [:]
+        for service in document.services {
+            guard let name = service.sticky?.keysPath else { continue }
+            switch KeysFile.load(resolve(name, beside: path)) {
+            case .success(let list): keys[name] = list
+            case .failure(let failure):
+                return .failure(
+                    plain(path, "services.\(service.name).sticky.keys: \(failure.text)"))
+            }
+        }
+        return .success(
+            ConfigurationFile(
+                path: path, document: document, hash: reading.hash, stickyKeys: keys,
+                warnings: reading.text(file: path, bytes: bytes)))
+    }
+
+    private static func plain(_ path: String, _ message: String) -> Rejection {
+        Rejection(
+            text: "\(path): error: \(message)",
+            json: .array([
+                .object([
+                    ("file", .string(path)), ("line", .integer(0)), ("column", .integer(0)),
+                    ("severity", .string("error")), ("message", .string(message)),
+                    ("hint", .string("")),
+                ])
+            ]))
+    }
+
+    /// Names in the file are relative to the file's own directory.
+    static func resolve(_ name: String, beside path: String) -> String {
+        if name.hasPrefix("/") { return name }
+        guard let slash = path.lastIndex(of: "/") else { return name }
+        return String(path[...slash]) + name
+    }
+}
+
+/// A file of sticky keys: 32 hex digits a line, `#` starts a comment. Never shown anywhere.
+enum KeysFile {
+    struct Failure: Error { let text: String }
+
+    static func load(_ path: String) -> Result<[SipHash], Failure> {
+        let bytes: [UInt8]
+        do throws(SystemError) {
+            bytes = try Files.read(path, bytesMax: 65_536)
+        } catch {
+            return .failure(Failure(text: "\(path) cannot be read: \(error.message)"))
+        }
+        var keys: [SipHash] = []
+        let lines = String(decoding: bytes, as: UTF8.self).split(
+            separator: "\n", omittingEmptySubsequences: false)
+        for (i, line) in lines.enumerated() {
+            let text = line.prefix { $0 != "#" }.filter { !$0.isWhitespace }
+            if text.isEmpty { continue }
+            guard text.utf8.count == 32, let high = UInt64(text.prefix(16), radix: 16),
+                let low = UInt64(text.suffix(16), radix: 16)
+            else {
+                return .failure(
+                    Failure(
+                        text: "\(path):\(i + 1) is not a key; expected 32 hex digits, "
+                            + "as `openssl rand -hex 16` prints them"))
+            }
+            keys.append(SipHash(k0: high.byteSwapped, k1: low.byteSwapped))
+        }
+        if keys.isEmpty { return .failure(Failure(text: "\(path) has no key")) }
+        return .success(keys)
+    }
+}

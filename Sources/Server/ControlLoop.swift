@@ -1,0 +1,244 @@
+import Base
+import Configuration
+import Platform
+import Proxy
+import Resolver
+import Synchronization
+import Telemetry
+
+/// The main thread: signals, the configuration file, names, the admin and metrics endpoints, drain.
+///
+/// Workers never wait for it; it may wait for them, with a bound.
+final class ControlLoop {
+    let options: ServerOptions
+    let log: ProcessLog
+    let registry: SharedRegistry
+    let group: WorkerGroup
+    let logWriter: LogWriter
+    let resolver: Resolver
+    let resolverWakeup: Wakeup
+    private let signals: Signals
+    private var poller: Poller
+    private var watch: Directory.Watch?
+    private(set) var admin: AdminServer
+    var listeners = Listeners()
+
+    var file: ConfigurationFile
+    var generation: UInt64 = 1
+    var status = ReloadStatus()
+    let startedAt: WallTime
+    private(set) var drain = DrainState()
+    private var reloadAt = Instant.never
+
+    /// How long after the last change of the file it is read: editors write in several steps.
+    static let watchDebounce = Duration.milliseconds(50)
+
+    private enum Token {
+        static let signals: UInt64 = 2
+        static let resolver: UInt64 = 4
+        static let watch: UInt64 = 6
+        static let layOut: UInt64 = 8
+    }
+
+    init(_ parts: consuming Startup.Parts) throws(SystemError) {
+        options = parts.options
+        log = parts.log
+        registry = parts.registry
+        group = parts.group
+        logWriter = parts.logWriter
+        resolver = parts.resolver
+        resolverWakeup = parts.resolverWakeup
+        signals = parts.signals
+        file = parts.file
+        listeners = parts.listeners
+        admin = parts.admin
+        startedAt = SystemClock.wall()
+        poller = try Poller()
+        try poller.addInput(signals.descriptor, token: Token.signals)
+        try poller.addInput(resolverWakeup.descriptor, token: Token.resolver)
+        try poller.addInput(group.layOutWanted.descriptor, token: Token.layOut)
+        try admin.register(with: poller)
+        if options.watches { startWatching() }
+    }
+
+    /// Runs until the process is to end.
+    /// - Returns: the exit code.
+    func run() -> Int32 {
+        while true {
+            let count: Int
+            do throws(SystemError) {
+                count = try poller.wait(milliseconds: timeout())
+            } catch {
+                log.error("the control loop cannot wait", [("error", error.message)])
+                return 1
+            }
+            for i in 0..<count { handle(poller.ready(i)) }
+            let now = SystemClock.now()
+            if reloadAt <= now {
+                reloadAt = .never
+                reload(cause: "watch")
+            }
+            if let code = drainStep(now) { return code }
+        }
+    }
+
+    private func timeout() -> Int32 {
+        var next = reloadAt
+        if drain.isUnderWay { next = min(next, SystemClock.now() + .milliseconds(20)) }
+        if next.isNever { return -1 }
+        return Int32(clamping: (next - SystemClock.now()).millisecondsUp)
+    }
+
+    private func handle(_ event: Poller.Ready) {
+        switch event.token {
+        case Token.signals: takeSignals()
+        case Token.resolver:
+            resolverWakeup.clear()
+            if resolver.takeChange() { republish() }
+        case Token.watch:
+            if watch?.drain() == true { reloadAt = SystemClock.now() + ControlLoop.watchDebounce }
+        case Token.layOut:
+            group.layOutWanted.clear()
+            registry.layOutAhead()
+        default: admin.handle(event, poller: poller) { AdminRouter.respond(to: $0, control: self) }
+        }
+    }
+
+    private func takeSignals() {
+        while let signal = signals.next() {
+            switch signal {
+            case .hangup: reload(cause: "SIGHUP")
+            case .user1:
+                logWriter.reopen()
+                log.info("access log reopened")
+            case .terminate: beginDrain(cause: "SIGTERM")
+            case .interrupt:
+                // A second Ctrl-C means it.
+                if drain.isUnderWay { drain.end(now: SystemClock.now()) }
+                beginDrain(cause: "SIGINT")
+            }
+        }
+    }
+
+    private func startWatching() {
+        let slash = options.configPath.lastIndex(of: "/")
+        let directory = slash.map { String(options.configPath[...$0]) } ?? "."
+        do throws(SystemError) {
+            let watch = try Directory.Watch(directory)
+            try poller.addInput(watch.descriptor, token: Token.watch)
+            self.watch = watch
+        } catch {
+            log.error(
+                "the configuration cannot be watched; send SIGHUP instead",
+                [("directory", directory), ("error", error.message)])
+        }
+    }
+
+    // MARK: Drain
+
+    /// Not ready from now on; accepting for the delay, then finishing what is under way.
+    func beginDrain(cause: String) {
+        guard !drain.isUnderWay else { return }
+        let now = SystemClock.now()
+        drain.begin(now: now, delay: file.document.drainDelay, grace: file.document.drainGrace)
+        log.info(
+            "draining",
+            [
+                ("cause", cause), ("delay", Units.text(file.document.drainDelay)),
+                ("grace", Units.text(file.document.drainGrace)),
+            ])
+    }
+
+    private func drainStep(_ now: Instant) -> Int32? {
+        switch drain.step(now: now, open: openConnections) {
+        case .wait: return nil
+        case .stopAccepting:
+            for listener in listeners.open {
+                group.tellAll(.removeListener(descriptor: listener.descriptor))
+            }
+            waitForListenersRemoved(count: listeners.open.count)
+            for listener in listeners.open { Socket.close(listener.descriptor) }
+            group.tellAll(.drain)
+            return nil
+        case .finish:
+            let left = openConnections
+            group.tellAll(.stop)
+            let deadline = now + .seconds(2)
+            while !group.workers.allSatisfy({ $0.hasStopped.load(ordering: .acquiring) }),
+                SystemClock.now() < deadline
+            {
+                SystemClock.pause(.milliseconds(1))
+            }
+            logWriter.stop()
+            resolver.stop()
+            log.info("stopped", [("connectionsCut", "\(left)")])
+            return 0
+        }
+    }
+
+    var openConnections: Int {
+        (0..<group.workers.count).reduce(0) { $0 + group.loads[$1] }
+    }
+
+    private var removedBefore = 0
+
+    /// Waits until every worker has let go of so many more listening sockets.
+    func waitForListenersRemoved(count: Int) {
+        removedBefore += count
+        let deadline = SystemClock.now() + .seconds(1)
+        while SystemClock.now() < deadline {
+            let done = group.workers.allSatisfy {
+                $0.listenersRemoved.load(ordering: .acquiring) >= removedBefore
+            }
+            if done { return }
+            SystemClock.pause(.milliseconds(1))
+        }
+    }
+}
+
+/// Where a drain stands: a small machine over time.
+///
+///     serving ──begin──▶ announced ──delay──▶ closing ──nobody left, or grace──▶ over
+struct DrainState {
+    private enum Phase {
+        case serving
+        case announced(until: Instant, grace: Duration)
+        case closing(until: Instant)
+        case over
+    }
+
+    enum Step: Equatable { case wait, stopAccepting, finish }
+
+    private var phase = Phase.serving
+
+    var isUnderWay: Bool {
+        if case .serving = phase { return false }
+        return true
+    }
+
+    mutating func begin(now: Instant, delay: Duration, grace: Duration) {
+        guard case .serving = phase else { return }
+        phase = .announced(until: now + delay, grace: grace)
+    }
+
+    /// Ends the waiting: whatever is still there is cut.
+    mutating func end(now: Instant) {
+        if case .announced(_, _) = phase { phase = .announced(until: now, grace: .zero) }
+        if case .closing = phase { phase = .closing(until: now) }
+    }
+
+    /// - Parameter open: client connections there are.
+    mutating func step(now: Instant, open: Int) -> Step {
+        switch phase {
+        case .serving, .over: return .wait
+        case .announced(let until, let grace):
+            guard now >= until else { return .wait }
+            phase = .closing(until: now + grace)
+            return .stopAccepting
+        case .closing(let until):
+            guard open == 0 || now >= until else { return .wait }
+            phase = .over
+            return .finish
+        }
+    }
+}

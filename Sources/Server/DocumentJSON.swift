@@ -1,0 +1,113 @@
+import Base
+import Configuration
+import Routing
+
+/// The configuration in force as JSON: what was understood, defaults included. Names of key files are
+/// shown, keys never.
+enum DocumentJSON {
+    static func document(_ document: Document) -> JSONText {
+        .object([
+            (
+                "listeners",
+                .array(
+                    document.listeners.map {
+                        .object([
+                            ("name", .string($0.name)),
+                            ("address", .string(UnixPaths.text($0.address))),
+                        ])
+                    })
+            ),
+            ("services", .array(document.services.map(service))),
+            ("routes", .array(document.routes.map { route($0, document) })),
+            ("timeouts", timeouts(document.timeouts)),
+            (
+                "limits",
+                .object([
+                    ("headerBytes", .integer(document.limits.headBytes)),
+                    ("headers", .integer(document.limits.fields)),
+                    (
+                        "bodyBytes",
+                        document.limits.bodyBytes == .max
+                            ? .string("unlimited") : .integer(Int(document.limits.bodyBytes))
+                    ),
+                ])
+            ),
+            (
+                "drain",
+                .object([
+                    ("delay", .string(Units.text(document.drainDelay))),
+                    ("grace", .string(Units.text(document.drainGrace))),
+                ])
+            ),
+        ])
+    }
+
+    static func timeouts(_ timeouts: Document.Timeouts) -> JSONText {
+        .object([
+            ("headers", .string(Units.text(timeouts.headers))),
+            ("firstByte", .string(Units.text(timeouts.firstByte))),
+            ("request", .string(Units.text(timeouts.request))),
+            ("idle", .string(Units.text(timeouts.idle))),
+            ("keepAlive", .string(Units.text(timeouts.keepAlive))),
+            ("write", .string(Units.text(timeouts.write))),
+        ])
+    }
+
+    private static func service(_ service: Document.Service) -> JSONText {
+        var pairs: [(String, JSONText)] = [
+            ("name", .string(service.name)),
+            ("hosts", .array(service.hosts.map { .string($0) })),
+            ("stable", .string(service.versions[service.stable].name)),
+            (
+                "versions",
+                .array(
+                    service.versions.map { version in
+                        .object([
+                            ("name", .string(version.name)), ("weight", .integer(version.weight)),
+                            (
+                                "endpoints",
+                                .array(version.endpoints.map { .string(UnixPaths.text($0)) })
+                            ),
+                            (
+                                "dns",
+                                version.dns.map { .string("\($0.name):\($0.port)") } ?? .null
+                            ),
+                        ])
+                    })
+            ),
+            ("whenUnavailable", .string(service.fallsBack ? "fallback" : "fail")),
+            ("connectTimeout", .string(Units.text(service.connectTimeout))),
+        ]
+        if let sticky = service.sticky {
+            pairs.append(
+                (
+                    "sticky",
+                    .object([
+                        (sticky.source == .cookie ? "cookie" : "header", .string(sticky.name)),
+                        ("issue", sticky.issue.map { .string($0) } ?? .null),
+                        ("ttl", .string(Units.text(sticky.ttl))), ("salt", .string(sticky.salt)),
+                        ("keys", sticky.keysPath.map { .string($0) } ?? .null),
+                    ])
+                ))
+        }
+        return .object(pairs)
+    }
+
+    private static func route(_ route: Document.Route, _ document: Document) -> JSONText {
+        var pairs: [(String, JSONText)] = [
+            ("name", .string(route.name)), ("matches", .integer(route.matches.count)),
+        ]
+        switch route.action {
+        case .forward(let service, let version, let split):
+            let target = document.services[service]
+            let name = version.map { "/" + target.versions[$0].name } ?? ""
+            pairs.append(("to", .string(target.name + name)))
+            if let split {
+                pairs.append(("split", .array(split.map { .integer($0) })))
+            }
+        case .redirect(let redirect): pairs.append(("redirect", .integer(Int(redirect.status))))
+        case .respond(let status, _, _): pairs.append(("respond", .integer(Int(status))))
+        }
+        return .object(pairs)
+    }
+}

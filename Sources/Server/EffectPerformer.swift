@@ -1,0 +1,101 @@
+import Base
+import Platform
+import Proxy
+import Telemetry
+
+extension WorkerLoop {
+    /// Performs what the data plane asked for, in order, until it asks for nothing more.
+    mutating func perform() {
+        while true {
+            var i = 0
+            while i < plane.turn.effects.count {
+                perform(plane.turn.effects[i])
+                i += 1
+            }
+            plane.effectsPerformed()
+            guard let id = broken.popLast() else { return }
+            failed(id)
+        }
+    }
+
+    private mutating func perform(_ effect: Effect) {
+        switch effect {
+        case .send(let id, let source, let range): send(id, source, range)
+        case .connect(let slot, let address): connect(slot, address)
+        case .resume(let id): ready.append(id)
+        case .shutdownWrite(let id):
+            // With bytes waiting, the data plane says so again when they are out.
+            if plane.outboundCount(id) == 0, let descriptor = sockets.descriptor(id) {
+                Socket.shutdownWrite(descriptor)
+            }
+        case .checkDrained(let id):
+            if plane.outboundCount(id) == 0 { plane.handle(.drained(id)) }
+        case .close(let id, let reset): close(id, reset: reset)
+        case .askForConnection(let cluster):
+            for other in group.workers where other.index != worker.index {
+                other.mailbox.put(.connectionWanted(cluster: cluster))
+            }
+        case .tellFreed(let workers, let cluster):
+            for other in group.workers where workers & (1 << UInt64(other.index)) != 0 {
+                other.mailbox.put(.connectionFreed(cluster: cluster))
+            }
+        case .layOut: group.layOutWanted.wake()
+        case .log(let range): log(range)
+        }
+    }
+
+    private mutating func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
+        guard let descriptor = sockets.descriptor(id) else { return }
+        if plane.outboundCount(id) > 0 { return plane.keepUnsent(id, source, range) }
+        let bytes =
+            source == .scratch ? plane.turn.scratch.span(range) : plane.turn.output.span(range)
+        switch Socket.send(descriptor, bytes) {
+        case .bytes(let count):
+            if count < range.length {
+                plane.keepUnsent(id, source, ByteRange(range.lower + count, end: range.upper))
+            }
+        case .wouldBlock, .endOfStream: plane.keepUnsent(id, source, range)
+        case .failed: broken.append(id)
+        }
+    }
+
+    /// A socket that takes no more bytes may still hold the origin's answer: read before giving up.
+    private mutating func failed(_ id: ConnectionID) {
+        if id.side == .upstream, plane.wantsRead(id), let descriptor = sockets.descriptor(id) {
+            plane.turn.scratch.clear(headroom: plane.turn.headroom)
+            let transfer = Socket.receive(
+                descriptor, into: &plane.turn.scratch, atMost: Turn.readBytesMax)
+            if case .bytes(let count) = transfer { plane.handle(.received(id, count)) }
+        }
+        if plane.holds(id) { plane.handle(.failed(id)) }
+    }
+
+    private mutating func connect(_ slot: SlotID, _ address: Address) {
+        let id = ConnectionID(.upstream, slot)
+        do throws(SystemError) {
+            let (descriptor, isConnected) = try Socket.connect(address)
+            sockets.insert(id, descriptor, isConnecting: !isConnected)
+            try poller.addConnection(descriptor, token: id.token)
+            if isConnected { plane.handle(.connected(slot)) }
+        } catch {
+            plane.handle(.connectFailed(slot, isRefused: Socket.isRefusal(error.code)))
+        }
+    }
+
+    private mutating func close(_ id: ConnectionID, reset: Bool) {
+        guard let descriptor = sockets.remove(id) else { return }
+        if reset { Socket.setResetOnClose(descriptor) }
+        Socket.close(descriptor)
+        if id.side == .downstream { group.loads.giveBack(worker.index) }
+    }
+
+    private mutating func log(_ range: ByteRange) {
+        switch worker.logRing.append(plane.turn.logLine.span(range)) {
+        case .first:
+            plane.turn.counters.count(.accessLogLines)
+            group.logWriter.wake()
+        case .appended: plane.turn.counters.count(.accessLogLines)
+        case .refused: plane.turn.counters.count(.accessLogDropped)
+        }
+    }
+}

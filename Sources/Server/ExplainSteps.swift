@@ -1,0 +1,162 @@
+import Base
+import Configuration
+import Routing
+import Upstream
+
+/// Collects an explanation as text and as JSON, in the order of the decisions.
+struct Steps {
+    private let file: String
+    private let document: Document
+    private var lines: [String] = []
+    private var pairs: [(String, JSONText)] = []
+    private var rules: [JSONText] = []
+
+    init(file: String, document: Document) {
+        self.file = file
+        self.document = document
+    }
+
+    /// Four decimals, without Foundation.
+    static func decimal(_ value: Double) -> String {
+        let scaled = Int((value * 10_000).rounded())
+        let rest = String(scaled % 10_000)
+        return "\(scaled / 10_000)." + String(repeating: "0", count: 4 - rest.count) + rest
+    }
+
+    func finish() -> Explanation {
+        Explanation(
+            json: .object(pairs + [("rules", .array(rules))]),
+            text: lines.joined(separator: "\n") + "\n")
+    }
+
+    mutating func request(_ query: ExplainQuery, host: [UInt8], path: [UInt8]) {
+        let host = String(decoding: host, as: UTF8.self)
+        let path = String(decoding: path, as: UTF8.self)
+        lines.append("request   \(query.method) host \(host) path \(path)")
+        let names = document.listeners.map { "\($0.name) (\(UnixPaths.text($0.address)))" }
+        lines.append("listener  any of " + names.joined(separator: ", "))
+        pairs.append(("host", .string(host)))
+        pairs.append(("path", .string(path)))
+    }
+
+    /// The route's name and where it stands in the file.
+    private func name(_ route: Int) -> (name: String, place: String) {
+        if route < document.routes.count {
+            let found = document.routes[route]
+            return (found.name, "\(file):\(found.line)")
+        }
+        return ("a service's own hosts", file)
+    }
+
+    mutating func tried(_ route: Int, match: Int, _ failure: MatchFailure) {
+        let found = name(route)
+        let verdict: String
+        switch failure {
+        case .none: verdict = "matches"
+        case .host: verdict = "no: the host differs"
+        case .path: verdict = "no: the path differs"
+        case .method: verdict = "no: the method differs"
+        case .value(let i): verdict = "no: " + value(route, i)
+        }
+        lines.append("rule      \(found.name) (\(found.place)): \(verdict)")
+        rules.append(
+            .object([
+                ("route", .string(found.name)), ("place", .string(found.place)),
+                ("verdict", .string(verdict)),
+            ]))
+    }
+
+    /// A condition that does not hold, in words. Alternatives of one route share the numbering of
+    /// their own conditions.
+    private func value(_ route: Int, _ i: Int) -> String {
+        guard route < document.routes.count,
+            let match = document.routes[route].matches.first(where: { i < $0.values.count })
+        else { return "a condition does not hold" }
+        let rule = match.values[i]
+        return "the \(rule.source) \"\(rule.name)\" does not hold"
+    }
+
+    mutating func noRoute() {
+        lines.append("result    404, flag NR: no route takes it")
+        pairs.append(("result", .string("404 NR")))
+    }
+
+    mutating func winner(_ route: Int, _ snapshot: SharedBox<Snapshot>) {
+        let plan = snapshot.value.routes[route]
+        let label = ASCII.string(snapshot.value.store.bytes(plan.name))
+        lines.append("route     \(label) (\(name(route).place))")
+        pairs.append(("route", .string(label)))
+    }
+
+    mutating func direct(_ plan: Snapshot.RoutePlan) {
+        let kind = plan.kind == .redirect ? "a redirect" : "a fixed response"
+        lines.append("result    \(kind) with status \(plan.status)")
+        pairs.append(("result", .string("\(plan.status)")))
+    }
+
+    mutating func split(_ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>) {
+        let service = document.services[plan.service]
+        let draws = snapshot.value.splits[plan.split].draws
+        let sum = draws.value.weights.sum
+        let parts = zip(service.versions, draws.value.weights.weights).map { version, weight in
+            "\(version.name) \(Steps.decimal(Double(weight) * 100 / Double(sum))) %"
+        }
+        lines.append("split     " + parts.joined(separator: ", ") + "; off by less than 1 request")
+        pairs.append(("split", .array(parts.map { .string($0) })))
+    }
+
+    mutating func version(_ version: Int, of service: Int, _ why: String, _ assign: String) {
+        let found = document.services[service]
+        let name = found.name + "/" + found.versions[version].name
+        lines.append("version   \(name) (assign \(assign)): \(why)")
+        pairs.append(("version", .string(name)))
+        pairs.append(("assign", .string(assign)))
+        pairs.append(("why", .string(why)))
+    }
+
+    mutating func drawn(isSession: Bool) {
+        let text = isSession
+            ? "a new session: one draw of the split, then a cookie keeps it" : "one draw of the split"
+        lines.append("version   by the next draw (assign weighted): \(text)")
+        pairs.append(("assign", .string("weighted")))
+        pairs.append(("why", .string(text)))
+    }
+
+    mutating func endpoints(_ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>) {
+        let service = snapshot.value.services[plan.service]
+        let config = document.services[plan.service]
+        var all: [JSONText] = []
+        for (i, version) in config.versions.enumerated() {
+            let cluster = snapshot.value.versions[service.versions.start + i].cluster
+            var texts: [String] = []
+            for e in 0..<cluster.value.endpoints.count {
+                let endpoint = cluster.value.endpoints[e]
+                texts.append(
+                    UnixPaths.text(endpoint.address) + (endpoint.state.value.isOut ? " (out)" : ""))
+            }
+            let list = texts.isEmpty ? "none" : texts.joined(separator: ", ")
+            lines.append("endpoints \(version.name): \(list), by \(config.policy)")
+            all.append(
+                .object([
+                    ("version", .string(version.name)),
+                    ("endpoints", .array(texts.map { .string($0) })),
+                ]))
+        }
+        pairs.append(("endpoints", .array(all)))
+    }
+
+    mutating func times(_ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>) {
+        let connect = document.services[plan.service].connectTimeout
+        let times = [
+            ("connect", connect), ("firstByte", plan.firstByte), ("request", plan.request),
+            ("idle", plan.idle),
+        ]
+        let text = times.map { "\($0.0) \(Units.text($0.1))" }.joined(separator: ", ")
+        lines.append("timeouts  " + text)
+        lines.append(
+            "retries   a failed connect at up to 2 other endpoints; "
+                + "once more when a reused connection died first (idempotent methods)")
+        pairs.append(
+            ("timeouts", .object(times.map { ($0.0, .string(Units.text($0.1))) })))
+    }
+}

@@ -1,0 +1,116 @@
+import Base
+import Platform
+import Synchronization
+
+/// Writes the workers' access-log lines to their file, on a thread of its own: a slow disk makes the
+/// rings fill, and full rings drop and count.
+final class LogWriter: Sendable {
+    private struct State {
+        var rings: [ByteRing] = []
+        var path: String?
+        var reopens = false
+        var stops = false
+    }
+
+    private let state = Mutex(State())
+    private let wakeup: Wakeup
+    private let handle = Mutex<Thread.Handle?>(nil)
+    private let report: @Sendable (String) -> Void
+
+    /// - Parameter report: called with what went wrong, on the writer's thread.
+    init(report: @escaping @Sendable (String) -> Void) throws(SystemError) {
+        wakeup = try Wakeup()
+        self.report = report
+    }
+
+    func start() throws(SystemError) {
+        let thread = try Thread.start(name: "access-log") { [self] in run() }
+        handle.withLock { $0 = thread }
+    }
+
+    func add(_ ring: ByteRing) { state.withLock { $0.rings.append(ring) } }
+
+    /// Chooses the file; `nil` closes it.
+    func setPath(_ path: String?) {
+        state.withLock { state in
+            if state.path != path {
+                state.path = path
+                state.reopens = true
+            }
+        }
+        wakeup.wake()
+    }
+
+    /// Opens the file anew, after whoever rotates logs has moved it.
+    func reopen() {
+        state.withLock { $0.reopens = true }
+        wakeup.wake()
+    }
+
+    func wake() { wakeup.wake() }
+
+    /// Writes what is there and ends the thread.
+    func stop() {
+        state.withLock { $0.stops = true }
+        wakeup.wake()
+        handle.withLock { $0 }?.join()
+    }
+
+    // MARK: The thread
+
+    private func run() {
+        guard var poller = try? Poller() else { return }
+        try? poller.addInput(wakeup.descriptor, token: 0)
+        var buffer = ByteBuffer(capacity: 65_536)
+        var file: Int32 = -1
+        while true {
+            _ = try? poller.wait(milliseconds: -1)
+            wakeup.clear()
+            let now = state.withLock { state in
+                defer { state.reopens = false }
+                return state
+            }
+            // Lines that are there belong to the file as it was.
+            drain(now.rings, &buffer, file)
+            if now.reopens { file = open(now.path, instead: file) }
+            if now.stops {
+                drain(now.rings, &buffer, file)
+                return
+            }
+            // A short rest gathers lines of many requests into one write.
+            SystemClock.pause(.milliseconds(5))
+            drain(now.rings, &buffer, file)
+        }
+    }
+
+    private func drain(_ rings: [ByteRing], _ buffer: inout ByteBuffer, _ file: Int32) {
+        for ring in rings {
+            buffer.clear()
+            ring.drain(into: &buffer)
+            while file >= 0, !buffer.isEmpty {
+                let written = Files.write(file, buffer.readable)
+                if written == 0 {
+                    report("the access log cannot be written; lines are lost")
+                    break
+                }
+                buffer.consume(written)
+            }
+        }
+    }
+
+    private func open(_ path: String?, instead old: Int32) -> Int32 {
+        if old > 2 { Socket.close(old) }
+        switch path {
+        case nil: return -1
+        case "/dev/stdout": return 1
+        case "/dev/stderr": return 2
+        case let path?:
+            do throws(SystemError) {
+                return try Files.openAppending(path)
+            } catch {
+                report("the access log \(path) cannot be opened: \(error.message)")
+                return -1
+            }
+        }
+    }
+}

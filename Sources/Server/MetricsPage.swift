@@ -1,0 +1,159 @@
+import Base
+import Configuration
+import Platform
+import Proxy
+import Resolver
+import Synchronization
+import Telemetry
+import Upstream
+
+/// The whole metrics page: requests from the workers' shards, then the process and its configuration.
+enum MetricsPage {
+    static func text(_ control: ControlLoop, format: PrometheusText.Format) -> String {
+        var page = PrometheusText(format: format)
+        let snapshot = control.group.cell.retained()
+        defer { snapshot.release() }
+        let requests = RequestMetricsPage(
+            registry: control.registry.metrics, shards: control.group.workers.map(\.shard))
+        requests.write(
+            to: &page, expected: expected(snapshot.value.document),
+            refusedCause: RefusalCause.label)
+        configuration(control, &page)
+        clusters(snapshot, &page)
+        process(control, &page)
+        page.finish()
+        return ASCII.string(page.buffer.readable)
+    }
+
+    /// Series that exist at zero: each listener with each route and version it can reach.
+    private static func expected(_ document: Document) -> [RequestMetricsPage.Expected] {
+        var list: [RequestMetricsPage.Expected] = []
+        func add(_ route: String, _ service: Document.Service, _ version: Int, _ assign: Assign) {
+            for listener in document.listeners {
+                list.append(
+                    .init(
+                        listener: listener.name,
+                        labels: .init(
+                            route: route, service: service.name,
+                            version: service.versions[version].name), assign: assign))
+            }
+        }
+        func addAll(_ route: String, _ service: Document.Service, _ weights: [Int]) {
+            for (version, weight) in weights.enumerated() where weight > 0 {
+                add(route, service, version, .weighted)
+                if service.sticky != nil { add(route, service, version, .sticky) }
+            }
+        }
+        for route in document.routes {
+            guard case .forward(let index, let version, let split) = route.action else { continue }
+            let service = document.services[index]
+            if let version {
+                add(route.name, service, version, .header)
+            } else {
+                addAll(route.name, service, split ?? service.versions.map(\.weight))
+            }
+        }
+        for service in document.services where !service.hosts.isEmpty {
+            addAll(
+                SnapshotCompiler.implicitName(service.name), service,
+                service.versions.map(\.weight))
+        }
+        return list
+    }
+
+    private static func gauge(_ name: String, _ help: String) -> MetricCatalog.Family {
+        MetricCatalog.Family(name: name, kind: .gauge, help: help)
+    }
+
+    private static func counter(_ name: String, _ help: String) -> MetricCatalog.Family {
+        MetricCatalog.Family(name: name, kind: .counter, help: help)
+    }
+
+    private static func configuration(_ control: ControlLoop, _ page: inout PrometheusText) {
+        page.family(
+            counter("sluice_config_reloads_total", "Reloads of the configuration, by result."))
+        page.sample([("result", "accepted")], control.status.accepted)
+        page.sample([("result", "rejected")], control.status.rejected)
+        page.family(
+            gauge(
+                "sluice_config_generation",
+                "Generation in force in every worker; grows with each publication."))
+        let generation = control.group.workers.map { $0.generation.load(ordering: .acquiring) }.min()
+        page.sample([], generation ?? 0)
+        page.family(gauge("sluice_config_info", "1, with the hash of the file in force."))
+        page.sample([("hash", control.file.hash)], 1)
+        page.family(
+            gauge(
+                "sluice_config_last_reload_successful",
+                "1 when the last reload was accepted, or none was tried."))
+        page.sample([], control.status.lastRejection.isEmpty ? 1 : 0)
+        page.family(
+            gauge(
+                "sluice_config_last_accepted_timestamp_seconds",
+                "When the configuration in force was accepted."))
+        page.sample([], microseconds: UInt64(control.status.lastAcceptedAt.microseconds))
+        page.family(gauge("sluice_ready", "1 while the process is ready."))
+        page.sample([], AdminViews.notReadyReason(control) == nil ? 1 : 0)
+        page.family(gauge("sluice_draining", "1 while the process drains."))
+        page.sample([], control.drain.isUnderWay ? 1 : 0)
+        page.family(gauge("sluice_build_info", "1, with the version of the program."))
+        page.sample([("version", SluiceVersion.text)], 1)
+    }
+
+    private static func clusters(
+        _ snapshot: SharedBox<Snapshot>, _ page: inout PrometheusText
+    ) {
+        var rows: [([(String, String)], SharedBox<Cluster>)] = []
+        for (i, service) in snapshot.value.document.services.enumerated() {
+            let plan = snapshot.value.services[i]
+            for (v, version) in service.versions.enumerated() {
+                rows.append(
+                    (
+                        [("service", service.name), ("version", version.name)],
+                        snapshot.value.versions[plan.versions.start + v].cluster
+                    ))
+            }
+        }
+        page.family(
+            gauge("sluice_upstream_pool_connections", "Connections to the version, all workers."))
+        for row in rows { page.sample(row.0, UInt64(max(0, row.1.value.state.value.connectionCount))) }
+        page.family(
+            gauge("sluice_upstream_pool_requests", "Requests in flight to the version."))
+        for row in rows { page.sample(row.0, UInt64(max(0, row.1.value.state.value.requestCount))) }
+        page.family(
+            gauge("sluice_upstream_pool_pending", "Requests that wait for a connection."))
+        for row in rows { page.sample(row.0, UInt64(max(0, row.1.value.state.value.pendingCount))) }
+        page.family(
+            gauge("sluice_endpoint_available", "1 while the endpoint is in the rotation."))
+        for row in rows {
+            for i in 0..<row.1.value.endpoints.count {
+                let endpoint = row.1.value.endpoints[i]
+                page.sample(
+                    row.0 + [("endpoint", UnixPaths.text(endpoint.address))],
+                    endpoint.state.value.isOut ? 0 : 1)
+            }
+        }
+    }
+
+    private static func process(_ control: ControlLoop, _ page: inout PrometheusText) {
+        let figures = Machine.processFigures()
+        page.family(counter("process_cpu_seconds_total", "CPU time of the process."))
+        page.sample([], microseconds: figures.cpuMicroseconds)
+        page.family(gauge("process_resident_memory_bytes", "Resident memory."))
+        page.sample([], figures.residentBytes)
+        page.family(gauge("process_virtual_memory_bytes", "Virtual memory."))
+        page.sample([], figures.virtualBytes)
+        page.family(gauge("process_open_fds", "Open descriptors."))
+        page.sample([], UInt64(figures.openDescriptors))
+        page.family(gauge("process_max_fds", "The limit on open descriptors."))
+        page.sample([], UInt64(Machine.raiseDescriptorLimit()))
+        page.family(gauge("process_threads", "Threads."))
+        page.sample([], UInt64(figures.threads))
+        page.family(gauge("process_start_time_seconds", "When the process started."))
+        page.sample([], microseconds: UInt64(control.startedAt.microseconds))
+        page.family(gauge("sluice_worker_connections", "Client connections by worker."))
+        for worker in control.group.workers {
+            page.sample([("worker", "\(worker.index)")], UInt64(control.group.loads[worker.index]))
+        }
+    }
+}

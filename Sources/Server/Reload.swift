@@ -1,0 +1,125 @@
+import Base
+import Configuration
+import Platform
+import Resolver
+import Synchronization
+import Telemetry
+
+/// What became of reloads, for the metrics and the admin endpoint.
+struct ReloadStatus {
+    var accepted: UInt64 = 0
+    var rejected: UInt64 = 0
+    /// The last rejection's text; empty when the last reload was accepted.
+    var lastRejection = ""
+    var lastAcceptedAt = SystemClock.wall()
+}
+
+extension ControlLoop {
+    enum ReloadOutcome {
+        case accepted(generation: UInt64)
+        case rejected(String)
+    }
+
+    /// Reads the file again. Accepted: new requests see it. Rejected: everything goes on as before.
+    @discardableResult
+    func reload(cause: String) -> ReloadOutcome {
+        switch ConfigurationFile.load(options.configPath) {
+        case .failure(let rejection): return reject(rejection.text, cause)
+        case .success(let next):
+            let change: Listeners.Change
+            do throws(Listeners.Failure) {
+                change = try listeners.prepare(next.document.listeners) {
+                    registry.metrics.listener($0)
+                }
+            } catch {
+                return reject(error.text, cause)
+            }
+            warnAboutFixedSettings(next.document)
+            file = next
+            log.configure(level: next.document.logLevel, isJSON: next.document.logsJSON)
+            watchNames(next.document)
+            resolver.waitForFirstAnswers(limit: .seconds(2))
+            publish()
+            apply(change)
+            logWriter.setPath(next.document.accessLog?.path)
+            status.accepted += 1
+            status.lastRejection = ""
+            status.lastAcceptedAt = SystemClock.wall()
+            if !next.warnings.isEmpty { log.warning(next.warnings) }
+            log.info(
+                "configuration reloaded",
+                [("cause", cause), ("hash", next.hash), ("generation", "\(generation)")])
+            return .accepted(generation: generation)
+        }
+    }
+
+    private func reject(_ text: String, _ cause: String) -> ReloadOutcome {
+        status.rejected += 1
+        status.lastRejection = text
+        log.error("configuration rejected, the old one stays in force", [("cause", cause), ("why", text)])
+        return .rejected(text)
+    }
+
+    private func warnAboutFixedSettings(_ next: Document) {
+        var fixed: [String] = []
+        if next.workers != file.document.workers { fixed.append("workers") }
+        if next.admin != file.document.admin { fixed.append("admin") }
+        if next.metrics != file.document.metrics { fixed.append("metrics") }
+        if next.limits.connections != file.document.limits.connections {
+            fixed.append("limits.connections")
+        }
+        if !fixed.isEmpty {
+            log.warning(
+                "some settings take effect at the next start",
+                [("settings", fixed.joined(separator: " "))])
+        }
+    }
+
+    func watchNames(_ document: Document) {
+        var names: [Resolver.Name: Duration] = [:]
+        for (key, refresh) in document.names {
+            let name = Resolver.Name(host: key.name, port: key.port)
+            names[name] = min(names[name] ?? .unlimited, refresh)
+        }
+        resolver.watch(names)
+    }
+
+    /// A name has new addresses: the same document, compiled with them.
+    func republish() {
+        publish()
+        log.info("names resolved anew", [("generation", "\(generation)")])
+    }
+
+    /// Compiles the document in force and waits, with a bound, until every worker uses it.
+    private func publish() {
+        generation += 1
+        let snapshot = SnapshotCompiler.compile(
+            file.document,
+            Startup.inputs(file, generation: generation, answers: resolver.answers),
+            registry: registry)
+        group.cell.publish(snapshot)
+        for worker in group.workers { worker.mailbox.wake() }
+        let deadline = SystemClock.now() + .seconds(1)
+        while SystemClock.now() < deadline {
+            let done = group.workers.allSatisfy {
+                $0.generation.load(ordering: .acquiring) >= generation
+            }
+            if done { return }
+            SystemClock.pause(.milliseconds(1))
+        }
+    }
+
+    private func apply(_ change: Listeners.Change) {
+        for added in change.added {
+            group.tellAll(.addListener(descriptor: added.descriptor, listener: added.id))
+        }
+        for removed in change.removed {
+            group.tellAll(.removeListener(descriptor: removed.descriptor))
+        }
+        if !change.removed.isEmpty {
+            waitForListenersRemoved(count: change.removed.count)
+            for removed in change.removed { Socket.close(removed.descriptor) }
+        }
+        listeners.commit(change)
+    }
+}

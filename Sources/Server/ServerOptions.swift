@@ -1,0 +1,16 @@
+/// What `sluice run` was asked for.
+public struct ServerOptions: Sendable {
+    public var configPath: String
+    public var watches = false
+    /// 0: as the file says.
+    public var workers = 0
+    /// Of all draws; `nil`: random.
+    public var seed: UInt64?
+
+    public init(configPath: String) { self.configPath = configPath }
+}
+
+/// The version of this program.
+public enum SluiceVersion {
+    public static let text = "0.1.0"
+}

@@ -1,0 +1,177 @@
+import Base
+import Configuration
+import Platform
+import Proxy
+import Resolver
+import Synchronization
+import Telemetry
+
+/// Brings the process up, in the order in which things depend on each other, and runs it.
+public enum Startup {
+    struct Parts: ~Copyable {
+        let options: ServerOptions
+        let log: ProcessLog
+        let registry: SharedRegistry
+        let group: WorkerGroup
+        let logWriter: LogWriter
+        let resolver: Resolver
+        let resolverWakeup: Wakeup
+        let signals: Signals
+        let file: ConfigurationFile
+        var listeners: Listeners
+        let admin: AdminServer
+    }
+
+    struct Failure: Error {
+        let text: String
+        let code: Int32
+    }
+
+    /// Runs the proxy until it is told to stop.
+    /// - Returns: the exit code: 0 after a drain, 1 when the process could not start or go on, 2 when
+    ///   the configuration is bad.
+    public static func run(_ options: ServerOptions) -> Int32 {
+        let log = ProcessLog()
+        do throws(Failure) {
+            let control = try start(options, log)
+            return control.run()
+        } catch {
+            Files.write(2, all: "sluice: " + error.text + "\n")
+            return error.code
+        }
+    }
+
+    private static func start(
+        _ options: ServerOptions, _ log: ProcessLog
+    ) throws(Failure) -> ControlLoop {
+        let file: ConfigurationFile
+        switch ConfigurationFile.load(options.configPath) {
+        case .success(let loaded): file = loaded
+        case .failure(let rejection):
+            throw Failure(text: "the configuration is not valid\n" + rejection.text, code: 2)
+        }
+        log.configure(level: file.document.logLevel, isJSON: file.document.logsJSON)
+        if !file.warnings.isEmpty { log.warning(file.warnings) }
+        do throws(SystemError) {
+            return try assemble(options, log, file)
+        } catch {
+            throw Failure(text: error.message, code: 1)
+        }
+    }
+
+    private static func assemble(
+        _ options: ServerOptions, _ log: ProcessLog, _ file: ConfigurationFile
+    ) throws(SystemError) -> ControlLoop {
+        let signals = try Signals()
+        let descriptors = Machine.raiseDescriptorLimit()
+        let metrics = MetricRegistry()
+        let seed = options.seed ?? Files.randomSeed()
+        let registry = SharedRegistry(metrics: metrics, seed: seed)
+        let resolverWakeup = try Wakeup()
+        let resolver = try Resolver { resolverWakeup.wake() }
+        watch(file.document, resolver)
+        var listeners = Listeners()
+        let change: Listeners.Change
+        do throws(Listeners.Failure) {
+            change = try listeners.prepare(file.document.listeners) { metrics.listener($0) }
+        } catch {
+            Files.write(2, all: "sluice: \(error.text)\n")
+            throw SystemError("listen")
+        }
+        listeners.commit(change)
+        let snapshot = SnapshotCompiler.compile(
+            file.document, inputs(file, generation: 1, answers: resolver.answers),
+            registry: registry)
+        let count = workerCount(options, file.document)
+        let logWriter = try LogWriter { log.error($0) }
+        try logWriter.start()
+        logWriter.setPath(file.document.accessLog?.path)
+        let group = try WorkerGroup(
+            cell: SnapshotCell(snapshot), count: count, logWriter: logWriter)
+        let admin = try AdminServer(file.document, configPath: file.path, log: log)
+        let connections = connectionsMax(file.document, descriptors: descriptors, workers: count)
+        try startWorkers(
+            count, group, metrics, seed: seed, connectionsMax: connections, listeners)
+        logStart(log, file, count, listeners, admin)
+        return try ControlLoop(
+            Parts(
+                options: options, log: log, registry: registry, group: group,
+                logWriter: logWriter, resolver: resolver, resolverWakeup: resolverWakeup,
+                signals: signals, file: file, listeners: listeners, admin: admin))
+    }
+
+    private static func watch(_ document: Document, _ resolver: Resolver) {
+        var names: [Resolver.Name: Duration] = [:]
+        for (key, refresh) in document.names {
+            let name = Resolver.Name(host: key.name, port: key.port)
+            names[name] = min(names[name] ?? .unlimited, refresh)
+        }
+        if names.isEmpty { return }
+        resolver.watch(names)
+        resolver.waitForFirstAnswers(limit: .seconds(2))
+        _ = resolver.takeChange()
+    }
+
+    private static func workerCount(_ options: ServerOptions, _ document: Document) -> Int {
+        if options.workers > 0 { return min(64, options.workers) }
+        return document.workers > 0 ? document.workers : min(64, Machine.workerCount())
+    }
+
+    /// Each client connection may need one to an endpoint; some descriptors are for the rest.
+    private static func connectionsMax(
+        _ document: Document, descriptors: Int, workers: Int
+    ) -> Int {
+        let all =
+            document.limits.connections > 0
+            ? document.limits.connections : max(16, (descriptors - 64) / 2)
+        return max(1, min(all, 1 << 24))
+    }
+
+    private static func startWorkers(
+        _ count: Int, _ group: WorkerGroup, _ metrics: MetricRegistry, seed: UInt64,
+        connectionsMax: Int, _ listeners: Listeners
+    ) throws(SystemError) {
+        var random = PRNG(seed: seed ^ 0x5bd1_e995)
+        for index in 0..<count {
+            let snapshot = group.cell.retained()
+            let setup = DataPlane.Setup(
+                worker: index, snapshot: snapshot, metrics: metrics, seed: random.next(),
+                connectionsMax: connectionsMax)
+            try WorkerThread.start(index: index, group: group, setup: setup) { worker in
+                for listener in listeners.open {
+                    worker.mailbox.put(
+                        .addListener(descriptor: listener.descriptor, listener: listener.id))
+                }
+                group.add(worker)
+                group.logWriter.add(worker.logRing)
+            }
+        }
+    }
+
+    private static func logStart(
+        _ log: ProcessLog, _ file: ConfigurationFile, _ workers: Int, _ listeners: Listeners,
+        _ admin: AdminServer
+    ) {
+        let addresses = listeners.open.map { "\($0.name)=\(Listeners.text($0))" }
+        log.info(
+            "sluice started",
+            [
+                ("version", SluiceVersion.text), ("config", file.path), ("hash", file.hash),
+                ("workers", "\(workers)"), ("listeners", addresses.joined(separator: ",")),
+                ("admin", admin.adminText), ("metrics", admin.metricsText),
+            ])
+    }
+
+    /// What the compiler needs beside the document.
+    static func inputs(
+        _ file: ConfigurationFile, generation: UInt64, answers: [Resolver.Name: Resolver.Answer]
+    ) -> SnapshotCompiler.Inputs {
+        var addresses: [Document.NameAndPort: [Address]] = [:]
+        for (name, answer) in answers {
+            addresses[Document.NameAndPort(name: name.host, port: name.port)] = answer.addresses
+        }
+        return SnapshotCompiler.Inputs(
+            generation: generation, hash: file.hash, addresses: addresses,
+            stickyKeys: file.stickyKeys)
+    }
+}

@@ -1,0 +1,66 @@
+import Base
+import Configuration
+import Platform
+import Proxy
+import Synchronization
+import Telemetry
+
+/// What a worker shares with the other threads. ARCHITECTURE.md lists it in full.
+final class Worker: Sendable {
+    let index: Int
+    let mailbox: Mailbox
+    let shard: CounterShard
+    let logRing: ByteRing
+    /// The snapshot generation this worker uses.
+    let generation = Atomic<UInt64>(0)
+    /// Client connections and exchanges that it has now.
+    let openConnections = Atomic<Int>(0)
+    /// Listening sockets it has let go of since start.
+    let listenersRemoved = Atomic<Int>(0)
+    let hasStopped = Atomic<Bool>(false)
+
+    init(index: Int, shard: CounterShard) throws(SystemError) {
+        self.index = index
+        self.shard = shard
+        mailbox = try Mailbox()
+        logRing = ByteRing(capacity: 1 << 18)
+    }
+}
+
+/// What all workers share.
+final class WorkerGroup: Sendable {
+    let cell: SnapshotCell
+    /// Client connections of each worker, to spread new ones.
+    let loads: Loads
+    let logWriter: LogWriter
+    /// Wakes the control thread when a split needs its next pages.
+    let layOutWanted: Wakeup
+    private let members = Mutex<[Worker]>([])
+
+    init(cell: SnapshotCell, count: Int, logWriter: LogWriter) throws(SystemError) {
+        self.cell = cell
+        loads = Loads(count: count)
+        self.logWriter = logWriter
+        layOutWanted = try Wakeup()
+    }
+
+    var workers: [Worker] { members.withLock { $0 } }
+
+    func add(_ worker: Worker) { members.withLock { $0.append(worker) } }
+
+    func tellAll(_ mail: Mail) {
+        for worker in workers { worker.mailbox.put(mail) }
+    }
+}
+
+/// Open client connections of each worker.
+final class Loads: Sendable {
+    private let counters: SharedCounters
+
+    init(count: Int) { counters = SharedCounters(count: count) }
+
+    /// Counts a new connection for the least loaded worker; of equals `preferred`.
+    func take(preferring preferred: Int) -> Int { counters.takeLeast(preferring: preferred) }
+    func giveBack(_ worker: Int) { counters.giveBack(worker) }
+    subscript(worker: Int) -> Int { Int(counters[worker]) }
+}

@@ -1,0 +1,284 @@
+import Base
+import Configuration
+import Platform
+import Proxy
+import Synchronization
+import Telemetry
+
+/// The loop of one worker thread: wait, think, act.
+///
+/// A turn: wait → read the clock once → hand over each event and perform its effects → serve
+/// connections that were cut off or resumed → fire due timers → take mail. Everything is bounded.
+struct WorkerLoop: ~Copyable {
+    static let acceptsPerTurnMax = 64
+    static let readsPerTurnMax = 16
+    /// How long accepting pauses when descriptors have run out.
+    static let exhaustionPause = Duration.milliseconds(100)
+
+    let worker: Worker
+    let group: WorkerGroup
+    var poller: Poller
+    var plane: DataPlane
+    var sockets = SocketTable()
+    var listeners: [(descriptor: Int32, listener: Int)] = []
+    /// Connections to be read without a new edge.
+    var ready: [ConnectionID] = []
+    private var served: [ConnectionID] = []
+    /// Connections whose socket failed while effects were performed.
+    var broken: [ConnectionID] = []
+    private var acceptsAgainAt = Instant.never
+    private var isStopping = false
+
+    /// Control tokens are even; a connection's token ends in an odd generation.
+    private static let mailToken: UInt64 = 0
+
+    init(index: Int, group: WorkerGroup, setup: DataPlane.Setup) throws(SystemError) {
+        let epoll = try Poller()
+        let shard = CounterShard()
+        let worker = try Worker(index: index, shard: shard)
+        try epoll.addInput(worker.mailbox.descriptor, token: WorkerLoop.mailToken)
+        poller = epoll
+        self.worker = worker
+        self.group = group
+        plane = DataPlane(
+            setup, shard: shard, now: SystemClock.now(), wall: SystemClock.wall())
+        worker.generation.store(plane.generation, ordering: .releasing)
+    }
+
+    /// The thread's whole life.
+    mutating func run() {
+        while !isStopping {
+            do throws(SystemError) {
+                try turn()
+            } catch {
+                preconditionFailure("a poller that was made can be waited for: \(error.message)")
+            }
+        }
+        closeEverything()
+        worker.hasStopped.store(true, ordering: .releasing)
+    }
+
+    private mutating func turn() throws(SystemError) {
+        let count = try poller.wait(milliseconds: timeout())
+        let now = SystemClock.now()
+        plane.beginTurn(now: now, wall: SystemClock.wall())
+        if group.cell.newestGeneration != plane.generation {
+            plane.adopt(group.cell.retained())
+            worker.generation.store(plane.generation, ordering: .releasing)
+        }
+        var hasMail = false
+        for i in 0..<count {
+            let event = poller.ready(i)
+            if event.token & 1 == 1 {
+                handle(event)
+            } else if event.token == WorkerLoop.mailToken {
+                hasMail = true
+            } else {
+                accept(event.token)
+            }
+        }
+        serveReady()
+        plane.expireTimers()
+        perform()
+        if acceptsAgainAt <= now { resumeAccepting() }
+        if hasMail { takeMail() }
+        worker.openConnections.store(plane.downstreamCount, ordering: .relaxed)
+    }
+
+    private func timeout() -> Int32 {
+        if !ready.isEmpty { return 0 }
+        let next = min(plane.nextDeadline, acceptsAgainAt)
+        if next.isNever { return -1 }
+        return Int32(clamping: (next - SystemClock.now()).millisecondsUp)
+    }
+
+    // MARK: Connections
+
+    private mutating func handle(_ event: Poller.Ready) {
+        let id = ConnectionID(token: event.token)
+        guard plane.holds(id), let descriptor = sockets.descriptor(id) else { return }
+        if sockets.isConnecting(id) {
+            let code = Socket.takeError(descriptor)
+            if code != 0 {
+                plane.handle(.connectFailed(id.slot, isRefused: Socket.isRefusal(code)))
+                return perform()
+            }
+            guard event.isWritable else { return }
+            sockets.hasConnected(id)
+            plane.handle(.connected(id.slot))
+            perform()
+        }
+        if event.isWritable, plane.outboundCount(id) > 0 { flush(id, descriptor) }
+        if event.isReadable || event.isHungUp { read(id, untilEnd: event.isHungUp) }
+        if event.hasError, plane.holds(id) {
+            plane.handle(.failed(id))
+            perform()
+        }
+    }
+
+    /// Reads until the socket is empty, the data plane has enough, or the turn's share is used.
+    private mutating func read(_ id: ConnectionID, untilEnd: Bool) {
+        for _ in 0..<WorkerLoop.readsPerTurnMax {
+            guard plane.wantsRead(id), let descriptor = sockets.descriptor(id) else { return }
+            plane.turn.scratch.clear(headroom: plane.turn.headroom)
+            let transfer = Socket.receive(
+                descriptor, into: &plane.turn.scratch, atMost: Turn.readBytesMax)
+            switch transfer {
+            case .bytes(let count):
+                plane.handle(.received(id, count))
+                perform()
+                // A short read has emptied the socket; what comes later makes a new edge.
+                if count < Turn.readBytesMax, !untilEnd { return }
+            case .wouldBlock:
+                if plane.hasKept(id) {
+                    plane.handle(.received(id, 0))
+                    perform()
+                }
+                return
+            case .endOfStream:
+                if plane.hasKept(id) {
+                    plane.handle(.received(id, 0))
+                    perform()
+                    // Kept bytes that are still not wanted: the end is seen after them.
+                    guard plane.wantsRead(id) else { return }
+                }
+                plane.handle(.ended(id))
+                return perform()
+            case .failed:
+                plane.handle(.failed(id))
+                return perform()
+            }
+        }
+        ready.append(id)
+    }
+
+    private mutating func flush(_ id: ConnectionID, _ descriptor: Int32) {
+        var hasFailed = false
+        while plane.outboundCount(id) > 0, !hasFailed {
+            var isBlocked = false
+            plane.flush(id) { bytes in
+                switch Socket.send(descriptor, bytes) {
+                case .bytes(let count): return count
+                case .wouldBlock, .endOfStream: isBlocked = true
+                case .failed: hasFailed = true
+                }
+                return 0
+            }
+            if isBlocked { return }
+        }
+        plane.handle(hasFailed ? .failed(id) : .drained(id))
+        perform()
+    }
+
+    private mutating func serveReady() {
+        if ready.isEmpty { return }
+        swap(&ready, &served)
+        for id in served { read(id, untilEnd: true) }
+        served.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Accepting
+
+    static func token(listenerDescriptor: Int32) -> UInt64 { UInt64(listenerDescriptor) << 32 }
+
+    private mutating func accept(_ token: UInt64) {
+        let descriptor = Int32(truncatingIfNeeded: token >> 32)
+        guard let listener = listeners.first(where: { $0.descriptor == descriptor }) else { return }
+        for _ in 0..<WorkerLoop.acceptsPerTurnMax {
+            guard acceptOne(listener) else { return }
+        }
+    }
+
+    /// - Returns: `false` when nothing waits, or nothing can be taken now.
+    private mutating func acceptOne(_ listener: (descriptor: Int32, listener: Int)) -> Bool {
+        switch Socket.accept(listener.descriptor) {
+        case .success(let (connection, peer)):
+            let target = group.loads.take(preferring: worker.index)
+            if target == worker.index {
+                take(connection, listener: listener.listener, peer: peer)
+            } else {
+                group.workers[target].mailbox.put(
+                    .connection(
+                        descriptor: connection, listener: listener.listener, peer: peer))
+            }
+            return true
+        case .failure(let error):
+            if Socket.isExhaustion(error.code) { pauseAccepting() }
+            // Anything else concerns one connection that is gone already.
+            return !Socket.isWouldBlock(error.code) && !Socket.isExhaustion(error.code)
+        }
+    }
+
+    /// A connection of this worker's own; it is counted in the loads.
+    private mutating func take(_ descriptor: Int32, listener: Int, peer: Address) {
+        guard let id = plane.accept(listener: listener, peer: peer) else {
+            Socket.close(descriptor)
+            group.loads.giveBack(worker.index)
+            return
+        }
+        if peer.family != .unix { Socket.setNoDelay(descriptor) }
+        sockets.insert(id, descriptor, isConnecting: false)
+        do throws(SystemError) {
+            try poller.addConnection(descriptor, token: id.token)
+        } catch {
+            plane.handle(.failed(id))
+        }
+        perform()
+    }
+
+    private mutating func pauseAccepting() {
+        guard acceptsAgainAt.isNever else { return }
+        for listener in listeners { poller.remove(listener.descriptor) }
+        acceptsAgainAt = SystemClock.now() + WorkerLoop.exhaustionPause
+    }
+
+    private mutating func resumeAccepting() {
+        acceptsAgainAt = .never
+        for listener in listeners { register(listener) }
+    }
+
+    private mutating func register(_ listener: (descriptor: Int32, listener: Int)) {
+        let token = WorkerLoop.token(listenerDescriptor: listener.descriptor)
+        if (try? poller.addListener(listener.descriptor, token: token)) == nil { pauseAccepting() }
+    }
+
+    // MARK: Mail
+
+    private mutating func takeMail() {
+        for mail in worker.mailbox.takeAll() {
+            switch mail {
+            case .connection(let descriptor, let listener, let peer):
+                take(descriptor, listener: listener, peer: peer)
+            case .connectionWanted(let cluster): plane.handle(.connectionWanted(cluster: cluster))
+            case .connectionFreed(let cluster): plane.handle(.connectionFreed(cluster: cluster))
+            case .addListener(let descriptor, let listener):
+                listeners.append((descriptor, listener))
+                register((descriptor, listener))
+            case .removeListener(let descriptor): removeListener(descriptor)
+            case .drain: plane.drain()
+            case .stop: isStopping = true
+            }
+            perform()
+        }
+    }
+
+    /// Connections that have reached the queue are accepted before the socket is let go: closing it
+    /// would reset them.
+    private mutating func removeListener(_ descriptor: Int32) {
+        if let i = listeners.firstIndex(where: { $0.descriptor == descriptor }) {
+            let listener = listeners.remove(at: i)
+            poller.remove(descriptor)
+            while acceptOne(listener) {}
+        }
+        worker.listenersRemoved.add(1, ordering: .releasing)
+    }
+
+    private mutating func closeEverything() {
+        plane.beginTurn(now: SystemClock.now(), wall: SystemClock.wall())
+        for mail in worker.mailbox.takeAll() {
+            if case .connection(let descriptor, _, _) = mail { Socket.close(descriptor) }
+        }
+        plane.closeAll()
+        perform()
+    }
+}

@@ -1,0 +1,82 @@
+import ArgumentParser
+import Base
+import Configuration
+import Platform
+import Server
+
+/// Which running process a command talks to.
+struct AdminTarget: ParsableArguments {
+    @Option(name: [.short, .long], help: "The process's configuration file, for its admin address.")
+    var config: String?
+    @Option(help: "The admin address itself, such as 127.0.0.1:15000.") var admin: String?
+    @Option(help: "The admin token, where one is configured.") var token: String?
+
+    func address() throws -> Address {
+        if let admin {
+            guard let address = Units.address(admin) else {
+                throw ValidationError("--admin is \"\(admin)\", expected 127.0.0.1:15000")
+            }
+            return address
+        }
+        guard let config else { throw ValidationError("give --admin or -c") }
+        return try loaded(config).document.admin
+    }
+}
+
+struct ReloadCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "reload", abstract: "Make a running process read its file again, and wait.",
+        discussion: """
+            EXAMPLES
+              sluice reload -c sluice.yaml
+              sluice reload --admin 127.0.0.1:15000
+
+            Exit code 0 when every worker uses the new file, 2 when it was rejected.
+            """)
+
+    @OptionGroup var target: AdminTarget
+    @Flag(help: "Print JSON.") var json = false
+
+    func run() throws {
+        let reply = try AdminClient.request(
+            try target.address(), "POST", "/reload", token: target.token)
+        print(reply.body, terminator: "")
+        if reply.status == 409 { throw ExitCode(2) }
+        if reply.status != 200 { throw ExitCode(1) }
+    }
+}
+
+struct DrainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "drain", abstract: "Make a running process finish and exit, and wait for it.",
+        discussion: """
+            EXAMPLES
+              sluice drain -c sluice.yaml
+              sluice drain --admin 127.0.0.1:15000 --timeout 60s
+            """)
+
+    @OptionGroup var target: AdminTarget
+    @Option(help: "How long to wait for the end.") var timeout = "2m"
+
+    func run() throws {
+        guard let limit = Units.duration(timeout) else {
+            throw ValidationError("--timeout is \"\(timeout)\", expected a duration such as 2m")
+        }
+        let address = try target.address()
+        let reply = try AdminClient.request(address, "POST", "/drain", token: target.token)
+        guard reply.status == 200 else {
+            print(reply.body, terminator: "")
+            throw ExitCode(1)
+        }
+        let deadline = SystemClock.now() + limit
+        while SystemClock.now() < deadline {
+            SystemClock.pause(.milliseconds(50))
+            if (try? AdminClient.request(address, "GET", "/drain", token: nil)) == nil {
+                print("drained")
+                return
+            }
+        }
+        print("sluice: the process still runs after \(timeout)")
+        throw ExitCode(1)
+    }
+}

@@ -1,0 +1,47 @@
+import ArgumentParser
+import Base
+import Configuration
+import Origin
+import Platform
+
+struct DemoCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "demo", abstract: "Run an origin that echoes what it receives as JSON.",
+        discussion: """
+            EXAMPLES
+              sluice demo --name v1 --address 127.0.0.1:9081
+              sluice demo --name v2 --address 127.0.0.1:9082 --error-rate 20% --latency 50ms
+            """)
+
+    @Option(help: "The version it says it is.") var name = "v1"
+    @Option(help: "Where it listens.") var address = "127.0.0.1:9081"
+    @Option(help: "Share of requests answered with 500, such as 20%.") var errorRate = "0%"
+    @Option(help: "Added to every answer, such as 50ms.") var latency = "0s"
+
+    func run() throws {
+        guard let where_ = Units.address(address) else {
+            throw ValidationError("--address is \"\(address)\", expected 127.0.0.1:9081 or unix:/path")
+        }
+        guard let share = Units.share(errorRate) else {
+            throw ValidationError("--error-rate is \"\(errorRate)\", expected a percentage such as 20%")
+        }
+        guard let wait = Units.duration(latency) else {
+            throw ValidationError("--latency is \"\(latency)\", expected a duration such as 50ms")
+        }
+        var options = Origin.Options(version: name, address: where_)
+        options.errorRate = Double(share) / 10_000
+        options.latency = wait
+        let failure: SystemError
+        do throws(SystemError) {
+            var origin = try Origin(options)
+            let text = where_.family == .unix ? address : origin.address.description
+            Files.write(2, all: "sluice demo: \(name) listens on \(text)\n")
+            origin.run()
+            return
+        } catch {
+            failure = error
+        }
+        Files.write(2, all: "sluice demo: \(address): \(failure.message)\n")
+        throw ExitCode(1)
+    }
+}

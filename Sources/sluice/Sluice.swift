@@ -1,0 +1,38 @@
+import ArgumentParser
+import Server
+
+/// The command line: one subcommand a file.
+@main
+struct Sluice: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "sluice",
+        abstract: "A traffic-splitting sidecar proxy: exact shares, users that never flip back.",
+        discussion: """
+            EXAMPLES
+              sluice validate -c sluice.yaml        check a file; exit code 2 when it is bad
+              sluice run -c sluice.yaml --watch     serve it, and reload it when it changes
+              sluice explain -c sluice.yaml GET http://reviews/cart -H 'cookie: session=abc'
+              sluice diff old.yaml new.yaml         which routes change, which users move
+              sluice reload -c sluice.yaml          make the running process read its file
+
+            EXIT CODES  0 done · 1 failed · 2 bad configuration · 64 wrong usage
+            """,
+        version: SluiceVersion.text,
+        subcommands: [
+            RunCommand.self, ValidateCommand.self, ExplainCommand.self, DiffCommand.self,
+            SchemaCommand.self, DemoCommand.self, ReloadCommand.self, DrainCommand.self,
+            VersionCommand.self,
+        ])
+}
+
+struct VersionCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "version", abstract: "Print the version.",
+        discussion: "EXAMPLES\n  sluice version\n  sluice version --json")
+
+    @Flag(help: "Print JSON.") var json = false
+
+    func run() {
+        print(json ? "{\"version\": \"\(SluiceVersion.text)\"}" : "sluice \(SluiceVersion.text)")
+    }
+}
