@@ -116,6 +116,15 @@ public enum ASCII {
         }
     }
 
+    /// Equality of a token with a name of lower-case letters, digits and "-", without case.
+    @inlinable @inline(__always)
+    public static func equalName(_ token: Span<UInt8>, _ name: StaticString) -> Bool {
+        guard token.count == name.utf8CodeUnitCount else { return false }
+        return unsafe token.withUnsafeBufferPointer { p in
+            unsafe p.isEmpty || cscan_equal_name(p.baseAddress!, name.utf8Start, p.count) != 0
+        }
+    }
+
     /// Equality byte for byte.
     @inlinable public static func equal(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
         guard a.count == b.count else { return false }

@@ -91,8 +91,9 @@
         writer &+= 1
     }
 
-    /// For cold places; hot ones append spans.
-    public mutating func append(_ text: String) {
+    /// For cold places; hot ones append spans and literals. Named, because an overload on `String`
+    /// would take every literal.
+    public mutating func append(text: String) {
         var text = text
         text.withUTF8 { utf8 in
             guard !utf8.isEmpty else { return }
@@ -121,6 +122,32 @@
             unsafe base![at] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
             rest /= 10
         }
+    }
+
+    /// Exactly `digits` lower-case hex digits of a value, at most 16.
+    public mutating func appendHex(_ value: UInt64, exactly digits: Int) {
+        precondition(digits > 0 && digits <= 16, "digits of one word")
+        reserve(digits)
+        var at = writer &+ digits
+        writer = at
+        var rest = value
+        while at > writer &- digits {
+            at &-= 1
+            let nibble = UInt8(truncatingIfNeeded: rest & 15)
+            unsafe base![at] = nibble &+ (nibble < 10 ? 0x30 : 0x57)
+            rest >>= 4
+        }
+    }
+
+    /// Appends ASCII with its letters in lower case.
+    public mutating func appendLower(_ bytes: Span<UInt8>) {
+        reserve(bytes.count)
+        var at = writer
+        for i in 0..<bytes.count {
+            unsafe base![at] = ASCII.lower(bytes[i])
+            at &+= 1
+        }
+        writer = at
     }
 
     /// Lower-case hex without leading zeros, at least `width` digits.

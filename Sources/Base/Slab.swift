@@ -32,7 +32,8 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
     @usableFromInline var initialized = 0
     @usableFromInline var firstFree: UInt32 = .max
     /// Occupied slots; `0 <= count <= countMax`.
-    public private(set) var count = 0
+    @inlinable public var count: Int { taken }
+    @usableFromInline var taken = 0
     public let countMax: Int
     @usableFromInline let make: () -> Element
 
@@ -50,30 +51,34 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
     }
 
     /// Takes a slot. `nil` when `countMax` are taken.
-    public mutating func take() -> SlotID? {
+    @inlinable public mutating func take() -> SlotID? {
         let index: UInt32
         if firstFree != .max {
             index = firstFree
             firstFree = unsafe base[Int(index)].nextFree
         } else {
             guard initialized < countMax else { return nil }
-            if initialized == capacity { grow() }
-            index = UInt32(initialized)
-            unsafe (base + initialized).initialize(to: Slot(make()))
-            initialized += 1
+            index = makeSlot()
         }
-        count += 1
+        taken += 1
         unsafe base[Int(index)].generation &+= 1
         return unsafe SlotID(index: index, generation: base[Int(index)].generation)
     }
 
+    @usableFromInline mutating func makeSlot() -> UInt32 {
+        if initialized == capacity { grow() }
+        unsafe (base + initialized).initialize(to: Slot(make()))
+        initialized += 1
+        return UInt32(initialized - 1)
+    }
+
     /// Frees a slot; ids of its tenant miss from now on.
-    public mutating func free(_ id: SlotID) {
+    @inlinable public mutating func free(_ id: SlotID) {
         precondition(holds(id), "a slot is freed once, by its own id")
         unsafe base[Int(id.index)].generation &+= 1
         unsafe base[Int(id.index)].nextFree = firstFree
         firstFree = id.index
-        count -= 1
+        taken -= 1
     }
 
     /// Whether the id's tenant still lives there.

@@ -20,8 +20,8 @@ public struct TimerWheel: ~Copyable {
         var payload: UInt64 = 0
     }
 
-    private var nodes: [Node] = []
-    private var freeNodes: [UInt32] = []
+    private var nodes = PlainArray<Node>()
+    private var freeNodes = PlainArray<UInt32>()
     private var heads: FixedArray<UInt32>
     private var occupied: FixedArray<UInt64>
     private var tick: UInt64

@@ -77,6 +77,24 @@ size_t cscan_value(const uint8_t *bytes, size_t count) {
 
 static inline uint8_t lower(uint8_t b) { return (uint8_t)(b - 'A') < 26 ? b | 0x20 : b; }
 
+static inline uint64_t load8(const uint8_t *p) {
+    uint64_t word;
+    __builtin_memcpy(&word, p, 8);
+    return word;
+}
+
+int cscan_equal_name(const uint8_t *token, const uint8_t *name, size_t count) {
+    const uint64_t bits = 0x2020202020202020ull;
+    if (count >= 8) {
+        for (size_t i = 0; i + 8 < count; i += 8)
+            if ((load8(token + i) | bits) != load8(name + i)) return 0;
+        return (load8(token + count - 8) | bits) == load8(name + count - 8);
+    }
+    for (size_t i = 0; i < count; i++)
+        if ((token[i] | 0x20) != name[i]) return 0;
+    return 1;
+}
+
 int cscan_equal_fold(const uint8_t *a, const uint8_t *b, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (lower(a[i]) != lower(b[i])) return 0;

@@ -71,11 +71,11 @@ public enum FieldLineParser {
         let valid = list(bytes, in: value) { element in
             let token = bytes.extracting(element.range)
             if ASCII.tokenLength(token) != token.count { return false }
-            if ASCII.equalFold(token, "keep-alive") {
+            if ASCII.equalName(token, "keep-alive") {
                 found.keepAlive = true
-            } else if ASCII.equalFold(token, "close") {
+            } else if ASCII.equalName(token, "close") {
                 found.close = true
-            } else if ASCII.equalFold(token, "upgrade") {
+            } else if ASCII.equalName(token, "upgrade") {
                 found.upgrade = true
             } else {
                 found.nominates = true

@@ -201,10 +201,11 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
             at += 1
         }
         guard at < count else { return nil }
-        guard Authority.hostLength(bytes.extracting(authorityStart..<at)) != nil else {
+        guard let length = Authority.hostLength(bytes.extracting(authorityStart..<at)) else {
             throw .badTarget
         }
         head.form = .absolute
+        head.hostLength = length
         head.authority = ByteRange(authorityStart, end: at)
         return at
     }
@@ -224,6 +225,7 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
             throw .badTarget
         }
         head.form = .authority
+        head.hostLength = host
         head.authority = ByteRange(start, end: at)
         return at
     }
@@ -239,11 +241,12 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
         case .host:
             hosts += 1
             guard hosts == 1 else { throw .repeatedHost }
-            guard Authority.hostLength(bytes.extracting(field.value.range)) != nil else {
+            guard let length = Authority.hostLength(bytes.extracting(field.value.range)) else {
                 throw .badHost
             }
             if head.form == .origin || head.form == .asterisk {
                 head.authority = field.value
+                head.hostLength = length
             } else {
                 // RFC 9112 §3.2.2 lets the target win; a client that says two things is refused.
                 let said = bytes.extracting(head.authority.range)

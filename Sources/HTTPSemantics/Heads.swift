@@ -19,6 +19,8 @@ public struct RequestHead: ~Copyable {
     public var isPathPlain = true
     /// Host and port that the request is for, from Host or the target.
     public var authority = ByteRange.empty
+    /// Bytes of the authority's host, without port.
+    public var hostLength = 0
     public var isHTTP10 = false
     public var framing = BodyFraming.none
     public var options = ConnectionOptions()
@@ -38,6 +40,7 @@ public struct RequestHead: ~Copyable {
         hasQuery = false
         isPathPlain = true
         authority = .empty
+        hostLength = 0
         isHTTP10 = false
         framing = .none
         options = ConnectionOptions()

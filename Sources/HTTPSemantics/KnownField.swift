@@ -11,7 +11,7 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable {
     /// Names are compared without case (RFC 9110 §5.1).
     public static func intern(_ name: Span<UInt8>) -> KnownField {
         func match(_ text: StaticString, _ field: KnownField) -> KnownField? {
-            ASCII.equalFold(name, text) ? field : nil
+            ASCII.equalName(name, text) ? field : nil
         }
         guard name.count > 1 else { return .other }
         switch (name.count, name[0] | 0x20) {

@@ -35,7 +35,7 @@ public struct DataPlane: ~Copyable {
     }
 
     var tables: Tables
-    public var turn: Turn
+    var turn: Turn
 
     /// - Parameter shard: where this worker counts; any thread may read it.
     public init(_ setup: Setup, shard: CounterShard, now: Instant, wall: WallTime) {
@@ -86,9 +86,37 @@ public struct DataPlane: ~Copyable {
         }
     }
 
+    /// Effects asked for since `effectsPerformed`; performing one may add others behind it.
+    public var effectCount: Int { turn.effects.count }
+
+    public func effect(_ index: Int) -> Effect { turn.effects[index] }
+
+    /// The bytes of a send effect.
+    @_lifetime(immortal)
+    public func bytes(_ source: Effect.Source, _ range: ByteRange) -> Span<UInt8> {
+        source == .scratch ? turn.scratch.span(range) : turn.output.span(range)
+    }
+
+    /// The bytes of a log effect.
+    @_lifetime(immortal)
+    public func logLine(_ range: ByteRange) -> Span<UInt8> { turn.logLine.span(range) }
+
+    /// Lets the driver read into the scratch, at most `readBytesMax` bytes behind what it holds; a
+    /// `.received` event must follow at once.
+    public mutating func fillScratch<Outcome>(_ body: (inout ByteBuffer) -> Outcome) -> Outcome {
+        turn.scratch.clear(headroom: turn.headroom)
+        return body(&turn.scratch)
+    }
+
+    /// Bytes that one read may bring.
+    public static var readBytesMax: Int { Turn.readBytesMax }
+
+    /// Counts what only the driver can know.
+    public func count(_ metric: WorkerMetric) { turn.counters.count(metric) }
+
     /// Forgets the effects and the bytes they named.
     public mutating func effectsPerformed() {
-        turn.effects.removeAll(keepingCapacity: true)
+        turn.effects.removeAll()
         turn.output.clear(keepingAtMost: 262_144)
         turn.logLine.clear()
     }

@@ -93,11 +93,9 @@ enum Decisions {
     /// The request's host in lower case, without port and without the root's dot.
     private static func lowerHost(_ turn: inout Turn, _ head: ByteRange) {
         turn.host.clear()
-        let authority = turn.requestHead.authority.shifted(by: head.lower)
-        let length = Authority.hostLength(turn.scratch.span(authority)) ?? 0
-        for i in 0..<length {
-            turn.host.append(ASCII.lower(turn.scratch.span(authority)[i]))
-        }
+        let start = turn.requestHead.authority.shifted(by: head.lower).lower
+        let length = turn.requestHead.hostLength
+        turn.host.appendLower(turn.scratch.span(ByteRange(start: start, count: length)))
         if length > 1, turn.host.readable[length - 1] == UInt8(ascii: ".") {
             turn.host.truncate(to: turn.host.writerIndex - 1)
         }

@@ -57,24 +57,14 @@ enum ForwardedFields {
         let high = a & 0xffff_ffff_ffff_0fff | 0x4000
         let low = b & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
         out.reserve(36)
-        hex(high >> 32, 8, &out)
+        out.appendHex(high >> 32, exactly: 8)
         out.append(UInt8(ascii: "-"))
-        hex(high >> 16 & 0xffff, 4, &out)
+        out.appendHex(high >> 16, exactly: 4)
         out.append(UInt8(ascii: "-"))
-        hex(high & 0xffff, 4, &out)
+        out.appendHex(high, exactly: 4)
         out.append(UInt8(ascii: "-"))
-        hex(low >> 48, 4, &out)
+        out.appendHex(low >> 48, exactly: 4)
         out.append(UInt8(ascii: "-"))
-        hex(low & 0xffff_ffff_ffff, 12, &out)
-    }
-
-    @inline(__always)
-    private static func hex(_ value: UInt64, _ digits: Int, _ out: inout ByteBuffer) {
-        var shift = UInt64(4 * (digits - 1))
-        for _ in 0..<digits {
-            let nibble = UInt8(truncatingIfNeeded: (value >> shift) & 15)
-            out.append(nibble < 10 ? 0x30 &+ nibble : 0x57 &+ nibble)
-            shift &-= 4
-        }
+        out.appendHex(low, exactly: 12)
     }
 }

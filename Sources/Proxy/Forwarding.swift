@@ -18,10 +18,17 @@ enum Forwarding {
         exchange.wantsTunnel = exchange.isConnect
         requestLine(&exchange, turn, plan, snapshot, head)
         var hasHost = false
+        var run = FieldRun()
         for i in 0..<turn.requestHead.fields.count {
             let field = turn.requestHead.fields[i]
             if field.known == .host {
                 hasHost = true
+                if plan.host.isEmpty, turn.requestHead.form != .absolute {
+                    exchange.summary.authority = run.add(
+                        field, turn.scratch, head, to: &exchange.arena)
+                    continue
+                }
+                run.end(turn.scratch, head, to: &exchange.arena)
                 host(&exchange, turn, plan, snapshot, head, name: field.name)
                 continue
             }
@@ -31,8 +38,10 @@ enum Forwarding {
             {
                 continue
             }
-            copy(field, &exchange, turn, head)
+            let value = run.add(field, turn.scratch, head, to: &exchange.arena)
+            if field.known != .other { note(field.known, value, &exchange.summary) }
         }
+        run.end(turn.scratch, head, to: &exchange.arena)
         if !hasHost { hostForHTTP10(&exchange, turn, plan, service, snapshot, head) }
         added(&exchange, &turn, snapshot, head)
         append(plan.requestEdits, snapshot, to: &exchange.arena)
@@ -189,24 +198,17 @@ enum Forwarding {
         }
     }
 
-    private static func copy(
-        _ field: Field, _ exchange: inout Exchange, _ turn: borrowing Turn, _ head: ByteRange
+    /// Remembers where texts for the log lie.
+    private static func note(
+        _ known: KnownField, _ value: ByteRange, _ summary: inout ExchangeSummary
     ) {
-        exchange.arena.append(turn.scratch.span(field.name.shifted(by: head.lower)))
-        exchange.arena.append(": ")
-        let start = exchange.arena.writerIndex
-        exchange.arena.append(turn.scratch.span(field.value.shifted(by: head.lower)))
-        if field.known != .other {
-            let value = ByteRange(start, end: exchange.arena.writerIndex)
-            switch field.known {
-            case .userAgent: exchange.summary.userAgent = value
-            case .referer: exchange.summary.referer = value
-            case .requestID: exchange.summary.requestID = value
-            case .traceparent: exchange.summary.traceparent = value
-            default: break
-            }
+        switch known {
+        case .userAgent: summary.userAgent = value
+        case .referer: summary.referer = value
+        case .requestID: summary.requestID = value
+        case .traceparent: summary.traceparent = value
+        default: break
         }
-        exchange.arena.append("\r\n")
     }
 
     /// Fields that this hop writes itself.

@@ -65,9 +65,7 @@ enum LocalReply {
     }
 
     static func date(_ turn: inout Turn) {
-        turn.output.append("date: ")
-        HTTPDate.append(turn.wall, to: &turn.output)
-        turn.output.append("\r\n")
+        turn.output.append(turn.date())
     }
 }
 

@@ -68,9 +68,12 @@ enum ResponseRelay {
         MessageEncoder.statusLine(
             status, reason: turn.scratch.span(turn.responseHead.reason.shifted(by: head.lower)),
             to: &turn.headOut)
+        var hasDate = false
         let hasEdits = !route.responseEdits.isEmpty || !version.responseEdits.isEmpty
+        var run = FieldRun()
         for i in 0..<turn.responseHead.fields.count {
             let field = turn.responseHead.fields[i]
+            if field.known == .date { hasDate = true }
             if field.isNominated || field.known.isHopByHop { continue }
             // 204 and 1xx have no length (RFC 9110 §8.6).
             if field.known == .contentLength, status == 204 { continue }
@@ -80,13 +83,12 @@ enum ResponseRelay {
             {
                 continue
             }
-            MessageEncoder.field(
-                turn.scratch.span(field.name.shifted(by: head.lower)),
-                turn.scratch.span(field.value.shifted(by: head.lower)), to: &turn.headOut)
+            _ = run.add(field, turn.scratch, head, to: &turn.headOut)
         }
+        run.end(turn.scratch, head, to: &turn.headOut)
         Forwarding.append(version.responseEdits, snapshot, to: &turn.headOut)
         Forwarding.append(route.responseEdits, snapshot, to: &turn.headOut)
-        own(exchange, &turn, snapshot, version, service)
+        own(exchange, &turn, snapshot, version, service, hasDate: hasDate)
         if exchange.sink == .chunked { turn.headOut.append("transfer-encoding: chunked\r\n") }
         if !exchange.keepsAlive {
             turn.headOut.append("connection: close\r\n")
@@ -99,7 +101,7 @@ enum ResponseRelay {
     /// Fields that this hop adds to responses.
     private static func own(
         _ exchange: borrowing Exchange, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>,
-        _ version: Snapshot.VersionPlan, _ service: Snapshot.ServicePlan
+        _ version: Snapshot.VersionPlan, _ service: Snapshot.ServicePlan, hasDate: Bool
     ) {
         let settings = snapshot.value.settings
         if exchange.owesCookie {
@@ -115,11 +117,7 @@ enum ResponseRelay {
                 snapshot.value.store.bytes(version.name), to: &turn.headOut)
         }
         // RFC 9110 §6.6.1: a recipient with a clock adds the Date that the origin left out.
-        if turn.responseHead.fields.first(.date) == nil {
-            turn.headOut.append("date: ")
-            HTTPDate.append(turn.wall, to: &turn.headOut)
-            turn.headOut.append("\r\n")
-        }
+        if !hasDate { turn.headOut.append(turn.date()) }
     }
 
     // MARK: Body

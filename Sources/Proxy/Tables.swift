@@ -6,7 +6,7 @@ import Telemetry
 import Upstream
 
 /// The slabs of one worker. Slots point to each other by `SlotID`, never by reference.
-public struct Tables: ~Copyable {
+struct Tables: ~Copyable {
     var downstream: Slab<DownstreamConnection>
     var exchanges: Slab<Exchange>
     var attempts: Slab<Attempt>

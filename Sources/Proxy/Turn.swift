@@ -7,16 +7,16 @@ import Upstream
 
 /// Everything of one worker that is not a slab: the time, the buffers of the event under way, timers,
 /// pools, counters, and the effects that the driver is asked for. Confined to one worker.
-public struct Turn: ~Copyable {
-    public internal(set) var now: Instant
-    public internal(set) var wall: WallTime
+struct Turn: ~Copyable {
+    var now: Instant
+    var wall: WallTime
     /// What was read, behind `headroom` bytes in which kept bytes and new heads are placed.
-    public var scratch: ByteBuffer
-    public internal(set) var headroom: Int
+    var scratch: ByteBuffer
+    var headroom: Int
     /// What was composed.
-    public internal(set) var output = ByteBuffer(capacity: 16_384)
-    public internal(set) var logLine = ByteBuffer(capacity: 1_024)
-    public internal(set) var effects: [Effect] = []
+    var output = ByteBuffer(capacity: 16_384)
+    var logLine = ByteBuffer(capacity: 1_024)
+    var effects = PlainArray<Effect>(capacity: 64)
 
     var requestHead: RequestHead
     var responseHead: ResponseHead
@@ -25,22 +25,25 @@ public struct Turn: ~Copyable {
     /// Host in lower case and path in normal form, of the request being routed.
     var host = ByteBuffer(capacity: 256)
     var path = ByteBuffer(capacity: 1_024)
+    /// `date: …` with its CRLF for the second `dateSecond`.
+    private var dateLine = ByteBuffer(capacity: 64)
+    private var dateSecond: Int64 = -1
     var limits: HeadLimits
 
     var timers: TimerWheel
     var fired: [UInt64] = []
-    public internal(set) var counters: WorkerCounters
+    var counters: WorkerCounters
     var random: PRNG
     var snapshots: HeldSnapshots
-    var endpointPools: [EndpointPool] = []
-    var clusterPools: [ClusterPool] = []
+    var endpointPools = PlainArray<EndpointPool>()
+    var clusterPools = PlainArray<ClusterPool>()
     var probes: [Probe] = []
     /// Of this worker, 0...63.
     let worker: Int
-    public internal(set) var isDraining = false
+    var isDraining = false
 
     /// Bytes that one read may bring.
-    public static let readBytesMax = 65_536
+    static let readBytesMax = 65_536
 
     init(_ setup: DataPlane.Setup, shard: CounterShard, now: Instant, wall: WallTime) {
         self.now = now
@@ -56,7 +59,6 @@ public struct Turn: ~Copyable {
         random = PRNG(seed: setup.seed)
         snapshots = HeldSnapshots(setup.snapshot)
         worker = setup.worker
-        effects.reserveCapacity(64)
         apply(settings.limits)
     }
 
@@ -73,6 +75,19 @@ public struct Turn: ~Copyable {
         }
     }
 
+    /// The Date field line of now, composed once a second.
+    @_lifetime(immortal)
+    mutating func date() -> Span<UInt8> {
+        if wall.seconds != dateSecond {
+            dateSecond = wall.seconds
+            dateLine.clear()
+            dateLine.append("date: ")
+            HTTPDate.append(wall, to: &dateLine)
+            dateLine.append("\r\n")
+        }
+        return dateLine.readable
+    }
+
     mutating func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
         if !range.isEmpty { effects.append(.send(id, source, range)) }
     }
@@ -80,19 +95,21 @@ public struct Turn: ~Copyable {
 
 /// Snapshots in use by one worker: the newest, and older ones with exchanges still under way.
 struct HeldSnapshots: ~Copyable {
-    private struct Entry: BitwiseCopyable {
+    // Not private: see RouteIndex.Bucket.
+    struct Entry: BitwiseCopyable {
         var box: SharedBox<Snapshot>
+        /// Exchanges that began with it; -1 for a vacant entry.
         var users: Int
     }
 
-    private var entries: [Entry]
+    private var entries = PlainArray<Entry>(capacity: 4)
     private(set) var current = 0
 
     /// Takes over the caller's reference.
-    init(_ first: SharedBox<Snapshot>) { entries = [Entry(box: first, users: 0)] }
+    init(_ first: SharedBox<Snapshot>) { entries.append(Entry(box: first, users: 0)) }
 
     deinit {
-        for entry in entries where entry.users >= 0 { entry.box.release() }
+        for i in 0..<entries.count where entries[i].users >= 0 { entries[i].box.release() }
     }
 
     var newest: SharedBox<Snapshot> { entries[current].box }
@@ -102,12 +119,15 @@ struct HeldSnapshots: ~Copyable {
     /// Puts a snapshot in force here and takes over the caller's reference.
     mutating func adopt(_ next: SharedBox<Snapshot>) {
         let previous = current
-        if let free = entries.firstIndex(where: { $0.users < 0 }) {
-            entries[free] = Entry(box: next, users: 0)
-            current = free
-        } else {
+        current = entries.count
+        for i in 0..<entries.count where entries[i].users < 0 {
+            current = i
+            break
+        }
+        if current == entries.count {
             entries.append(Entry(box: next, users: 0))
-            current = entries.count - 1
+        } else {
+            entries[current] = Entry(box: next, users: 0)
         }
         if entries[previous].users == 0 { drop(previous) }
     }

@@ -38,8 +38,8 @@ public enum AdminClient {
         var poller = try Poller()
         try poller.addConnection(descriptor, token: 1)
         var outbound = ByteBuffer()
-        outbound.append("\(method) \(target) HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n")
-        if let token { outbound.append("authorization: Bearer \(token)\r\n") }
+        outbound.append(text: "\(method) \(target) HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n")
+        if let token { outbound.append(text: "authorization: Bearer \(token)\r\n") }
         outbound.append("content-length: 0\r\n\r\n")
         var inbound = ByteBuffer()
         let deadline = SystemClock.now() + limit

@@ -211,12 +211,12 @@ final class AdminServer {
         _ response: AdminResponse, isHead: Bool, keepsAlive: Bool, to out: inout ByteBuffer
     ) {
         MessageEncoder.statusLine(response.status, to: &out)
-        out.append("content-type: \(response.contentType)\r\n")
-        out.append("content-length: \(response.body.utf8.count)\r\n")
+        out.append(text: "content-type: \(response.contentType)\r\n")
+        out.append(text: "content-length: \(response.body.utf8.count)\r\n")
         out.append("cache-control: no-store\r\nx-content-type-options: nosniff\r\n")
         if !keepsAlive { out.append("connection: close\r\n") }
         out.append("\r\n")
-        if !isHead { out.append(response.body) }
+        if !isHead { out.append(text: response.body) }
     }
 
     private func flush(_ connection: Connection) -> Bool {

@@ -8,8 +8,8 @@ extension WorkerLoop {
     mutating func perform() {
         while true {
             var i = 0
-            while i < plane.turn.effects.count {
-                perform(plane.turn.effects[i])
+            while i < plane.effectCount {
+                perform(plane.effect(i))
                 i += 1
             }
             plane.effectsPerformed()
@@ -47,9 +47,7 @@ extension WorkerLoop {
     private mutating func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
         guard let descriptor = sockets.descriptor(id) else { return }
         if plane.outboundCount(id) > 0 { return plane.keepUnsent(id, source, range) }
-        let bytes =
-            source == .scratch ? plane.turn.scratch.span(range) : plane.turn.output.span(range)
-        switch Socket.send(descriptor, bytes) {
+        switch Socket.send(descriptor, plane.bytes(source, range)) {
         case .bytes(let count):
             if count < range.length {
                 plane.keepUnsent(id, source, ByteRange(range.lower + count, end: range.upper))
@@ -62,9 +60,9 @@ extension WorkerLoop {
     /// A socket that takes no more bytes may still hold the origin's answer: read before giving up.
     private mutating func failed(_ id: ConnectionID) {
         if id.side == .upstream, plane.wantsRead(id), let descriptor = sockets.descriptor(id) {
-            plane.turn.scratch.clear(headroom: plane.turn.headroom)
-            let transfer = Socket.receive(
-                descriptor, into: &plane.turn.scratch, atMost: Turn.readBytesMax)
+            let transfer = plane.fillScratch {
+                Socket.receive(descriptor, into: &$0, atMost: DataPlane.readBytesMax)
+            }
             if case .bytes(let count) = transfer { plane.handle(.received(id, count)) }
         }
         if plane.holds(id) { plane.handle(.failed(id)) }
@@ -90,12 +88,12 @@ extension WorkerLoop {
     }
 
     private mutating func log(_ range: ByteRange) {
-        switch worker.logRing.append(plane.turn.logLine.span(range)) {
+        switch worker.logRing.append(plane.logLine(range)) {
         case .first:
-            plane.turn.counters.count(.accessLogLines)
+            plane.count(.accessLogLines)
             group.logWriter.wake()
-        case .appended: plane.turn.counters.count(.accessLogLines)
-        case .refused: plane.turn.counters.count(.accessLogDropped)
+        case .appended: plane.count(.accessLogLines)
+        case .refused: plane.count(.accessLogDropped)
         }
     }
 }

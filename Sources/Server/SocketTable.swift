@@ -4,14 +4,14 @@ import Proxy
 
 /// Descriptors of one worker's connections, by side and slot. Confined to its worker.
 struct SocketTable: ~Copyable {
-    private struct Entry: BitwiseCopyable {
+    struct Entry: BitwiseCopyable {
         var descriptor: Int32 = -1
         var generation: UInt32 = 0
         var isConnecting = false
     }
 
-    private var downstream: [Entry] = []
-    private var upstream: [Entry] = []
+    private var downstream = PlainArray<Entry>()
+    private var upstream = PlainArray<Entry>()
 
     /// The connection's descriptor; `nil` when the id is stale.
     func descriptor(_ id: ConnectionID) -> Int32? {

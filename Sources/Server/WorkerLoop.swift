@@ -120,15 +120,15 @@ struct WorkerLoop: ~Copyable {
     private mutating func read(_ id: ConnectionID, untilEnd: Bool) {
         for _ in 0..<WorkerLoop.readsPerTurnMax {
             guard plane.wantsRead(id), let descriptor = sockets.descriptor(id) else { return }
-            plane.turn.scratch.clear(headroom: plane.turn.headroom)
-            let transfer = Socket.receive(
-                descriptor, into: &plane.turn.scratch, atMost: Turn.readBytesMax)
+            let transfer = plane.fillScratch {
+                Socket.receive(descriptor, into: &$0, atMost: DataPlane.readBytesMax)
+            }
             switch transfer {
             case .bytes(let count):
                 plane.handle(.received(id, count))
                 perform()
                 // A short read has emptied the socket; what comes later makes a new edge.
-                if count < Turn.readBytesMax, !untilEnd { return }
+                if count < DataPlane.readBytesMax, !untilEnd { return }
             case .wouldBlock:
                 if plane.hasKept(id) {
                     plane.handle(.received(id, 0))

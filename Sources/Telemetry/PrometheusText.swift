@@ -31,8 +31,8 @@ public struct PrometheusText: ~Copyable {
         isCounter = family.kind == .counter
         var title = name
         if format == .openMetrics, isCounter, title.hasSuffix("_total") { title.removeLast(6) }
-        buffer.append("# HELP \(title) \(family.help)\n")
-        buffer.append("# TYPE \(title) \(family.kind.rawValue)\n")
+        buffer.append(text: "# HELP \(title) \(family.help)\n")
+        buffer.append(text: "# TYPE \(title) \(family.kind.rawValue)\n")
     }
 
     /// One sample of the open family.
@@ -49,20 +49,20 @@ public struct PrometheusText: ~Copyable {
         _ labels: [(String, String)], microseconds: UInt64, suffix: String = ""
     ) {
         line(labels, suffix: suffix)
-        buffer.append(PrometheusText.seconds(microseconds))
+        buffer.append(text: PrometheusText.seconds(microseconds))
         buffer.append(UInt8(ascii: "\n"))
     }
 
     private mutating func line(_ labels: [(String, String)], suffix: String) {
-        buffer.append(name)
-        buffer.append(suffix)
+        buffer.append(text: name)
+        buffer.append(text: suffix)
         if !labels.isEmpty {
             buffer.append(UInt8(ascii: "{"))
             for (i, label) in labels.enumerated() {
                 if i > 0 { buffer.append(UInt8(ascii: ",")) }
-                buffer.append(label.0)
+                buffer.append(text: label.0)
                 buffer.append("=\"")
-                buffer.append(PrometheusText.escaped(label.1))
+                buffer.append(text: PrometheusText.escaped(label.1))
                 buffer.append(UInt8(ascii: "\""))
             }
             buffer.append(UInt8(ascii: "}"))

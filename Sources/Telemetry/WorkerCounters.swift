@@ -7,17 +7,18 @@ public struct WorkerCounters: ~Copyable {
     public let shard: CounterShard
     private let registry: MetricRegistry
 
-    private struct Entry: BitwiseCopyable {
+    // Not private: see RouteIndex.Bucket.
+    struct Entry: BitwiseCopyable {
         var key: UInt64
         var slot: Int
     }
-    private var known: [Entry]
+    private var known: FixedArray<Entry>
     private var knownCount = 0
 
     public init(registry: MetricRegistry, shard: CounterShard) {
         self.registry = registry
         self.shard = shard
-        known = [Entry](repeating: Entry(key: 0, slot: 0), count: 256)
+        known = FixedArray(repeating: Entry(key: 0, slot: 0), count: 256)
     }
 
     @inline(__always) public func count(_ metric: WorkerMetric, _ amount: UInt64 = 1) {
@@ -90,13 +91,13 @@ public struct WorkerCounters: ~Copyable {
     }
 
     private mutating func grow() {
-        let old = known
-        known = [Entry](repeating: Entry(key: 0, slot: 0), count: old.count * 2)
-        let mask = known.count - 1
-        for entry in old where entry.key != 0 {
-            var place = WorkerCounters.place(entry.key) & mask
-            while known[place].key != 0 { place = (place + 1) & mask }
-            known[place] = entry
+        let mask = known.count * 2 - 1
+        let next = FixedArray(repeating: Entry(key: 0, slot: 0), count: known.count * 2)
+        for i in 0..<known.count where known[i].key != 0 {
+            var place = WorkerCounters.place(known[i].key) & mask
+            while next[place].key != 0 { place = (place + 1) & mask }
+            next[place] = known[i]
         }
+        known = next
     }
 }

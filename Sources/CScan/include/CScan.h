@@ -19,6 +19,10 @@ size_t cscan_token(const uint8_t *bytes, size_t count);
 /// The scalar form, for machines without SSE2 and for the test that compares the two.
 size_t cscan_value_scalar(const uint8_t *bytes, size_t count);
 
+/// Equality of a token with a name of lower-case letters, digits and "-", without case: eight bytes
+/// at a time, since no other token character becomes one of these when bit 5 is set.
+int cscan_equal_name(const uint8_t *token, const uint8_t *name, size_t count);
+
 /// Case-insensitive equality of two runs of ASCII; bytes above 127 compare as they are.
 int cscan_equal_fold(const uint8_t *a, const uint8_t *b, size_t count);
 

@@ -1,0 +1,58 @@
+import Base
+import HTTPSemantics
+
+/// Re-serialises field lines, neighbours in one copy.
+///
+/// A line that was sent as `name: value CRLF`, with one space and nothing behind the value, is byte for
+/// byte what serialising its parsed parts gives. Such lines that stand together are copied together;
+/// any other line is written from its parts.
+struct FieldRun {
+    private var start = 0
+    private var end = 0
+
+    /// Takes the next line that stays.
+    /// - Returns: where its value will lie in `out`.
+    @inline(__always)
+    mutating func add(
+        _ field: Field, _ scratch: borrowing ByteBuffer, _ head: ByteRange,
+        to out: inout ByteBuffer
+    ) -> ByteRange {
+        let name = field.name, value = field.value
+        let lineEnd = value.upper + 2
+        // The parser has seen CRLF behind the value and its blanks; without blanks it is right there.
+        let bytes = scratch.span(head)
+        let isCanonical = value.lower == name.upper + 2 && bytes[name.upper + 1] == 0x20
+            && bytes[value.upper] == ASCII.cr
+        guard isCanonical else {
+            flush(scratch, head, to: &out)
+            out.append(scratch.span(name.shifted(by: head.lower)))
+            out.append(": ")
+            let at = out.writerIndex
+            out.append(scratch.span(value.shifted(by: head.lower)))
+            out.append("\r\n")
+            return ByteRange(start: at, count: value.length)
+        }
+        if name.lower != end {
+            flush(scratch, head, to: &out)
+            start = name.lower
+        }
+        end = lineEnd
+        return ByteRange(start: out.writerIndex + value.lower - start, count: value.length)
+    }
+
+    /// Writes what is still held; call before anything else is appended to `out`.
+    @inline(__always)
+    mutating func end(_ scratch: borrowing ByteBuffer, _ head: ByteRange, to out: inout ByteBuffer) {
+        flush(scratch, head, to: &out)
+    }
+
+    private mutating func flush(
+        _ scratch: borrowing ByteBuffer, _ head: ByteRange, to out: inout ByteBuffer
+    ) {
+        if end > start {
+            out.append(scratch.span(ByteRange(start + head.lower, end: end + head.lower)))
+        }
+        start = 0
+        end = 0
+    }
+}
