@@ -1,3 +1,5 @@
+import CScan
+
 /// Bytes in memory of their own: written at one end, read at the other, with room to write in front.
 ///
 /// `0 <= readerIndex <= writerIndex <= capacity`. Positions count from the start of the memory and
@@ -127,16 +129,16 @@
     /// Exactly `digits` lower-case hex digits of a value, at most 16.
     public mutating func appendHex(_ value: UInt64, exactly digits: Int) {
         precondition(digits > 0 && digits <= 16, "digits of one word")
+        // Written whole, the digits not asked for are cut off in front.
+        var text = InlineArray<2, UInt64>(repeating: 0)
+        text[0] = cscan_hex8(UInt32(truncatingIfNeeded: value >> 32))
+        text[1] = cscan_hex8(UInt32(truncatingIfNeeded: value))
         reserve(digits)
-        var at = writer &+ digits
-        writer = at
-        var rest = value
-        while at > writer &- digits {
-            at &-= 1
-            let nibble = UInt8(truncatingIfNeeded: rest & 15)
-            unsafe base![at] = nibble &+ (nibble < 10 ? 0x30 : 0x57)
-            rest >>= 4
+        unsafe withUnsafeBytes(of: &text) { source in
+            let from = unsafe source.baseAddress! + (16 - digits)
+            unsafe UnsafeMutableRawPointer(base! + writer).copyMemory(from: from, byteCount: digits)
         }
+        writer &+= digits
     }
 
     /// Appends ASCII with its letters in lower case.

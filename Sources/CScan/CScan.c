@@ -77,6 +77,16 @@ size_t cscan_value(const uint8_t *bytes, size_t count) {
 
 static inline uint8_t lower(uint8_t b) { return (uint8_t)(b - 'A') < 26 ? b | 0x20 : b; }
 
+uint64_t cscan_hex8(uint32_t value) {
+    // Spread the nibbles to bytes, most significant first in memory, then add '0', or 'a' - 10.
+    uint64_t x = __builtin_bswap32(value);
+    x = (x | x << 16) & 0x0000ffff0000ffffull;
+    x = (x | x << 8) & 0x00ff00ff00ff00ffull;
+    x = (x >> 4 & 0x000f000f000f000full) | (x & 0x000f000f000f000full) << 8;
+    uint64_t letters = (x + 0x0606060606060606ull) >> 4 & 0x0101010101010101ull;
+    return x + 0x3030303030303030ull + letters * 0x27;
+}
+
 static inline uint64_t load8(const uint8_t *p) {
     uint64_t word;
     __builtin_memcpy(&word, p, 8);

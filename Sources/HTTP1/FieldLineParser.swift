@@ -30,10 +30,16 @@ public enum FieldLineParser {
         if to + 1 >= count { return .incomplete }
         guard bytes[to + 1] == ASCII.lf else { throw .badFieldValue }
         let next = to + 2
-        while to > from, ASCII.isBlank(bytes[to - 1]) { to -= 1 }
+        var isCanonical = from == colon + 2 && bytes[colon + 1] == 0x20
+        while to > from, ASCII.isBlank(bytes[to - 1]) {
+            to -= 1
+            isCanonical = false
+        }
         let known = KnownField.intern(bytes.extracting(start..<colon))
         let name = ByteRange(start, end: colon)
-        return .field(Field(name: name, value: ByteRange(from, end: to), known: known), next: next)
+        let value = ByteRange(from, end: to)
+        return .field(
+            Field(name: name, value: value, known: known, isCanonical: isCanonical), next: next)
     }
 
     private static func emptyName(

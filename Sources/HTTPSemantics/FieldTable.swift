@@ -7,11 +7,17 @@ public struct Field: Sendable, BitwiseCopyable {
     public var known: KnownField
     /// Named in a `Connection` field, so it ends at this hop (RFC 9110 §7.6.1).
     public var isNominated = false
+    /// Sent as `name: value CRLF`, one space and no blanks behind the value: the line's bytes are what
+    /// serialising its parts gives.
+    public var isCanonical: Bool
 
-    public init(name: ByteRange, value: ByteRange, known: KnownField) {
+    @inlinable public init(
+        name: ByteRange, value: ByteRange, known: KnownField, isCanonical: Bool = false
+    ) {
         self.name = name
         self.value = value
         self.known = known
+        self.isCanonical = isCanonical
     }
 }
 

@@ -5,6 +5,7 @@ public enum TargetForm: UInt8, Sendable, BitwiseCopyable { case origin, absolute
 
 /// What a request head says; positions are relative to the head's first byte. Reused head by head.
 public struct RequestHead: ~Copyable {
+    private let addressOnly = AddressOnly()
     public var method = Method.get
     public var methodName = ByteRange.empty
     public var form = TargetForm.origin
@@ -59,6 +60,7 @@ public struct RequestHead: ~Copyable {
 
 /// What a response head says; positions are relative to the head's first byte. Reused head by head.
 public struct ResponseHead: ~Copyable {
+    private let addressOnly = AddressOnly()
     /// 100...999.
     public var status: UInt16 = 0
     public var reason = ByteRange.empty

@@ -34,6 +34,7 @@ public struct DataPlane: ~Copyable {
         }
     }
 
+    private let addressOnly = AddressOnly()
     var tables: Tables
     var turn: Turn
 

@@ -18,12 +18,7 @@ struct FieldRun {
         to out: inout ByteBuffer
     ) -> ByteRange {
         let name = field.name, value = field.value
-        let lineEnd = value.upper + 2
-        // The parser has seen CRLF behind the value and its blanks; without blanks it is right there.
-        let bytes = scratch.span(head)
-        let isCanonical = value.lower == name.upper + 2 && bytes[name.upper + 1] == 0x20
-            && bytes[value.upper] == ASCII.cr
-        guard isCanonical else {
+        guard field.isCanonical else {
             flush(scratch, head, to: &out)
             out.append(scratch.span(name.shifted(by: head.lower)))
             out.append(": ")
@@ -36,7 +31,7 @@ struct FieldRun {
             flush(scratch, head, to: &out)
             start = name.lower
         }
-        end = lineEnd
+        end = value.upper + 2
         return ByteRange(start: out.writerIndex + value.lower - start, count: value.length)
     }
 

@@ -7,6 +7,7 @@ import Upstream
 
 /// The slabs of one worker. Slots point to each other by `SlotID`, never by reference.
 struct Tables: ~Copyable {
+    private let addressOnly = AddressOnly()
     var downstream: Slab<DownstreamConnection>
     var exchanges: Slab<Exchange>
     var attempts: Slab<Attempt>
@@ -182,6 +183,7 @@ struct Exchange: ~Copyable {
     /// How the response body's end is shown to the client.
     enum Sink: UInt8, BitwiseCopyable { case none, length, chunked, untilClose }
 
+    private let addressOnly = AddressOnly()
     var downstream = SlotID.none
     var attempt = SlotID.none
     var requestPhase = RequestPhase.head

@@ -8,6 +8,7 @@ import Upstream
 /// Everything of one worker that is not a slab: the time, the buffers of the event under way, timers,
 /// pools, counters, and the effects that the driver is asked for. Confined to one worker.
 struct Turn: ~Copyable {
+    private let addressOnly = AddressOnly()
     var now: Instant
     var wall: WallTime
     /// What was read, behind `headroom` bytes in which kept bytes and new heads are placed.

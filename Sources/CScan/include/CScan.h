@@ -23,6 +23,9 @@ size_t cscan_value_scalar(const uint8_t *bytes, size_t count);
 /// at a time, since no other token character becomes one of these when bit 5 is set.
 int cscan_equal_name(const uint8_t *token, const uint8_t *name, size_t count);
 
+/// Eight lower-case hex digits of a 32-bit value, the first in the lowest byte.
+uint64_t cscan_hex8(uint32_t value);
+
 /// Case-insensitive equality of two runs of ASCII; bytes above 127 compare as they are.
 int cscan_equal_fold(const uint8_t *a, const uint8_t *b, size_t count);
 
