@@ -69,6 +69,20 @@ let package = Package(
                 "Base", "Server", "Configuration", "Origin", "Routing",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
+        // Tests, one target a floor's target; then the simulated world; then the house's rules.
+        tests("BaseTests", ["Base"]),
+        tests("HTTP1Tests", ["HTTP1", "HTTPSemantics", "Base"]),
+        tests("RoutingTests", ["Routing", "RE2", "HTTP1", "HTTPSemantics", "Base"]),
+        tests("UpstreamTests", ["Upstream", "Base"]),
+        tests("TelemetryTests", ["Telemetry", "Base"]),
+        tests("ConfigurationTests", ["Configuration", "Routing", "YAML", "Base"]),
+        .target(
+            name: "Simulation",
+            dependencies: [
+                "Proxy", "Configuration", "Telemetry", "HTTP1", "HTTPSemantics", "Base",
+            ], path: "Tests/Simulation", swiftSettings: strict),
+        tests("SimulationTests", ["Simulation", "Telemetry", "Base"]),
+        tests("TidyTests", []),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu11,

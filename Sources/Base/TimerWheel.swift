@@ -81,16 +81,17 @@ public struct TimerWheel: ~Copyable {
     /// A time not after the next firing; `.never` when nothing waits. For the poll's timeout.
     public var nextDeadline: Instant {
         guard armedCount > 0 else { return .never }
+        // Of every level: a place of a higher one may have to move down before the next of level 0.
+        var next = UInt64.max >> TimerWheel.tickBits
         for level in 0..<TimerWheel.levels {
             let shift = UInt64(level) * TimerWheel.levelBits
             let position = (tick >> shift) & 255
             if let distance = distanceToOccupied(level: level, from: position) {
                 // On higher levels the place's start, when its timers move down.
-                let at = ((tick >> shift) + distance) << shift
-                return Instant(nanoseconds: max(at, tick + 1) << TimerWheel.tickBits)
+                next = min(next, max(((tick >> shift) + distance) << shift, tick + 1))
             }
         }
-        return Instant(nanoseconds: (tick + 1) << TimerWheel.tickBits)
+        return Instant(nanoseconds: next << TimerWheel.tickBits)
     }
 
     /// Advances to `now` and hands every due timer's payload to `fire`, each disarmed before.

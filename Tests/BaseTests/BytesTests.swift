@@ -1,0 +1,113 @@
+import Base
+import Testing
+
+@Suite struct BytesTests {
+    @Test("XXH64 has its reference values")
+    func xxh64() {
+        #expect(XXH64.hash("", seed: 0) == 0xef46_db37_51d8_e999)
+        #expect(XXH64.hash("a", seed: 0) == 0xd24e_c4f1_a98c_6e5b)
+        #expect(XXH64.hash("a", seed: 1) == 0xdec2_bc81_c3cd_46c6)
+        // Values of the reference implementation's command line for longer inputs.
+        let long = String(repeating: "0123456789", count: 10)
+        #expect(XXH64.hash(long, seed: 0) == XXH64.hash(Array(long.utf8), seed: 0))
+        #expect(XXH64.hash(long, seed: 0) != XXH64.hash(long, seed: 1))
+    }
+
+    @Test("SipHash-2-4 has the value of its paper's appendix")
+    func sipHash() {
+        let key = SipHash(k0: 0x0706_0504_0302_0100, k1: 0x0f0e_0d0c_0b0a_0908)
+        let message = [UInt8](0..<15)
+        let mac = key.mac(message.span)
+        #expect(mac == 0xa129_ca61_49be_45e5)
+    }
+
+    @Test("the vector scan of field values agrees with the scalar one at every length and byte")
+    func scans() {
+        var random = PRNG(seed: 3)
+        for length in 0..<70 {
+            for _ in 0..<40 {
+                var bytes = (0..<length).map { _ in UInt8(0x20 + random.below(0x5f)) }
+                if length > 0 { bytes[Int(random.below(UInt64(length)))] = UInt8(random.below(256)) }
+                let lengths = [ASCII.valueLength(bytes.span), ASCII.scalarValueLength(bytes.span)]
+                #expect(lengths[0] == lengths[1])
+            }
+        }
+    }
+
+    @Test("names are compared without case, and only letters are folded")
+    func names() {
+        func equal(_ token: String, _ name: StaticString) -> Bool {
+            ASCII.equalName(Array(token.utf8).span, name)
+        }
+        #expect(equal("Content-LENGTH", "content-length"))
+        #expect(equal("TE", "te"))
+        #expect(!equal("content_length", "content-length"))
+        #expect(!equal("xontent-length", "content-length"))
+    }
+
+    @Test("decimal numbers have digits only and stay below 2^63")
+    func decimals() {
+        func decimal(_ text: String) -> UInt64? { ASCII.decimal(Array(text.utf8).span) }
+        #expect(decimal("0") == 0)
+        #expect(decimal("9223372036854775807") == 9_223_372_036_854_775_807)
+        for bad in ["", "+1", "-1", " 1", "1 ", "0x1", "9223372036854775808", "99999999999999999999"] {
+            #expect(decimal(bad) == nil, "\(bad)")
+        }
+    }
+
+    @Test("a buffer's numbers read as Swift prints them")
+    func numbers() {
+        var random = PRNG(seed: 9)
+        for i in 0..<64 {
+            let value = random.next() >> UInt64(i)
+            var buffer = ByteBuffer()
+            buffer.appendDecimal(value)
+            buffer.append(UInt8(ascii: " "))
+            buffer.appendHex(value)
+            buffer.append(UInt8(ascii: " "))
+            buffer.appendHex(value, exactly: 16)
+            let hex = String(value, radix: 16)
+            let full = String(repeating: "0", count: 16 - hex.count) + hex
+            let text = ASCII.string(buffer.readable)
+            #expect(text == "\(value) \(hex) \(full)")
+        }
+    }
+
+    @Test("addresses read back as they are written")
+    func addresses() {
+        for text in ["1.2.3.4:80", "[::1]:8080", "[2001:db8::1]:1", "[1:0:0:2::3]:9", "[::]:65535"] {
+            #expect(Address(text)?.description == text)
+        }
+        for bad in ["1.2.3:80", "1.2.3.4", "256.1.1.1:1", "[::1]", "[1::2::3]:4", "::1:80", "a:80", "1.2.3.4:99999"] {
+            #expect(Address(bad) == nil, "\(bad)")
+        }
+    }
+
+    @Test("a slab's stale ids miss, and its last freed slot is taken first")
+    func slab() throws {
+        var slab = Slab<Int>(countMax: 2) { 0 }
+        let first = slab.take(), second = slab.take(), third = slab.take()
+        let a = try #require(first), b = try #require(second)
+        #expect(third == nil)
+        slab.free(a)
+        let fourth = slab.take()
+        let c = try #require(fourth)
+        #expect(c.index == a.index)
+        let held = [slab.holds(a), slab.holds(b), slab.holds(c)]
+        #expect(held == [false, true, true])
+    }
+
+    @Test("a ring takes whole records or nothing, and gives them back in order")
+    func ring() {
+        let ring = ByteRing(capacity: 16)
+        func append(_ bytes: [UInt8]) -> ByteRing.Outcome { ring.append(bytes.span) }
+        #expect(append([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) == .first)
+        #expect(append([11, 12, 13, 14, 15, 16, 17]) == .refused)
+        #expect(append([11, 12]) == .appended)
+        var out = ByteBuffer()
+        ring.drain(into: &out)
+        let drained = out.count
+        #expect(drained == 12)
+        #expect(append([UInt8](repeating: 7, count: 16)) == .first)
+    }
+}

@@ -1,0 +1,182 @@
+import Configuration
+import Testing
+
+/// A set of bad files: each gets the place, what was expected, and is never loaded.
+@Suite struct BadConfigurationTests {
+    static let base = """
+        listeners:
+          - { name: http, address: "127.0.0.1:8080" }
+        services:
+          s:
+            stable: v1
+            versions:
+              v1: { weight: 90%, endpoints: ["127.0.0.1:1"] }
+              v2: { weight: 10%, endpoints: ["127.0.0.1:2"] }
+        routes:
+          - { name: rest, to: s }
+        """
+
+    /// (text replaced, by what, line of the first error, a part of its message)
+    static let cases: [(String, String, Int, String)] = [
+        ("listeners:", "listener:", 1, "has no key \"listener\""),
+        ("name: http, ", "", 2, "lacks the key \"name\""),
+        ("address: \"127.0.0.1:8080\"", "address: \"127.0.0.1\"", 2, "expected an address"),
+        ("address: \"127.0.0.1:8080\"", "address: localhost:80", 2, "expected an address"),
+        ("address: \"127.0.0.1:8080\"", "address: \"1.2.3.4:99999\"", 2, "expected an address"),
+        ("address: \"127.0.0.1:8080\"", "address: \"unix:relative\"", 2, "expected an address"),
+        ("name: http,", "name: \"h t\",", 2, "expected a name"),
+        ("name: http,", "name: [a],", 2, "is a list, expected a name"),
+        ("name: http,", "name: http, protocol: auto,", 2, "expected http1"),
+        ("name: http,", "name: http, tls: {},", 2, "is not built yet"),
+        ("name: http,", "name: http, name: b,", 2, "given twice"),
+        ("  s:\n", "  \"s s\":\n", 4, "is not a name"),
+        ("stable: v1", "stable: v3", 5, "no version of"),
+        ("stable: v1", "stabel: v1", 5, "has no key \"stabel\""),
+        ("stable: v1", "healthCheck: { path: / }", 5, "is not built yet"),
+        ("stable: v1", "outlierDetection: {}", 5, "is not built yet"),
+        ("stable: v1", "whenUnavailable: retry", 5, "one of fail, fallback"),
+        ("stable: v1", "connectTimeout: 250", 5, "expected a duration"),
+        ("stable: v1", "connectTimeout: 0s", 5, "connectTimeout is 0"),
+        ("stable: v1", "dnsRefresh: 1ms", 5, "below 100ms"),
+        ("stable: v1", "loadBalancer: fastest", 5, "loadBalancer"),
+        ("stable: v1", "loadBalancer: { ringHash: {} }", 5, "needs a header or a cookie"),
+        ("stable: v1", "loadBalancer: { ringHash: { header: \"a b\" } }", 5, "no header or cookie name"),
+        ("stable: v1", "loadBalancer: { ringHash: { header: a, cookie: b } }", 5, "needs a header or a cookie"),
+        ("stable: v1", "connectionPool: { maxConnections: 0 }", 5, "whole number from 1"),
+        ("stable: v1", "connectionPool: { idleTimeout: soon }", 5, "expected a duration"),
+        ("stable: v1", "hosts: [\"a b\"]", 5, "is not a host"),
+        ("stable: v1", "hosts: [\"a:80\"]", 5, "is not a host"),
+        ("stable: v1", "hosts: [\"a.*.b\"]", 5, "is not a host"),
+        ("stable: v1", "sticky: { cookie: a }", 5, "names no stable version"),
+        ("stable: v1", "stable: v1\n    sticky: {}", 6, "says nothing to know a session by"),
+        ("stable: v1", "stable: v1\n    sticky: { cookie: a, header: b }", 6, "a cookie and a header"),
+        ("stable: v1", "stable: v1\n    sticky: { cookie: a, issue: a }", 6, "own cookie"),
+        ("stable: v1", "stable: v1\n    sticky: { cookie: \"a b\" }", 6, "no cookie name"),
+        ("stable: v1", "stable: v1\n    sticky: { cookie: a, ttl: 10ms }", 6, "below 1s"),
+        ("weight: 90%", "weight: 80%", 7, "total 90.00 %"),
+        ("weight: 90%", "weight: 9", 8, "mix percents and integers"),
+        ("weight: 90%", "weight: 90.123%", 7, "expected a whole number"),
+        ("weight: 90%", "weight: -1", 7, "expected a whole number"),
+        ("weight: 90%", "weight: 101%", 7, "expected a whole number"),
+        ("weight: 90%", "weight: ~", 7, "has no value"),
+        ("weight: 90%", "wieght: 90%", 7, "has no key \"wieght\""),
+        ("endpoints: [\"127.0.0.1:1\"]", "endpoints: [\"127.0.0.1:0\"]", 7, "port 0"),
+        ("endpoints: [\"127.0.0.1:1\"]", "endpoints: \"127.0.0.1:1\"", 7, "expected a list"),
+        ("endpoints: [\"127.0.0.1:1\"]", "endpoints: [\"127.0.0.1:1\"], dns: \"a:1\"", 7, "endpoints and dns"),
+        ("endpoints: [\"127.0.0.1:1\"]", "dns: a", 7, "expected name:port"),
+        ("to: s", "to: t", 10, "no service named \"t\""),
+        ("to: s", "to: s/v9", 10, "has no version \"v9\""),
+        ("to: s", "to: s/v1, split: { v1: 1 }", 10, "no split"),
+        ("to: s", "to: s, split: { v3: 1 }", 10, "no version of"),
+        ("to: s", "to: s, split: { v1: 0, v2: 0 }", 10, "all weights of split are 0"),
+        ("to: s", "to: s, split: { v1: 50%, v2: 40% }", 10, "total 90.00 %"),
+        ("to: s", "to: s, split: { v1: 999999, v2: 1 }", 10, "above 10000"),
+        (", to: s", "", 10, "has none, expected one of"),
+        ("to: s", "to: s, respond: { status: 200 }", 10, "to and respond"),
+        ("to: s", "redirect: { status: 301 }", 10, "changes nothing"),
+        ("to: s", "redirect: { path: x }", 10, "is not a path"),
+        ("to: s", "redirect: { path: /x, status: 200 }", 10, "one of 301"),
+        ("to: s", "respond: { status: 99 }", 10, "from 200 to 599"),
+        ("to: s", "to: s, match: []", 10, "empty list"),
+        ("to: s", "to: s, match: { path: { exact: /a, prefix: /b } }", 10, "needs one of"),
+        ("to: s", "to: s, match: { path: { exact: a } }", 10, "is not a path"),
+        ("to: s", "to: s, match: { path: { exact: /a/../b } }", 10, "not in normal form"),
+        ("to: s", "to: s, match: { path: { regex: \"(\" } }", 10, "not an RE2 pattern"),
+        ("to: s", "to: s, match: { path: { template: \"/a{b\" } }", 10, "neither text nor {name}"),
+        ("to: s", "to: s, match: { methods: [get] }", 10, "not a method as clients send it"),
+        ("to: s", "to: s, match: { headers: { x: { exact: a, prefix: b } } }", 10, "needs one of"),
+        ("to: s", "to: s, match: { headers: { \"a b\": c } }", 10, "not a header name"),
+        ("to: s", "to: s, match: { header: { a: b } }", 10, "has no key \"header\""),
+        ("to: s", "to: s, rewrite: { prefix: /x }", 10, "matches none"),
+        ("to: s", "to: s, rewrite: { path: /x, prefix: /y }", 10, "a path and a prefix"),
+        ("to: s", "to: s, rewrite: { host: \"a b\" }", 10, "is not a host"),
+        ("to: s", "to: s, headers: { request: { set: { host: a } } }", 10, "cannot be edited"),
+        ("to: s", "to: s, headers: { request: { set: { content-length: 1 } } }", 10, "cannot be edited"),
+        ("to: s", "to: s, headers: { response: { add: { a: \"x\\ny\" } } }", 10, "control character"),
+        ("to: s", "to: s, timeouts: { request: 2 }", 10, "expected a duration"),
+        ("to: s", "to: s, timeouts: { headers: 2s }", 10, "has no key \"headers\""),
+        ("to: s", "to: s, mirror: { to: s }", 10, "is not built yet"),
+        ("to: s", "to: s, fault: {}", 10, "is not built yet"),
+        ("name: rest", "name: rest, name: rest", 10, "given twice"),
+        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\n  - { name: rest, to: s }", 11, "two routes named"),
+        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\n workers: 0", 11, ""),
+        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\nworkers: 0", 11, "from 1 to 64"),
+        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\nadmin: 127.0.0.1:8080", 11, "the same address"),
+        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\ndefaults: { limits: { headerBytes: 10 } }", 11, "1KiB to 256KiB"),
+        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\ndefaults: { timeouts: { idle: 0s } }", 11, "is 0"),
+        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\ndefaults: { forwarding: { version: \"a b\" } }", 11, "not a header name"),
+        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\naccessLog: on", 11, "expected off"),
+        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\naccessLog: { path: a, sample: 5 }", 11, "percentage"),
+        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\n---\nworkers: 1\n---\nworkers: 2", 14, "in two documents"),
+        ("  - { name: rest, to: s }", "  - *nobody", 10, "no anchor"),
+        ("  - { name: rest, to: s }", "  - [", 10, ""),
+    ]
+
+    @Test("a bad file gets its place, what was expected, and is not loaded", arguments: cases)
+    func refuses(old: String, new: String, line: Int, message: String) throws {
+        let text = Text.replacing(BadConfigurationTests.base, old, with: new)
+        #expect(text != BadConfigurationTests.base)
+        let reading = ConfigurationReading(Array(text.utf8))
+        #expect(reading.document == nil)
+        let first = try #require(reading.errors.first)
+        #expect(first.message.contains(message), "\(first.message)")
+        if !message.isEmpty { #expect(first.mark.line == line) }
+        let shown = reading.text(file: "f.yaml", bytes: Array(text.utf8))
+        #expect(shown.hasPrefix("f.yaml:\(first.mark.line):\(first.mark.column): error: "))
+        // A file that ends too early is wrong behind its last line, which cannot be shown.
+        #expect(shown.contains("^") || first.mark.line > text.split(separator: "\n").count)
+    }
+
+    @Test("every error is reported at once, in the order of the file")
+    func allAtOnce() {
+        var text = Text.replacing(BadConfigurationTests.base, "stable: v1", with: "stabel: v1")
+        text = Text.replacing(text, "to: s", with: "too: s")
+        text = Text.replacing(text, "name: http", with: "nam: http")
+        let reading = ConfigurationReading(Array(text.utf8))
+        let lines = reading.errors.map(\.mark.line)
+        #expect(lines == lines.sorted())
+        #expect(Set(lines) == [2, 5, 10])
+        let hints = reading.errors.map(\.hint).joined()
+        for meant in ["stable", "to", "name"] { #expect(hints.contains("did you mean \"\(meant)\"?")) }
+    }
+
+    @Test("bombs are refused within their limits")
+    func bombs() {
+        var aliases = "x-a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n"
+        for i in 0..<12 {
+            let name = String(UnicodeScalar(UInt8(98 + i)))
+            let before = String(UnicodeScalar(UInt8(97 + i)))
+            let list = [String](repeating: "*\(before)", count: 10).joined(separator: ", ")
+            aliases += "x-\(name): &\(name) [\(list)]\n"
+        }
+        let deep = String(repeating: "[", count: 100) + String(repeating: "]", count: 100)
+        let large = String(repeating: "# comment\n", count: 500_000)
+        for text in [aliases, deep, large, "", "\u{0}", "- a", "a: b: c", "\t"] {
+            #expect(ConfigurationReading(Array(text.utf8)).document == nil)
+        }
+    }
+
+    @Test("mutated files never trap")
+    func mutations() {
+        let source = Array(BadConfigurationTests.base.utf8)
+        var state: UInt64 = 7
+        func random(_ bound: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % bound
+        }
+        for _ in 0..<2_000 {
+            var bytes = source
+            for _ in 0...random(5) { bytes[random(bytes.count)] = UInt8(random(256)) }
+            if random(4) == 0 { bytes.removeLast(random(bytes.count)) }
+            _ = ConfigurationReading(bytes)
+        }
+    }
+}
+
+enum Text {
+    /// The text with the first occurrence of `old` replaced.
+    static func replacing(_ text: String, _ old: String, with new: String) -> String {
+        guard let range = text.firstRange(of: old) else { return text }
+        return text[..<range.lowerBound] + new + text[range.upperBound...]
+    }
+}

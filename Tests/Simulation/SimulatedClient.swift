@@ -1,0 +1,166 @@
+import Base
+import HTTP1
+import HTTPSemantics
+import Proxy
+
+/// One request of a simulated client.
+public struct SimulatedRequest: Sendable {
+    public var method = "GET"
+    public var path = "/"
+    public var headers: [String] = []
+    public var body = ""
+    public var isChunked = false
+    public init(_ method: String = "GET", _ path: String = "/") {
+        self.method = method
+        self.path = path
+    }
+}
+
+/// What a client saw of one request.
+public struct Outcome: Sendable, Equatable {
+    public enum End: Sendable { case complete, truncated, none }
+    public var id: String
+    public var status = 0
+    public var version = ""
+    /// The id that the response carried.
+    public var responseID = ""
+    public var bodyBytes = 0
+    public var requestBodySeen = ""
+    public var end = End.none
+    public var cookie = ""
+}
+
+/// A client that sends its requests over one connection, each after the last answer, or all at once.
+public final class SimulatedClient {
+    private let world: World
+    private let requests: [SimulatedRequest]
+    private let isPipelining: Bool
+    private var id: ConnectionID?
+    private var inbound: [UInt8] = []
+    private var next = 0
+    private var open: (outcome: Outcome, body: BodyDecoder)?
+    public private(set) var outcomes: [Outcome] = []
+    public private(set) var isClosed = false
+    /// Leaves after so many responses, in the middle of the next.
+    public var leavesAfter: Int?
+    private let name: String
+
+    public init(_ world: World, name: String, _ requests: [SimulatedRequest], pipelined: Bool = false) {
+        self.world = world
+        self.name = name
+        self.requests = requests
+        isPipelining = pipelined
+    }
+
+    public func start() {
+        id = world.connect(self)
+        if isPipelining {
+            while next < requests.count { send() }
+        } else {
+            send()
+        }
+    }
+
+    private func send() {
+        guard let id, next < requests.count, !isClosed else { return }
+        let request = requests[next]
+        var text = "\(request.method) \(request.path) HTTP/1.1\r\nHost: svc\r\nx-id: \(name)-\(next)\r\n"
+        for header in request.headers { text += header + "\r\n" }
+        if request.isChunked {
+            text += "Transfer-Encoding: chunked\r\n\r\n"
+            if !request.body.isEmpty {
+                text += String(request.body.utf8.count, radix: 16) + "\r\n" + request.body + "\r\n"
+            }
+            text += "0\r\n\r\n"
+        } else if !request.body.isEmpty {
+            text += "Content-Length: \(request.body.utf8.count)\r\n\r\n" + request.body
+        } else {
+            text += "\r\n"
+        }
+        next += 1
+        world.deliver(Array(text.utf8), to: id)
+        if let leavesAfter, outcomes.count >= leavesAfter {
+            isClosed = true
+            world.reset(id)
+        }
+    }
+
+    func received(_ bytes: [UInt8]) {
+        guard !isClosed else { return }
+        inbound += bytes
+        while step() {}
+    }
+
+    /// Understands one more piece of the responses. `false`: nothing more can be read now.
+    private func step() -> Bool {
+        let limits = HeadLimits()
+        if var current = open {
+            var at = 0
+            guard let found = try? current.body.next(inbound.span, at: &at, limits: limits) else {
+                return false
+            }
+            if case .content(let range) = found { current.outcome.bodyBytes += range.length }
+            inbound.removeFirst(at)
+            open = current
+            if current.body.isComplete {
+                finish(.complete)
+                return true
+            }
+            if case .content = found { return true }
+            return false
+        }
+        var head = ResponseHead(fieldCountMax: 100)
+        var parser = ResponseHeadParser()
+        let bytes = inbound
+        let view = bytes.span
+        guard case .complete(let count)? = try? parser.parse(view, into: &head, limits: limits)
+        else { return false }
+        var outcome = Outcome(id: "\(name)-\(outcomes.count)")
+        outcome.status = Int(head.status)
+        for i in 0..<head.fields.count {
+            let value = ASCII.string(view.extracting(head.fields[i].value.range))
+            switch ASCII.string(view.extracting(head.fields[i].name.range)).lowercased() {
+            case "x-id": outcome.responseID = value
+            case "x-version": outcome.version = value
+            case "x-body": outcome.requestBodySeen = value
+            case "set-cookie": outcome.cookie = value
+            default: break
+            }
+        }
+        inbound.removeFirst(count)
+        let isHead = requests[min(outcomes.count, requests.count - 1)].method == "HEAD"
+        open = (outcome, BodyDecoder(isHead ? .none : head.framing))
+        if open?.body.isComplete == true { finish(.complete) }
+        return true
+    }
+
+    private func finish(_ end: Outcome.End) {
+        guard var outcome = open?.outcome else { return }
+        outcome.end = end
+        outcomes.append(outcome)
+        open = nil
+        if !isPipelining, end == .complete { send() }
+        if outcomes.count == requests.count { leave() }
+    }
+
+    private func leave() {
+        guard let id, !isClosed else { return }
+        isClosed = true
+        world.end(id)
+    }
+
+    /// The proxy will send no more.
+    func ended() {
+        if var current = open {
+            let isWhole = current.body.close()
+            open = current
+            finish(isWhole ? .complete : .truncated)
+        }
+        leave()
+    }
+
+    func closed(wasReset: Bool) {
+        if open != nil, !isClosed { finish(.truncated) }
+        isClosed = true
+    }
+}

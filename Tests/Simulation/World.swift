@@ -1,0 +1,333 @@
+import Base
+import Configuration
+import HTTP1
+import Proxy
+import Telemetry
+
+/// A whole world in one thread: the production data plane under a virtual clock, a network that cuts
+/// and delays, scripted origins and clients. Everything follows from the seed.
+public final class World {
+    /// What the network may do; drawn from the seed for swarms, or set for a named scenario.
+    public struct Faults {
+        /// Largest piece that one read brings; 1 is the cruellest.
+        public var readBytesMax = 65_536
+        /// Largest piece that one write takes.
+        public var writeBytesMax = 65_536
+        public var latencyMax = Duration.milliseconds(5)
+        /// Chances per connection to an origin, in percent.
+        public var refusePercent: UInt64 = 0
+        public var resetPercent: UInt64 = 0
+        public init() {}
+    }
+
+    public var now = Instant(nanoseconds: 1_000_000_000)
+    public let seed: UInt64
+    public var random: PRNG
+    public var faults = Faults()
+    public private(set) var origins: [Address: SimulatedOrigin] = [:]
+    public let shard = CounterShard()
+    public let metrics = MetricRegistry()
+    let plane: PlaneBox
+    private let registry: SharedRegistry
+    private let document: Document
+    private var agenda: [(at: Instant, order: Int, step: () -> Void)] = []
+    private var scheduled = 0
+    private var links: [ConnectionID: Link] = [:]
+    private var ready: [ConnectionID] = []
+    /// Stops a world that never comes to rest.
+    public var stepsMax = 2_000_000
+
+    /// - Parameter yaml: a configuration file's text; it must be valid.
+    public init(seed: UInt64, yaml: String, origins: [SimulatedOrigin]) {
+        self.seed = seed
+        random = PRNG(seed: seed)
+        let reading = ConfigurationReading(Array(yaml.utf8))
+        guard let document = reading.document else {
+            preconditionFailure("a valid configuration: \(reading.errors)")
+        }
+        self.document = document
+        registry = SharedRegistry(metrics: metrics, seed: seed)
+        for listener in document.listeners { _ = metrics.listener(listener.name) }
+        let snapshot = SnapshotCompiler.compile(
+            document, .init(generation: 1, hash: "0"), registry: registry)
+        let setup = DataPlane.Setup(
+            worker: 0, snapshot: snapshot, metrics: metrics, seed: seed, connectionsMax: 1_000)
+        plane = PlaneBox(
+            DataPlane(setup, shard: shard, now: now, wall: WallTime(microseconds: 1_000_000)))
+        for origin in origins { self.origins[origin.address] = origin }
+    }
+
+    /// Puts another configuration in force, as a reload does.
+    public func reload(yaml: String, generation: UInt64) {
+        guard let document = ConfigurationReading(Array(yaml.utf8)).document else { return }
+        plane.value.adopt(
+            SnapshotCompiler.compile(
+                document, .init(generation: generation, hash: "\(generation)"), registry: registry))
+    }
+
+    // MARK: Time
+
+    public func after(_ delay: Duration, _ step: @escaping () -> Void) {
+        scheduled += 1
+        agenda.append((now + delay, scheduled, step))
+    }
+
+    func latency() -> Duration {
+        Duration(nanoseconds: Int64(random.below(UInt64(faults.latencyMax.nanoseconds) + 1)))
+    }
+
+    /// Runs until nothing is left to happen, or until a time.
+    public func run(until limit: Duration = .seconds(3_600)) {
+        let end = now + limit
+        var steps = 0
+        while steps < stepsMax {
+            steps += 1
+            let nextStep = agenda.indices.min {
+                (agenda[$0].at, agenda[$0].order) < (agenda[$1].at, agenda[$1].order)
+            }
+            let timer = plane.value.nextDeadline
+            let due = nextStep.map { agenda[$0].at } ?? .never
+            let next = min(due, timer)
+            if next.isNever || next > end { return }
+            if next > now { now = next }
+            plane.value.beginTurn(now: now, wall: WallTime(microseconds: Int64(now.nanoseconds / 1_000)))
+            if let nextStep, due <= timer {
+                agenda.remove(at: nextStep).step()
+            } else {
+                plane.value.expireTimers()
+                perform()
+            }
+        }
+        preconditionFailure("seed \(seed): the world does not come to rest")
+    }
+
+    // MARK: Clients
+
+    /// Connects a client; `nil` when it is shed.
+    func connect(_ client: SimulatedClient) -> ConnectionID? {
+        guard
+            let id = plane.value.accept(listener: 0, peer: .ipv4(10, 1, 1, 1, port: 1_000))
+        else { return nil }
+        links[id] = Link(peer: .client(client))
+        perform()
+        return id
+    }
+
+    /// Bytes from a client or an origin towards the data plane.
+    func deliver(_ bytes: [UInt8], to id: ConnectionID) {
+        guard links[id] != nil else { return }
+        links[id]?.inbound += bytes
+        let id = id
+        after(latency()) { [self] in read(id) }
+    }
+
+    /// The peer's last byte was sent.
+    func end(_ id: ConnectionID) {
+        guard links[id] != nil else { return }
+        links[id]?.hasEnded = true
+        after(latency()) { [self] in read(id) }
+    }
+
+    /// The peer breaks the connection.
+    func reset(_ id: ConnectionID) {
+        guard links[id] != nil else { return }
+        after(latency()) { [self] in
+            guard links[id] != nil else { return }
+            links[id]?.isBroken = true
+            plane.value.handle(.failed(id))
+            perform()
+        }
+    }
+
+    // MARK: The driver
+
+    private func read(_ id: ConnectionID) {
+        while let link = links[id], plane.value.wantsRead(id), !link.isBroken {
+            if link.inbound.isEmpty {
+                if plane.value.hasKept(id), link.showKept {
+                    links[id]?.showKept = false
+                    plane.value.handle(.received(id, 0))
+                    perform()
+                    continue
+                }
+                guard link.hasEnded, !link.endSeen else { return }
+                links[id]?.endSeen = true
+                plane.value.handle(.ended(id))
+                return perform()
+            }
+            let room = min(faults.readBytesMax, DataPlane.readBytesMax)
+            let count = min(link.inbound.count, Int(random.below(UInt64(room))) + 1)
+            let piece = Array(link.inbound[..<count])
+            links[id]?.inbound.removeFirst(count)
+            plane.value.fillScratch { $0.append(piece.span) }
+            plane.value.handle(.received(id, count))
+            perform()
+        }
+    }
+
+    private func perform() {
+        while plane.value.effectCount > 0 {
+            var i = 0
+            while i < plane.value.effectCount {
+                perform(plane.value.effect(i))
+                i += 1
+            }
+            plane.value.effectsPerformed()
+        }
+        let again = ready
+        ready = []
+        for id in again {
+            links[id]?.showKept = true
+            after(.zero) { [self] in read(id) }
+        }
+    }
+
+    private func perform(_ effect: Effect) {
+        switch effect {
+        case .connect(let slot, let address): connect(slot, address)
+        case .send(let id, let source, let range): send(id, source, range)
+        case .resume(let id): ready.append(id)
+        case .shutdownWrite(let id):
+            if plane.value.outboundCount(id) == 0 { peerEnded(id) }
+        case .checkDrained(let id):
+            if plane.value.outboundCount(id) == 0 { plane.value.handle(.drained(id)) }
+        case .close(let id, let reset):
+            guard let link = links.removeValue(forKey: id) else { return }
+            let isReset = reset
+            after(latency()) {
+                switch link.peer {
+                case .client(let client): client.closed(wasReset: isReset)
+                case .origin(let connection): connection.closed()
+                }
+            }
+        case .askForConnection, .tellFreed, .layOut, .log: break
+        }
+    }
+
+    private func connect(_ slot: SlotID, _ address: Address) {
+        let id = ConnectionID(.upstream, slot)
+        let refuses = random.below(100) < faults.refusePercent
+        let resets = random.below(100) < faults.resetPercent
+        after(latency()) { [self] in
+            guard plane.value.holds(id) else { return }
+            guard let origin = origins[address], origin.isUp, !refuses else {
+                plane.value.handle(.connectFailed(slot, isRefused: true))
+                return perform()
+            }
+            let connection = OriginPeer(origin, self, id)
+            if resets { connection.resetsAfterBytes = Int(random.below(300)) }
+            links[id] = Link(peer: .origin(connection))
+            plane.value.handle(.connected(slot))
+            perform()
+        }
+    }
+
+    private func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
+        guard links[id] != nil else { return }
+        if plane.value.outboundCount(id) > 0 { return plane.value.keepUnsent(id, source, range) }
+        let taken = min(range.length, Int(random.below(UInt64(faults.writeBytesMax))) + 1)
+        pass(id, plane.value.bytes(source, ByteRange(start: range.lower, count: taken)))
+        if taken < range.length {
+            plane.value.keepUnsent(id, source, ByteRange(range.lower + taken, end: range.upper))
+            after(latency()) { [self] in flush(id) }
+        }
+    }
+
+    private func flush(_ id: ConnectionID) {
+        guard links[id] != nil, plane.value.outboundCount(id) > 0 else { return }
+        let room = Int(random.below(UInt64(faults.writeBytesMax))) + 1
+        plane.value.flush(id) { bytes in
+            let count = min(room, bytes.count)
+            pass(id, bytes.extracting(0..<count))
+            return count
+        }
+        if plane.value.outboundCount(id) > 0 {
+            after(latency()) { [self] in flush(id) }
+        } else {
+            plane.value.handle(.drained(id))
+        }
+        perform()
+    }
+
+    /// Bytes leave the data plane for the peer.
+    private func pass(_ id: ConnectionID, _ bytes: Span<UInt8>) {
+        var copy: [UInt8] = []
+        for i in 0..<bytes.count { copy.append(bytes[i]) }
+        guard let link = links[id] else { return }
+        let sent = copy
+        // In order: a link's deliveries never overtake each other.
+        let at = max(link.lastDelivery, now + latency())
+        links[id]?.lastDelivery = at
+        scheduled += 1
+        agenda.append(
+            (
+                at, scheduled,
+                {
+                    switch link.peer {
+                    case .client(let client): client.received(sent)
+                    case .origin(let connection): connection.received(sent)
+                    }
+                }
+            ))
+    }
+
+    private func peerEnded(_ id: ConnectionID) {
+        guard let link = links[id] else { return }
+        let at = max(link.lastDelivery, now + latency())
+        scheduled += 1
+        agenda.append(
+            (
+                at, scheduled,
+                { [self] in
+                    switch link.peer {
+                    case .client(let client): client.ended()
+                    case .origin: end(id)
+                    }
+                }
+            ))
+    }
+
+    // MARK: At quiet
+
+    /// What is still held when nothing is left to happen; all zero in a sound world.
+    public var leftovers: [String: Int] {
+        [
+            "downstream": plane.value.downstreamCount, "exchanges": plane.value.exchangeCount,
+            "attempts": plane.value.attemptCount,
+        ].filter { $0.value != 0 }
+    }
+
+    /// The sum of a metric family's samples whose labels contain a text.
+    public func metric(_ family: String, _ label: String = "") -> UInt64 {
+        var page = PrometheusText(format: .prometheus)
+        RequestMetricsPage(registry: metrics, shards: [shard]).write(
+            to: &page, expected: [], refusedCause: RefusalCause.label)
+        var sum: UInt64 = 0
+        for line in ASCII.string(page.buffer.readable).split(separator: "\n")
+        where line.hasPrefix(family) && !line.hasPrefix("#") && (label.isEmpty || line.contains(label)) {
+            sum += line.split(separator: " ").last.flatMap { UInt64($0) } ?? 0
+        }
+        return sum
+    }
+}
+
+/// Holds the data plane, which cannot be copied into closures.
+final class PlaneBox {
+    var value: DataPlane
+    init(_ value: consuming DataPlane) { self.value = value }
+}
+
+/// One connection as the network sees it.
+struct Link {
+    enum Peer {
+        case client(SimulatedClient)
+        case origin(OriginPeer)
+    }
+    var peer: Peer
+    var inbound: [UInt8] = []
+    var hasEnded = false
+    var endSeen = false
+    var isBroken = false
+    var showKept = false
+    var lastDelivery = Instant(nanoseconds: 0)
+}

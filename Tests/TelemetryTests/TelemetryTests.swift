@@ -1,0 +1,91 @@
+import Base
+import Telemetry
+import Testing
+
+@Suite struct TelemetryTests {
+    @Test("counters of a row and of its series add up over workers, and survive being asked again")
+    func counters() {
+        let registry = MetricRegistry()
+        let row = registry.row(.init(route: "r", service: "s", version: "v1"))
+        #expect(registry.row(.init(route: "r", service: "s", version: "v1")).slot == row.slot)
+        let listener = registry.listener("http")
+        let shards = [CounterShard(), CounterShard()]
+        for shard in shards {
+            var counters = WorkerCounters(registry: registry, shard: shard)
+            for code in [UInt16(200), 200, 503] {
+                var summary = ExchangeSummary()
+                summary.listener = listener
+                summary.row = row.id
+                summary.status = code
+                summary.assign = .weighted
+                summary.cause = code == 503 ? .connect : .none
+                summary.duration = .milliseconds(3)
+                counters.started(rowSlot: row.slot)
+                counters.finished(summary, rowSlot: row.slot)
+            }
+        }
+        var page = PrometheusText(format: .prometheus)
+        RequestMetricsPage(registry: registry, shards: shards).write(
+            to: &page, expected: [], refusedCause: { _ in "" })
+        let text = ASCII.string(page.buffer.readable)
+        let labels = "listener=\"http\",route=\"r\",service=\"s\",version=\"v1\",assign=\"weighted\""
+        #expect(text.contains("sluice_requests_total{\(labels),code=\"200\"} 4\n"))
+        #expect(text.contains("sluice_requests_total{\(labels),code=\"503\"} 2\n"))
+        #expect(text.contains("sluice_errors_total{\(labels),cause=\"connect\"} 2\n"))
+        #expect(text.contains("le=\"0.005\"} 6\n"))
+        #expect(text.contains("le=\"0.0025\"} 0\n"))
+    }
+
+    @Test("series that are expected exist at zero until they are seen")
+    func zeros() {
+        let registry = MetricRegistry()
+        var page = PrometheusText(format: .openMetrics)
+        RequestMetricsPage(registry: registry, shards: []).write(
+            to: &page,
+            expected: [
+                .init(
+                    listener: "l", labels: .init(route: "r", service: "s", version: "v"),
+                    assign: .sticky)
+            ], refusedCause: { _ in "" })
+        page.finish()
+        let text = ASCII.string(page.buffer.readable)
+        #expect(text.contains("assign=\"sticky\",code=\"503\"} 0\n"))
+        #expect(text.contains("# TYPE sluice_requests counter\n"))
+        #expect(text.hasSuffix("# EOF\n"))
+    }
+
+    @Test("buckets are where their bounds say")
+    func buckets() {
+        for (i, bound) in MetricCatalog.durationBounds.enumerated() {
+            #expect(MetricCatalog.durationBucket(microseconds: bound) == i)
+            #expect(MetricCatalog.durationBucket(microseconds: bound + 1) == i + 1)
+        }
+    }
+
+    static func line(_ format: AccessLogFormat, path: String) -> String {
+        var arena = ByteBuffer()
+        arena.append(text: "GET" + path)
+        var summary = ExchangeSummary()
+        summary.method = ByteRange(start: 0, count: 3)
+        summary.target = ByteRange(start: 3, count: path.utf8.count)
+        summary.status = 200
+        summary.arrival = WallTime(microseconds: 1_800_000_000_123_456)
+        summary.peer = .ipv4(127, 0, 0, 1, port: 9)
+        var out = ByteBuffer()
+        format.append(
+            summary, text: arena.readable, labels: .init(), names: arena.readable, to: &out)
+        return ASCII.string(out.readable)
+    }
+
+    @Test("a log line never carries a raw control byte, quote or newline of a client")
+    func escaping() {
+        let nasty = "/\u{1}\"\\\u{7f}é\n"
+        for format in [AccessLogFormat.json, .envoy, .combined] {
+            let line = TelemetryTests.line(format, path: nasty)
+            #expect(line.utf8.count { $0 == 0x0a } == 1)
+            #expect(line.utf8.allSatisfy { $0 == 0x0a || ($0 >= 0x20 && $0 < 0x7f) })
+        }
+        #expect(TelemetryTests.line(.json, path: "/a\"").contains("\"path\":\"/a\\\"\""))
+        #expect(TelemetryTests.line(.combined, path: "/").contains("[15/Jan/2027:08:00:00 +0000]"))
+    }
+}

@@ -1,0 +1,156 @@
+import Foundation
+import Testing
+
+/// The rules of the house, kept by a test that reads the tree.
+@Suite struct TidyTests {
+    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent()
+
+    struct File: Sendable {
+        var path: String
+        var lines: [Substring]
+        var target: String { path.split(separator: "/").dropFirst().first.map(String.init) ?? "" }
+    }
+
+    static let files: [File] = {
+        let manager = FileManager.default
+        return ["Sources", "Tests"].flatMap { folder -> [File] in
+            let base = root.appendingPathComponent(folder)
+            let names = manager.enumerator(atPath: base.path)?.compactMap { $0 as? String } ?? []
+            return names.filter { $0.hasSuffix(".swift") }.sorted().compactMap { name in
+                guard let text = try? String(contentsOf: base.appendingPathComponent(name), encoding: .utf8)
+                else { return nil }
+                return File(
+                    path: "\(folder)/\(name)",
+                    lines: text.split(separator: "\n", omittingEmptySubsequences: false))
+            }
+        }
+    }()
+
+    static var sources: [File] { files.filter { $0.path.hasPrefix("Sources/") } }
+
+    /// The floors: what each target may import. The same table as in Package.swift and ARCHITECTURE.md.
+    static let imports: [String: Set<String>] = [
+        "Base": ["CScan", "Synchronization"],
+        "HTTPSemantics": ["Base"],
+        "HTTP1": ["Base", "HTTPSemantics"],
+        "YAML": ["CYAML", "Base"],
+        "RE2": ["CRE2", "Base"],
+        "Platform": ["CPlatform", "Base"],
+        "Routing": ["Base", "HTTPSemantics", "RE2", "Synchronization"],
+        "Upstream": ["Base", "Synchronization"],
+        "Telemetry": ["Base", "HTTPSemantics", "Synchronization"],
+        "Configuration": [
+            "Base", "HTTPSemantics", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
+            "Synchronization",
+        ],
+        "Proxy": ["Base", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Telemetry", "Configuration"],
+        "Resolver": ["Platform", "Base", "Synchronization"],
+        "Origin": ["Platform", "HTTPSemantics", "HTTP1", "Base"],
+        "Server": [
+            "Base", "Platform", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Telemetry",
+            "Configuration", "Proxy", "Resolver", "Synchronization",
+        ],
+        "sluice": [
+            "ArgumentParser", "Base", "Configuration", "Origin", "Platform", "Server",
+        ],
+    ]
+
+    @Test("a target imports only what its floor may")
+    func floors() {
+        for file in TidyTests.sources {
+            let allowed = TidyTests.imports[file.target]
+            #expect(allowed != nil, "\(file.path): a target without a row")
+            for line in file.lines where line.hasPrefix("import ") {
+                let name = String(line.dropFirst(7))
+                #expect(allowed?.contains(name) == true, "\(file.path) imports \(name)")
+            }
+        }
+    }
+
+    @Test("files stay within 500 lines and lines within 100 columns")
+    func lengths() {
+        for file in TidyTests.sources {
+            #expect(file.lines.count <= 501, "\(file.path): \(file.lines.count) lines")
+            for (i, line) in file.lines.enumerated() {
+                #expect(line.count <= 100, "\(file.path):\(i + 1): \(line.count) columns")
+            }
+        }
+    }
+
+    @Test("functions stay within 70 lines")
+    func functions() {
+        for file in TidyTests.sources {
+            var start: (line: Int, indent: Int)?
+            for (i, line) in file.lines.enumerated() {
+                let indent = line.prefix { $0 == " " }.count
+                if line.contains("func "), line.contains("("), !line.contains("//"), start == nil {
+                    start = (i, indent)
+                }
+                if let begun = start, line.hasPrefix(String(repeating: " ", count: begun.indent) + "}"),
+                    indent == begun.indent
+                {
+                    #expect(i - begun.line < 72, "\(file.path):\(begun.line + 1)")
+                    start = nil
+                }
+            }
+        }
+    }
+
+    /// Words that break determinism or purity below the I/O line, and why.
+    static let banned: [(word: String, targets: Set<String>, why: String)] = [
+        ("Hasher", [], "seeded per process: pods would disagree"),
+        (".hashValue", [], "seeded per process: pods would disagree"),
+        (".randomElement", [], "randomness comes from the PRNG that is handed in"),
+        ("SystemRandomNumberGenerator", [], "randomness comes from the PRNG that is handed in"),
+        ("ContinuousClock", [], "time is an argument"),
+        ("Date(", [], "time is an argument"),
+        ("try!", [], "errors have a fate"),
+        ("import Foundation", [], "43 MB of image"),
+        ("TODO", [], "unfinished business belongs in an issue"),
+        ("FIXME", [], "unfinished business belongs in an issue"),
+    ]
+
+    @Test("banned words do not appear in the product")
+    func words() {
+        for file in TidyTests.sources {
+            for (i, line) in file.lines.enumerated() where !line.contains("//") {
+                for rule in TidyTests.banned {
+                    #expect(!line.contains(rule.word), "\(file.path):\(i + 1): \(rule.word): \(rule.why)")
+                }
+            }
+        }
+    }
+
+    @Test("unsafe code lives in Base, Platform, YAML and RE2 alone")
+    func unsafeCode() {
+        let allowed: Set<String> = ["Base", "Platform", "YAML", "RE2"]
+        for file in TidyTests.sources where !allowed.contains(file.target) {
+            for (i, line) in file.lines.enumerated() where !line.contains("//") {
+                #expect(!line.contains("unsafe "), "\(file.path):\(i + 1)")
+                #expect(!line.contains("Unsafe"), "\(file.path):\(i + 1)")
+            }
+        }
+    }
+
+    @Test("every example, the runnable file and the reference are valid, and the schema is up to date")
+    func documentsExist() throws {
+        let manager = FileManager.default
+        for name in [
+            "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "LICENSE", "SECURITY.md",
+            "config/sluice.yaml", "config/reference.yaml", "config/sluice.schema.json", ".ci/run",
+            "scripts/run", "scripts/test", "scripts/bench",
+        ] {
+            #expect(manager.fileExists(atPath: TidyTests.root.appendingPathComponent(name).path), "\(name)")
+        }
+    }
+
+    @Test("no file of the project names a machine's path")
+    func paths() {
+        for file in TidyTests.files where !file.path.hasSuffix("TidyTests.swift") {
+            for (i, line) in file.lines.enumerated() {
+                #expect(!line.contains("/work/"), "\(file.path):\(i + 1)")
+            }
+        }
+    }
+}
