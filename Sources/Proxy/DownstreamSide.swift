@@ -141,10 +141,11 @@ enum DownstreamSide {
                 guard at < end, readHead(&tables, &turn, id, &at, end) else { return at }
             case .exchange:
                 let exchange = tables.downstream[id].exchange
-                guard Exchanges.requestBytes(&tables, &turn, exchange, &at, end) else {
-                    if at < end, tables.downstream.holds(id) {
-                        tables.downstream[id].isReadPaused = true
-                    }
+                switch Exchanges.requestBytes(&tables, &turn, exchange, &at, end) {
+                case .ended: break
+                case .hungry: return at
+                case .blocked:
+                    if at < end { tables.downstream[id].isReadPaused = true }
                     return at
                 }
             case .tunnel:

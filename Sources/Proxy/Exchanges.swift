@@ -44,19 +44,33 @@ enum Exchanges {
         Decisions.decide(&tables, &turn, id, head: head)
     }
 
-    /// Bytes of the request beyond its head.
-    /// - Returns: `true` when the exchange has ended and the connection goes on.
+    /// What became of bytes of a request beyond its head.
+    enum RequestProgress {
+        /// The exchange has ended and the connection goes on, or is gone.
+        case ended
+        /// They cannot go on now: keep them and stop reading.
+        case blocked
+        /// What is left over needs more bytes to be understood.
+        case hungry
+    }
+
+    /// Hands bytes of the request beyond its head to whoever takes them now.
     static func requestBytes(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
-    ) -> Bool {
+    ) -> RequestProgress {
         let downstream = tables.exchanges[id].downstream
+        var isTaken = true
         switch tables.exchanges[id].requestPhase {
-        case .head, .body: RequestRelay.relay(&tables, &turn, id, &at, end)
+        case .head, .body: isTaken = RequestRelay.relay(&tables, &turn, id, &at, end)
         case .discarding: RequestRelay.discard(&tables, &turn, id, &at, end)
-        case .complete: break
+        // Bytes behind the request belong to the next one.
+        case .complete: isTaken = false
         }
-        return tables.downstream.holds(downstream)
-            && tables.downstream[downstream].phase != .exchange
+        guard tables.downstream.holds(downstream), tables.downstream[downstream].phase == .exchange
+        else { return .ended }
+        let isComplete =
+            tables.exchanges.holds(id) && tables.exchanges[id].requestPhase == .complete
+        return isTaken && !isComplete ? .hungry : .blocked
     }
 
     /// The connection that serves an exchange now, if it has one that is busy with it.

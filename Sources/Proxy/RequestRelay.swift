@@ -8,17 +8,19 @@ import Telemetry
 enum RequestRelay {
     /// Passes on what is there, if the exchange has its connection and that takes bytes.
     ///
-    /// Bytes that cannot go on stay at `at`; the caller keeps them and stops reading.
+    /// - Returns: `false` when bytes cannot go on now; they stay at `at`.
     static func relay(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
-    ) {
-        guard let connection = Exchanges.connection(tables, of: id) else { return }
-        guard tables.upstream[connection].outbound.isEmpty else { return }
+    ) -> Bool {
+        guard let connection = Exchanges.connection(tables, of: id),
+            tables.upstream[connection].outbound.isEmpty
+        else { return false }
         if tables.exchanges[id].isChunkedRequest {
             chunked(&tables, &turn, id, connection, &at, end)
         } else {
             plain(&tables, &turn, id, connection, &at, end)
         }
+        return true
     }
 
     /// A body of a known length, or none: one send, head and body together, nothing copied but

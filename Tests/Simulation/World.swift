@@ -30,12 +30,12 @@ public final class World {
     let plane: PlaneBox
     private let registry: SharedRegistry
     private let document: Document
-    private var agenda: [(at: Instant, order: Int, step: () -> Void)] = []
+    private var agenda = Agenda()
     private var scheduled = 0
     private var links: [ConnectionID: Link] = [:]
     private var ready: [ConnectionID] = []
     /// Stops a world that never comes to rest.
-    public var stepsMax = 2_000_000
+    public var stepsMax = 500_000
 
     /// - Parameter yaml: a configuration file's text; it must be valid.
     public init(seed: UInt64, yaml: String, origins: [SimulatedOrigin]) {
@@ -69,7 +69,7 @@ public final class World {
 
     public func after(_ delay: Duration, _ step: @escaping () -> Void) {
         scheduled += 1
-        agenda.append((now + delay, scheduled, step))
+        agenda.insert(at: now + delay, order: scheduled, step)
     }
 
     func latency() -> Duration {
@@ -82,17 +82,14 @@ public final class World {
         var steps = 0
         while steps < stepsMax {
             steps += 1
-            let nextStep = agenda.indices.min {
-                (agenda[$0].at, agenda[$0].order) < (agenda[$1].at, agenda[$1].order)
-            }
             let timer = plane.value.nextDeadline
-            let due = nextStep.map { agenda[$0].at } ?? .never
+            let due = agenda.nextAt
             let next = min(due, timer)
             if next.isNever || next > end { return }
             if next > now { now = next }
             plane.value.beginTurn(now: now, wall: WallTime(microseconds: Int64(now.nanoseconds / 1_000)))
-            if let nextStep, due <= timer {
-                agenda.remove(at: nextStep).step()
+            if due <= timer {
+                agenda.takeNext()?()
             } else {
                 plane.value.expireTimers()
                 perform()
@@ -259,32 +256,24 @@ public final class World {
         let at = max(link.lastDelivery, now + latency())
         links[id]?.lastDelivery = at
         scheduled += 1
-        agenda.append(
-            (
-                at, scheduled,
-                {
-                    switch link.peer {
-                    case .client(let client): client.received(sent)
-                    case .origin(let connection): connection.received(sent)
-                    }
-                }
-            ))
+        agenda.insert(at: at, order: scheduled) {
+            switch link.peer {
+            case .client(let client): client.received(sent)
+            case .origin(let connection): connection.received(sent)
+            }
+        }
     }
 
     private func peerEnded(_ id: ConnectionID) {
         guard let link = links[id] else { return }
         let at = max(link.lastDelivery, now + latency())
         scheduled += 1
-        agenda.append(
-            (
-                at, scheduled,
-                { [self] in
-                    switch link.peer {
-                    case .client(let client): client.ended()
-                    case .origin: end(id)
-                    }
-                }
-            ))
+        agenda.insert(at: at, order: scheduled) { [self] in
+            switch link.peer {
+            case .client(let client): client.ended()
+            case .origin: end(id)
+            }
+        }
     }
 
     // MARK: At quiet

@@ -15,7 +15,7 @@ import Testing
         world.faults.resetPercent = [0, 0, 10, 30][Int(random.below(4))]
         for origin in origins {
             origin.reply = [.length, .chunked, .untilClose][Int(random.below(3))]
-            origin.bodyBytes = [0, 20, 5_000][Int(random.below(3))]
+            origin.bodyBytes = [0, 20, 900][Int(random.below(3))]
             origin.delay = .milliseconds(Int64(random.below(30)))
             origin.requestsPerConnection = [1, 3, 1_000][Int(random.below(3))]
         }
@@ -29,7 +29,7 @@ import Testing
                 ["/", "/ok", "/a/../b", "/x?y"][Int(random.below(4))])
             if random.below(3) == 0 { request.headers.append("x-group: beta") }
             if request.method == "POST" || request.method == "PUT" {
-                request.body = String(repeating: "r", count: Int(random.below(3_000)))
+                request.body = String(repeating: "r", count: Int(random.below(600)))
                 request.isChunked = random.below(2) == 0
             }
             return request

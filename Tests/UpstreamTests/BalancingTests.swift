@@ -47,7 +47,7 @@ import Upstream
     @Test("least request prefers the idler of two, and nothing is chosen when all are out")
     func leastRequest() {
         let fixture = BalancingTests.fixture(4, .leastRequest)
-        let picks = BalancingTests.choices(fixture.cluster, 4_000) { $0 == 0 ? 10 : 0 }
+        let picks = BalancingTests.choices(fixture.cluster, 4_000, load: { $0 == 0 ? 10 : 0 })
         #expect(!picks.contains(0))
         for state in fixture.states { _ = state.value.takeOut() }
         #expect(BalancingTests.choices(fixture.cluster, 1) == [-1])

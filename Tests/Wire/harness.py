@@ -1,0 +1,203 @@
+"""Starts the real binary and real origins for the wire tests. Ports are the kernel's choice."""
+import http.client, os, re, select, signal, socket, subprocess, tempfile, threading, time, urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARY = os.environ.get("SLUICE_BINARY", os.path.join(ROOT, ".build", "release", "sluice"))
+
+
+def until(condition, limit=10.0):
+    """Waits for a condition to hold; the limit only ends a failing test."""
+    end = time.monotonic() + limit
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError("the condition never held")
+        select.select([], [], [], 0.01)
+
+
+class Origin:
+    """A scripted origin: `serve(connection, requests_so_far)` runs in a thread for each connection."""
+
+    def __init__(self, serve, family=socket.AF_INET, address=("127.0.0.1", 0)):
+        self.listener = socket.socket(family, socket.SOCK_STREAM)
+        self.listener.bind(address)
+        self.listener.listen(64)
+        self.port = self.listener.getsockname()[1] if family != socket.AF_UNIX else 0
+        self.serve = serve
+        self.heads = []
+        self.connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._run, args=(connection,), daemon=True).start()
+
+    def _run(self, connection):
+        try:
+            self.serve(self, connection)
+        except OSError:
+            pass
+        finally:
+            connection.close()
+
+    def head(self, connection, buffer=b""):
+        """Reads one request head; returns it and what came behind."""
+        while b"\r\n\r\n" not in buffer:
+            piece = connection.recv(65536)
+            if not piece:
+                return None, b""
+            buffer += piece
+        head, rest = buffer.split(b"\r\n\r\n", 1)
+        self.heads.append(head.decode("latin-1"))
+        return head.decode("latin-1"), rest
+
+    def close(self):
+        self.listener.close()
+
+
+def answering(response):
+    """An origin that gives the same bytes to each request without a body."""
+    def serve(origin, connection):
+        rest = b""
+        while True:
+            head, rest = origin.head(connection, rest)
+            if head is None:
+                return
+            length = re.search(r"(?i)content-length: (\d+)", head)
+            need = int(length.group(1)) if length else 0
+            while len(rest) < need:
+                rest += connection.recv(65536)
+            rest = rest[need:]
+            connection.sendall(response)
+    return serve
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Demo:
+    """The embedded origin as a process."""
+
+    def __init__(self, name, port=0, *options):
+        self.process = subprocess.Popen(
+            [BINARY, "demo", "--name", name, "--address", f"127.0.0.1:{port}", *options],
+            stderr=subprocess.PIPE, text=True)
+        self.port = int(re.search(r":(\d+)$", self.process.stderr.readline().strip()).group(1))
+
+    def stop(self, how=signal.SIGKILL):
+        self.process.send_signal(how)
+        self.process.wait()
+        self.process.stderr.close()
+
+
+class Proxy:
+    """`sluice run` on a configuration; listeners, admin and metrics get free ports."""
+
+    def __init__(self, config, *options):
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = os.path.join(self.folder.name, "sluice.yaml")
+        self.write(config)
+        self.process = subprocess.Popen(
+            [BINARY, "run", "-c", self.path, "--workers", "2", *options], stderr=subprocess.PIPE, text=True)
+        line = self.process.stderr.readline()
+        self.log = [line]
+        while "sluice started" not in line:
+            if not line:
+                raise AssertionError("the proxy did not start: " + "".join(self.log))
+            line = self.process.stderr.readline()
+            self.log.append(line)
+        self.port = int(re.search(r'http=127\.0\.0\.1:(\d+)', line).group(1)) if "http=127" in line else 0
+        self.admin = int(re.search(r"admin=127\.0\.0\.1:(\d+)", line).group(1))
+        self.metrics_port = int(re.search(r"metrics=127\.0\.0\.1:(\d+)", line).group(1))
+        threading.Thread(target=self._drain_log, daemon=True).start()
+
+    def _drain_log(self):
+        for line in self.process.stderr:
+            self.log.append(line)
+
+    def write(self, config):
+        text = 'admin: "127.0.0.1:0"\nmetrics: "127.0.0.1:0"\n' + config
+        with open(self.path + ".new", "w") as file:
+            file.write(text)
+        os.rename(self.path + ".new", self.path)
+
+    def connect(self):
+        connection = socket.create_connection(("127.0.0.1", self.port))
+        connection.settimeout(20)
+        return connection
+
+    def raw(self, data, half_close=False):
+        """Sends bytes on a connection of its own and returns all that comes back until the end."""
+        connection = self.connect()
+        connection.sendall(data)
+        if half_close:
+            connection.shutdown(socket.SHUT_WR)
+        out = b""
+        try:
+            while True:
+                piece = connection.recv(65536)
+                if not piece:
+                    break
+                out += piece
+        except ConnectionResetError:
+            out += b"<reset>"
+        connection.close()
+        return out
+
+    def get(self, path="/", headers={}, method="GET", body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.request(method, path, body=body, headers=headers)
+        response = connection.getresponse()
+        response.text = response.read().decode("latin-1")
+        connection.close()
+        return response
+
+    def metric(self, pattern):
+        """The sum of samples whose line matches the pattern."""
+        page = self.page("/metrics")
+        return sum(float(l.rsplit(" ", 1)[1]) for l in page.splitlines() if re.match(pattern, l))
+
+    def page(self, path, port=None, method="GET"):
+        request = urllib.request.Request(f"http://127.0.0.1:{port or self.metrics_port}{path}", method=method)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return response.read().decode()
+
+    def reload(self):
+        """Sends SIGHUP and waits until the reload is counted."""
+        pattern = r"sluice_config_reloads_total"
+        before = self.metric(pattern)
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: self.metric(pattern) > before)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=60)
+        self.process.stderr.close()
+        self.folder.cleanup()
+        return code
+
+
+def config(v1, v2=None, weights=("90%", "10%"), extra="", service="", routes=None):
+    """Two versions behind one listener."""
+    second = f'\n      v2: {{ weight: {weights[1]}, endpoints: ["127.0.0.1:{v2}"] }}' if v2 else ""
+    first = weights[0] if v2 else "1"
+    return f"""
+listeners: [{{ name: http, address: "127.0.0.1:0" }}]
+services:
+  s:
+    stable: v1
+    versions:
+      v1: {{ weight: {first}, endpoints: ["127.0.0.1:{v1}"] }}{second}
+{service}
+{routes or 'routes: [{ name: rest, to: s }]'}
+drain: {{ delay: 0s, grace: 5s }}
+{extra}
+"""

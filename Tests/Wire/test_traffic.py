@@ -1,0 +1,370 @@
+"""The promises at the wire: exact shares, sticky users, reloads and kills that lose nothing."""
+import collections, json, os, re, shutil, signal, socket, subprocess, tempfile, threading, unittest
+from harness import BINARY, OK, Demo, Origin, Proxy, answering, config, until
+
+
+class Traffic(unittest.TestCase):
+    def pair(self, *options):
+        demos = [Demo("v1"), Demo("v2", 0, *options)]
+        for demo in demos:
+            self.addCleanup(demo.stop)
+        return demos
+
+    def start(self, text, *options):
+        proxy = Proxy(text, *options)
+        self.addCleanup(lambda: self.assertEqual(proxy.stop(), 0))
+        return proxy
+
+    def load(self, proxy, count, headers=(), connections=16):
+        """Bounded keep-alive load from threads; returns a count of (status, version)."""
+        results = collections.Counter()
+        lock = threading.Lock()
+        def run(n):
+            connection = proxy.connect()
+            file = connection.makefile("rb")
+            mine = collections.Counter()
+            for _ in range(n):
+                try:
+                    connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(headers) + b"\r\n")
+                    status = file.readline().split()[1].decode()
+                    length, served = 0, ""
+                    while (line := file.readline()) not in (b"\r\n", b""):
+                        name, value = line.decode().split(":", 1)
+                        if name.lower() == "content-length":
+                            length = int(value)
+                        if name.lower() == "x-served-by":
+                            served = value.strip()
+                        if name.lower() == "connection" and "close" in value:
+                            served += "!"
+                    file.read(length)
+                    mine[(status, served)] += 1
+                except (OSError, IndexError):
+                    mine[("broken", "")] += 1
+                    connection.close()
+                    connection = proxy.connect()
+                    file = connection.makefile("rb")
+            connection.close()
+            with lock:
+                results.update(mine)
+        threads = [threading.Thread(target=run, args=(count // connections,)) for _ in range(connections)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+    served_by = "defaults: { forwarding: { version: x-served-by, flags: x-sluice-flags } }"
+
+    def test_exact_share_through_reloads(self):
+        v1, v2 = self.pair()
+        proxy = self.start(config(v1.port, v2.port, weights=("99", "1"), extra=self.served_by))
+        stop = threading.Event()
+        def reload():
+            for _ in range(20):
+                proxy.reload()
+        thread = threading.Thread(target=reload)
+        thread.start()
+        results = self.load(proxy, 8000)
+        thread.join()
+        more = self.load(proxy, 2000)
+        total = results + more
+        self.assertEqual(sum(total.values()), 10000)
+        self.assertLessEqual(abs(total[("200", "v2")] - 100), 1, total)
+        self.assertEqual(total[("200", "v1")] + total[("200", "v2")], 10000, total)
+        self.assertEqual(proxy.metric('sluice_config_reloads_total{result="accepted"}'), 20)
+
+    def test_every_prefix_of_the_log(self):
+        v1, v2 = self.pair()
+        log = tempfile.NamedTemporaryFile(suffix=".log")
+        proxy = self.start(config(
+            v1.port, v2.port, weights=("90", "10"), extra=f"accessLog: {{ path: {log.name} }}"))
+        self.load(proxy, 3200)
+        until(lambda: sum(1 for _ in open(log.name)) == 3200)
+        lines = sorted((json.loads(l) for l in open(log.name)), key=lambda l: l["draw"])
+        self.assertEqual([l["draw"] for l in lines], list(range(3200)))
+        canary = 0
+        for n, line in enumerate(lines, 1):
+            canary += line["version"] == "v2"
+            self.assertLess(abs(canary - n * 0.1), 1)
+
+    def test_header_route_and_errors_by_version(self):
+        v1, v2 = self.pair("--error-rate", "20%")
+        routes = """routes:
+  - { name: beta, match: { headers: { x-user-group: beta } }, to: s/v2 }
+  - { name: rest, to: s/v1 }"""
+        proxy = self.start(config(v1.port, v2.port, routes=routes, extra=self.served_by))
+        beta = self.load(proxy, 1600, headers=[b"x-user-group: beta\r\n"])
+        rest = self.load(proxy, 1600)
+        self.assertEqual({served for (_, served) in beta}, {"v2"})
+        self.assertEqual(rest, {("200", "v1"): 1600})
+        errors = beta[("500", "v2")]
+        self.assertGreater(errors, 200)
+        self.assertEqual(proxy.metric('sluice_errors_total.*version="v2".*cause="response"'), errors)
+        self.assertEqual(proxy.metric('sluice_errors_total.*version="v1"'), 0)
+        self.assertEqual(proxy.metric("sluice_requests_total"), proxy.metric("sluice_requests_started_total"))
+        self.assertEqual(proxy.metric("sluice_requests_in_flight"), 0)
+
+    def test_sticky_over_a_rollout(self):
+        v1, v2 = self.pair()
+        sticky = "    sticky: { cookie: session }"
+        text = lambda share: config(
+            v1.port, v2.port, weights=(f"{100 - share}%", f"{share}%"), service=sticky, extra=self.served_by)
+        proxy, twin = self.start(text(0)), self.start(text(0))
+        sessions = [f"user-{i}" for i in range(400)]
+        def versions(which):
+            seen = {}
+            connection = which.connect()
+            file = connection.makefile("rb")
+            for session in sessions:
+                for _ in range(2):
+                    connection.sendall(f"GET / HTTP/1.1\r\nHost: a\r\nCookie: session={session}\r\n\r\n".encode())
+                    file.readline()
+                    length, served = 0, ""
+                    while (line := file.readline()) != b"\r\n":
+                        name, value = line.decode().split(":", 1)
+                        length = int(value) if name.lower() == "content-length" else length
+                        served = value.strip() if name.lower() == "x-served-by" else served
+                    file.read(length)
+                    self.assertEqual(seen.setdefault(session, served), served)
+            connection.close()
+            return {s for s in sessions if seen[s] == "v2"}
+        before = set()
+        for share in (1, 5, 25, 50, 100):
+            for which in (proxy, twin):
+                which.write(text(share))
+                which.reload()
+            canary = versions(proxy)
+            self.assertLessEqual(before, canary)
+            self.assertEqual(canary, versions(twin))
+            before = canary
+        self.assertEqual(len(before), 400)
+        proxy.write(text(0))
+        proxy.reload()
+        self.assertEqual(versions(proxy), set())
+
+    def test_bad_reload_changes_nothing(self):
+        v1, v2 = self.pair()
+        proxy = self.start(config(v1.port, v2.port))
+        proxy.write("listeners: [\n")
+        proxy.reload()
+        self.assertEqual(proxy.get().status, 200)
+        self.assertEqual(proxy.metric('sluice_config_reloads_total{result="rejected"}'), 1)
+        self.assertEqual(proxy.metric("sluice_config_last_reload_successful"), 0)
+        self.assertIn("sluice.yaml:", proxy.page("/config", proxy.admin))
+        os.remove(proxy.path)
+        proxy.reload()
+        self.assertEqual(proxy.get().status, 200)
+
+    def test_watch_follows_renames_and_symlink_swaps(self):
+        v1, v2 = self.pair()
+        proxy = self.start(config(v1.port, v2.port), "--watch")
+        proxy.write(config(v2.port, v1.port))
+        until(lambda: proxy.metric('sluice_config_reloads_total{result="accepted"}') == 1)
+        folder = os.path.dirname(proxy.path)
+        for n in range(2):
+            data = os.path.join(folder, f"..data-{n}")
+            os.mkdir(data)
+            shutil.copy(proxy.path, os.path.join(data, "sluice.yaml"))
+            os.symlink(data, os.path.join(folder, "..tmp"))
+            os.rename(os.path.join(folder, "..tmp"), os.path.join(folder, "..data"))
+            until(lambda: proxy.metric('sluice_config_reloads_total{result="accepted"}') >= 2 + n)
+
+    def test_killed_origin_comes_back(self):
+        v1, v2 = self.pair()
+        routes = "routes: [{ name: one, to: s/v1 }]"
+        proxy = self.start(config(v1.port, v2.port, routes=routes, extra=self.served_by))
+        self.assertEqual(proxy.get().status, 200)
+        v1.stop()
+        statuses = [proxy.get() for _ in range(5)]
+        self.assertTrue(all(r.status in (502, 503) for r in statuses), [r.status for r in statuses])
+        self.assertEqual(statuses[-1].headers["x-sluice-flags"], "UH")
+        back = Demo("v1", v1.port)
+        self.addCleanup(back.stop)
+        until(lambda: proxy.get().status == 200, limit=5)
+
+    def test_waits_for_a_connection_across_workers(self):
+        def serve(origin, connection):
+            rest = b""
+            while True:
+                head, rest = origin.head(connection, rest)
+                if head is None:
+                    return
+                connection.sendall(OK)
+        origin = Origin(serve)
+        self.addCleanup(origin.close)
+        proxy = self.start(config(
+            origin.port, service="    connectionPool: { maxConnections: 1, idleTimeout: off }", extra=self.served_by))
+        results = self.load(proxy, 400, connections=8)
+        self.assertEqual(results, {("200", "v1"): 400})
+
+    def test_drain_finishes_what_is_under_way(self):
+        gate = threading.Event()
+        def serve(origin, connection):
+            origin.head(connection)
+            gate.wait(20)
+            connection.sendall(OK)
+        origin = Origin(serve)
+        self.addCleanup(origin.close)
+        proxy = Proxy(config(origin.port))
+        connection = proxy.connect()
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        until(lambda: origin.heads)
+        proxy.process.send_signal(signal.SIGTERM)
+        until(lambda: any("draining" in line for line in proxy.log))
+        gate.set()
+        out = connection.recv(1000)
+        self.assertIn(b"connection: close", out)
+        connection.close()
+        self.assertEqual(proxy.stop(), 0)
+
+
+class Operations(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.origin = Origin(answering(OK))
+        cls.socket = tempfile.mkdtemp()
+        cls.unix = Origin(answering(OK), socket.AF_UNIX, os.path.join(cls.socket, "origin"))
+        cls.proxy = Proxy(f"""
+listeners:
+  - {{ name: http, address: "127.0.0.1:0" }}
+  - {{ name: six, address: "[::1]:0" }}
+  - {{ name: local, address: "unix:{cls.socket}/listen" }}
+services:
+  s: {{ hosts: [svc], versions: {{ v1: {{ endpoints: ["127.0.0.1:{cls.origin.port}"] }} }} }}
+  u: {{ hosts: ["*.unix"], versions: {{ v1: {{ endpoints: ["unix:{cls.socket}/origin"] }} }} }}
+  gone: {{ hosts: [gone], versions: {{ v1: {{ dns: "no-such-name.invalid:80" }} }} }}
+routes:
+  - {{ name: old, match: {{ path: {{ prefix: /old }} }}, redirect: {{ prefix: /new, status: 308 }} }}
+  - {{ name: ok, match: {{ path: {{ exact: /_ok }} }}, respond: {{ status: 200, body: "fine" }} }}
+  - name: edit
+    match: {{ path: {{ prefix: /edit }} }}
+    to: s
+    rewrite: {{ prefix: /to, host: inner.test }}
+    headers:
+      request: {{ set: {{ x-env: canary }}, add: {{ x-more: "1" }}, remove: [user-agent] }}
+      response: {{ set: {{ x-served: sluice }} }}
+drain: {{ delay: 0s, grace: 5s }}
+""")
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.proxy.stop() == 0
+
+    def test_routes(self):
+        response = self.proxy.get("/old/x?y=1", {"Host": "h.test"})
+        self.assertEqual((response.status, response.headers["location"]), (308, "http://h.test/new/x?y=1"))
+        self.assertEqual(self.proxy.get("/_ok").text, "fine")
+        self.assertEqual(self.proxy.get("/x", {"Host": "nobody"}).status, 404)
+        self.assertEqual(self.proxy.get("/x", {"Host": "SVC:99"}).status, 200)
+        self.assertEqual(self.proxy.get("/x", {"Host": "gone"}).status, 503)
+        response = self.proxy.get("/edit/a?b", {"User-Agent": "me", "X-Env": "theirs"})
+        self.assertEqual(response.headers["x-served"], "sluice")
+        head = self.origin.heads[-1]
+        self.assertTrue(head.startswith("GET /to/a?b HTTP/1.1\r\nHost: inner.test"), head)
+        self.assertIn("x-env: canary", head)
+        self.assertNotIn("theirs", head)
+        self.assertNotIn("me\r\n", head)
+
+    def test_address_families(self):
+        self.assertEqual(self.proxy.get("/x", {"Host": "a.unix"}).status, 200)
+        started = next(l for l in self.proxy.log if "sluice started" in l)
+        port = int(re.search(r"six=\[::1\]:(\d+)", started).group(1))
+        for connection in (socket.create_connection(("::1", port)), socket.socket(socket.AF_UNIX)):
+            if connection.family == socket.AF_UNIX:
+                connection.connect(os.path.join(self.socket, "listen"))
+            connection.sendall(b"GET /_ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            self.assertTrue(connection.recv(1000).startswith(b"HTTP/1.1 200"))
+            connection.close()
+
+    def test_ready_names_what_does_not_resolve(self):
+        with self.assertRaises(Exception) as caught:
+            self.proxy.page("/ready")
+        self.assertIn("no-such-name.invalid does not resolve", caught.exception.read().decode())
+        self.assertEqual(self.proxy.page("/live"), "live\n")
+
+    def test_admin(self):
+        for page in ("/config", "/clusters", "/connections", "/explain?method=GET&url=http://svc/x"):
+            json.loads(self.proxy.page(page, self.proxy.admin))
+        for path, method in (("/reload", "GET"), ("/config", "POST"), ("/nothing", "GET")):
+            with self.assertRaises(Exception):
+                self.proxy.page(path, self.proxy.admin, method)
+        connection = socket.create_connection(("127.0.0.1", self.proxy.admin))
+        connection.sendall(b"GET /config HTTP/1.1\r\nHost: evil.test\r\n\r\n")
+        self.assertTrue(connection.recv(100).startswith(b"HTTP/1.1 403"))
+        connection.close()
+        self.assertIn("accepted", self.proxy.page("/reload", self.proxy.admin, "POST"))
+
+    def test_second_instance_is_refused(self):
+        started = next(l for l in self.proxy.log if "sluice started" in l)
+        folder = tempfile.mkdtemp()
+        path = os.path.join(folder, "c.yaml")
+        with open(path, "w") as file:
+            file.write(f'admin: "127.0.0.1:0"\nmetrics: "127.0.0.1:0"\nlisteners: [{{ name: h, address: "127.0.0.1:{self.proxy.port}" }}]\n'
+                       'routes: [{ name: a, respond: { status: 200 } }]\n')
+        run = subprocess.run([BINARY, "run", "-c", path], capture_output=True, text=True, timeout=20)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("Address already in use", run.stderr)
+
+    @unittest.skipUnless(shutil.which("promtool"), "promtool is not installed")
+    def test_prometheus_reads_the_page(self):
+        self.proxy.get("/_ok")
+        for accept in ("", "application/openmetrics-text"):
+            with self.subTest(accept=accept):
+                page = self.proxy.page("/metrics")
+                run = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True)
+                self.assertEqual((run.returncode, run.stdout + run.stderr), (0, ""))
+
+    @unittest.skipUnless(shutil.which("prometheus"), "prometheus is not installed")
+    def test_prometheus_scrapes(self):
+        self.proxy.get("/_ok")
+        folder = tempfile.mkdtemp()
+        with open(os.path.join(folder, "p.yml"), "w") as file:
+            file.write("global: { scrape_interval: 1s }\nscrape_configs:\n  - job_name: sluice\n    static_configs:\n"
+                       f"      - targets: ['127.0.0.1:{self.proxy.metrics_port}']\n")
+        probe = socket.socket()
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        process = subprocess.Popen(
+            ["prometheus", f"--config.file={folder}/p.yml", f"--storage.tsdb.path={folder}/data",
+             f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        def scraped():
+            try:
+                page = self.proxy.page("/api/v1/query?query=sluice_requests_total%7Broute%3D%22ok%22%7D", port)
+                return json.loads(page)["data"]["result"]
+            except OSError:
+                return None
+        self.assertTrue(until(scraped, limit=30))
+
+
+class CommandLine(unittest.TestCase):
+    def run_sluice(self, *arguments):
+        return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=30)
+
+    def test_exit_codes_and_help(self):
+        self.assertEqual(self.run_sluice("version").returncode, 0)
+        self.assertEqual(self.run_sluice("run").returncode, 64)
+        self.assertEqual(self.run_sluice("validate", "-c", "/nonexistent").returncode, 2)
+        self.assertEqual(self.run_sluice("reload", "--admin", "127.0.0.1:1").returncode, 1)
+        for command in ("run", "validate", "explain", "diff", "schema", "demo", "reload", "drain", "version"):
+            self.assertIn("EXAMPLES", self.run_sluice(command, "--help").stdout)
+        for shell in ("bash", "zsh", "fish"):
+            self.assertEqual(self.run_sluice("--generate-completion-script", shell).returncode, 0)
+
+    def test_reload_and_drain_wait_for_the_outcome(self):
+        origin = Origin(answering(OK))
+        self.addCleanup(origin.close)
+        proxy = Proxy(config(origin.port))
+        address = f"127.0.0.1:{proxy.admin}"
+        self.assertEqual(self.run_sluice("reload", "--admin", address).returncode, 0)
+        proxy.write("nonsense: 1\n")
+        self.assertEqual(self.run_sluice("reload", "--admin", address).returncode, 2)
+        run = self.run_sluice("drain", "--admin", address)
+        self.assertEqual((run.returncode, run.stdout), (0, "drained\n"))
+        self.assertEqual(proxy.stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
