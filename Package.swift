@@ -16,7 +16,8 @@ func floor(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: [.treatAllWarnings(as: .error)])
+    .testTarget(
+        name: name, dependencies: dependencies, swiftSettings: [.treatAllWarnings(as: .error)])
 }
 
 let package = Package(
@@ -47,21 +48,28 @@ let package = Package(
         floor("Upstream", ["Base"]),
         floor("Telemetry", ["Base", "HTTPSemantics"]),
         // Floor 3b: the configuration.
-        floor("Configuration", [
-            "Base", "HTTPSemantics", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
-        ]),
+        floor(
+            "Configuration",
+            [
+                "Base", "HTTPSemantics", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
+            ]),
         // Floor 4: the data plane of one worker.
-        floor("Proxy", [
-            "Base", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Telemetry", "Configuration",
-        ]),
+        floor(
+            "Proxy",
+            [
+                "Base", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Telemetry",
+                "Configuration",
+            ]),
         // Beside the I/O line: the resolver's thread and the demo's origin.
         floor("Resolver", ["Platform", "Base"]),
         floor("Origin", ["Platform", "HTTPSemantics", "HTTP1", "Base"]),
         // Floor 5: the only floor that knows both sockets and HTTP.
-        floor("Server", [
-            "Base", "Platform", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Telemetry",
-            "Configuration", "Proxy", "Resolver",
-        ]),
+        floor(
+            "Server",
+            [
+                "Base", "Platform", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Telemetry",
+                "Configuration", "Proxy", "Resolver",
+            ]),
         // Roof.
         .executableTarget(
             name: "sluice",

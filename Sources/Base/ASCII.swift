@@ -63,8 +63,8 @@ public enum ASCII {
         }
     }
 
-    /// Bytes from the start that may stand in a path (RFC 3986 §3.3), and whether they are in normal
-    /// form already: no "%", "//" or "/." among them.
+    /// Bytes from the start that may stand in a path (RFC 3986 §3.3), and whether they are in
+    /// normal form already: no "%", "//" or "/." among them.
     @inlinable @inline(__always)
     public static func pathLength(_ bytes: Span<UInt8>) -> (count: Int, plain: Bool) {
         unsafe bytes.withUnsafeBufferPointer { p in

@@ -4,8 +4,8 @@ public struct Address: Hashable, Sendable, BitwiseCopyable {
 
     public var family: Family
     public var port: UInt16
-    /// The address in network order, IPv4 in the low 32 bits of `low`; for unix sockets a name given
-    /// by whoever holds the path (`UnixPaths`).
+    /// The address in network order, IPv4 in the low 32 bits of `low`; for unix sockets a name
+    /// given by whoever holds the path (`UnixPaths`).
     public var high: UInt64
     public var low: UInt64
 
@@ -16,7 +16,8 @@ public struct Address: Hashable, Sendable, BitwiseCopyable {
         self.low = low
     }
 
-    public static func ipv4(_ a: UInt8, _ b: UInt8, _ c: UInt8, _ d: UInt8, port: UInt16) -> Address {
+    public static func ipv4(_ a: UInt8, _ b: UInt8, _ c: UInt8, _ d: UInt8, port: UInt16) -> Address
+    {
         let word = UInt64(a) << 24 | UInt64(b) << 16 | UInt64(c) << 8 | UInt64(d)
         return Address(family: .ipv4, port: port, high: 0, low: word)
     }
@@ -52,7 +53,9 @@ extension Address {
     }
 
     public static func port(_ digits: ArraySlice<UInt8>) -> UInt16? {
-        guard !digits.isEmpty, digits.count <= 5, digits.allSatisfy(ASCII.isDigit) else { return nil }
+        guard !digits.isEmpty, digits.count <= 5, digits.allSatisfy(ASCII.isDigit) else {
+            return nil
+        }
         return UInt16(String(decoding: digits, as: UTF8.self))
     }
 

@@ -1,6 +1,7 @@
 import CScan
 
-/// Bytes in memory of their own: written at one end, read at the other, with room to write in front.
+/// Bytes in memory of their own: written at one end, read at the other, with room to write in
+/// front.
 ///
 /// `0 <= readerIndex <= writerIndex <= capacity`. Positions count from the start of the memory and
 /// stay true when the buffer grows; `consume` and `clear` are the only ways to lose bytes.
@@ -26,8 +27,8 @@ import CScan
 
     /// The bytes not yet consumed.
     ///
-    /// The view is for the call it is passed to: it must not be kept while this buffer is written or
-    /// released, and the compiler does not watch that (ARCHITECTURE.md, "Views of buffers").
+    /// The view is for the call it is passed to: it must not be kept while this buffer is written
+    /// or released, and the compiler does not watch that (ARCHITECTURE.md, "Views of buffers").
     @inlinable public var readable: Span<UInt8> {
         @_lifetime(immortal)
         @inline(__always) get {
@@ -37,7 +38,8 @@ import CScan
         }
     }
 
-    /// Bytes by position; the range must lie in memory that was written. A view as `readable` gives.
+    /// Bytes by position; the range must lie in memory that was written. A view as `readable`
+    /// gives.
     @_lifetime(immortal)
     @inlinable @inline(__always)
     public func span(_ range: ByteRange) -> Span<UInt8> {
@@ -181,7 +183,8 @@ import CScan
     }
 
     /// Copies bytes into the memory that ends at `position`, without moving reader or writer, and
-    /// returns where they start. The memory in front must be free for it: `bytes.count <= position`.
+    /// returns where they start. The memory in front must be free for it: `bytes.count <=
+    /// position`.
     @inlinable public mutating func place(_ bytes: Span<UInt8>, endingAt position: Int) -> Int {
         let start = position &- bytes.count
         precondition(start >= 0 && position <= capacity, "room in front for what is placed there")

@@ -26,11 +26,13 @@
 
     @inlinable public subscript(index: Int) -> Element {
         @inline(__always) get {
-            precondition(UInt(bitPattern: index) < UInt(bitPattern: count), "index within the array")
+            precondition(
+                UInt(bitPattern: index) < UInt(bitPattern: count), "index within the array")
             return unsafe base[index]
         }
         @inline(__always) nonmutating _modify {
-            precondition(UInt(bitPattern: index) < UInt(bitPattern: count), "index within the array")
+            precondition(
+                UInt(bitPattern: index) < UInt(bitPattern: count), "index within the array")
             yield unsafe &base[index]
         }
     }

@@ -15,7 +15,8 @@ public struct Duration: Hashable, Comparable, Sendable, BitwiseCopyable {
         .init(nanoseconds: n &* 1_000_000_000)
     }
     public static var zero: Duration { .init(nanoseconds: 0) }
-    /// "No limit": long enough never to come (about 146 years), short enough to add without overflow.
+    /// "No limit": long enough never to come (about 146 years), short enough to add without
+    /// overflow.
     public static var unlimited: Duration { .init(nanoseconds: Int64.max / 2) }
 
     @inlinable public var isUnlimited: Bool { nanoseconds >= Int64.max / 2 }
@@ -70,8 +71,8 @@ public struct Instant: Hashable, Comparable, Sendable, BitwiseCopyable {
     }
 }
 
-/// A point on the wall clock: microseconds since 1970-01-01T00:00:00Z. For log lines, the Date field
-/// and the age of cookies, never for deadlines.
+/// A point on the wall clock: microseconds since 1970-01-01T00:00:00Z. For log lines, the Date
+/// field and the age of cookies, never for deadlines.
 public struct WallTime: Hashable, Sendable, BitwiseCopyable {
     public var microseconds: Int64
 

@@ -1,8 +1,8 @@
 /// One deadline that moves often, on a wheel that is touched rarely.
 ///
 /// The owner states its deadline with every change; the wheel is only told when the new deadline is
-/// earlier than what it already waits for. When the timer fires, the owner calls `fired`: either the
-/// deadline has truly come, or the timer is armed again for where the deadline has moved.
+/// earlier than what it already waits for. When the timer fires, the owner calls `fired`: either
+/// the deadline has truly come, or the timer is armed again for where the deadline has moved.
 public struct LazyTimer: BitwiseCopyable {
     public var id: TimerID
     public private(set) var deadline: Instant = .never

@@ -23,7 +23,9 @@ import Synchronization
 
     deinit { if let base = unsafe memory.load(ordering: .relaxed) { unsafe base.deallocate() } }
 
-    private func cells(_ base: UnsafeMutableRawPointer, page: UInt64) -> UnsafeMutablePointer<Atomic<UInt8>> {
+    private func cells(_ base: UnsafeMutableRawPointer, page: UInt64) -> UnsafeMutablePointer<
+        Atomic<UInt8>
+    > {
         unsafe base.assumingMemoryBound(to: Atomic<UInt8>.self)
             + Int(page % PageRing.places) * pageBytes
     }
@@ -39,13 +41,17 @@ import Synchronization
         return numbers.loadRelaxed(place) == page + 1 ? byte : nil
     }
 
-    public func holds(page: UInt64) -> Bool { numbers.load(Int(page % PageRing.places)) == page + 1 }
+    public func holds(page: UInt64) -> Bool {
+        numbers.load(Int(page % PageRing.places)) == page + 1
+    }
 
     /// Puts a page in its place, unless a newer one is there or another thread is publishing.
     public func publish(page: UInt64, _ bytes: [UInt8]) {
         precondition(bytes.count == pageBytes, "a whole page")
-        guard writer.compareExchange(
-            expected: false, desired: true, ordering: .acquiringAndReleasing).exchanged
+        guard
+            writer.compareExchange(
+                expected: false, desired: true, ordering: .acquiringAndReleasing
+            ).exchanged
         else { return }
         defer { writer.store(false, ordering: .releasing) }
         let base: UnsafeMutableRawPointer

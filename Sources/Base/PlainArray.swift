@@ -18,11 +18,13 @@
 
     @inlinable public subscript(index: Int) -> Element {
         @inline(__always) get {
-            precondition(UInt(bitPattern: index) < UInt(bitPattern: length), "an element of the array")
+            precondition(
+                UInt(bitPattern: index) < UInt(bitPattern: length), "an element of the array")
             return unsafe base[index]
         }
         @inline(__always) _modify {
-            precondition(UInt(bitPattern: index) < UInt(bitPattern: length), "an element of the array")
+            precondition(
+                UInt(bitPattern: index) < UInt(bitPattern: length), "an element of the array")
             yield unsafe &base[index]
         }
     }

@@ -17,8 +17,9 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
 
 /// Slots of one kind, reached by index and generation, never by reference. Confined to one worker.
 ///
-/// A slot's content is made once and reused by its next tenants, so that buffers inside it stay warm:
-/// whoever takes a slot resets it. The last freed slot is taken first. Growth moves all slots.
+/// A slot's content is made once and reused by its next tenants, so that buffers inside it stay
+/// warm: whoever takes a slot resets it. The last freed slot is taken first. Growth moves all
+/// slots.
 @safe public struct Slab<Element: ~Copyable>: ~Copyable {
     @usableFromInline struct Slot: ~Copyable {
         @usableFromInline var generation: UInt32 = 0

@@ -1,7 +1,8 @@
 import Base
 import Routing
 
-/// What a new configuration changes: routes, and the share of sessions that moves to another version.
+/// What a new configuration changes: routes, and the share of sessions that moves to another
+/// version.
 public struct ConfigurationDiff: Sendable {
     public struct Line: Sendable {
         public var route: String
@@ -55,7 +56,8 @@ public struct ConfigurationDiff: Sendable {
             switch route.action {
             case .forward(let index, let version, _):
                 let service = document.services[index]
-                entry.action = service.name + (version.map { "/" + service.versions[$0].name } ?? "")
+                entry.action =
+                    service.name + (version.map { "/" + service.versions[$0].name } ?? "")
                 entry.service = service
                 if version == nil { entry.weights = document.weights(ofRoute: route) }
             case .redirect(let redirect): entry.action = "redirect \(redirect)"
@@ -115,7 +117,9 @@ public struct ConfigurationDiff: Sendable {
         // Another salt shuffles everybody: a session stays only by chance.
         var stays = 0.0
         for (i, version) in a.versions.enumerated() {
-            guard let j = b.versions.firstIndex(where: { $0.name == version.name }) else { continue }
+            guard let j = b.versions.firstIndex(where: { $0.name == version.name }) else {
+                continue
+            }
             stays += before.share(of: i) * after.share(of: j)
         }
         return 1 - stays

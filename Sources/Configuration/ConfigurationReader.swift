@@ -72,7 +72,8 @@ public struct ConfigurationReading: Sendable {
                 for pair in b where a.contains(where: { $0.key == pair.key }) {
                     errors.append(
                         ConfigurationError(
-                            "\(entry.key).\(pair.key) is given in two documents", at: pair.keyStart))
+                            "\(entry.key).\(pair.key) is given in two documents", at: pair.keyStart)
+                    )
                 }
                 entries[i].value.content = .mapping(a + b)
             default:

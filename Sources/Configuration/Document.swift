@@ -5,8 +5,8 @@ import Telemetry
 import Upstream
 import YAML
 
-/// A configuration file as plain values: words read, units applied, names checked. What the compiler
-/// turns into a `Snapshot`.
+/// A configuration file as plain values: words read, units applied, names checked. What the
+/// compiler turns into a `Snapshot`.
 public struct Document: Sendable {
     public struct Listener: Sendable, Equatable {
         public var name: String

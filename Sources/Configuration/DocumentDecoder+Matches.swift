@@ -13,7 +13,8 @@ extension DocumentDecoder {
             if !SchemaChecker.isToken(text) {
                 fail("\"\(text)\" is not a method", element.start)
             } else if text != text.uppercased() {
-                fail("\"\(text)\" is not a method as clients send it", element.start,
+                fail(
+                    "\"\(text)\" is not a method as clients send it", element.start,
                     hint: "methods are case-sensitive: \(text.uppercased())")
             }
             rule.methods.append(text)
@@ -42,7 +43,8 @@ extension DocumentDecoder {
         let isTemplate = entry.key == "template"
         let literal = isTemplate ? bytes.filter { $0 != 0x7b && $0 != 0x7d } : bytes
         guard bytes.first == 0x2f, ASCII.pathLength(literal.span).count == literal.count else {
-            fail("\"\(text)\" is not a path", entry.value.start,
+            fail(
+                "\"\(text)\" is not a path", entry.value.start,
                 hint: "a path starts with / and has no query, space or control character")
             return nil
         }
@@ -51,7 +53,8 @@ extension DocumentDecoder {
             fail(
                 "\"\(text)\" is not in normal form, so no request's path would match it",
                 entry.value.start,
-                hint: normalized(bytes).map { "write \(String(decoding: $0, as: UTF8.self))" } ?? "")
+                hint: normalized(bytes).map { "write \(String(decoding: $0, as: UTF8.self))" } ?? ""
+            )
             return nil
         }
         return entry.key == "exact" ? .exact(text) : .prefix(text)
@@ -65,8 +68,10 @@ extension DocumentDecoder {
     private mutating func template(_ text: String, _ mark: YAMLMark) -> PathRule? {
         for part in text.split(separator: "/") where part.contains("{") || part.contains("}") {
             let name = part.dropFirst().dropLast()
-            guard part.hasPrefix("{"), part.hasSuffix("}"), SchemaChecker.isName(String(name)) else {
-                fail("\"\(part)\" in a template is neither text nor {name}", mark,
+            guard part.hasPrefix("{"), part.hasSuffix("}"), SchemaChecker.isName(String(name))
+            else {
+                fail(
+                    "\"\(part)\" in a template is neither text nor {name}", mark,
                     hint: "a variable takes a whole element: /users/{id}/orders")
                 return nil
             }
@@ -78,7 +83,8 @@ extension DocumentDecoder {
         do throws(RegularExpression.Failure) {
             return try RegularExpression(text)
         } catch {
-            fail("\"\(text)\" is not an RE2 pattern: \(error.reason)", mark,
+            fail(
+                "\"\(text)\" is not an RE2 pattern: \(error.reason)", mark,
                 hint: "RE2 has no look-around and no back-references")
             return nil
         }

@@ -8,14 +8,16 @@ extension DocumentDecoder {
     mutating func route(_ node: YAMLNode) {
         guard let nameNode = node["name"], let name = nameNode.text else { return }
         if document.routes.contains(where: { $0.name == name }) {
-            fail("there are two routes named \"\(name)\"", nameNode.start,
+            fail(
+                "there are two routes named \"\(name)\"", nameNode.start,
                 hint: "draws and metrics are kept by route name")
         }
         var matches: [MatchRule] = []
         if let match = node["match"] {
             if case .sequence(let nodes) = match.content {
                 if nodes.isEmpty {
-                    fail("match of \"\(name)\" is an empty list", match.start,
+                    fail(
+                        "match of \"\(name)\" is an empty list", match.start,
                         hint: "take it out to match everything")
                 }
                 for node in nodes { matches.append(self.match(node)) }
@@ -48,7 +50,8 @@ extension DocumentDecoder {
         guard given.count == 1 else {
             let has = given.isEmpty ? "none" : given.joined(separator: " and ")
             fail(
-                "the route \"\(name)\" has \(has), expected one of to, redirect, respond", node.start
+                "the route \"\(name)\" has \(has), expected one of to, redirect, respond",
+                node.start
             )
             return nil
         }
@@ -87,7 +90,8 @@ extension DocumentDecoder {
                 fail("a route that names a version has no split", split.start)
             }
             let versionName = String(parts[1])
-            guard let version = service.versions.firstIndex(where: { $0.name == versionName }) else {
+            guard let version = service.versions.firstIndex(where: { $0.name == versionName })
+            else {
                 fail(
                     "the service \"\(serviceName)\" has no version \"\(versionName)\"", to.start,
                     hint: versionHint(versionName, service))
@@ -112,7 +116,8 @@ extension DocumentDecoder {
                 entry.keyStart, hint: versionHint(entry.key, service))
             return nil
         }
-        return weights(service.versions.map { ($0.name, node[$0.name]) }, of: "split", at: node.start)?
+        return weights(
+            service.versions.map { ($0.name, node[$0.name]) }, of: "split", at: node.start)?
             .values
     }
 
@@ -125,8 +130,10 @@ extension DocumentDecoder {
         checkPath(node["prefix"])
         if let host = node["host"] { checkHost(host) }
         if node.entries.allSatisfy({ $0.key == "status" }) {
-            fail("redirect changes nothing", node.start,
-                hint: "it would send clients in circles; give it scheme, host, port, path or prefix")
+            fail(
+                "redirect changes nothing", node.start,
+                hint: "it would send clients in circles; give it scheme, host, port, path or prefix"
+            )
         }
         return .redirect(
             Document.Redirect(
@@ -153,7 +160,8 @@ extension DocumentDecoder {
             }
             if route.matches.isEmpty || !havePrefix {
                 fail(
-                    "rewrite.prefix replaces a matched prefix, but the route matches none", node.start,
+                    "rewrite.prefix replaces a matched prefix, but the route matches none",
+                    node.start,
                     hint: "give every match of the route path: { prefix: … }")
             }
         }
@@ -164,7 +172,8 @@ extension DocumentDecoder {
         guard let node, let text = node.text else { return }
         let bytes = Array(text.utf8)
         if bytes.first != 0x2f || ASCII.pathLength(bytes.span).count != bytes.count {
-            fail("\"\(text)\" is not a path", node.start,
+            fail(
+                "\"\(text)\" is not a path", node.start,
                 hint: "a path starts with / and has no query, space or control character")
         }
     }

@@ -77,7 +77,8 @@ extension DocumentDecoder {
             }
         }
         if node["endpoints"] != nil, node["dns"] != nil {
-            fail("the version \"\(entry.key)\" has endpoints and dns", entry.keyStart,
+            fail(
+                "the version \"\(entry.key)\" has endpoints and dns", entry.keyStart,
                 hint: "keep one of them")
         }
         var version = Document.Version(
@@ -147,14 +148,17 @@ extension DocumentDecoder {
             }
         } else if let sticky = node["sticky"] {
             fail(
-                "the service \"\(service.name)\" is sticky but names no stable version", sticky.start,
+                "the service \"\(service.name)\" is sticky but names no stable version",
+                sticky.start,
                 hint: "add stable: \(service.versions[0].name)")
         }
     }
 
     func versionHint(_ name: String, _ service: Document.Service) -> String {
         let names = service.versions.map(\.name)
-        if let meant = DidYouMean.closest(to: name, among: names) { return "did you mean \"\(meant)\"?" }
+        if let meant = DidYouMean.closest(to: name, among: names) {
+            return "did you mean \"\(meant)\"?"
+        }
         return "its versions are " + names.joined(separator: ", ")
     }
 
@@ -173,12 +177,15 @@ extension DocumentDecoder {
         }
         for (key, name) in [("cookie", cookie), ("header", header), ("issue", issue)] {
             if let name, !SchemaChecker.isToken(name), let value = node[key] {
-                fail("sticky.\(key) is \"\(name)\", which is no \(key == "header" ? "header" : "cookie") name",
+                fail(
+                    "sticky.\(key) is \"\(name)\", which is no "
+                        + "\(key == "header" ? "header" : "cookie") name",
                     value.start)
             }
         }
         if let issue, issue == cookie {
-            fail("sticky issues the application's own cookie", node.start,
+            fail(
+                "sticky issues the application's own cookie", node.start,
                 hint: "give issue: a name of its own")
         }
         let ttl = duration(node, "ttl", .seconds(86_400))

@@ -4,7 +4,8 @@ import Telemetry
 import YAML
 
 /// Turns a checked tree into a `Document`, and collects everything that is wrong beyond the shape:
-/// references, sums, combinations. Runs after `SchemaChecker` found nothing, so kinds and units hold.
+/// references, sums, combinations. Runs after `SchemaChecker` found nothing, so kinds and units
+/// hold.
 struct DocumentDecoder {
     var document = Document()
     var errors: [ConfigurationError] = []
@@ -142,7 +143,8 @@ struct DocumentDecoder {
         if let size = node["headerBytes"], let bytes = size.text.flatMap(Units.size) {
             if !(1_024...262_144).contains(bytes) {
                 fail(
-                    "defaults.limits.headerBytes is \"\(size.text ?? "")\", expected 1KiB to 256KiB",
+                    "defaults.limits.headerBytes is \"\(size.text ?? "")\", "
+                        + "expected 1KiB to 256KiB",
                     size.start)
             }
             document.limits.headBytes = bytes

@@ -12,7 +12,8 @@ enum DocumentLinter {
             for version in service.versions
             where version.endpoints.isEmpty && version.dns == nil && version.weight > 0 {
                 warn(
-                    "the version \"\(version.name)\" of \"\(service.name)\" has weight but no endpoints",
+                    "the version \"\(version.name)\" of \"\(service.name)\" "
+                        + "has weight but no endpoints",
                     version.mark, "its share of requests is answered with 503")
             }
         }

@@ -97,12 +97,14 @@ struct SchemaChecker {
         switch keys {
         case .names:
             if !SchemaChecker.isName(entry.key) {
-                fail("\"\(entry.key)\" in \(path) is not a name", entry.keyStart,
+                fail(
+                    "\"\(entry.key)\" in \(path) is not a name", entry.keyStart,
                     hint: SchemaChecker.nameHint)
             }
         case .headers:
             if !SchemaChecker.isToken(entry.key) {
-                fail("\"\(entry.key)\" in \(path) is not a header name", entry.keyStart,
+                fail(
+                    "\"\(entry.key)\" in \(path) is not a header name", entry.keyStart,
                     hint: "header names have no spaces, colons or control characters")
             }
         case .any:
@@ -147,7 +149,8 @@ struct SchemaChecker {
             isValid = Units.share(text) != nil
             if Int(text) != nil { hint = "did you mean \(text)%?" }
         case .weight:
-            isValid = Units.share(text) != nil || Int(text).map { (0...1_000_000).contains($0) } ?? false
+            isValid =
+                Units.share(text) != nil || Int(text).map { (0...1_000_000).contains($0) } ?? false
         case .address:
             isValid = Units.address(text) != nil
             hint = SchemaChecker.addressHint(text)
@@ -207,7 +210,8 @@ extension ValueType {
         case .share: return "a percentage from 0% to 100% with at most two decimals"
         case .weight: return "a whole number from 0 to 1000000, or a percentage such as 1%"
         case .address: return "an address such as 127.0.0.1:8080, [::1]:8080 or unix:/path"
-        case .choice(let words): return words.count == 1 ? words[0] : "one of " + words.joined(separator: ", ")
+        case .choice(let words):
+            return words.count == 1 ? words[0] : "one of " + words.joined(separator: ", ")
         case .object(let schema): return "a mapping (\(schema.name))"
         case .list: return "a list"
         case .map: return "a mapping"

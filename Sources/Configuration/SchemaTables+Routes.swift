@@ -7,9 +7,11 @@ extension ObjectSchema {
             FieldSpec(
                 name: "name", type: .name, isRequired: true,
                 help: "A label for metrics, logs and draws; unique."),
-            .field("match", .either([.object(match), .list(.object(match))]),
+            .field(
+                "match", .either([.object(match), .list(.object(match))]),
                 "All keys must hold; a list is an OR. Without it the route takes everything."),
-            .field("to", .text(expected: "service or service/version"),
+            .field(
+                "to", .text(expected: "service or service/version"),
                 "A service, or one of its versions outright."),
             .field("split", .map(.weight, keys: .names), "Overrides the versions' weights."),
             .field("redirect", .object(redirect), "Answers with a redirect."),
@@ -17,7 +19,8 @@ extension ObjectSchema {
             .field("rewrite", .object(rewrite), "Changes what the origin sees of the target."),
             .field("headers", .object(headerEdits), "Edits of fields."),
             .field("timeouts", .object(routeTimeouts), "Times of this route."),
-            .field("connect", .choice(["allow", "refuse"]), default: "refuse",
+            .field(
+                "connect", .choice(["allow", "refuse"]), default: "refuse",
                 "Whether CONNECT is passed on to the origin."),
             .planned("retries", "Retries of this route."),
             .planned("fault", "Fault injection."),
@@ -65,7 +68,8 @@ extension ObjectSchema {
             .field("port", .integer(1...65_535, orWord: nil), "The port."),
             .field("path", .text(expected: "a path"), "The whole path."),
             .field("prefix", .text(expected: "a path"), "Replaces the prefix that matched."),
-            .field("status", .choice(["301", "302", "303", "307", "308"]), default: "302",
+            .field(
+                "status", .choice(["301", "302", "303", "307", "308"]), default: "302",
                 "The status code."),
         ])
 
@@ -74,7 +78,8 @@ extension ObjectSchema {
         fields: [
             .field("status", .integer(200...599, orWord: nil), default: "200", "The status code."),
             .field("body", .anyText, "The body, at most 64 KiB."),
-            .field("contentType", .text(expected: "a media type"), default: "text/plain",
+            .field(
+                "contentType", .text(expected: "a media type"), default: "text/plain",
                 "The body's type."),
         ])
 

@@ -6,18 +6,23 @@ extension ObjectSchema {
         name: "configuration", help: "The whole file.",
         fields: [
             .required("listeners", .list(.object(listener)), "Where clients connect."),
-            .field("workers", .integer(1...64, orWord: "auto"), default: "auto",
+            .field(
+                "workers", .integer(1...64, orWord: "auto"), default: "auto",
                 "Worker threads; auto reads the container's CPU limit, else the affinity mask."),
-            .field("admin", .either([.address, .object(admin)]), default: "127.0.0.1:15000",
+            .field(
+                "admin", .either([.address, .object(admin)]), default: "127.0.0.1:15000",
                 "The admin endpoint; loopback unless said otherwise."),
-            .field("metrics", .address, default: "0.0.0.0:15020",
+            .field(
+                "metrics", .address, default: "0.0.0.0:15020",
                 "Where /metrics, /ready and /live are served."),
-            .field("services", .map(.object(service), keys: .names),
+            .field(
+                "services", .map(.object(service), keys: .names),
                 "Named sets of versions that routes send requests to."),
             .field("routes", .list(.object(route)), "Listed order; the first match wins."),
             .field("defaults", .object(defaults), "What holds unless a route says otherwise."),
             .field("log", .object(log), "The process's own log, on standard error."),
-            .field("accessLog", .either([.choice(["off"]), .object(accessLog)]), default: "off",
+            .field(
+                "accessLog", .either([.choice(["off"]), .object(accessLog)]), default: "off",
                 "A line for each request."),
             .field("drain", .object(drain), "How the process stops."),
         ], allowsExtensions: true)
@@ -26,8 +31,10 @@ extension ObjectSchema {
         name: "listener", help: "An address where clients connect.",
         fields: [
             .required("name", .name, "A label for metrics and logs; unique."),
-            .required("address", .address, "`0.0.0.0:8080`, `[::]:8080` or `unix:/run/sluice.sock`."),
-            .field("protocol", .choice(["http1"]), default: "http1",
+            .required(
+                "address", .address, "`0.0.0.0:8080`, `[::]:8080` or `unix:/run/sluice.sock`."),
+            .field(
+                "protocol", .choice(["http1"]), default: "http1",
                 "HTTP/1.1 and 1.0; auto and http2 come with HTTP/2."),
             .planned("tls", "TLS for clients."),
         ])
@@ -36,31 +43,38 @@ extension ObjectSchema {
         name: "admin", help: "The admin endpoint.",
         fields: [
             .required("address", .address, "Where it listens."),
-            .field("token", .text(expected: "a file name"),
+            .field(
+                "token", .text(expected: "a file name"),
                 "A file whose first line must come as `Authorization: Bearer …` with each change."),
         ])
 
     static let service = ObjectSchema(
         name: "service", help: "A named set of versions.",
         fields: [
-            .field("hosts", .list(.text(expected: "a host name")),
+            .field(
+                "hosts", .list(.text(expected: "a host name")),
                 "Hosts that go to this service when no route takes a request; `*.x` is a suffix."),
-            .field("protocol", .choice(["http1"]), default: "http1",
+            .field(
+                "protocol", .choice(["http1"]), default: "http1",
                 "What the endpoints speak; http2 and auto come with HTTP/2."),
             .planned("tls", "TLS towards the endpoints."),
             .field("stable", .name, "The version users fall back to; required with sticky."),
             .required("versions", .map(.object(version), keys: .names), "The versions, in order."),
             .field("sticky", .object(sticky), "Keeps a session on its version."),
-            .field("whenUnavailable", .choice(["fail", "fallback"]), default: "fail",
+            .field(
+                "whenUnavailable", .choice(["fail", "fallback"]), default: "fail",
                 "fail answers 503 for exactly the version's share; fallback uses the stable one."),
-            .field("loadBalancer",
+            .field(
+                "loadBalancer",
                 .either([
                     .choice(["leastRequest", "roundRobin", "random", "ringHash", "maglev"]),
                     .object(hashedBalancer),
                 ]), default: "leastRequest", "Which endpoint of a version is next."),
-            .field("dnsRefresh", .duration(orWord: nil), default: "5s",
+            .field(
+                "dnsRefresh", .duration(orWord: nil), default: "5s",
                 "How often names are resolved again; the last good answer is kept."),
-            .field("connectTimeout", .duration(orWord: nil), default: "250ms",
+            .field(
+                "connectTimeout", .duration(orWord: nil), default: "250ms",
                 "How long a connect to an endpoint may take."),
             .field("connectionPool", .object(connectionPool), "Bounds, over all workers."),
             .planned("healthCheck", "Active health checks."),
@@ -70,10 +84,12 @@ extension ObjectSchema {
     static let version = ObjectSchema(
         name: "version", help: "One version of a service.",
         fields: [
-            .field("weight", .weight, default: "0",
+            .field(
+                "weight", .weight, default: "0",
                 "Relative integer, or percent; percents of a service total 100 %."),
             .field("endpoints", .list(.address), "Addresses of the version's instances."),
-            .field("dns", .text(expected: "name:port"),
+            .field(
+                "dns", .text(expected: "name:port"),
                 "A name whose every address is an endpoint."),
             .field("headers", .object(headerEdits), "Edits for requests that this version serves."),
         ])
@@ -83,12 +99,16 @@ extension ObjectSchema {
         fields: [
             .field("cookie", .text(expected: "a cookie name"), "The application's session cookie."),
             .field("header", .text(expected: "a header name"), "A header instead of a cookie."),
-            .field("issue", .text(expected: "a cookie name"),
+            .field(
+                "issue", .text(expected: "a cookie name"),
                 "A cookie that Sluice sets, so that every client becomes a session."),
-            .field("ttl", .duration(orWord: nil), default: "24h", "How long the issued cookie lives."),
-            .field("salt", .text(expected: "a name for the experiment"), default: "the service's name",
+            .field(
+                "ttl", .duration(orWord: nil), default: "24h", "How long the issued cookie lives."),
+            .field(
+                "salt", .text(expected: "a name for the experiment"), default: "the service's name",
                 "Names the experiment; changing it moves users."),
-            .field("keys", .text(expected: "a file name"),
+            .field(
+                "keys", .text(expected: "a file name"),
                 "A file of keys, 32 hex digits a line; the first signs, all verify."),
         ])
 
@@ -109,15 +129,20 @@ extension ObjectSchema {
     static let connectionPool = ObjectSchema(
         name: "connection pool", help: "Bounds of one version, over all workers.",
         fields: [
-            .field("maxConnections", .integer(1...1_000_000, orWord: "unlimited"), default: "1024",
+            .field(
+                "maxConnections", .integer(1...1_000_000, orWord: "unlimited"), default: "1024",
                 "Connections to the version's endpoints."),
-            .field("maxPendingRequests", .integer(0...1_000_000, orWord: "unlimited"), default: "1024",
+            .field(
+                "maxPendingRequests", .integer(0...1_000_000, orWord: "unlimited"), default: "1024",
                 "Requests that wait for a connection."),
-            .field("maxRequests", .integer(1...1_000_000, orWord: "unlimited"), default: "1024",
+            .field(
+                "maxRequests", .integer(1...1_000_000, orWord: "unlimited"), default: "1024",
                 "Requests in flight."),
-            .field("maxRequestsPerConnection", .integer(1...1_000_000_000, orWord: "unlimited"),
+            .field(
+                "maxRequestsPerConnection", .integer(1...1_000_000_000, orWord: "unlimited"),
                 default: "unlimited", "Requests before a connection is closed."),
-            .field("idleTimeout", .duration(orWord: "off"), default: "60s",
+            .field(
+                "idleTimeout", .duration(orWord: "off"), default: "60s",
                 "How long an unused connection is kept."),
         ])
 
@@ -128,71 +153,91 @@ extension ObjectSchema {
             .planned("retries", "Retries beyond the safe ones."),
             .field("limits", .object(limits), "Limits on what is read."),
             .field("forwarding", .object(forwarding), "Fields that the proxy adds."),
-            .field("pathNormalization", .choice(["on", "off"]), default: "on",
+            .field(
+                "pathNormalization", .choice(["on", "off"]), default: "on",
                 "Paths are brought into normal form before they are matched."),
         ])
 
     static let timeouts = ObjectSchema(
         name: "timeouts", help: "Times. `off` means no limit.",
         fields: [
-            .field("headers", .duration(orWord: "off"), default: "10s",
+            .field(
+                "headers", .duration(orWord: "off"), default: "10s",
                 "From a head's first byte to its last."),
-            .field("firstByte", .duration(orWord: "off"), default: "15s",
+            .field(
+                "firstByte", .duration(orWord: "off"), default: "15s",
                 "From the end of the request to the response head."),
             .field("request", .duration(orWord: "off"), default: "off", "The whole exchange."),
-            .field("idle", .duration(orWord: "off"), default: "60s",
+            .field(
+                "idle", .duration(orWord: "off"), default: "60s",
                 "Without a byte of a body or a tunnel."),
-            .field("keepAlive", .duration(orWord: "off"), default: "75s",
+            .field(
+                "keepAlive", .duration(orWord: "off"), default: "75s",
                 "A client connection between requests."),
-            .field("write", .duration(orWord: "off"), default: "30s",
+            .field(
+                "write", .duration(orWord: "off"), default: "30s",
                 "Without progress in writing to a client."),
             .planned("perTry", "The time of one attempt."),
         ])
 
     static let routeTimeouts = ObjectSchema(
         name: "route timeouts", help: "Times of one route.",
-        fields: timeouts.fields.filter { ["firstByte", "request", "idle", "perTry"].contains($0.name) })
+        fields: timeouts.fields.filter {
+            ["firstByte", "request", "idle", "perTry"].contains($0.name)
+        })
 
     static let limits = ObjectSchema(
         name: "limits", help: "Limits on what is read.",
         fields: [
-            .field("headerBytes", .size(orWord: nil), default: "64KiB",
+            .field(
+                "headerBytes", .size(orWord: nil), default: "64KiB",
                 "A whole head; 1KiB to 256KiB. 431 beyond."),
-            .field("headers", .integer(1...1_000, orWord: nil), default: "100",
+            .field(
+                "headers", .integer(1...1_000, orWord: nil), default: "100",
                 "Field lines of a head. 431 beyond."),
-            .field("bodyBytes", .size(orWord: "unlimited"), default: "unlimited",
+            .field(
+                "bodyBytes", .size(orWord: "unlimited"), default: "unlimited",
                 "A request's body. 413 beyond."),
-            .field("connections", .integer(1...10_000_000, orWord: "auto"), default: "auto",
-                "Client connections; auto leaves room for upstream ones under the descriptor limit."),
+            .field(
+                "connections", .integer(1...10_000_000, orWord: "auto"), default: "auto",
+                "Client connections; auto leaves room for upstream ones under the descriptor limit."
+            ),
         ])
 
     static let forwarding = ObjectSchema(
         name: "forwarding", help: "Fields that the proxy adds.",
         fields: [
-            .field("trustedHops", .integer(0...16, orWord: nil), default: "0",
+            .field(
+                "trustedHops", .integer(0...16, orWord: nil), default: "0",
                 "Proxies in front whose x-forwarded-* is believed; 0 replaces what clients send."),
-            .field("requestId", .choice(["create", "pass", "off"]), default: "create",
+            .field(
+                "requestId", .choice(["create", "pass", "off"]), default: "create",
                 "create makes one when a trusted hop did not; pass never makes one."),
             .field("via", .choice(["on", "off"]), default: "off", "A Via field both ways."),
-            .field("version", .either([.text(expected: "a header name")]), default: "off",
+            .field(
+                "version", .either([.text(expected: "a header name")]), default: "off",
                 "A response header that says which version served; off for none."),
-            .field("flags", .either([.text(expected: "a header name")]), default: "off",
+            .field(
+                "flags", .either([.text(expected: "a header name")]), default: "off",
                 "A response header with Envoy's response flags on local replies; off for none."),
         ])
 
     static let log = ObjectSchema(
         name: "log", help: "The process's own log.",
         fields: [
-            .field("level", .choice(["debug", "info", "warning", "error"]), default: "info",
+            .field(
+                "level", .choice(["debug", "info", "warning", "error"]), default: "info",
                 "The least important line that is written."),
-            .field("format", .choice(["logfmt", "json"]), default: "logfmt", "The form of a line."),
+            .field(
+                "format", .choice(["logfmt", "json"]), default: "logfmt", "The form of a line."),
         ])
 
     static let accessLog = ObjectSchema(
         name: "access log", help: "A line for each request.",
         fields: [
             .required("path", .text(expected: "a file"), "`/dev/stdout`, or a file to append to."),
-            .field("format", .choice(["json", "envoy", "combined"]), default: "json",
+            .field(
+                "format", .choice(["json", "envoy", "combined"]), default: "json",
                 "The form of a line."),
             .field("sample", .share, default: "100%", "The share of requests that is written."),
         ])
@@ -200,9 +245,11 @@ extension ObjectSchema {
     static let drain = ObjectSchema(
         name: "drain", help: "How the process stops.",
         fields: [
-            .field("delay", .duration(orWord: nil), default: "5s",
+            .field(
+                "delay", .duration(orWord: nil), default: "5s",
                 "Not ready, but accepting: the time for load balancers to notice."),
-            .field("grace", .duration(orWord: nil), default: "30s",
+            .field(
+                "grace", .duration(orWord: nil), default: "30s",
                 "For exchanges under way, after the delay."),
         ])
 }

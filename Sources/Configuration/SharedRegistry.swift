@@ -3,7 +3,8 @@ import Routing
 import Telemetry
 import Upstream
 
-/// What outlives snapshots, by name: draws, the shared state of clusters and endpoints, metric rows.
+/// What outlives snapshots, by name: draws, the shared state of clusters and endpoints, metric
+/// rows.
 ///
 /// Confined to the thread that compiles snapshots; what it hands out is shared by reference count.
 public final class SharedRegistry {

@@ -4,8 +4,9 @@ import Routing
 import Telemetry
 import Upstream
 
-/// The immutable truth of one generation of the configuration: every name resolved to a number, every
-/// table built. Shared by all threads in a `SharedBox`; an exchange keeps the one it began with.
+/// The immutable truth of one generation of the configuration: every name resolved to a number,
+/// every table built. Shared by all threads in a `SharedBox`; an exchange keeps the one it began
+/// with.
 public struct Snapshot: ~Copyable, Sendable {
     /// Grows with every publication, 1 is the first.
     public let generation: UInt64
@@ -24,7 +25,6 @@ public struct Snapshot: ~Copyable, Sendable {
     /// Texts of the plans.
     public let store: ByteStore
     public let settings: Settings
-
 
     deinit {
         for i in 0..<versions.count { versions[i].cluster.release() }

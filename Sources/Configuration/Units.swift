@@ -3,11 +3,13 @@ import Base
 /// The scalar notations of the configuration file. Each returns `nil` for text that is not exactly
 /// in its form.
 public enum Units {
-    /// GEP-2257: one or more of hours, minutes, seconds, milliseconds, in this order: `1m30s`, `250ms`.
+    /// GEP-2257: one or more of hours, minutes, seconds, milliseconds, in this order: `1m30s`,
+    /// `250ms`.
     public static func duration(_ text: String) -> Duration? {
         let bytes = Array(text.utf8)
         let units: [(name: String, nanoseconds: Int64)] = [
-            ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000),
+            ("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000),
+            ("ms", 1_000_000),
         ]
         var at = 0, nextUnit = 0
         var total: Int64 = 0
@@ -84,7 +86,9 @@ public enum Units {
         let name = String(text[..<colon])
         guard let port = Address.port(Array(text[text.index(after: colon)...].utf8)[...]), port > 0,
             !name.isEmpty, name.utf8.count <= 253,
-            name.utf8.allSatisfy({ ASCII.isAlpha($0) || ASCII.isDigit($0) || $0 == 0x2d || $0 == 0x2e || $0 == 0x5f })
+            name.utf8.allSatisfy({
+                ASCII.isAlpha($0) || ASCII.isDigit($0) || $0 == 0x2d || $0 == 0x2e || $0 == 0x5f
+            })
         else { return nil }
         return (name, port)
     }

@@ -115,7 +115,8 @@ public struct BodyDecoder: BitwiseCopyable, Sendable {
         return .content(ByteRange(start: at, count: count))
     }
 
-    /// `chunk-size [ chunk-ext ] CRLF` (RFC 9112 §7.1). Extensions are checked, counted and dropped.
+    /// `chunk-size [ chunk-ext ] CRLF` (RFC 9112 §7.1). Extensions are checked, counted and
+    /// dropped.
     private mutating func chunkSize(
         _ bytes: Span<UInt8>, at: inout Int, limits: borrowing HeadLimits
     ) throws(HTTP1Violation) -> UInt64? {

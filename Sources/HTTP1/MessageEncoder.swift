@@ -58,7 +58,8 @@ public enum MessageEncoder {
         var at = section.lower
         let lines = bytes.extracting(0..<section.upper)
         while at < section.upper {
-            guard case .field(let field, let next)? = try? FieldLineParser.line(lines, at: at) else {
+            guard case .field(let field, let next)? = try? FieldLineParser.line(lines, at: at)
+            else {
                 break
             }
             if !field.known.isForbiddenInTrailers {

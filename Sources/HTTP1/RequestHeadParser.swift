@@ -4,9 +4,9 @@ import HTTPSemantics
 /// Parses one request head (RFC 9112 §3 and §5) from bytes that may arrive in any pieces.
 ///
 /// Call again with the same bytes plus more after `.incomplete`. A head that is all there is read
-/// once. One that dribbles in is checked line by line and read whole at its end, so that neither the
-/// result nor the moment of refusal depends on the pieces, and the work stays linear.
-/// `0 <= checked <= bytes.count` on every call.
+/// once. One that dribbles in is checked line by line and read whole at its end, so that neither
+/// the result nor the moment of refusal depends on the pieces, and the work stays linear. `0 <=
+/// checked <= bytes.count` on every call.
 public struct RequestHeadParser: BitwiseCopyable, Sendable {
     /// Start of the first line that is not complete yet.
     private var checked: UInt32 = 0
@@ -84,7 +84,8 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
         _ bytes: Span<UInt8>, into head: inout RequestHead, limits: borrowing HeadLimits
     ) throws(HTTP1Violation) -> Int? {
         let count = bytes.count
-        // RFC 9112 §2.2: an empty line before the request line is ignored; one, not a stream of them.
+        // RFC 9112 §2.2: an empty line before the request line is ignored; one, not a stream of
+        // them.
         var at = 0
         if count > 0, bytes[0] == ASCII.cr {
             guard count > 1 else { return nil }

@@ -9,7 +9,9 @@ public enum Authority {
         var at = 0
         if bytes[0] == UInt8(ascii: "[") {
             at = 1
-            while at < bytes.count, ASCII.hex(bytes[at]) != nil || bytes[at] == 0x3a || bytes[at] == 0x2e {
+            while at < bytes.count,
+                ASCII.hex(bytes[at]) != nil || bytes[at] == 0x3a || bytes[at] == 0x2e
+            {
                 at += 1
             }
             guard at > 2, at < bytes.count, bytes[at] == UInt8(ascii: "]") else { return nil }

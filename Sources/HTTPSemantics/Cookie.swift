@@ -8,7 +8,9 @@ public enum Cookie {
         var at = 0
         let count = field.count
         while at < count {
-            while at < count, field[at] == 0x20 || field[at] == 0x09 || field[at] == 0x3b { at += 1 }
+            while at < count, field[at] == 0x20 || field[at] == 0x09 || field[at] == 0x3b {
+                at += 1
+            }
             let start = at
             while at < count, field[at] != 0x3d, field[at] != 0x3b { at += 1 }
             guard at < count else { return nil }

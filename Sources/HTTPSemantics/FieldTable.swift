@@ -7,8 +7,8 @@ public struct Field: Sendable, BitwiseCopyable {
     public var known: KnownField
     /// Named in a `Connection` field, so it ends at this hop (RFC 9110 §7.6.1).
     public var isNominated = false
-    /// Sent as `name: value CRLF`, one space and no blanks behind the value: the line's bytes are what
-    /// serialising its parts gives.
+    /// Sent as `name: value CRLF`, one space and no blanks behind the value: the line's bytes are
+    /// what serialising its parts gives.
     public var isCanonical: Bool
 
     @inlinable public init(
@@ -21,7 +21,8 @@ public struct Field: Sendable, BitwiseCopyable {
     }
 }
 
-/// The field lines of one head in their order, by position in the head's bytes. Reused head by head.
+/// The field lines of one head in their order, by position in the head's bytes. Reused head by
+/// head.
 public struct FieldTable: ~Copyable {
     @usableFromInline let entries: FixedArray<Field>
     /// `0 <= count <= capacity`.

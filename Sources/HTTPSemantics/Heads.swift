@@ -1,7 +1,9 @@
 import Base
 
 /// Forms of a request target (RFC 9112 §3.2).
-public enum TargetForm: UInt8, Sendable, BitwiseCopyable { case origin, absolute, authority, asterisk }
+public enum TargetForm: UInt8, Sendable, BitwiseCopyable {
+    case origin, absolute, authority, asterisk
+}
 
 /// What a request head says; positions are relative to the head's first byte. Reused head by head.
 public struct RequestHead: ~Copyable {

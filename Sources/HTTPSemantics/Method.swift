@@ -9,7 +9,11 @@ public enum Method: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         self = .other
         switch name.count {
         case 3:
-            if ASCII.equal(name, "GET") { self = .get } else if ASCII.equal(name, "PUT") { self = .put }
+            if ASCII.equal(name, "GET") {
+                self = .get
+            } else if ASCII.equal(name, "PUT") {
+                self = .put
+            }
         case 4:
             if ASCII.equal(name, "POST") {
                 self = .post

@@ -1,7 +1,7 @@
 import Base
 
-/// The form of a path that is matched: unreserved characters decoded, `.` and `..` resolved, runs of
-/// slashes made one (RFC 3986 §6.2.2). The bytes that are forwarded stay the client's.
+/// The form of a path that is matched: unreserved characters decoded, `.` and `..` resolved, runs
+/// of slashes made one (RFC 3986 §6.2.2). The bytes that are forwarded stay the client's.
 ///
 /// `%2F` and `%5C` stay encoded: they are never separators.
 public enum PathNormalizer {

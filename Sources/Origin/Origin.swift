@@ -101,7 +101,8 @@ public struct Origin: ~Copyable {
             switch request {
             case .failure: return false
             case .success(let request):
-                let fails = options.errorRate > 0
+                let fails =
+                    options.errorRate > 0
                     && Double(random.next() >> 11) / 0x1p53 < options.errorRate
                 let response = request.response(version: options.version, fails: fails)
                 if options.latency > .zero {

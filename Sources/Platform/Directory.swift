@@ -12,7 +12,8 @@ public enum Directory {
         return count
     }
 
-    /// Watches a directory for anything that may replace a file in it: writes, renames, symlink swaps.
+    /// Watches a directory for anything that may replace a file in it: writes, renames, symlink
+    /// swaps.
     public final class Watch: Sendable {
         public let descriptor: Int32
 

@@ -2,7 +2,8 @@ import CPlatform
 
 /// What the process finds of its machine and its limits.
 public enum Machine {
-    /// Worker threads that fit: the cgroup's CPU limit rounded up, else the CPUs of the affinity mask.
+    /// Worker threads that fit: the cgroup's CPU limit rounded up, else the CPUs of the affinity
+    /// mask.
     public static func workerCount() -> Int {
         let cpus = max(1, Int(cplatform_cpu_count()))
         guard let limit = cgroupLimit() else { return cpus }

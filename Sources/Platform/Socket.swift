@@ -13,7 +13,9 @@ public enum Transfer: Sendable, BitwiseCopyable {
 /// opened it closes it, once.
 public enum Socket {
     /// Opens a listening socket. Without SO_REUSEPORT: a second instance on the address is refused.
-    public static func listen(_ address: Address, backlog: Int32 = 4096) throws(SystemError) -> Int32 {
+    public static func listen(_ address: Address, backlog: Int32 = 4096) throws(SystemError)
+        -> Int32
+    {
         let fd = try open(address.family)
         var on: Int32 = 1
         if address.family != .unix {
@@ -33,7 +35,9 @@ public enum Socket {
     private static func replaceDeadSocket(_ path: String, _ address: Address) throws(SystemError) {
         var info = stat()
         guard unsafe lstat(path, &info) == 0 else { return }
-        guard info.st_mode & mode_t(S_IFMT) == mode_t(S_IFSOCK) else { throw SystemError("bind", code: EADDRINUSE) }
+        guard info.st_mode & mode_t(S_IFMT) == mode_t(S_IFSOCK) else {
+            throw SystemError("bind", code: EADDRINUSE)
+        }
         let probe = try open(.unix)
         let answer = unsafe SocketAddress.with(address) { unsafe CPlatform.connect(probe, $0, $1) }
         close(probe)
@@ -48,7 +52,8 @@ public enum Socket {
         case .ipv6: domain = AF_INET6
         case .unix: domain = AF_UNIX
         }
-        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        let type =
+            Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
             | Int32(SOCK_CLOEXEC.rawValue)
         let fd = socket(domain, type, 0)
         guard fd >= 0 else { throw SystemError("socket") }
@@ -76,7 +81,9 @@ public enum Socket {
     }
 
     /// Starts to connect. `isConnected` is true when the peer answered at once.
-    public static func connect(_ address: Address) throws(SystemError) -> (fd: Int32, isConnected: Bool) {
+    public static func connect(_ address: Address) throws(SystemError) -> (
+        fd: Int32, isConnected: Bool
+    ) {
         let fd = try open(address.family)
         if address.family != .unix { setNoDelay(fd) }
         let result = unsafe SocketAddress.with(address) { unsafe CPlatform.connect(fd, $0, $1) }

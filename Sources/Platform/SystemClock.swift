@@ -14,7 +14,8 @@ public enum SystemClock {
     public static func wall() -> WallTime {
         var time = timespec()
         _ = unsafe clock_gettime(CLOCK_REALTIME, &time)
-        return WallTime(microseconds: Int64(time.tv_sec) &* 1_000_000 &+ Int64(time.tv_nsec) / 1_000)
+        return WallTime(
+            microseconds: Int64(time.tv_sec) &* 1_000_000 &+ Int64(time.tv_nsec) / 1_000)
     }
 
     /// Lets the thread rest. For control threads that wait for others, never for a worker.

@@ -188,7 +188,8 @@ public struct DataPlane: ~Copyable {
     }
 
     /// Keeps bytes of a send effect that the socket did not take, behind those that wait already.
-    public mutating func keepUnsent(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
+    public mutating func keepUnsent(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange)
+    {
         guard holds(id) else { return }
         switch id.side {
         case .downstream:

@@ -54,7 +54,8 @@ enum Deadlines {
         }
         switch tables.downstream[id].phase {
         case .idle, .lingering: DownstreamSide.close(&tables, &turn, id, reset: false)
-        case .head: DownstreamSide.refuse(&tables, &turn, id, status: 408, cause: RefusalCause.headTimeout)
+        case .head:
+            DownstreamSide.refuse(&tables, &turn, id, status: 408, cause: RefusalCause.headTimeout)
         case .exchange, .tunnel: break
         }
     }

@@ -33,7 +33,8 @@ public enum Event: Sendable, BitwiseCopyable {
     case connected(SlotID)
     /// It did not; `isRefused` when nobody listens there.
     case connectFailed(SlotID, isRefused: Bool)
-    /// So many bytes were read into `Turn.scratch`; 0 when only kept bytes are to be looked at again.
+    /// So many bytes were read into `Turn.scratch`; 0 when only kept bytes are to be looked at
+    /// again.
     case received(ConnectionID, Int)
     /// The peer will send no more.
     case ended(ConnectionID)

@@ -148,7 +148,8 @@ enum Exchanges {
         LocalReply.send(&tables, &turn, id, status: status)
     }
 
-    /// The response is handed over. What is left of the request is read away, or the connection goes.
+    /// The response is handed over. What is left of the request is read away, or the connection
+    /// goes.
     static func responseDone(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         tables.exchanges[id].responsePhase = .complete
         let downstream = tables.exchanges[id].downstream

@@ -3,9 +3,9 @@ import HTTPSemantics
 
 /// Re-serialises field lines, neighbours in one copy.
 ///
-/// A line that was sent as `name: value CRLF`, with one space and nothing behind the value, is byte for
-/// byte what serialising its parsed parts gives. Such lines that stand together are copied together;
-/// any other line is written from its parts.
+/// A line that was sent as `name: value CRLF`, with one space and nothing behind the value, is byte
+/// for byte what serialising its parsed parts gives. Such lines that stand together are copied
+/// together; any other line is written from its parts.
 struct FieldRun {
     private var start = 0
     private var end = 0
@@ -37,7 +37,8 @@ struct FieldRun {
 
     /// Writes what is still held; call before anything else is appended to `out`.
     @inline(__always)
-    mutating func end(_ scratch: borrowing ByteBuffer, _ head: ByteRange, to out: inout ByteBuffer) {
+    mutating func end(_ scratch: borrowing ByteBuffer, _ head: ByteRange, to out: inout ByteBuffer)
+    {
         flush(scratch, head, to: &out)
     }
 

@@ -5,8 +5,8 @@ import Telemetry
 
 /// `x-forwarded-*` and the request's id.
 ///
-/// With `trustedHops` 0 nothing that a client says about itself is passed on. Above 0 the proxies in
-/// front are believed: their values are kept and this hop's peer is added behind them.
+/// With `trustedHops` 0 nothing that a client says about itself is passed on. Above 0 the proxies
+/// in front are believed: their values are kept and this hop's peer is added behind them.
 enum ForwardedFields {
     static func append(
         _ exchange: inout Exchange, _ turn: borrowing Turn, _ settings: Snapshot.Settings,
@@ -19,7 +19,8 @@ enum ForwardedFields {
         exchange.summary.peer.appendHost(to: &exchange.arena)
         exchange.summary.forwardedFor = ByteRange(start, end: exchange.arena.writerIndex)
         exchange.arena.append("\r\nx-forwarded-proto: ")
-        if trusts, let field = turn.requestHead.fields.first(.forwardedProto), !field.value.isEmpty {
+        if trusts, let field = turn.requestHead.fields.first(.forwardedProto), !field.value.isEmpty
+        {
             exchange.arena.append(turn.scratch.span(field.value.shifted(by: head.lower)))
         } else {
             exchange.arena.append("http")

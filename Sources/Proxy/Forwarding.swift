@@ -4,8 +4,8 @@ import HTTP1
 import HTTPSemantics
 import Telemetry
 
-/// The head as the origin gets it: hop-by-hop fields dropped, forwarding fields added, edits applied.
-/// Re-serialised from parsed parts; header case and order are the client's.
+/// The head as the origin gets it: hop-by-hop fields dropped, forwarding fields added, edits
+/// applied. Re-serialised from parsed parts; header case and order are the client's.
 enum Forwarding {
     /// Encodes the request's head into the exchange's arena and notes texts for the log there.
     static func encodeRequest(
@@ -226,7 +226,8 @@ enum Forwarding {
             exchange.arena.append("\r\n")
         }
         if settings.via {
-            exchange.arena.append(turn.requestHead.isHTTP10 ? "via: 1.0 sluice\r\n" : "via: 1.1 sluice\r\n")
+            exchange.arena.append(
+                turn.requestHead.isHTTP10 ? "via: 1.0 sluice\r\n" : "via: 1.1 sluice\r\n")
         }
         if turn.requestHead.framing == .chunked {
             exchange.arena.append("transfer-encoding: chunked\r\n")

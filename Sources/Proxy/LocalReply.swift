@@ -56,7 +56,9 @@ enum LocalReply {
             turn.output.append("\r\n")
         }
         if closes { turn.output.append("connection: close\r\n") }
-        if status == 405 { turn.output.append("allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n") }
+        if status == 405 {
+            turn.output.append("allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+        }
         turn.output.append("\r\n")
         if !isHead {
             turn.output.append(text)

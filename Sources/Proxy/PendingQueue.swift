@@ -39,7 +39,9 @@ enum PendingQueue {
         turn.clusterPools[cluster].pendingCount -= 1
         guard let state = turn.clusterPools[cluster].state else { return }
         state.value.freePending()
-        if turn.clusterPools[cluster].pendingCount == 0 { state.value.stopWaiting(worker: turn.worker) }
+        if turn.clusterPools[cluster].pendingCount == 0 {
+            state.value.stopWaiting(worker: turn.worker)
+        }
     }
 }
 
@@ -84,7 +86,9 @@ extension Pools {
         let box = self.cluster(tables, turn, of: exchange)
         for position in 0..<box.value.endpoints.count {
             let endpoint = box.value.endpoints[position]
-            guard endpoint.id < turn.endpointPools.count, !endpoint.state.value.isOut else { continue }
+            guard endpoint.id < turn.endpointPools.count, !endpoint.state.value.isOut else {
+                continue
+            }
             let idle = turn.endpointPools[endpoint.id].idle
             if idle.isNone { continue }
             PendingQueue.remove(&tables, &turn, attempt, cluster: cluster)

@@ -6,9 +6,9 @@ import Upstream
 
 /// Connections to endpoints: reuse, connect, wait or refuse, within limits that all workers share.
 ///
-/// A request that must wait at the connection limit is never left waiting while another worker holds
-/// an idle connection: the waiter says so (`ClusterState.wait`, then one more look), asks the other
-/// workers, and whoever gives up a connection tells the waiters.
+/// A request that must wait at the connection limit is never left waiting while another worker
+/// holds an idle connection: the waiter says so (`ClusterState.wait`, then one more look), asks the
+/// other workers, and whoever gives up a connection tells the waiters.
 enum Pools {
     // MARK: Lease
 
@@ -26,7 +26,8 @@ enum Pools {
         let id = cluster.value.id
         prepare(&turn, cluster)
         if !tables.exchanges[exchange].holdsRequestPermit {
-            guard cluster.value.state.value.takeRequest(max: cluster.value.limits.requestsMax) else {
+            guard cluster.value.state.value.takeRequest(max: cluster.value.limits.requestsMax)
+            else {
                 turn.counters.count(.requestOverflow, cluster: id)
                 return Exchanges.reply(
                     &tables, &turn, exchange, status: 503, flags: .upstreamOverflow, cause: .local)

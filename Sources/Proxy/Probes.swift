@@ -3,8 +3,8 @@ import Configuration
 import Upstream
 
 extension Pools {
-    /// The endpoint refused a connect: out of the rotation at once, for all workers, and probed until
-    /// it is back. The worker that took it out owes the probes.
+    /// The endpoint refused a connect: out of the rotation at once, for all workers, and probed
+    /// until it is back. The worker that took it out owes the probes.
     static func takeOut(_ tables: inout Tables, _ turn: inout Turn, attempt: SlotID) {
         let cluster = cluster(tables, turn, of: tables.attempts[attempt].exchange)
         let endpoint = cluster.value.endpoints[tables.attempts[attempt].position]
@@ -44,7 +44,8 @@ extension Pools {
         let probe = turn.probes[index]
         let state = probe.cluster
         // At the limit the probe waits its turn like everybody.
-        guard state.value.takeConnection(max: turn.clusterPools[state.value.id].limits.connectionsMax)
+        guard
+            state.value.takeConnection(max: turn.clusterPools[state.value.id].limits.connectionsMax)
         else { return schedule(&turn, index) }
         guard
             let id = open(

@@ -12,7 +12,8 @@ enum Tunnels {
         _ head: ByteRange, _ at: inout Int, _ end: Int
     ) -> Bool {
         let isConnect = tables.exchanges[id].isConnect
-        guard tables.exchanges[id].wantsTunnel, tables.exchanges[id].requestPhase == .complete else {
+        guard tables.exchanges[id].wantsTunnel, tables.exchanges[id].requestPhase == .complete
+        else {
             return false
         }
         if !isConnect {

@@ -5,8 +5,8 @@ import HTTPSemantics
 import Telemetry
 import Upstream
 
-/// Everything of one worker that is not a slab: the time, the buffers of the event under way, timers,
-/// pools, counters, and the effects that the driver is asked for. Confined to one worker.
+/// Everything of one worker that is not a slab: the time, the buffers of the event under way,
+/// timers, pools, counters, and the effects that the driver is asked for. Confined to one worker.
 struct Turn: ~Copyable {
     private let addressOnly = AddressOnly()
     var now: Instant

@@ -214,7 +214,8 @@ enum UpstreamSide {
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ exchange: SlotID,
         isReusable: Bool
     ) {
-        let keeps = isReusable && tables.upstream[id].keepsAlive
+        let keeps =
+            isReusable && tables.upstream[id].keepsAlive
             && tables.exchanges[exchange].requestPhase == .complete
             && tables.upstream[id].outbound.isEmpty && !tables.upstream[id].hasEnded
         Pools.endAttempt(&tables, &turn, exchange: exchange)

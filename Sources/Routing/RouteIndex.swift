@@ -2,10 +2,10 @@ import Base
 
 /// Which matches can hold for a host and a path: a hash from (host key, path key) to positions.
 ///
-/// A match stands under each of its hosts (exact, suffix, or any) and under its path's key: the exact
-/// path, the elements of a prefix or of a template's beginning, or nothing. A request looks under
-/// every key that its host and path can have, so what it finds is a superset of what matches; equal
-/// hashes of different keys only widen it. The cost grows with the labels of the host and the
+/// A match stands under each of its hosts (exact, suffix, or any) and under its path's key: the
+/// exact path, the elements of a prefix or of a template's beginning, or nothing. A request looks
+/// under every key that its host and path can have, so what it finds is a superset of what matches;
+/// equal hashes of different keys only widen it. The cost grows with the labels of the host and the
 /// elements of the path, not with the number of routes.
 struct RouteIndex: ~Copyable, Sendable {
     struct Key: Hashable {
@@ -15,7 +15,8 @@ struct RouteIndex: ~Copyable, Sendable {
         var depth: Int
     }
 
-    // Not private: the compiler (6.3.1) emits a broken module for private types in ~Copyable generics.
+    // Not private: the compiler (6.3.1) emits a broken module for private types in ~Copyable
+    // generics.
     struct Bucket: BitwiseCopyable {
         var hash: UInt64
         var start: UInt32

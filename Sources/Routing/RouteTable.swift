@@ -2,10 +2,12 @@ import Base
 import HTTPSemantics
 import RE2
 
-/// All matches of all routes, compiled: which route a request takes. Immutable; any thread may read.
+/// All matches of all routes, compiled: which route a request takes. Immutable; any thread may
+/// read.
 ///
-/// The first route in listed order that matches wins, and nothing else decides. The index only leaves
-/// out matches that cannot hold (`RouteIndex`), so the answer is that of a walk from the top.
+/// The first route in listed order that matches wins, and nothing else decides. The index only
+/// leaves out matches that cannot hold (`RouteIndex`), so the answer is that of a walk from the
+/// top.
 public struct RouteTable: ~Copyable, Sendable {
     /// Consecutive elements of one of the table's arrays.
     struct Run: BitwiseCopyable {
@@ -134,7 +136,8 @@ public struct RouteTable: ~Copyable, Sendable {
         case .any: return true
         case .exact: return ASCII.equal(path, text)
         case .prefix:
-            guard path.count >= text.count, ASCII.equal(path.extracting(0..<text.count), text) else {
+            guard path.count >= text.count, ASCII.equal(path.extracting(0..<text.count), text)
+            else {
                 return false
             }
             return path.count == text.count || path[text.count] == 0x2f || text.isEmpty

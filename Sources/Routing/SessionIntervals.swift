@@ -3,10 +3,10 @@ import Base
 /// The current weights as a partition of [0, 2^64): a session's position falls in one version's
 /// interval. A pure function of the configuration, so every sidecar agrees without talking.
 ///
-/// The stable version keeps the middle. The first other version grows from 0 upward, the second from
-/// the end downward, the third stacks on the first, the fourth on the second, and so on. With at most
-/// two others, users of a version whose share rises all stay, and the mass that moves is the least
-/// possible.
+/// The stable version keeps the middle. The first other version grows from 0 upward, the second
+/// from the end downward, the third stacks on the first, the fourth on the second, and so on. With
+/// at most two others, users of a version whose share rises all stay, and the mass that moves is
+/// the least possible.
 public struct SessionIntervals: ~Copyable, Sendable {
     struct Interval: BitwiseCopyable, Sendable {
         var version: Int

@@ -3,14 +3,15 @@ import Base
 /// Lays out one block of a weighted split: M slots for versions with weights that sum to M.
 ///
 /// Version v has a_v strata, the j-th being the real interval [j M/a_v, (j+1) M/a_v). Slot t and
-/// stratum (v, j) share the fraction a_v/M x (length of [t, t+1) inside the stratum); every slot and
-/// every stratum sums to 1, so the fractions are a fractional perfect matching. Dependent rounding
-/// (Gandhi, Khuller, Parthasarathy, Srinivasan 2006; for prefixes Goelz, Peters, Procaccia 2022) makes
-/// it a whole one and keeps every marginal: slot t goes to v with probability exactly a_v/M, and
-/// since each stratum holds exactly one slot that overlaps it, |count_v(N) - N a_v/M| < 1 for all N.
+/// stratum (v, j) share the fraction a_v/M x (length of [t, t+1) inside the stratum); every slot
+/// and every stratum sums to 1, so the fractions are a fractional perfect matching. Dependent
+/// rounding (Gandhi, Khuller, Parthasarathy, Srinivasan 2006; for prefixes Goelz, Peters, Procaccia
+/// 2022) makes it a whole one and keeps every marginal: slot t goes to v with probability exactly
+/// a_v/M, and since each stratum holds exactly one slot that overlaps it, |count_v(N) - N a_v/M| <
+/// 1 for all N.
 ///
-/// Any cycle of fractional edges may be rounded next. Walking from the lowest slot, always along the
-/// lowest edge, keeps cycles short (they close within a few slots), so the work is linear in M.
+/// Any cycle of fractional edges may be rounded next. Walking from the lowest slot, always along
+/// the lowest edge, keeps cycles short (they close within a few slots), so the work is linear in M.
 public struct SplitLayout {
     private struct Edge: BitwiseCopyable {
         var slot: Int32
@@ -125,12 +126,14 @@ public struct SplitLayout {
             // Every node with a fractional edge has two: its shares sum to a whole.
             var edge = node < slotCount ? slotHeads[node] : stratumHeads[node - slotCount]
             if edge == last {
-                edge = node < slotCount
+                edge =
+                    node < slotCount
                     ? edges[Int(edge)].nextOfSlot : edges[Int(edge)].nextOfStratum
             }
             path.append(edge)
             last = edge
-            node = node < slotCount
+            node =
+                node < slotCount
                 ? Int(edges[Int(edge)].stratum) + slotCount : Int(edges[Int(edge)].slot)
             if place[node] >= 0 { break }
             place[node] = Int32(path.count)
@@ -141,8 +144,8 @@ public struct SplitLayout {
         shift(path[first...], &random)
     }
 
-    /// Moves shares around a cycle, up on every other edge and down on the rest, until one is whole;
-    /// the direction is drawn so that every edge keeps its expectation.
+    /// Moves shares around a cycle, up on every other edge and down on the rest, until one is
+    /// whole; the direction is drawn so that every edge keeps its expectation.
     private mutating func shift(_ cycle: ArraySlice<Int32>, _ random: inout PRNG) {
         var up = sum, down = sum
         var isEven = true

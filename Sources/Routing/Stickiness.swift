@@ -3,8 +3,8 @@ import HTTPSemantics
 
 /// What a session is known by, and how its position on the split is found and issued.
 ///
-/// A session has a position in [0, 2^64), never a version: weights may change under it. Positions are
-/// shifted by the salt, so that two experiments do not share their first users.
+/// A session has a position in [0, 2^64), never a version: weights may change under it. Positions
+/// are shifted by the salt, so that two experiments do not share their first users.
 public struct Stickiness: ~Copyable, Sendable {
     /// The application's cookie or header that names a session.
     public enum Source: UInt8, Sendable, BitwiseCopyable { case cookie, header }

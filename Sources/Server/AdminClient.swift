@@ -38,7 +38,8 @@ public enum AdminClient {
         var poller = try Poller()
         try poller.addConnection(descriptor, token: 1)
         var outbound = ByteBuffer()
-        outbound.append(text: "\(method) \(target) HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n")
+        outbound.append(
+            text: "\(method) \(target) HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n")
         if let token { outbound.append(text: "authorization: Bearer \(token)\r\n") }
         outbound.append("content-length: 0\r\n\r\n")
         var inbound = ByteBuffer()
@@ -54,7 +55,9 @@ public enum AdminClient {
                 hasConnected = true
             }
             while !outbound.isEmpty {
-                guard case .bytes(let sent) = Socket.send(descriptor, outbound.readable) else { break }
+                guard case .bytes(let sent) = Socket.send(descriptor, outbound.readable) else {
+                    break
+                }
                 outbound.consume(sent)
             }
             var isOpen = true

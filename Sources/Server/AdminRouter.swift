@@ -47,7 +47,9 @@ enum AdminRouter {
             return error(403, "requests from web pages are refused")
         }
         let host = (request.field("host") ?? "").lowercased()
-        let name = host.hasPrefix("[") ? String(host.prefix { $0 != "]" }) + "]"
+        let name =
+            host.hasPrefix("[")
+            ? String(host.prefix { $0 != "]" }) + "]"
             : String(host.prefix { $0 != ":" })
         let isAddress = name.hasPrefix("[") || name.allSatisfy { $0.isNumber || $0 == "." }
         if control.admin.isLoopback, name != "localhost", !isAddress {

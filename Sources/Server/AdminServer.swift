@@ -129,9 +129,11 @@ final class AdminServer {
     }
 
     /// - Returns: `false` when the connection is over.
-    private func read(_ connection: Connection, _ respond: (AdminRequest) -> AdminResponse) -> Bool {
+    private func read(_ connection: Connection, _ respond: (AdminRequest) -> AdminResponse) -> Bool
+    {
         while true {
-            switch Socket.receive(connection.descriptor, into: &connection.inbound, atMost: 16_384) {
+            switch Socket.receive(connection.descriptor, into: &connection.inbound, atMost: 16_384)
+            {
             case .bytes:
                 guard connection.inbound.count <= AdminServer.requestBytesMax else { return false }
                 guard answer(connection, respond) else { return false }

@@ -116,7 +116,8 @@ enum AdminViews {
                 let answer = answers[Resolver.Name(host: dns.name, port: dns.port)]
                 if answer?.addresses.isEmpty ?? true {
                     let why = answer?.failure ?? ""
-                    return "not ready: \(service.name)/\(version.name): \(dns.name) does not resolve"
+                    return
+                        "not ready: \(service.name)/\(version.name): \(dns.name) does not resolve"
                         + (why.isEmpty ? "" : " (\(why))")
                 }
             }

@@ -2,8 +2,8 @@ import Base
 import Configuration
 import Routing
 
-/// The configuration in force as JSON: what was understood, defaults included. Names of key files are
-/// shown, keys never.
+/// The configuration in force as JSON: what was understood, defaults included. Names of key files
+/// are shown, keys never.
 enum DocumentJSON {
     static func document(_ document: Document) -> JSONText {
         .object([

@@ -115,8 +115,10 @@ struct Steps {
     }
 
     mutating func drawn(isSession: Bool) {
-        let text = isSession
-            ? "a new session: one draw of the split, then a cookie keeps it" : "one draw of the split"
+        let text =
+            isSession
+            ? "a new session: one draw of the split, then a cookie keeps it"
+            : "one draw of the split"
         lines.append("version   by the next draw (assign weighted): \(text)")
         pairs.append(("assign", .string("weighted")))
         pairs.append(("why", .string(text)))

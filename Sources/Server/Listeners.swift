@@ -30,7 +30,9 @@ struct Listeners {
     ) throws(Failure) -> Change {
         var change = Change()
         for listener in wanted
-        where !open.contains(where: { $0.name == listener.name && $0.configured == listener.address }) {
+        where !open.contains(where: {
+            $0.name == listener.name && $0.configured == listener.address
+        }) {
             do throws(SystemError) {
                 let descriptor = try Socket.listen(listener.address)
                 change.added.append(

@@ -2,8 +2,8 @@ import Base
 import Platform
 import Synchronization
 
-/// Writes the workers' access-log lines to their file, on a thread of its own: a slow disk makes the
-/// rings fill, and full rings drop and count.
+/// Writes the workers' access-log lines to their file, on a thread of its own: a slow disk makes
+/// the rings fill, and full rings drop and count.
 final class LogWriter: Sendable {
     private struct State {
         var rings: [ByteRing] = []

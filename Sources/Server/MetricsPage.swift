@@ -7,7 +7,8 @@ import Synchronization
 import Telemetry
 import Upstream
 
-/// The whole metrics page: requests from the workers' shards, then the process and its configuration.
+/// The whole metrics page: requests from the workers' shards, then the process and its
+/// configuration.
 enum MetricsPage {
     static func text(_ control: ControlLoop, format: PrometheusText.Format) -> String {
         var page = PrometheusText(format: format)
@@ -78,7 +79,8 @@ enum MetricsPage {
             gauge(
                 "sluice_config_generation",
                 "Generation in force in every worker; grows with each publication."))
-        let generation = control.group.workers.map { $0.generation.load(ordering: .acquiring) }.min()
+        let generation = control.group.workers.map { $0.generation.load(ordering: .acquiring) }
+            .min()
         page.sample([], generation ?? 0)
         page.family(gauge("sluice_config_info", "1, with the hash of the file in force."))
         page.sample([("hash", control.file.hash)], 1)
@@ -116,7 +118,9 @@ enum MetricsPage {
         }
         page.family(
             gauge("sluice_upstream_pool_connections", "Connections to the version, all workers."))
-        for row in rows { page.sample(row.0, UInt64(max(0, row.1.value.state.value.connectionCount))) }
+        for row in rows {
+            page.sample(row.0, UInt64(max(0, row.1.value.state.value.connectionCount)))
+        }
         page.family(
             gauge("sluice_upstream_pool_requests", "Requests in flight to the version."))
         for row in rows { page.sample(row.0, UInt64(max(0, row.1.value.state.value.requestCount))) }

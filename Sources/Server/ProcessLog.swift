@@ -21,12 +21,18 @@ final class ProcessLog: Sendable {
         set { state.withLock { $0.level = newValue } }
     }
 
-    func debug(_ message: String, _ fields: [(String, String)] = []) { write(.debug, message, fields) }
-    func info(_ message: String, _ fields: [(String, String)] = []) { write(.info, message, fields) }
+    func debug(_ message: String, _ fields: [(String, String)] = []) {
+        write(.debug, message, fields)
+    }
+    func info(_ message: String, _ fields: [(String, String)] = []) {
+        write(.info, message, fields)
+    }
     func warning(_ message: String, _ fields: [(String, String)] = []) {
         write(.warning, message, fields)
     }
-    func error(_ message: String, _ fields: [(String, String)] = []) { write(.error, message, fields) }
+    func error(_ message: String, _ fields: [(String, String)] = []) {
+        write(.error, message, fields)
+    }
 
     private func write(
         _ level: Document.LogLevel, _ message: String, _ fields: [(String, String)]
@@ -52,7 +58,8 @@ final class ProcessLog: Sendable {
     }
 
     private static func logfmt(_ text: String) -> String {
-        let isPlain = !text.isEmpty
+        let isPlain =
+            !text.isEmpty
             && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != 0x22 && $0 != 0x3d }
         return isPlain ? text : JSONText.quoted(text)
     }

@@ -56,7 +56,8 @@ extension ControlLoop {
     private func reject(_ text: String, _ cause: String) -> ReloadOutcome {
         status.rejected += 1
         status.lastRejection = text
-        log.error("configuration rejected, the old one stays in force", [("cause", cause), ("why", text)])
+        log.error(
+            "configuration rejected, the old one stays in force", [("cause", cause), ("why", text)])
         return .rejected(text)
     }
 

@@ -28,7 +28,8 @@ public enum Startup {
     }
 
     /// Runs the proxy until it is told to stop.
-    /// - Returns: the exit code: 0 after a drain, 1 when the process could not start or go on, 2 when
+    /// - Returns: the exit code: 0 after a drain, 1 when the process could not start or go on, 2
+    /// when
     ///   the configuration is bad.
     public static func run(_ options: ServerOptions) -> Int32 {
         let log = ProcessLog()

@@ -3,8 +3,8 @@ import Configuration
 import Platform
 import Proxy
 
-/// Carries a worker's loop from the thread that makes it to the one that runs it. Used once by each,
-/// and the start of the thread lies between.
+/// Carries a worker's loop from the thread that makes it to the one that runs it. Used once by
+/// each, and the start of the thread lies between.
 final class WorkerThread: @unchecked Sendable {
     private var loop: WorkerLoop
 

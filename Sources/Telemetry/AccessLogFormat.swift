@@ -173,7 +173,9 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
         } else {
             out.appendDecimal(UInt64(s.firstByte.microseconds) / 1_000)
         }
-        let quoted: InlineArray<4, ByteRange> = [s.forwardedFor, s.userAgent, s.requestID, s.authority]
+        let quoted: InlineArray<4, ByteRange> = [
+            s.forwardedFor, s.userAgent, s.requestID, s.authority,
+        ]
         for i in 0..<4 {
             let range = quoted[i]
             out.append(" \"")

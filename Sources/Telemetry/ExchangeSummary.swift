@@ -1,7 +1,7 @@
 import Base
 
-/// How a request came to its version (splitting.md's `assign`). Only `sticky` and `weighted` requests
-/// are a fair sample of a version.
+/// How a request came to its version (splitting.md's `assign`). Only `sticky` and `weighted`
+/// requests are a fair sample of a version.
 public enum Assign: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     /// Answered without a version.
     case none

@@ -1,5 +1,5 @@
-/// What one worker counts about itself, without labels chosen at run time. The raw value is the slot
-/// in the worker's shard; a new metric is a case here and a row in `MetricCatalog`.
+/// What one worker counts about itself, without labels chosen at run time. The raw value is the
+/// slot in the worker's shard; a new metric is a case here and a row in `MetricCatalog`.
 public enum WorkerMetric: Int, Sendable, CaseIterable {
     case downstreamConnections, downstreamConnectionsClosed
     case downstreamConnectionsShed
@@ -68,7 +68,8 @@ public enum MetricCatalog {
                 "sluice_downstream_connections_shed_total",
                 "Client connections closed at once because a limit was reached.")
         case .upstreamConnections:
-            return counter("sluice_upstream_connections_opened_total", "Connects begun to endpoints.")
+            return counter(
+                "sluice_upstream_connections_opened_total", "Connects begun to endpoints.")
         case .stickyCookiesIssued:
             return counter("sluice_sticky_cookies_issued_total", "Session cookies sent to clients.")
         case .stickyCookiesRejected:
@@ -76,10 +77,12 @@ public enum MetricCatalog {
                 "sluice_sticky_cookies_rejected_total",
                 "Session cookies ignored because they were malformed or not signed by a known key.")
         case .accessLogLines:
-            return counter("sluice_access_log_lines_total", "Access log lines handed to the writer.")
+            return counter(
+                "sluice_access_log_lines_total", "Access log lines handed to the writer.")
         case .accessLogDropped:
             return counter(
-                "sluice_access_log_dropped_total", "Access log lines dropped because the writer is slow.")
+                "sluice_access_log_dropped_total",
+                "Access log lines dropped because the writer is slow.")
         case .tunnelsOpened:
             return counter("sluice_tunnels_total", "Connections upgraded to a tunnel.")
         case .requestsStarted:
@@ -96,7 +99,8 @@ public enum MetricCatalog {
         }
         switch metric {
         case .connects:
-            return counter("sluice_upstream_connects_total", "Connects to endpoints of the version.")
+            return counter(
+                "sluice_upstream_connects_total", "Connects to endpoints of the version.")
         case .connectFailures:
             return counter("sluice_upstream_connect_failures_total", "Connects that failed.")
         case .connectTimeouts:

@@ -1,12 +1,13 @@
 import Base
 
-/// The part of the metrics page that comes from the workers' shards. Runs on the control thread; every
-/// number is a sum over the shards, read while they are written.
+/// The part of the metrics page that comes from the workers' shards. Runs on the control thread;
+/// every number is a sum over the shards, read while they are written.
 public struct RequestMetricsPage {
-    private let contents: (
-        rows: [MetricRegistry.Row], series: [MetricRegistry.Series],
-        clusters: [MetricRegistry.RowLabels]
-    )
+    private let contents:
+        (
+            rows: [MetricRegistry.Row], series: [MetricRegistry.Series],
+            clusters: [MetricRegistry.RowLabels]
+        )
     private let shards: [CounterShard]
 
     /// A series that must exist at zero: (listener, row labels, assign).
@@ -69,9 +70,11 @@ public struct RequestMetricsPage {
             page.family(family)
             page.sample([], worker(metric))
         }
-        gauge("sluice_downstream_connections", "Client connections open.", .downstreamConnections,
+        gauge(
+            "sluice_downstream_connections", "Client connections open.", .downstreamConnections,
             .downstreamConnectionsClosed, &page)
-        gauge("sluice_upstream_connections", "Connections to endpoints open.",
+        gauge(
+            "sluice_upstream_connections", "Connections to endpoints open.",
             .upstreamConnections, .upstreamConnectionsClosed, &page)
         gauge("sluice_tunnels", "Tunnels open.", .tunnelsOpened, .tunnelsClosed, &page)
     }

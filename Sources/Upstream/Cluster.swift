@@ -65,7 +65,8 @@ public struct Cluster: ~Copyable, Sendable {
             turn &+= 1
             first = Int(turn) % count
         case .random: first = Int(random.below(UInt64(count)))
-        case .ringHash: return ring.find(hash) { self.isUsable($0, skipping) } ?? usable(from: 0, -1)
+        case .ringHash:
+            return ring.find(hash) { self.isUsable($0, skipping) } ?? usable(from: 0, -1)
         case .maglev:
             first = maglev.find(hash)
         }

@@ -1,8 +1,8 @@
 import Base
 import Synchronization
 
-/// What the workers share about one endpoint: whether it answers. Lives by (cluster, address), longer
-/// than the snapshots that name it.
+/// What the workers share about one endpoint: whether it answers. Lives by (cluster, address),
+/// longer than the snapshots that name it.
 public struct EndpointState: ~Copyable, Sendable {
     /// Stable number of the endpoint in this process; pools are reached by it.
     public let id: Int
@@ -68,7 +68,9 @@ public struct ClusterState: ~Copyable, Sendable {
 
     /// The order matters: a worker says that it waits before it looks for a free place once more,
     /// and one that frees a place looks for waiters afterwards.
-    public func wait(worker: Int) { waiting.bitwiseOr(1 << UInt64(worker), ordering: .sequentiallyConsistent) }
+    public func wait(worker: Int) {
+        waiting.bitwiseOr(1 << UInt64(worker), ordering: .sequentiallyConsistent)
+    }
     public func stopWaiting(worker: Int) {
         waiting.bitwiseAnd(~(1 << UInt64(worker)), ordering: .sequentiallyConsistent)
     }

@@ -54,7 +54,9 @@ import CYAML
 
     /// One event, copied out of libyaml's memory.
     private struct Event {
-        enum Kind { case alias, scalar, sequenceStart, mappingStart, end, documentStart, streamEnd, other }
+        enum Kind {
+            case alias, scalar, sequenceStart, mappingStart, end, documentStart, streamEnd, other
+        }
         var kind: Kind
         var text = ""
         var anchor: String?
@@ -76,7 +78,8 @@ import CYAML
         var raw = unsafe yaml_event_t()
         guard unsafe yaml_parser_parse(parser, &raw) == 1 else { throw syntaxError() }
         defer { unsafe yaml_event_delete(&raw) }
-        let start = unsafe YAMLReader.mark(raw.start_mark), end = unsafe YAMLReader.mark(raw.end_mark)
+        let start = unsafe YAMLReader.mark(raw.start_mark),
+            end = unsafe YAMLReader.mark(raw.end_mark)
         var event = Event(kind: .other, start: start, end: end)
         switch unsafe raw.type {
         case YAML_ALIAS_EVENT:
@@ -110,7 +113,8 @@ import CYAML
         if let context = unsafe parser.pointee.context {
             message += unsafe " (" + String(cString: context) + ")"
         }
-        return unsafe YAMLError(message: message, mark: YAMLReader.mark(parser.pointee.problem_mark))
+        return unsafe YAMLError(
+            message: message, mark: YAMLReader.mark(parser.pointee.problem_mark))
     }
 
     // MARK: Nodes

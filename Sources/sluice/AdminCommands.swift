@@ -6,7 +6,8 @@ import Server
 
 /// Which running process a command talks to.
 struct AdminTarget: ParsableArguments {
-    @Option(name: [.short, .long], help: "The process's configuration file, for its admin address.")
+    @Option(
+        name: [.short, .long], help: "The process's configuration file, for its admin address.")
     var config: String?
     @Option(help: "The admin address itself, such as 127.0.0.1:15000.") var admin: String?
     @Option(help: "The admin token, where one is configured.") var token: String?

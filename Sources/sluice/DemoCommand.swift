@@ -20,10 +20,12 @@ struct DemoCommand: ParsableCommand {
 
     func run() throws {
         guard let where_ = Units.address(address) else {
-            throw ValidationError("--address is \"\(address)\", expected 127.0.0.1:9081 or unix:/path")
+            throw ValidationError(
+                "--address is \"\(address)\", expected 127.0.0.1:9081 or unix:/path")
         }
         guard let share = Units.share(errorRate) else {
-            throw ValidationError("--error-rate is \"\(errorRate)\", expected a percentage such as 20%")
+            throw ValidationError(
+                "--error-rate is \"\(errorRate)\", expected a percentage such as 20%")
         }
         guard let wait = Units.duration(latency) else {
             throw ValidationError("--latency is \"\(latency)\", expected a duration such as 50ms")

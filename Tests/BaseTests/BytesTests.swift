@@ -27,7 +27,9 @@ import Testing
         for length in 0..<70 {
             for _ in 0..<40 {
                 var bytes = (0..<length).map { _ in UInt8(0x20 + random.below(0x5f)) }
-                if length > 0 { bytes[Int(random.below(UInt64(length)))] = UInt8(random.below(256)) }
+                if length > 0 {
+                    bytes[Int(random.below(UInt64(length)))] = UInt8(random.below(256))
+                }
                 let lengths = [ASCII.valueLength(bytes.span), ASCII.scalarValueLength(bytes.span)]
                 #expect(lengths[0] == lengths[1])
             }
@@ -50,7 +52,9 @@ import Testing
         func decimal(_ text: String) -> UInt64? { ASCII.decimal(Array(text.utf8).span) }
         #expect(decimal("0") == 0)
         #expect(decimal("9223372036854775807") == 9_223_372_036_854_775_807)
-        for bad in ["", "+1", "-1", " 1", "1 ", "0x1", "9223372036854775808", "99999999999999999999"] {
+        for bad in [
+            "", "+1", "-1", " 1", "1 ", "0x1", "9223372036854775808", "99999999999999999999",
+        ] {
             #expect(decimal(bad) == nil, "\(bad)")
         }
     }
@@ -75,10 +79,14 @@ import Testing
 
     @Test("addresses read back as they are written")
     func addresses() {
-        for text in ["1.2.3.4:80", "[::1]:8080", "[2001:db8::1]:1", "[1:0:0:2::3]:9", "[::]:65535"] {
+        for text in ["1.2.3.4:80", "[::1]:8080", "[2001:db8::1]:1", "[1:0:0:2::3]:9", "[::]:65535"]
+        {
             #expect(Address(text)?.description == text)
         }
-        for bad in ["1.2.3:80", "1.2.3.4", "256.1.1.1:1", "[::1]", "[1::2::3]:4", "::1:80", "a:80", "1.2.3.4:99999"] {
+        for bad in [
+            "1.2.3:80", "1.2.3.4", "256.1.1.1:1", "[::1]", "[1::2::3]:4", "::1:80", "a:80",
+            "1.2.3.4:99999",
+        ] {
             #expect(Address(bad) == nil, "\(bad)")
         }
     }

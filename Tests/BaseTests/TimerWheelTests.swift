@@ -6,7 +6,9 @@ import Testing
     func firesOnTime() {
         var random = PRNG(seed: 11)
         var wheel = TimerWheel(now: Instant(nanoseconds: 5_000))
-        let spans: [UInt64] = [1_000_000, 40_000_000, 3_000_000_000, 900_000_000_000, 40_000_000_000_000]
+        let spans: [UInt64] = [
+            1_000_000, 40_000_000, 3_000_000_000, 900_000_000_000, 40_000_000_000_000,
+        ]
         var deadlines: [UInt64] = []
         for i in 0..<500 {
             let deadline = 5_000 + random.below(spans[i % spans.count])

@@ -22,7 +22,8 @@ import Testing
     @Test("scalars stay text until their field types them")
     func scalars() throws {
         let text = Text.replacing(
-            BadConfigurationTests.base, "to: s", with: "to: s, match: { headers: { x-canary: no } }")
+            BadConfigurationTests.base, "to: s", with: "to: s, match: { headers: { x-canary: no } }"
+        )
         let document = try #require(ConfigurationReading(Array(text.utf8)).document)
         guard case .exact(let value)? = document.routes[0].matches[0].values.first?.pattern else {
             Issue.record("an exact value was expected")
@@ -33,21 +34,24 @@ import Testing
 
     @Test("documents of one file are joined")
     func documents() throws {
-        let text = BadConfigurationTests.base
+        let text =
+            BadConfigurationTests.base
             + "\n---\nroutes: [{ name: two, to: s/v2 }]\nservices: { t: { versions: { a: { endpoints: [\"127.0.0.1:3\"] } } } }"
         let document = try #require(ConfigurationReading(Array(text.utf8)).document)
         #expect(document.routes.map(\.name) == ["rest", "two"])
         #expect(document.services.map(\.name) == ["s", "t"])
     }
 
-    @Test("what can hardly be meant is a warning: shadowed routes, weight without endpoints, no keys")
+    @Test(
+        "what can hardly be meant is a warning: shadowed routes, weight without endpoints, no keys")
     func warnings() {
         var text = Text.replacing(
             BadConfigurationTests.base, "  - { name: rest, to: s }",
             with: "  - { name: rest, to: s }\n  - { name: late, to: s/v2 }")
         text = Text.replacing(text, ", endpoints: [\"127.0.0.1:2\"]", with: "")
         text = Text.replacing(text, "stable: v1", with: "stable: v1\n    sticky: { issue: sid }")
-        let warnings = ConfigurationReading(Array(text.utf8)).warnings.map(\.message).joined(separator: "|")
+        let warnings = ConfigurationReading(Array(text.utf8)).warnings.map(\.message).joined(
+            separator: "|")
         #expect(warnings.contains("\"late\" is never reached"))
         #expect(warnings.contains("has weight but no endpoints"))
         #expect(warnings.contains("without keys"))

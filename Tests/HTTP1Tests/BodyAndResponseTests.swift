@@ -93,20 +93,25 @@ import Testing
         }
     }
 
-    @Test("responses are read as strictly as requests", arguments: [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", "200 length(3) true"),
-        ("HTTP/1.1 200\r\n\r\n", "200 untilClose true"),
-        ("HTTP/1.0 200 OK\r\n\r\n", "200 untilClose false"),
-        ("HTTP/1.1 204 No\r\nConnection: close\r\n\r\n", "204 untilClose false"),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "200 chunked true"),
-        ("HTTP/1.1 20 OK\r\n\r\n", "bad-status-line"),
-        ("HTTP/1.1 099 OK\r\n\r\n", "bad-status-line"),
-        ("HTTP/2 200 OK\r\n\r\nxxxx", "bad-status-line"),
-        ("HTTP/1.1 200 OK\nA: b\r\n\r\n", "bad-status-line"),
-        ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "obsolete-fold"),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "length-with-transfer-encoding"),
-        ("ICY 200 OK\r\n\r\nxxxxxxx", "bad-status-line"),
-    ])
+    @Test(
+        "responses are read as strictly as requests",
+        arguments: [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", "200 length(3) true"),
+            ("HTTP/1.1 200\r\n\r\n", "200 untilClose true"),
+            ("HTTP/1.0 200 OK\r\n\r\n", "200 untilClose false"),
+            ("HTTP/1.1 204 No\r\nConnection: close\r\n\r\n", "204 untilClose false"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "200 chunked true"),
+            ("HTTP/1.1 20 OK\r\n\r\n", "bad-status-line"),
+            ("HTTP/1.1 099 OK\r\n\r\n", "bad-status-line"),
+            ("HTTP/2 200 OK\r\n\r\nxxxx", "bad-status-line"),
+            ("HTTP/1.1 200 OK\nA: b\r\n\r\n", "bad-status-line"),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "obsolete-fold"),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "length-with-transfer-encoding"
+            ),
+            ("ICY 200 OK\r\n\r\nxxxxxxx", "bad-status-line"),
+        ])
     func responses(text: String, outcome: String) {
         #expect(ResponseHeadParserTests.parse(text) == outcome)
     }
@@ -123,13 +128,17 @@ import Testing
         }
     }
 
-    @Test("paths have one normal form", arguments: [
-        ("/a/b", "/a/b"), ("//a///b", "/a/b"), ("/a/./b", "/a/b"), ("/a/../b", "/b"),
-        ("/a/b/..", "/a/"), ("/a/.", "/a/"), ("/%61", "/a"), ("/%2f", "/%2F"), ("/a%5cb", "/a%5Cb"),
-        ("/..", "leavesRoot"), ("/a/../..", "leavesRoot"), ("/%2e%2e", "leavesRoot"),
-        ("/%00", "encodedNUL"), ("/%", "badEncoding"), ("/%4", "badEncoding"), ("/%zz", "badEncoding"),
-        ("/a/%2e%2E/b", "/b"), ("/...", "/..."), ("/a/..b", "/a/..b"), ("/", "/"),
-    ])
+    @Test(
+        "paths have one normal form",
+        arguments: [
+            ("/a/b", "/a/b"), ("//a///b", "/a/b"), ("/a/./b", "/a/b"), ("/a/../b", "/b"),
+            ("/a/b/..", "/a/"), ("/a/.", "/a/"), ("/%61", "/a"), ("/%2f", "/%2F"),
+            ("/a%5cb", "/a%5Cb"),
+            ("/..", "leavesRoot"), ("/a/../..", "leavesRoot"), ("/%2e%2e", "leavesRoot"),
+            ("/%00", "encodedNUL"), ("/%", "badEncoding"), ("/%4", "badEncoding"),
+            ("/%zz", "badEncoding"),
+            ("/a/%2e%2E/b", "/b"), ("/...", "/..."), ("/a/..b", "/a/..b"), ("/", "/"),
+        ])
     func forms(path: String, outcome: String) {
         #expect(PathNormalizerTests.normal(path) == outcome)
     }

@@ -5,17 +5,22 @@ import Testing
 
 enum Parse {
     /// The outcome of a head that arrives in the pieces that `cuts` make.
-    static func request(_ text: String, cuts: [Int] = [], limits: HeadLimits = HeadLimits()) -> String {
+    static func request(_ text: String, cuts: [Int] = [], limits: HeadLimits = HeadLimits())
+        -> String
+    {
         let bytes = Array(text.utf8)
         var head = RequestHead(fieldCountMax: limits.fieldCountMax)
         var parser = RequestHeadParser()
         for end in cuts + [bytes.count] {
             do throws(HTTP1Violation) {
                 let part = Array(bytes[..<end])
-                if case .complete(let count) = try parser.parse(part.span, into: &head, limits: limits) {
+                if case .complete(let count) = try parser.parse(
+                    part.span, into: &head, limits: limits)
+                {
                     let path = ASCII.string(part.span.extracting(head.path.range))
                     let authority = ASCII.string(part.span.extracting(head.authority.range))
-                    return "\(head.method) \(authority) \(path) \(head.framing) \(head.fields.count) \(count)"
+                    return
+                        "\(head.method) \(authority) \(path) \(head.framing) \(head.fields.count) \(count)"
                 }
             } catch {
                 return "\(error.status) \(error.cause)"
@@ -53,18 +58,42 @@ enum Parse {
         ("GET / HTTP/1.1\r\nHost: a\r\nX: \u{0}\r\n\r\n", "400 bad-field-value"),
         ("GET / HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n", "400 bad-field-name"),
         ("GET / HTTP/1.1\r\nHost: a\r\nX y\r\n\r\n", "400 bad-field-name"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", "400 repeated-content-length"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            "400 repeated-content-length"
+        ),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n", "400 bad-content-length"),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", "400 bad-content-length"),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", "400 bad-content-length"),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\n", "400 bad-content-length"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999999999999\r\n\r\n", "400 bad-content-length"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "400 length-with-transfer-encoding"),
-        ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "400 framing-in-http10"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "501 unknown-transfer-coding"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", "501 unknown-transfer-coding"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "400 bad-transfer-encoding"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n", "400 bad-field-value"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999999999999\r\n\r\n",
+            "400 bad-content-length"
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "400 length-with-transfer-encoding"
+        ),
+        (
+            "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "400 framing-in-http10"
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "501 unknown-transfer-coding"
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
+            "501 unknown-transfer-coding"
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "400 bad-transfer-encoding"
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n",
+            "400 bad-field-value"
+        ),
         ("GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n", "417 bad-expectation"),
         ("GET / HTTP/1.1\r\nHost: a\r\nConnection: a b\r\n\r\n", "400 bad-connection-field"),
         ("CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", "400 bad-target"),
@@ -79,7 +108,10 @@ enum Parse {
         ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "options a * none 1 31"),
         ("GET / HTTP/1.0\r\n\r\n", "get  / none 0 18"),
         ("POST / HTTP/1.1\r\nHost:a\r\nContent-Length: 5 \r\n\r\n", "post a / length(5) 2 47"),
-        ("POST / HTTP/1.1\r\nHost:\ta\t\r\nTransfer-Encoding: Chunked\r\n\r\n", "post a / chunked 2 57"),
+        (
+            "POST / HTTP/1.1\r\nHost:\ta\t\r\nTransfer-Encoding: Chunked\r\n\r\n",
+            "post a / chunked 2 57"
+        ),
         ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "connect a:443  none 1 39"),
         ("BREW /pot HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "other [::1]:80 /pot none 1 38"),
     ]
@@ -129,7 +161,8 @@ enum Parse {
                 }
             }
             var parser = RequestHeadParser()
-            guard case .complete? = try? parser.parse(bytes.span, into: &head, limits: limits) else {
+            guard case .complete? = try? parser.parse(bytes.span, into: &head, limits: limits)
+            else {
                 continue
             }
             let hosts = (0..<head.fields.count).count(where: { head.fields[$0].known == .host })

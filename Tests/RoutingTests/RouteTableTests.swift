@@ -22,7 +22,8 @@ import Testing
         let bytes = Array((text + "\r\n").utf8)
         var head = RequestHead(fieldCountMax: 100)
         var parser = RequestHeadParser()
-        guard case .complete? = try? parser.parse(bytes.span, into: &head, limits: HeadLimits()) else {
+        guard case .complete? = try? parser.parse(bytes.span, into: &head, limits: HeadLimits())
+        else {
             return -1
         }
         return table.match(
@@ -31,7 +32,8 @@ import Testing
     }
 
     static func rule(
-        hosts: [String] = [], path: PathRule? = nil, methods: [String] = [], values: [ValueRule] = []
+        hosts: [String] = [], path: PathRule? = nil, methods: [String] = [],
+        values: [ValueRule] = []
     ) -> MatchRule {
         var rule = MatchRule()
         rule.hosts = hosts
@@ -70,7 +72,9 @@ import Testing
         let present = RouteTableTests.rule(values: [RouteTableTests.header("x-a", .present)])
         #expect(holds(present, Request(headers: ["X-A:"])))
         #expect(!holds(present, Request()))
-        let not = RouteTableTests.rule(values: [RouteTableTests.header("x-a", .exact("1"), not: true)])
+        let not = RouteTableTests.rule(values: [
+            RouteTableTests.header("x-a", .exact("1"), not: true)
+        ])
         #expect(holds(not, Request()))
         #expect(!holds(not, Request(headers: ["x-a: 1"])))
         let query = RouteTableTests.rule(
@@ -109,12 +113,15 @@ import Testing
             for _ in 0..<30 {
                 let request = Request(
                     method: random.below(4) == 0 ? "POST" : "GET",
-                    host: ["a.example.com", "b.example.com", "z.y.example.com", "c.test"][Int(random.below(4))],
+                    host: ["a.example.com", "b.example.com", "z.y.example.com", "c.test"][
+                        Int(random.below(4))],
                     path: path(4), headers: random.below(2) == 0 ? ["x-a: \(random.below(3))"] : [])
                 var walked: Int?
                 // One table a route: no index, no order.
                 for (i, rule) in rules.enumerated() where walked == nil {
-                    if RouteTableTests.match(RouteTable(routes: [rule]), request) == 0 { walked = i }
+                    if RouteTableTests.match(RouteTable(routes: [rule]), request) == 0 {
+                        walked = i
+                    }
                 }
                 let indexed = RouteTableTests.match(table, request)
                 #expect(indexed == walked)

@@ -85,7 +85,9 @@ import Testing
             buckets[Int(XXH64.hash(buffer.readable, seed: 99) >> 56)] += 1
         }
         let expected = Double(count) / 256
-        let chi = buckets.reduce(0.0) { $0 + (Double($1) - expected) * (Double($1) - expected) / expected }
+        let chi = buckets.reduce(0.0) {
+            $0 + (Double($1) - expected) * (Double($1) - expected) / expected
+        }
         // 255 degrees of freedom: mean 255, deviation 22.6.
         #expect(chi > 160 && chi < 360, "\(chi)")
     }
@@ -106,7 +108,8 @@ import Testing
     @Test("the issued cookie reads back, and nothing else does")
     func cookie() {
         let key = SipHash(k0: 1, k1: 2), other = SipHash(k0: 3, k1: 4)
-        let ticket = StickyCookie.Ticket(position: 0x0123_4567_89ab_cdef, issuedSeconds: 1_800_000_000)
+        let ticket = StickyCookie.Ticket(
+            position: 0x0123_4567_89ab_cdef, issuedSeconds: 1_800_000_000)
         func text(_ key: SipHash?) -> [UInt8] {
             var out = ByteBuffer()
             StickyCookie.encode(ticket, key: key, to: &out)

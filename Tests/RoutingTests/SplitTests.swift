@@ -16,7 +16,8 @@ final class Counts: Sendable {
         [625, 625, 1, 8_749],
     ]
 
-    @Test("P1: every prefix is off by less than one request for every version", arguments: weightSets)
+    @Test(
+        "P1: every prefix is off by less than one request for every version", arguments: weightSets)
     func prefixBound(weights: [Int]) throws {
         let split = try #require(SplitWeights(weights))
         let draws = Draws(weights: split, seed: 5)

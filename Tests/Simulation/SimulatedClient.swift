@@ -45,7 +45,9 @@ public final class SimulatedClient {
     public var leavesAfter: Int?
     private let name: String
 
-    public init(_ world: World, name: String, _ requests: [SimulatedRequest], pipelined: Bool = false) {
+    public init(
+        _ world: World, name: String, _ requests: [SimulatedRequest], pipelined: Bool = false
+    ) {
         self.world = world
         self.name = name
         self.requests = requests
@@ -55,7 +57,7 @@ public final class SimulatedClient {
     public func start() {
         id = world.connect(self)
         if isPipelining {
-            while next < requests.count { send() }
+            while next < requests.count, !isClosed, id != nil { send() }
         } else {
             send()
         }
@@ -64,7 +66,8 @@ public final class SimulatedClient {
     private func send() {
         guard let id, next < requests.count, !isClosed else { return }
         let request = requests[next]
-        var text = "\(request.method) \(request.path) HTTP/1.1\r\nHost: svc\r\nx-id: \(name)-\(next)\r\n"
+        var text =
+            "\(request.method) \(request.path) HTTP/1.1\r\nHost: svc\r\nx-id: \(name)-\(next)\r\n"
         for header in request.headers { text += header + "\r\n" }
         if request.isChunked {
             text += "Transfer-Encoding: chunked\r\n\r\n"

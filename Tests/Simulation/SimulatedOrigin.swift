@@ -88,7 +88,8 @@ final class OriginPeer {
     private func answer(_ request: (id: String, body: Int)) {
         origin.answered()
         served += 1
-        var text = "HTTP/1.1 \(origin.status) X\r\nx-id: \(request.id)\r\nx-version: \(origin.version)\r\n"
+        var text =
+            "HTTP/1.1 \(origin.status) X\r\nx-id: \(request.id)\r\nx-version: \(origin.version)\r\n"
         text += "x-body: \(request.body)\r\n"
         let body = String(repeating: "b", count: origin.bodyBytes)
         let closes = served >= origin.requestsPerConnection
@@ -99,7 +100,8 @@ final class OriginPeer {
         case .chunked:
             let half = body.utf8.count / 2
             text += "transfer-encoding: chunked\r\n\r\n"
-            for part in [String(body.prefix(half)), String(body.dropFirst(half))] where !part.isEmpty {
+            for part in [String(body.prefix(half)), String(body.dropFirst(half))]
+            where !part.isEmpty {
                 text += String(part.utf8.count, radix: 16) + "\r\n" + part + "\r\n"
             }
             text += "0\r\nx-trailer: t\r\n\r\n"

@@ -87,7 +87,8 @@ public final class World {
             let next = min(due, timer)
             if next.isNever || next > end { return }
             if next > now { now = next }
-            plane.value.beginTurn(now: now, wall: WallTime(microseconds: Int64(now.nanoseconds / 1_000)))
+            plane.value.beginTurn(
+                now: now, wall: WallTime(microseconds: Int64(now.nanoseconds / 1_000)))
             if due <= timer {
                 agenda.takeNext()?()
             } else {
@@ -293,7 +294,9 @@ public final class World {
             to: &page, expected: [], refusedCause: RefusalCause.label)
         var sum: UInt64 = 0
         for line in ASCII.string(page.buffer.readable).split(separator: "\n")
-        where line.hasPrefix(family) && !line.hasPrefix("#") && (label.isEmpty || line.contains(label)) {
+        where line.hasPrefix(family) && !line.hasPrefix("#")
+            && (label.isEmpty || line.contains(label))
+        {
             sum += line.split(separator: " ").last.flatMap { UInt64($0) } ?? 0
         }
         return sum

@@ -95,7 +95,8 @@ enum Setup {
         #expect(world.leftovers.isEmpty)
     }
 
-    @Test("framings of the origin become framings the client can trust",
+    @Test(
+        "framings of the origin become framings the client can trust",
         arguments: [SimulatedOrigin.Reply.length, .chunked, .untilClose])
     func framings(reply: SimulatedOrigin.Reply) {
         let origins = Setup.origins()

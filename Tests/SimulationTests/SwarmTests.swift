@@ -36,7 +36,8 @@ import Testing
         }
     }
 
-    @Test("whatever the network does, each request has one end, its own, and nothing is left behind",
+    @Test(
+        "whatever the network does, each request has one end, its own, and nothing is left behind",
         arguments: 0..<300)
     func swarm(seed: Int) {
         let (world, _) = SwarmTests.world(UInt64(seed))

@@ -28,7 +28,8 @@ import Testing
         RequestMetricsPage(registry: registry, shards: shards).write(
             to: &page, expected: [], refusedCause: { _ in "" })
         let text = ASCII.string(page.buffer.readable)
-        let labels = "listener=\"http\",route=\"r\",service=\"s\",version=\"v1\",assign=\"weighted\""
+        let labels =
+            "listener=\"http\",route=\"r\",service=\"s\",version=\"v1\",assign=\"weighted\""
         #expect(text.contains("sluice_requests_total{\(labels),code=\"200\"} 4\n"))
         #expect(text.contains("sluice_requests_total{\(labels),code=\"503\"} 2\n"))
         #expect(text.contains("sluice_errors_total{\(labels),cause=\"connect\"} 2\n"))

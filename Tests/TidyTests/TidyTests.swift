@@ -18,7 +18,9 @@ import Testing
             let base = root.appendingPathComponent(folder)
             let names = manager.enumerator(atPath: base.path)?.compactMap { $0 as? String } ?? []
             return names.filter { $0.hasSuffix(".swift") }.sorted().compactMap { name in
-                guard let text = try? String(contentsOf: base.appendingPathComponent(name), encoding: .utf8)
+                guard
+                    let text = try? String(
+                        contentsOf: base.appendingPathComponent(name), encoding: .utf8)
                 else { return nil }
                 return File(
                     path: "\(folder)/\(name)",
@@ -44,7 +46,9 @@ import Testing
             "Base", "HTTPSemantics", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
             "Synchronization",
         ],
-        "Proxy": ["Base", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Telemetry", "Configuration"],
+        "Proxy": [
+            "Base", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Telemetry", "Configuration",
+        ],
         "Resolver": ["Platform", "Base", "Synchronization"],
         "Origin": ["Platform", "HTTPSemantics", "HTTP1", "Base"],
         "Server": [
@@ -87,7 +91,8 @@ import Testing
                 if line.contains("func "), line.contains("("), !line.contains("//"), start == nil {
                     start = (i, indent)
                 }
-                if let begun = start, line.hasPrefix(String(repeating: " ", count: begun.indent) + "}"),
+                if let begun = start,
+                    line.hasPrefix(String(repeating: " ", count: begun.indent) + "}"),
                     indent == begun.indent
                 {
                     #expect(i - begun.line < 72, "\(file.path):\(begun.line + 1)")
@@ -116,7 +121,9 @@ import Testing
         for file in TidyTests.sources {
             for (i, line) in file.lines.enumerated() where !line.contains("//") {
                 for rule in TidyTests.banned {
-                    #expect(!line.contains(rule.word), "\(file.path):\(i + 1): \(rule.word): \(rule.why)")
+                    #expect(
+                        !line.contains(rule.word),
+                        "\(file.path):\(i + 1): \(rule.word): \(rule.why)")
                 }
             }
         }
@@ -133,7 +140,9 @@ import Testing
         }
     }
 
-    @Test("every example, the runnable file and the reference are valid, and the schema is up to date")
+    @Test(
+        "every example, the runnable file and the reference are valid, and the schema is up to date"
+    )
     func documentsExist() throws {
         let manager = FileManager.default
         for name in [
@@ -141,7 +150,9 @@ import Testing
             "config/sluice.yaml", "config/reference.yaml", "config/sluice.schema.json", ".ci/run",
             "scripts/run", "scripts/test", "scripts/bench",
         ] {
-            #expect(manager.fileExists(atPath: TidyTests.root.appendingPathComponent(name).path), "\(name)")
+            #expect(
+                manager.fileExists(atPath: TidyTests.root.appendingPathComponent(name).path),
+                "\(name)")
         }
     }
 

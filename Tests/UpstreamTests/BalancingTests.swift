@@ -55,7 +55,8 @@ import Upstream
         #expect(!isAvailable)
     }
 
-    @Test("hashed policies keep a key, share evenly, and move only the keys of what left",
+    @Test(
+        "hashed policies keep a key, share evenly, and move only the keys of what left",
         arguments: [BalancingPolicy.ringHash, .maglev])
     func hashed(policy: BalancingPolicy) {
         let fixture = BalancingTests.fixture(5, policy)

@@ -8,10 +8,11 @@
 
 /// Bytes from the start that may stand in a field value (RFC 9110 §5.5): HTAB, SP, VCHAR, obs-text.
 size_t cscan_value(const uint8_t *bytes, size_t count);
-/// Bytes from the start that may stand in a path: pchar and "/" (RFC 3986 §3.3). `plain` becomes 0 when
-/// a "%", "//" or "/." among them means that the path must be normalised before it is matched.
+/// Bytes from the start that may stand in a path: pchar and "/" (RFC 3986 §3.3). `plain` becomes 0
+/// when a "%", "//" or "/." among them means that the path must be normalised before it is matched.
 size_t cscan_path(const uint8_t *bytes, size_t count, int *plain);
-/// Bytes from the start that may stand in a query: RFC 3986 §3.4, and what browsers leave unescaped.
+/// Bytes from the start that may stand in a query: RFC 3986 §3.4, and what browsers leave
+/// unescaped.
 size_t cscan_query(const uint8_t *bytes, size_t count);
 /// Bytes from the start that are token characters (RFC 9110 §5.6.2).
 size_t cscan_token(const uint8_t *bytes, size_t count);
