@@ -30,7 +30,7 @@ def wait_ready(port):
 
 
 def load(count):
-    command = ["h2load", "--h1", "-n", str(count), "-c", "8"]
+    command = ["h2load", "--h1", "-n", str(count), "-c", "64"]
     for header in HEADERS:
         command += ["-H", header]
     out = subprocess.run(command + ["http://127.0.0.1:8080/hello/world?x=1"], capture_output=True, text=True)
