@@ -11,7 +11,7 @@ struct ValidateCommand: ParsableCommand {
               sluice validate -c sluice.yaml
               sluice validate -c sluice.yaml --format json
 
-            Prints every error with file:line:column, the line, a caret and a hint. Exit code 0, or 2.
+            Prints every error with file:line:column, the line, a caret and a hint. Exit 0, or 2.
             """)
 
     @Option(name: [.short, .long], help: "The configuration file.") var config: String

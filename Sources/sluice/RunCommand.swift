@@ -9,7 +9,7 @@ struct RunCommand: ParsableCommand {
               sluice run -c sluice.yaml
               sluice run -c /etc/sluice/sluice.yaml --watch --workers 2
 
-            SIGNALS  SIGHUP reload · SIGTERM, SIGINT drain and exit 0 · SIGUSR1 reopen the access log
+            SIGNALS  SIGHUP reload · SIGTERM, SIGINT drain and exit 0 · SIGUSR1 reopen access log
             """)
 
     @Option(name: [.short, .long], help: "The configuration file.") var config: String
