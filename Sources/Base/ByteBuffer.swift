@@ -143,6 +143,13 @@ import CScan
         writer &+= digits
     }
 
+    /// The 36 characters of a UUID (RFC 9562 §4).
+    public mutating func appendUUID(high: UInt64, low: UInt64) {
+        reserve(36)
+        unsafe cscan_uuid(high, low, base! + writer)
+        writer &+= 36
+    }
+
     /// Appends ASCII with its letters in lower case.
     public mutating func appendLower(_ bytes: Span<UInt8>) {
         reserve(bytes.count)

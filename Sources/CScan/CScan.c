@@ -13,6 +13,11 @@ static const uint8_t token_table[256] = {
 
 size_t cscan_token(const uint8_t *bytes, size_t count) {
     size_t i = 0;
+    while (i + 4 <= count) {
+        const uint8_t *p = bytes + i;
+        if (!(token_table[p[0]] & token_table[p[1]] & token_table[p[2]] & token_table[p[3]])) break;
+        i += 4;
+    }
     while (i < count && token_table[bytes[i]]) i++;
     return i;
 }
@@ -77,7 +82,7 @@ size_t cscan_value(const uint8_t *bytes, size_t count) {
 
 static inline uint8_t lower(uint8_t b) { return (uint8_t)(b - 'A') < 26 ? b | 0x20 : b; }
 
-uint64_t cscan_hex8(uint32_t value) {
+static inline uint64_t hex8(uint32_t value) {
     // Spread the nibbles to bytes, most significant first in memory, then add '0', or 'a' - 10.
     uint64_t x = __builtin_bswap32(value);
     x = (x | x << 16) & 0x0000ffff0000ffffull;
@@ -85,6 +90,25 @@ uint64_t cscan_hex8(uint32_t value) {
     x = (x >> 4 & 0x000f000f000f000full) | (x & 0x000f000f000f000full) << 8;
     uint64_t letters = (x + 0x0606060606060606ull) >> 4 & 0x0101010101010101ull;
     return x + 0x3030303030303030ull + letters * 0x27;
+}
+
+uint64_t cscan_hex8(uint32_t value) { return hex8(value); }
+
+void cscan_uuid(uint64_t high, uint64_t low, uint8_t *out) {
+    uint64_t text[4] = {
+        hex8((uint32_t)(high >> 32)), hex8((uint32_t)high), hex8((uint32_t)(low >> 32)),
+        hex8((uint32_t)low),
+    };
+    const uint8_t *digits = (const uint8_t *)text;
+    __builtin_memcpy(out, digits, 8);
+    out[8] = '-';
+    __builtin_memcpy(out + 9, digits + 8, 4);
+    out[13] = '-';
+    __builtin_memcpy(out + 14, digits + 12, 4);
+    out[18] = '-';
+    __builtin_memcpy(out + 19, digits + 16, 4);
+    out[23] = '-';
+    __builtin_memcpy(out + 24, digits + 20, 12);
 }
 
 static inline uint64_t load8(const uint8_t *p) {

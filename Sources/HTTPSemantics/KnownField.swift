@@ -13,33 +13,85 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable {
         func match(_ text: StaticString, _ field: KnownField) -> KnownField? {
             ASCII.equalName(name, text) ? field : nil
         }
-        guard name.count > 1 else { return .other }
-        switch (name.count, name[0] | 0x20) {
-        case (2, 0x74): return match("te", .te) ?? .other
-        case (3, 0x76): return match("via", .via) ?? .other
-        case (4, 0x68): return match("host", .host) ?? .other
-        case (4, 0x64): return match("date", .date) ?? .other
-        case (6, 0x63): return match("cookie", .cookie) ?? .other
-        case (6, 0x65): return match("expect", .expect) ?? .other
-        case (6, 0x73): return match("server", .server) ?? .other
-        case (7, 0x74): return match("trailer", .trailer) ?? .other
-        case (7, 0x75): return match("upgrade", .upgrade) ?? .other
-        case (7, 0x72): return match("referer", .referer) ?? .other
-        case (10, 0x63): return match("connection", .connection) ?? .other
-        case (10, 0x6b): return match("keep-alive", .keepAlive) ?? .other
-        case (10, 0x75): return match("user-agent", .userAgent) ?? .other
-        case (10, 0x73): return match("set-cookie", .setCookie) ?? .other
-        case (11, 0x74): return match("traceparent", .traceparent) ?? .other
-        case (12, 0x63): return match("content-type", .contentType) ?? .other
-        case (12, 0x78): return match("x-request-id", .requestID) ?? .other
-        case (13, 0x61): return match("authorization", .authorization) ?? .other
-        case (14, 0x63): return match("content-length", .contentLength) ?? .other
-        case (14, 0x68): return match("http2-settings", .http2Settings) ?? .other
-        case (15, 0x78): return match("x-forwarded-for", .forwardedFor) ?? .other
-        case (16, 0x70): return match("proxy-connection", .proxyConnection) ?? .other
-        case (16, 0x78): return match("x-forwarded-host", .forwardedHost) ?? .other
-        case (17, 0x74): return match("transfer-encoding", .transferEncoding) ?? .other
-        case (17, 0x78): return match("x-forwarded-proto", .forwardedProto) ?? .other
+        // By length first: most names of a request differ there already.
+        switch name.count {
+        case 2:
+            switch name[0] | 0x20 {
+            case 0x74: return match("te", .te) ?? .other
+            default: return .other
+            }
+        case 3:
+            switch name[0] | 0x20 {
+            case 0x76: return match("via", .via) ?? .other
+            default: return .other
+            }
+        case 4:
+            switch name[0] | 0x20 {
+            case 0x68: return match("host", .host) ?? .other
+            case 0x64: return match("date", .date) ?? .other
+            default: return .other
+            }
+        case 6:
+            switch name[0] | 0x20 {
+            case 0x63: return match("cookie", .cookie) ?? .other
+            case 0x65: return match("expect", .expect) ?? .other
+            case 0x73: return match("server", .server) ?? .other
+            default: return .other
+            }
+        case 7:
+            switch name[0] | 0x20 {
+            case 0x74: return match("trailer", .trailer) ?? .other
+            case 0x75: return match("upgrade", .upgrade) ?? .other
+            case 0x72: return match("referer", .referer) ?? .other
+            default: return .other
+            }
+        case 10:
+            switch name[0] | 0x20 {
+            case 0x63: return match("connection", .connection) ?? .other
+            case 0x6b: return match("keep-alive", .keepAlive) ?? .other
+            case 0x75: return match("user-agent", .userAgent) ?? .other
+            case 0x73: return match("set-cookie", .setCookie) ?? .other
+            default: return .other
+            }
+        case 11:
+            switch name[0] | 0x20 {
+            case 0x74: return match("traceparent", .traceparent) ?? .other
+            default: return .other
+            }
+        case 12:
+            switch name[0] | 0x20 {
+            case 0x63: return match("content-type", .contentType) ?? .other
+            case 0x78: return match("x-request-id", .requestID) ?? .other
+            default: return .other
+            }
+        case 13:
+            switch name[0] | 0x20 {
+            case 0x61: return match("authorization", .authorization) ?? .other
+            default: return .other
+            }
+        case 14:
+            switch name[0] | 0x20 {
+            case 0x63: return match("content-length", .contentLength) ?? .other
+            case 0x68: return match("http2-settings", .http2Settings) ?? .other
+            default: return .other
+            }
+        case 15:
+            switch name[0] | 0x20 {
+            case 0x78: return match("x-forwarded-for", .forwardedFor) ?? .other
+            default: return .other
+            }
+        case 16:
+            switch name[0] | 0x20 {
+            case 0x70: return match("proxy-connection", .proxyConnection) ?? .other
+            case 0x78: return match("x-forwarded-host", .forwardedHost) ?? .other
+            default: return .other
+            }
+        case 17:
+            switch name[0] | 0x20 {
+            case 0x74: return match("transfer-encoding", .transferEncoding) ?? .other
+            case 0x78: return match("x-forwarded-proto", .forwardedProto) ?? .other
+            default: return .other
+            }
         default: return .other
         }
     }

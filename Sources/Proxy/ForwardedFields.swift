@@ -57,15 +57,6 @@ enum ForwardedFields {
         let b = random.next()
         let high = a & 0xffff_ffff_ffff_0fff | 0x4000
         let low = b & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
-        out.reserve(36)
-        out.appendHex(high >> 32, exactly: 8)
-        out.append(UInt8(ascii: "-"))
-        out.appendHex(high >> 16, exactly: 4)
-        out.append(UInt8(ascii: "-"))
-        out.appendHex(high, exactly: 4)
-        out.append(UInt8(ascii: "-"))
-        out.appendHex(low >> 48, exactly: 4)
-        out.append(UInt8(ascii: "-"))
-        out.appendHex(low, exactly: 12)
+        out.appendUUID(high: high, low: low)
     }
 }

@@ -27,6 +27,9 @@ int cscan_equal_name(const uint8_t *token, const uint8_t *name, size_t count);
 /// Eight lower-case hex digits of a 32-bit value, the first in the lowest byte.
 uint64_t cscan_hex8(uint32_t value);
 
+/// The 36 characters of a UUID of two words.
+void cscan_uuid(uint64_t high, uint64_t low, uint8_t *out);
+
 /// Case-insensitive equality of two runs of ASCII; bytes above 127 compare as they are.
 int cscan_equal_fold(const uint8_t *a, const uint8_t *b, size_t count);
 
