@@ -8,88 +8,82 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable {
     case forwardedFor, forwardedProto, forwardedHost, requestID, traceparent
     case userAgent, referer, contentType, server, authorization
 
-    /// Names are compared without case (RFC 9110 §5.1).
+    /// Names are compared without case (RFC 9110 §5.1). By length first: most names of a request
+    /// differ there already.
     public static func intern(_ name: Span<UInt8>) -> KnownField {
-        func match(_ text: StaticString, _ field: KnownField) -> KnownField? {
-            ASCII.equalName(name, text) ? field : nil
-        }
-        // By length first: most names of a request differ there already.
+        name.count <= 10 ? short(name) : long(name)
+    }
+
+    @inline(__always)
+    private static func match(
+        _ name: Span<UInt8>, _ text: StaticString, _ field: KnownField
+    ) -> KnownField {
+        ASCII.equalName(name, text) ? field : .other
+    }
+
+    private static func short(_ name: Span<UInt8>) -> KnownField {
         switch name.count {
-        case 2:
-            switch name[0] | 0x20 {
-            case 0x74: return match("te", .te) ?? .other
-            default: return .other
-            }
-        case 3:
-            switch name[0] | 0x20 {
-            case 0x76: return match("via", .via) ?? .other
-            default: return .other
-            }
+        case 2: return match(name, "te", .te)
+        case 3: return match(name, "via", .via)
         case 4:
             switch name[0] | 0x20 {
-            case 0x68: return match("host", .host) ?? .other
-            case 0x64: return match("date", .date) ?? .other
+            case 0x68: return match(name, "host", .host)
+            case 0x64: return match(name, "date", .date)
             default: return .other
             }
         case 6:
             switch name[0] | 0x20 {
-            case 0x63: return match("cookie", .cookie) ?? .other
-            case 0x65: return match("expect", .expect) ?? .other
-            case 0x73: return match("server", .server) ?? .other
+            case 0x63: return match(name, "cookie", .cookie)
+            case 0x65: return match(name, "expect", .expect)
+            case 0x73: return match(name, "server", .server)
             default: return .other
             }
         case 7:
             switch name[0] | 0x20 {
-            case 0x74: return match("trailer", .trailer) ?? .other
-            case 0x75: return match("upgrade", .upgrade) ?? .other
-            case 0x72: return match("referer", .referer) ?? .other
+            case 0x74: return match(name, "trailer", .trailer)
+            case 0x75: return match(name, "upgrade", .upgrade)
+            case 0x72: return match(name, "referer", .referer)
             default: return .other
             }
         case 10:
             switch name[0] | 0x20 {
-            case 0x63: return match("connection", .connection) ?? .other
-            case 0x6b: return match("keep-alive", .keepAlive) ?? .other
-            case 0x75: return match("user-agent", .userAgent) ?? .other
-            case 0x73: return match("set-cookie", .setCookie) ?? .other
+            case 0x63: return match(name, "connection", .connection)
+            case 0x6b: return match(name, "keep-alive", .keepAlive)
+            case 0x75: return match(name, "user-agent", .userAgent)
+            case 0x73: return match(name, "set-cookie", .setCookie)
             default: return .other
             }
-        case 11:
-            switch name[0] | 0x20 {
-            case 0x74: return match("traceparent", .traceparent) ?? .other
-            default: return .other
-            }
+        default: return .other
+        }
+    }
+
+    private static func long(_ name: Span<UInt8>) -> KnownField {
+        switch name.count {
+        case 11: return match(name, "traceparent", .traceparent)
         case 12:
             switch name[0] | 0x20 {
-            case 0x63: return match("content-type", .contentType) ?? .other
-            case 0x78: return match("x-request-id", .requestID) ?? .other
+            case 0x63: return match(name, "content-type", .contentType)
+            case 0x78: return match(name, "x-request-id", .requestID)
             default: return .other
             }
-        case 13:
-            switch name[0] | 0x20 {
-            case 0x61: return match("authorization", .authorization) ?? .other
-            default: return .other
-            }
+        case 13: return match(name, "authorization", .authorization)
         case 14:
             switch name[0] | 0x20 {
-            case 0x63: return match("content-length", .contentLength) ?? .other
-            case 0x68: return match("http2-settings", .http2Settings) ?? .other
+            case 0x63: return match(name, "content-length", .contentLength)
+            case 0x68: return match(name, "http2-settings", .http2Settings)
             default: return .other
             }
-        case 15:
-            switch name[0] | 0x20 {
-            case 0x78: return match("x-forwarded-for", .forwardedFor) ?? .other
-            default: return .other
-            }
+        case 15: return match(name, "x-forwarded-for", .forwardedFor)
         case 16:
             switch name[0] | 0x20 {
-            case 0x70: return match("proxy-connection", .proxyConnection) ?? .other
-            case 0x78: return match("x-forwarded-host", .forwardedHost) ?? .other
+            case 0x70: return match(name, "proxy-connection", .proxyConnection)
+            case 0x78: return match(name, "x-forwarded-host", .forwardedHost)
             default: return .other
             }
         case 17:
             switch name[0] | 0x20 {
-            case 0x74: return match("transfer-encoding", .transferEncoding) ?? .other
-            case 0x78: return match("x-forwarded-proto", .forwardedProto) ?? .other
+            case 0x74: return match(name, "transfer-encoding", .transferEncoding)
+            case 0x78: return match(name, "x-forwarded-proto", .forwardedProto)
             default: return .other
             }
         default: return .other

@@ -34,7 +34,15 @@ enum RequestRelay {
         if at < end { advance(&tables, turn, downstream, &at, end) }
         let isHeadPending = tables.exchanges[id].requestPhase == .head
         var start = from
-        if isHeadPending {
+        if isHeadPending, tables.exchanges[id].head.length > from {
+            // Edits can make a head larger than the room in front of the body.
+            let first = turn.output.writerIndex
+            turn.output.append(tables.exchanges[id].arena.span(tables.exchanges[id].head))
+            turn.send(
+                ConnectionID(.upstream, connection), .output,
+                ByteRange(first, end: turn.output.writerIndex))
+            tables.exchanges[id].requestPhase = .body
+        } else if isHeadPending {
             let head = tables.exchanges[id].head
             start = turn.scratch.place(
                 tables.exchanges[id].arena.span(head), endingAt: from)

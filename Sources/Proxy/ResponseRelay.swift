@@ -131,8 +131,10 @@ enum ResponseRelay {
         let start = turn.output.writerIndex
         var isHeadPending = isHeadPending
         let downstream = ConnectionID(.downstream, tables.exchanges[id].downstream)
+        // A head that does not fit in front of the body is copied, and the body behind it.
+        let fits = turn.headOut.count <= at
         let isCopied = tables.exchanges[id].sink == .chunked
-        if isHeadPending, isCopied || at == end {
+        if isHeadPending, isCopied || at == end || !fits {
             turn.output.append(turn.headOut.readable)
             isHeadPending = false
         }
@@ -191,6 +193,25 @@ enum ResponseRelay {
 
     // MARK: Interim responses
 
+    /// Appends the status line and the fields that pass this hop, of a response without a body.
+    static func appendHead(
+        _ response: borrowing ResponseHead, _ scratch: borrowing ByteBuffer, _ head: ByteRange,
+        to out: inout ByteBuffer
+    ) {
+        MessageEncoder.statusLine(
+            response.status, reason: scratch.span(response.reason.shifted(by: head.lower)),
+            to: &out)
+        for i in 0..<response.fields.count {
+            let field = response.fields[i]
+            if field.isNominated || field.known.isHopByHop || field.known == .contentLength {
+                continue
+            }
+            MessageEncoder.field(
+                scratch.span(field.name.shifted(by: head.lower)),
+                scratch.span(field.value.shifted(by: head.lower)), to: &out)
+        }
+    }
+
     /// Passes on a 1xx response (RFC 9110 §15.2), but never to HTTP/1.0.
     /// - Returns: `false` when there were too many.
     static func interim(
@@ -200,19 +221,7 @@ enum ResponseRelay {
         guard tables.exchanges[id].interimCount <= interimMax else { return false }
         if tables.exchanges[id].isHTTP10 { return true }
         let start = turn.output.writerIndex
-        MessageEncoder.statusLine(
-            turn.responseHead.status,
-            reason: turn.scratch.span(turn.responseHead.reason.shifted(by: head.lower)),
-            to: &turn.output)
-        for i in 0..<turn.responseHead.fields.count {
-            let field = turn.responseHead.fields[i]
-            if field.isNominated || field.known.isHopByHop || field.known == .contentLength {
-                continue
-            }
-            MessageEncoder.field(
-                turn.scratch.span(field.name.shifted(by: head.lower)),
-                turn.scratch.span(field.value.shifted(by: head.lower)), to: &turn.output)
-        }
+        appendHead(turn.responseHead, turn.scratch, head, to: &turn.output)
         turn.output.append("\r\n")
         turn.send(
             ConnectionID(.downstream, tables.exchanges[id].downstream), .output,

@@ -53,19 +53,7 @@ enum Tunnels {
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange
     ) {
         turn.headOut.clear()
-        MessageEncoder.statusLine(
-            turn.responseHead.status,
-            reason: turn.scratch.span(turn.responseHead.reason.shifted(by: head.lower)),
-            to: &turn.headOut)
-        for i in 0..<turn.responseHead.fields.count {
-            let field = turn.responseHead.fields[i]
-            if field.isNominated || field.known.isHopByHop || field.known == .contentLength {
-                continue
-            }
-            MessageEncoder.field(
-                turn.scratch.span(field.name.shifted(by: head.lower)),
-                turn.scratch.span(field.value.shifted(by: head.lower)), to: &turn.headOut)
-        }
+        ResponseRelay.appendHead(turn.responseHead, turn.scratch, head, to: &turn.headOut)
         if !tables.exchanges[id].isConnect {
             turn.headOut.append("connection: upgrade\r\n")
             MessageEncoder.field(

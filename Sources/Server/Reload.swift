@@ -37,7 +37,7 @@ extension ControlLoop {
             warnAboutFixedSettings(next.document)
             file = next
             log.configure(level: next.document.logLevel, isJSON: next.document.logsJSON)
-            watchNames(next.document)
+            resolver.watch(Startup.names(of: next.document))
             resolver.waitForFirstAnswers(limit: .seconds(2))
             publish()
             apply(change)
@@ -74,15 +74,6 @@ extension ControlLoop {
                 "some settings take effect at the next start",
                 [("settings", fixed.joined(separator: " "))])
         }
-    }
-
-    func watchNames(_ document: Document) {
-        var names: [Resolver.Name: Duration] = [:]
-        for (key, refresh) in document.names {
-            let name = Resolver.Name(host: key.name, port: key.port)
-            names[name] = min(names[name] ?? .unlimited, refresh)
-        }
-        resolver.watch(names)
     }
 
     /// A name has new addresses: the same document, compiled with them.

@@ -102,15 +102,19 @@ public enum Startup {
     }
 
     private static func watch(_ document: Document, _ resolver: Resolver) {
+        resolver.watch(names(of: document))
+        resolver.waitForFirstAnswers(limit: .seconds(2))
+        _ = resolver.takeChange()
+    }
+
+    /// The names of a document, each with the shortest refresh that is asked for.
+    static func names(of document: Document) -> [Resolver.Name: Duration] {
         var names: [Resolver.Name: Duration] = [:]
         for (key, refresh) in document.names {
             let name = Resolver.Name(host: key.name, port: key.port)
             names[name] = min(names[name] ?? .unlimited, refresh)
         }
-        if names.isEmpty { return }
-        resolver.watch(names)
-        resolver.waitForFirstAnswers(limit: .seconds(2))
-        _ = resolver.takeChange()
+        return names
     }
 
     private static func workerCount(_ options: ServerOptions, _ document: Document) -> Int {

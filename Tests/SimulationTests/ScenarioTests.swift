@@ -156,4 +156,43 @@ enum Setup {
         }
         #expect(world.metric("sluice_requests_total", "assign=\"sticky\"") == 120)
     }
+
+    @Test("with fallback a version that is gone is served by the stable one, and counted so")
+    func fallback() {
+        let origins = Setup.origins()
+        let yaml = Setup.yaml + "\n"
+        let world = World(
+            seed: 8, yaml: yaml.replacingFirst("stable: v1", with: "stable: v1\n    whenUnavailable: fallback"),
+            origins: origins)
+        origins[2].isUp = false
+        let client = SimulatedClient(world, name: "c", (0..<4).map { _ in Setup.pinned() })
+        client.start()
+        world.run(until: .milliseconds(60))
+        #expect(client.outcomes.map(\.status) == [502, 200, 200, 200])
+        #expect(client.outcomes.dropFirst().allSatisfy { $0.version == "v1" })
+        #expect(world.metric("sluice_requests_total", "assign=\"fallback\"") == 3)
+    }
+
+    @Test("a head that edits made larger than its room is sent all the same")
+    func largeEdits() {
+        let value = String(repeating: "v", count: 300_000)
+        let edits = "headers: { request: { set: { x-large: \"\(value)\" } }, response: { set: { x-back: \"\(value)\" } } }"
+        let yaml = Setup.yaml.replacingFirst("name: rest, to: s", with: "name: rest, to: s, \(edits)")
+        let world = World(seed: 9, yaml: yaml, origins: Setup.origins())
+        var request = SimulatedRequest("POST", "/")
+        request.body = "hello"
+        let client = SimulatedClient(world, name: "c", [request])
+        client.start()
+        world.run()
+        // The origin of this world refuses such a head itself; what matters is that nothing traps.
+        #expect(world.leftovers.isEmpty)
+    }
+}
+
+extension String {
+    /// The text with the first occurrence of `old` replaced.
+    func replacingFirst(_ old: String, with new: String) -> String {
+        guard let range = firstRange(of: old) else { return self }
+        return self[..<range.lowerBound] + new + self[range.upperBound...]
+    }
 }

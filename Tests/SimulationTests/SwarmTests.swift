@@ -53,8 +53,8 @@ import Testing
         if random.below(3) == 0 {
             world.after(.milliseconds(40)) {
                 world.reload(
-                    yaml: Setup.yaml.replacing("weight: 80", with: "weight: 60")
-                        .replacing("weight: 20", with: "weight: 40"), generation: 2)
+                    yaml: Setup.yaml.replacingFirst("weight: 80", with: "weight: 60")
+                        .replacingFirst("weight: 20", with: "weight: 40"), generation: 2)
             }
         }
         world.run()
@@ -72,17 +72,5 @@ import Testing
         #expect(world.metric("sluice_requests_in_flight") == 0, "seed \(seed)")
         let seen = clients.reduce(0) { $0 + $1.outcomes.count }
         #expect(UInt64(seen) <= started, "seed \(seed)")
-    }
-}
-
-extension String {
-    fileprivate func replacing(_ old: String, with new: String) -> String {
-        var parts: [Substring] = []
-        var rest = self[...]
-        while let range = rest.firstRange(of: old) {
-            parts.append(rest[..<range.lowerBound])
-            rest = rest[range.upperBound...]
-        }
-        return (parts + [rest]).joined(separator: new)
     }
 }
