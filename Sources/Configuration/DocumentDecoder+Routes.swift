@@ -7,7 +7,7 @@ import YAML
 extension DocumentDecoder {
     mutating func route(_ node: YAMLNode) {
         guard let nameNode = node["name"], let name = nameNode.text else { return }
-        if document.routes.contains(where: { $0.name == name }) {
+        if !routeNames.insert(name).inserted {
             fail(
                 "there are two routes named \"\(name)\"", nameNode.start,
                 hint: "draws and metrics are kept by route name")

@@ -10,6 +10,7 @@ struct DocumentDecoder {
     var document = Document()
     var errors: [ConfigurationError] = []
     var warnings: [ConfigurationError] = []
+    var routeNames: Set<String> = []
 
     mutating func fail(_ message: String, _ mark: YAMLMark, hint: String = "") {
         errors.append(ConfigurationError(message, at: mark, hint: hint))

@@ -17,16 +17,58 @@ enum DocumentLinter {
                     version.mark, "its share of requests is answered with 503")
             }
         }
-        for (i, route) in document.routes.enumerated() {
-            if let earlier = document.routes[..<i].first(where: { shadows($0, route) }) {
+        var earlier = EarlierRoutes()
+        for route in document.routes {
+            if let first = earlier.shadowing(route) {
                 warn(
                     "the route \"\(route.name)\" is never reached", route.mark,
-                    "\"\(earlier.name)\" on line \(earlier.mark.line) takes everything it matches")
+                    "\"\(first.name)\" on line \(first.mark.line) takes everything it matches")
             }
+            earlier.append(route)
             if let firstByte = route.firstByte, let request = route.request, firstByte > request {
                 warn(
                     "timeouts.firstByte of \"\(route.name)\" is longer than request", route.mark,
                     "the whole exchange ends first")
+            }
+        }
+    }
+
+    /// The routes seen so far, by the first element of their paths, so that thousands of routes are
+    /// not compared each with each.
+    private struct EarlierRoutes {
+        /// Comparisons in all; what lies beyond is not looked at.
+        private static let comparisonsMax = 1_000_000
+
+        private var byElement: [String: [Document.Route]] = [:]
+        /// Routes that a path of any first element may meet.
+        private var any: [Document.Route] = []
+        private var comparisons = 0
+
+        mutating func append(_ route: Document.Route) {
+            let elements = route.matches.map { EarlierRoutes.element($0.path) }
+            if elements.isEmpty || elements.contains(nil) { return any.append(route) }
+            for element in Set(elements.compactMap { $0 }) {
+                byElement[element, default: []].append(route)
+            }
+        }
+
+        mutating func shadowing(_ route: Document.Route) -> Document.Route? {
+            var candidates = any
+            if let element = route.matches.first.flatMap({ EarlierRoutes.element($0.path) }) {
+                candidates += byElement[element] ?? []
+            }
+            comparisons += candidates.count
+            guard comparisons < EarlierRoutes.comparisonsMax else { return nil }
+            return candidates.first { shadows($0, route) }
+        }
+
+        /// The first element of a path that has a fixed one; `nil` for the others.
+        private static func element(_ path: PathRule?) -> String? {
+            switch path {
+            case .exact(let text)?, .prefix(let text)?, .template(let text)?:
+                let first = text.split(separator: "/").first.map(String.init) ?? ""
+                return first.isEmpty || first.hasPrefix("{") ? nil : first
+            case .regex?, nil: return nil
             }
         }
     }
