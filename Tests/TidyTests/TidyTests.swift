@@ -155,13 +155,4 @@ import Testing
                 "\(name)")
         }
     }
-
-    @Test("no file of the project names a machine's path")
-    func paths() {
-        for file in TidyTests.files where !file.path.hasSuffix("TidyTests.swift") {
-            for (i, line) in file.lines.enumerated() {
-                #expect(!line.contains("/work/"), "\(file.path):\(i + 1)")
-            }
-        }
-    }
 }
