@@ -74,7 +74,7 @@ let package = Package(
         .executableTarget(
             name: "sluice",
             dependencies: [
-                "Base", "Server", "Configuration", "Origin", "Routing",
+                "Base", "Platform", "Server", "Configuration", "Origin",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
         // Tests, one target a floor's target; then the simulated world; then the house's rules.
