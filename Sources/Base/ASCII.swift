@@ -9,6 +9,10 @@ public struct ByteRange: Hashable, Sendable, BitwiseCopyable {
         self.start = UInt32(truncatingIfNeeded: start)
         self.count = UInt32(truncatingIfNeeded: count)
     }
+    @inlinable public init(start: UInt32, count: UInt32) {
+        self.start = start
+        self.count = count
+    }
     @inlinable public init(_ start: Int, end: Int) { self.init(start: start, count: end - start) }
 
     public static var empty: ByteRange { ByteRange(start: 0, count: 0) }
@@ -75,6 +79,22 @@ public enum ASCII {
         }
     }
 
+    /// Bytes from the start that are letters, digits, "-", "_" and single "/".
+    @inlinable @inline(__always)
+    public static func plainPathLength(_ bytes: Span<UInt8>) -> Int {
+        unsafe bytes.withUnsafeBufferPointer { p in
+            unsafe p.isEmpty ? 0 : cscan_plain_path(p.baseAddress!, p.count)
+        }
+    }
+
+    /// Bytes from the start that are letters, digits, "-", "." and "_".
+    @inlinable @inline(__always)
+    public static func plainHostLength(_ bytes: Span<UInt8>) -> Int {
+        unsafe bytes.withUnsafeBufferPointer { p in
+            unsafe p.isEmpty ? 0 : cscan_host(p.baseAddress!, p.count)
+        }
+    }
+
     /// Bytes from the start that may stand in a query (RFC 3986 §3.4), and what browsers leave
     /// unescaped there.
     @inlinable @inline(__always)
@@ -128,8 +148,11 @@ public enum ASCII {
     /// Equality byte for byte.
     @inlinable public static func equal(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
         guard a.count == b.count else { return false }
-        for i in 0..<a.count where a[i] != b[i] { return false }
-        return true
+        return unsafe a.withUnsafeBufferPointer { p in
+            unsafe b.withUnsafeBufferPointer { q in
+                unsafe p.isEmpty || cscan_equal(p.baseAddress!, q.baseAddress!, p.count) != 0
+            }
+        }
     }
 
     @inlinable public static func equal(_ a: Span<UInt8>, _ b: StaticString) -> Bool {
@@ -147,8 +170,27 @@ public enum ASCII {
 
     /// The position of a byte, or `nil`.
     @inlinable public static func index(of byte: UInt8, in bytes: Span<UInt8>) -> Int? {
-        for i in 0..<bytes.count where bytes[i] == byte { return i }
-        return nil
+        let found = unsafe bytes.withUnsafeBufferPointer { p in
+            unsafe p.isEmpty ? 0 : cscan_find(p.baseAddress!, p.count, byte)
+        }
+        return found < bytes.count ? found : nil
+    }
+
+    /// Eight bytes from a position on in one word, the first the lowest.
+    @inlinable @inline(__always)
+    public static func word(_ bytes: Span<UInt8>, at position: Int) -> UInt64 {
+        precondition(position >= 0 && position &+ 8 <= bytes.count, "eight bytes are there")
+        return unsafe bytes.withUnsafeBufferPointer { p in
+            unsafe UInt64(
+                littleEndian: UnsafeRawPointer(p.baseAddress! + position).loadUnaligned(
+                    as: UInt64.self))
+        }
+    }
+
+    /// At most eight characters of a literal in one word, as `word(_:at:)` gives them.
+    @inlinable @inline(__always)
+    public static func word(_ text: StaticString) -> UInt64 {
+        NameKey.word(text, 0, min(8, text.utf8CodeUnitCount))
     }
 
     /// The bytes as text, for messages and other cold places; invalid UTF-8 is replaced.

@@ -135,12 +135,7 @@ extension Address {
     public func appendHost(to buffer: inout ByteBuffer) {
         switch family {
         case .unix: buffer.append("unix")
-        case .ipv4:
-            for i in 0..<4 as Range<UInt64> {
-                let shift = 24 - 8 * i
-                buffer.appendDecimal((low >> shift) & 255)
-                if shift != 0 { buffer.append(UInt8(ascii: ".")) }
-            }
+        case .ipv4: buffer.appendIPv4(UInt32(truncatingIfNeeded: low))
         case .ipv6: appendIPv6(to: &buffer)
         }
     }

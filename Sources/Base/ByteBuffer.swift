@@ -7,18 +7,19 @@ import CScan
 /// stay true when the buffer grows; `consume` and `clear` are the only ways to lose bytes.
 /// A buffer without bytes may hold no memory at all.
 @safe public struct ByteBuffer: ~Copyable, @unchecked Sendable {
-    @usableFromInline var base: UnsafeMutablePointer<UInt8>?
+    /// `nowhere` while the capacity is 0.
+    @usableFromInline var base: UnsafeMutablePointer<UInt8>
     public private(set) var capacity: Int
     @usableFromInline var reader = 0
     @usableFromInline var writer = 0
 
     /// - Parameter capacity: bytes to allocate now; 0 allocates with the first write.
     public init(capacity: Int = 0) {
-        unsafe base = capacity == 0 ? nil : .allocate(capacity: capacity)
+        unsafe base = capacity == 0 ? ByteBuffer.nowhere : .allocate(capacity: capacity)
         self.capacity = capacity
     }
 
-    deinit { unsafe base?.deallocate() }
+    deinit { if capacity > 0 { unsafe base.deallocate() } }
 
     @inlinable public var readerIndex: Int { reader }
     @inlinable public var writerIndex: Int { writer }
@@ -32,8 +33,7 @@ import CScan
     @inlinable public var readable: Span<UInt8> {
         @_lifetime(immortal)
         @inline(__always) get {
-            let view = unsafe Span(
-                _unsafeStart: UnsafePointer(base ?? ByteBuffer.nowhere) + reader, count: count)
+            let view = unsafe Span(_unsafeStart: UnsafePointer(base + reader), count: count)
             return unsafe _overrideLifetime(view, copying: ())
         }
     }
@@ -45,8 +45,7 @@ import CScan
     public func span(_ range: ByteRange) -> Span<UInt8> {
         precondition(range.upper <= capacity, "a range within the buffer")
         let view = unsafe Span(
-            _unsafeStart: UnsafePointer(base ?? ByteBuffer.nowhere) + range.lower,
-            count: range.length)
+            _unsafeStart: UnsafePointer(base + range.lower), count: range.length)
         return unsafe _overrideLifetime(view, copying: ())
     }
 
@@ -64,9 +63,9 @@ import CScan
     @usableFromInline mutating func grow(_ more: Int) {
         let next = max(writer + more, capacity * 2, 256)
         let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: next)
-        if let old = unsafe base {
-            unsafe (memory + reader).update(from: old + reader, count: writer - reader)
-            unsafe old.deallocate()
+        if capacity > 0 {
+            unsafe cscan_copy(memory + reader, base + reader, writer - reader)
+            unsafe base.deallocate()
         }
         unsafe base = memory
         capacity = next
@@ -77,7 +76,7 @@ import CScan
         if more == 0 { return }
         reserve(more)
         unsafe bytes.withUnsafeBufferPointer { source in
-            unsafe (base! + writer).update(from: source.baseAddress!, count: more)
+            unsafe cscan_copy(base + writer, source.baseAddress!, more)
         }
         writer &+= more
     }
@@ -85,13 +84,13 @@ import CScan
     @inlinable @inline(__always) public mutating func append(_ text: StaticString) {
         let more = text.utf8CodeUnitCount
         reserve(more)
-        unsafe (base! + writer).update(from: text.utf8Start, count: more)
+        unsafe cscan_copy(base + writer, text.utf8Start, more)
         writer &+= more
     }
 
     @inlinable @inline(__always) public mutating func append(_ byte: UInt8) {
         reserve(1)
-        unsafe base![writer] = byte
+        unsafe base[writer] = byte
         writer &+= 1
     }
 
@@ -102,7 +101,7 @@ import CScan
         text.withUTF8 { utf8 in
             guard !utf8.isEmpty else { return }
             reserve(utf8.count)
-            unsafe (base! + writer).update(from: utf8.baseAddress!, count: utf8.count)
+            unsafe cscan_copy(base + writer, utf8.baseAddress!, utf8.count)
             writer += utf8.count
         }
     }
@@ -123,9 +122,15 @@ import CScan
         writer = at
         for _ in 0..<digits {
             at -= 1
-            unsafe base![at] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
+            unsafe base[at] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
             rest /= 10
         }
+    }
+
+    /// An IPv4 address in dotted decimals.
+    public mutating func appendIPv4(_ address: UInt32) {
+        reserve(16)
+        writer &+= unsafe cscan_ipv4(address, base + writer)
     }
 
     /// Exactly `digits` lower-case hex digits of a value, at most 16.
@@ -138,7 +143,7 @@ import CScan
         reserve(digits)
         unsafe withUnsafeBytes(of: &text) { source in
             let from = unsafe source.baseAddress! + (16 - digits)
-            unsafe UnsafeMutableRawPointer(base! + writer).copyMemory(from: from, byteCount: digits)
+            unsafe UnsafeMutableRawPointer(base + writer).copyMemory(from: from, byteCount: digits)
         }
         writer &+= digits
     }
@@ -146,19 +151,18 @@ import CScan
     /// The 36 characters of a UUID (RFC 9562 §4).
     public mutating func appendUUID(high: UInt64, low: UInt64) {
         reserve(36)
-        unsafe cscan_uuid(high, low, base! + writer)
+        unsafe cscan_uuid(high, low, base + writer)
         writer &+= 36
     }
 
     /// Appends ASCII with its letters in lower case.
     public mutating func appendLower(_ bytes: Span<UInt8>) {
+        if bytes.isEmpty { return }
         reserve(bytes.count)
-        var at = writer
-        for i in 0..<bytes.count {
-            unsafe base![at] = ASCII.lower(bytes[i])
-            at &+= 1
+        unsafe bytes.withUnsafeBufferPointer { source in
+            unsafe cscan_lower(source.baseAddress!, source.count, base + writer)
         }
-        writer = at
+        writer &+= bytes.count
     }
 
     /// Lower-case hex without leading zeros, at least `width` digits.
@@ -178,7 +182,7 @@ import CScan
         precondition(position >= 0 && position + bytes.count <= writer, "bytes already written")
         unsafe bytes.withUnsafeBufferPointer { source in
             if let start = source.baseAddress {
-                unsafe (base! + position).update(from: start, count: source.count)
+                unsafe (base + position).update(from: start, count: source.count)
             }
         }
     }
@@ -197,7 +201,7 @@ import CScan
         precondition(start >= 0 && position <= capacity, "room in front for what is placed there")
         unsafe bytes.withUnsafeBufferPointer { source in
             if let from = source.baseAddress {
-                unsafe (base! + start).update(from: from, count: source.count)
+                unsafe (base + start).update(from: from, count: source.count)
             }
         }
         return start
@@ -212,7 +216,7 @@ import CScan
     ) throws(Failure) -> Int {
         reserve(room)
         let written = try unsafe body(
-            UnsafeMutableRawBufferPointer(start: base! + writer, count: room))
+            UnsafeMutableRawBufferPointer(start: base + writer, count: room))
         precondition(written >= 0 && written <= room, "a writer stays within its room")
         writer &+= written
         return written
@@ -238,8 +242,9 @@ import CScan
 
     /// Forgets all bytes and gives the memory back.
     public mutating func release() {
-        unsafe base?.deallocate()
-        unsafe base = nil
+        if capacity == 0 { return clear() }
+        unsafe base.deallocate()
+        unsafe base = ByteBuffer.nowhere
         capacity = 0
         reader = 0
         writer = 0

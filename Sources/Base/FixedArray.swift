@@ -37,6 +37,12 @@
         }
     }
 
+    /// Lets a C function fill the elements; the pointer must not be kept.
+    @unsafe @inlinable
+    public func withPointer<Result>(_ body: (UnsafeMutablePointer<Element>) -> Result) -> Result {
+        unsafe body(base)
+    }
+
     /// The elements as a span that lives as long as this array.
     public var span: Span<Element> {
         @_lifetime(borrow self)

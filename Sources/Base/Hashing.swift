@@ -30,10 +30,10 @@ public enum XXH64 {
         if count >= 32 {
             var v1 = seed &+ p1 &+ p2, v2 = seed &+ p2, v3 = seed, v4 = seed &- p1
             while at + 32 <= count {
-                v1 = round(v1, load(bytes, at, 8))
-                v2 = round(v2, load(bytes, at + 8, 8))
-                v3 = round(v3, load(bytes, at + 16, 8))
-                v4 = round(v4, load(bytes, at + 24, 8))
+                v1 = round(v1, ASCII.word(bytes, at: at))
+                v2 = round(v2, ASCII.word(bytes, at: at + 8))
+                v3 = round(v3, ASCII.word(bytes, at: at + 16))
+                v4 = round(v4, ASCII.word(bytes, at: at + 24))
                 at += 32
             }
             h = rotl(v1, 1) &+ rotl(v2, 7) &+ rotl(v3, 12) &+ rotl(v4, 18)
@@ -43,7 +43,7 @@ public enum XXH64 {
         }
         h = h &+ UInt64(count)
         while at + 8 <= count {
-            h = rotl(h ^ round(0, load(bytes, at, 8)), 27) &* p1 &+ p4
+            h = rotl(h ^ round(0, ASCII.word(bytes, at: at)), 27) &* p1 &+ p4
             at += 8
         }
         if at + 4 <= count {

@@ -63,21 +63,242 @@ size_t cscan_query(const uint8_t *bytes, size_t count) {
     return i;
 }
 
+#if defined(__SSE2__)
+// Sixteen bytes, or what is left of them with zeros behind: never a byte past `count`.
+static inline __m128i load16(const uint8_t *bytes, size_t count) {
+    if (__builtin_expect(count >= 16, 1)) return _mm_loadu_si128((const __m128i *)bytes);
+    uint8_t some[16] = {0};
+    uint8_t *to = some;
+    if (count & 8) { __builtin_memcpy(to, bytes, 8); to += 8; bytes += 8; }
+    if (count & 4) { __builtin_memcpy(to, bytes, 4); to += 4; bytes += 4; }
+    if (count & 2) { __builtin_memcpy(to, bytes, 2); to += 2; bytes += 2; }
+    if (count & 1) *to = *bytes;
+    return _mm_loadu_si128((const __m128i *)some);
+}
+
+// Unsigned v - from <= span, byte by byte.
+static inline __m128i within(__m128i v, char from, char span) {
+    __m128i distance = _mm_sub_epi8(v, _mm_set1_epi8(from));
+    return _mm_cmpeq_epi8(_mm_min_epu8(distance, _mm_set1_epi8(span)), distance);
+}
+
+static inline __m128i is(__m128i v, char byte) { return _mm_cmpeq_epi8(v, _mm_set1_epi8(byte)); }
+
+static inline __m128i alphanumeric(__m128i v) {
+    __m128i folded = _mm_or_si128(v, _mm_set1_epi8(0x20));
+    return _mm_or_si128(within(folded, 'a', 25), within(v, '0', 9));
+}
+
+static inline unsigned mask(__m128i v) { return (unsigned)_mm_movemask_epi8(v); }
+
+// Bytes that a field value may not have: controls but HTAB, and DEL.
+static inline unsigned ends_value(__m128i v) {
+    const __m128i low = _mm_set1_epi8(0x1f);
+    __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, low), v);
+    return mask(_mm_or_si128(_mm_andnot_si128(is(v, 0x09), control), is(v, 0x7f)));
+}
+#endif
+
 size_t cscan_value(const uint8_t *bytes, size_t count) {
     size_t i = 0;
 #if defined(__SSE2__)
-    const __m128i low = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8(0x09), del = _mm_set1_epi8(0x7f);
     for (; i + 16 <= count; i += 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(bytes + i));
-        // Unsigned v <= 0x1f, as min(v, 0x1f) == v.
-        __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(v, low), v);
-        __m128i bad = _mm_or_si128(
-            _mm_andnot_si128(_mm_cmpeq_epi8(v, tab), control), _mm_cmpeq_epi8(v, del));
-        int mask = _mm_movemask_epi8(bad);
-        if (mask) return i + (size_t)__builtin_ctz((unsigned)mask);
+        unsigned bad = ends_value(_mm_loadu_si128((const __m128i *)(bytes + i)));
+        if (bad) return i + (size_t)__builtin_ctz(bad);
     }
 #endif
     return i + cscan_value_scalar(bytes + i, count - i);
+}
+
+static inline uint64_t load8(const uint8_t *p) {
+    uint64_t word;
+    __builtin_memcpy(&word, p, 8);
+    return word;
+}
+
+static inline int is_alphanumeric(uint8_t b) {
+    return (uint8_t)((b | 0x20) - 'a') < 26 || (uint8_t)(b - '0') < 10;
+}
+
+size_t cscan_plain_path(const uint8_t *bytes, size_t count) {
+    size_t i = 0;
+#if defined(__SSE2__)
+    unsigned slash_before = 0;
+    for (; i < count; i += 16) {
+        __m128i v = load16(bytes + i, count - i);
+        __m128i slash = is(v, '/');
+        __m128i others = _mm_or_si128(is(v, '-'), is(v, '_'));
+        unsigned stops = ~mask(_mm_or_si128(alphanumeric(v), _mm_or_si128(slash, others)));
+        unsigned slashes = mask(slash);
+        stops = (stops & 0xffff) | (slashes & (slashes << 1 | slash_before));
+        if (stops) return i + (size_t)__builtin_ctz(stops);
+        slash_before = slashes >> 15;
+    }
+    return count;
+#else
+    uint8_t last = 0;
+    for (; i < count; i++) {
+        uint8_t b = bytes[i];
+        if (!is_alphanumeric(b) && b != '-' && b != '_' && (b != '/' || last == '/')) break;
+        last = b;
+    }
+    return i;
+#endif
+}
+
+size_t cscan_host(const uint8_t *bytes, size_t count) {
+    size_t i = 0;
+#if defined(__SSE2__)
+    for (; i < count; i += 16) {
+        __m128i v = load16(bytes + i, count - i);
+        __m128i others = _mm_or_si128(is(v, '-'), _mm_or_si128(is(v, '.'), is(v, '_')));
+        unsigned stops = ~mask(_mm_or_si128(alphanumeric(v), others)) & 0xffff;
+        if (stops) return i + (size_t)__builtin_ctz(stops);
+    }
+    return count;
+#else
+    while (i < count && (is_alphanumeric(bytes[i]) || bytes[i] == '-' || bytes[i] == '.' ||
+                         bytes[i] == '_'))
+        i++;
+    return i;
+#endif
+}
+
+// Where a name of letters, digits and "-" ends, or 32 when it is longer or the bytes end first.
+// At least 16 bytes lie in front of `end`.
+static inline size_t name_length(const uint8_t *bytes, const uint8_t *end) {
+#if defined(__SSE2__)
+    unsigned stops = mask(_mm_or_si128(
+        alphanumeric(_mm_loadu_si128((const __m128i *)bytes)),
+        is(_mm_loadu_si128((const __m128i *)bytes), '-'))) ^ 0xffff;
+    if (__builtin_expect(stops != 0, 1)) return (size_t)__builtin_ctz(stops);
+    if (end - bytes < 32) return 32;
+    __m128i v = _mm_loadu_si128((const __m128i *)(bytes + 16));
+    stops = mask(_mm_or_si128(alphanumeric(v), is(v, '-'))) ^ 0xffff;
+    return stops ? 16 + (size_t)__builtin_ctz(stops) : 32;
+#else
+    size_t i = 0;
+    while (i < 32 && bytes + i < end && (is_alphanumeric(bytes[i]) || bytes[i] == '-')) i++;
+    return i;
+#endif
+}
+
+// The first byte from `at` on that may not stand in a value, or `end`. At least 16 bytes lie in
+// front of `end`.
+static const uint8_t *value_end(const uint8_t *at, const uint8_t *end) {
+#if defined(__SSE2__)
+    while (end - at >= 16) {
+        unsigned stops = ends_value(_mm_loadu_si128((const __m128i *)at));
+        if (stops) return at + __builtin_ctz(stops);
+        at += 16;
+    }
+    // The last bytes are looked at once more, together with those in front of them.
+    unsigned stops = ends_value(_mm_loadu_si128((const __m128i *)(end - 16))) >> (16 - (end - at));
+    return stops ? at + __builtin_ctz(stops) : end;
+#else
+    return at + cscan_value_scalar(at, (size_t)(end - at));
+#endif
+}
+
+// The same, faster for values of visible ASCII and spaces.
+static inline const uint8_t *plain_value_end(const uint8_t *at, const uint8_t *end) {
+#if defined(__SSE2__)
+    const uint8_t *last = end - 16;
+    while (__builtin_expect(at <= last, 1)) {
+        // One more, and as signed numbers 0x20...0x7e are 0x21...0x7f, and all others are less.
+        __m128i next = _mm_add_epi8(
+            _mm_loadu_si128((const __m128i *)at), _mm_set1_epi8(1));
+        unsigned stops = mask(_mm_cmpgt_epi8(_mm_set1_epi8(0x21), next));
+        if (stops) {
+            at += __builtin_ctz(stops);
+            return __builtin_expect(*at == '\r', 1) ? at : value_end(at, end);
+        }
+        at += 16;
+    }
+#endif
+    return value_end(at, end);
+}
+
+size_t cscan_lines(
+    const uint8_t *bytes, size_t count, size_t from, struct cscan_line *lines, size_t lines_max) {
+    const uint64_t bits = 0x2020202020202020ull;
+    const uint8_t *end = bytes + count, *at = bytes + from;
+    struct cscan_line *line = lines, *lines_end = lines + lines_max;
+    while (line < lines_end && end - at >= 16) {
+        size_t name = name_length(at, end);
+        if (name - 1 >= 28 || (size_t)(end - at) < name + 4) break;
+        const uint8_t *value = at + name + 2;
+        uint16_t colon;
+        __builtin_memcpy(&colon, at + name, 2);
+        if (colon != (':' | ' ' << 8) || *value == ' ' || *value == '\t') break;
+        const uint8_t *past = plain_value_end(value, end);
+        uint16_t crlf;
+        if (end - past < 2) break;
+        __builtin_memcpy(&crlf, past, 2);
+        // In front of an empty value stands the one space that belongs there.
+        if (crlf != ('\r' | '\n' << 8) || past[-1] == '\t' || (past[-1] == ' ' && past != value))
+            break;
+        line->start = (uint32_t)(at - bytes);
+        line->name_length = (uint32_t)name;
+        line->value_length = (uint32_t)(past - value);
+        uint64_t word = load8(at) | bits;
+        if (__builtin_expect(name >= 8, 1)) {
+            line->first = word;
+            line->last = load8(at + name - 8) | bits;
+        } else {
+            line->first = word & (~0ull >> (64 - 8 * name));
+            line->last = 0;
+        }
+        line++;
+        at = past + 2;
+    }
+    return (size_t)(line - lines);
+}
+
+size_t cscan_find(const uint8_t *bytes, size_t count, uint8_t byte) {
+    size_t i = 0;
+#if defined(__SSE2__)
+    for (; i + 16 <= count; i += 16) {
+        unsigned found = mask(is(_mm_loadu_si128((const __m128i *)(bytes + i)), (char)byte));
+        if (found) return i + (size_t)__builtin_ctz(found);
+    }
+#endif
+    while (i < count && bytes[i] != byte) i++;
+    return i;
+}
+
+void cscan_lower(const uint8_t *bytes, size_t count, uint8_t *out) {
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        // A byte is a capital when adding moves it past 0x80 for "A" and not for "Z" + 1.
+        uint64_t word = load8(bytes + i), low = word & 0x7f7f7f7f7f7f7f7full;
+        uint64_t from_a = low + 0x3f3f3f3f3f3f3f3full, past_z = low + 0x2525252525252525ull;
+        word |= (from_a & ~past_z & ~word & 0x8080808080808080ull) >> 2;
+        __builtin_memcpy(out + i, &word, 8);
+    }
+    for (; i < count; i++) out[i] = (uint8_t)(bytes[i] - 'A') < 26 ? bytes[i] | 0x20 : bytes[i];
+}
+
+size_t cscan_ipv4(uint32_t address, uint8_t *out) {
+    uint8_t *at = out;
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        unsigned octet = address >> shift & 255;
+        if (octet >= 100) {
+            unsigned hundreds = octet * 41 >> 12;
+            *at++ = (uint8_t)('0' + hundreds);
+            octet -= hundreds * 100;
+            unsigned tens = octet * 205 >> 11;
+            *at++ = (uint8_t)('0' + tens);
+            octet -= tens * 10;
+        } else if (octet >= 10) {
+            unsigned tens = octet * 205 >> 11;
+            *at++ = (uint8_t)('0' + tens);
+            octet -= tens * 10;
+        }
+        *at++ = (uint8_t)('0' + octet);
+        *at++ = '.';
+    }
+    return (size_t)(at - out) - 1;
 }
 
 static inline uint8_t lower(uint8_t b) { return (uint8_t)(b - 'A') < 26 ? b | 0x20 : b; }
@@ -111,10 +332,15 @@ void cscan_uuid(uint64_t high, uint64_t low, uint8_t *out) {
     __builtin_memcpy(out + 24, digits + 20, 12);
 }
 
-static inline uint64_t load8(const uint8_t *p) {
-    uint64_t word;
-    __builtin_memcpy(&word, p, 8);
-    return word;
+int cscan_equal(const uint8_t *a, const uint8_t *b, size_t count) {
+    if (count >= 8) {
+        for (size_t i = 0; i + 8 < count; i += 8)
+            if (load8(a + i) != load8(b + i)) return 0;
+        return load8(a + count - 8) == load8(b + count - 8);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (a[i] != b[i]) return 0;
+    return 1;
 }
 
 int cscan_equal_name(const uint8_t *token, const uint8_t *name, size_t count) {

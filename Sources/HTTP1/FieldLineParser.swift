@@ -10,13 +10,52 @@ public enum FieldLineParser {
         case incomplete
     }
 
-    /// Reads the line that starts at `start`.
-    @inline(__always)
+    /// What became of a section of field lines.
+    enum Section {
+        /// All lines are in the table; `next` is the first byte after the empty line.
+        case complete(next: Int)
+        /// The line that starts there is not all there.
+        case incomplete(line: Int)
+    }
+
+    /// Reads field lines into a table, up to the empty line. What the fields mean is not looked at.
+    static func section(
+        _ bytes: Span<UInt8>, at start: Int, into fields: inout FieldTable,
+        limits: borrowing HeadLimits
+    ) throws(HTTP1Violation) -> Section {
+        let countMax = limits.fieldCountMax
+        var at = start
+        while true {
+            fields.plain.read(bytes, from: at)
+            let count = fields.plain.count
+            for i in 0..<count {
+                let line = fields.plain[i]
+                let known =
+                    KnownField.intern(line.key)
+                    ?? KnownField.intern(bytes.extracting(line.name.range))
+                let field = Field(
+                    name: line.name, value: line.value, known: known, isCanonical: true)
+                guard fields.count < countMax, fields.append(field) else { throw .tooManyFields }
+                at = line.end
+            }
+            if count == PlainLines.batch { continue }
+            switch try line(bytes, at: at) {
+            case .incomplete: return .incomplete(line: at)
+            case .end(let next): return .complete(next: next)
+            case .field(let field, let next):
+                guard fields.count < countMax, fields.append(field) else { throw .tooManyFields }
+                at = next
+            }
+        }
+    }
+
+    /// Reads the line that starts at `start`, of whatever kind.
     public static func line(
         _ bytes: Span<UInt8>, at start: Int
     ) throws(HTTP1Violation) -> Line {
         let count = bytes.count
         if start >= count { return .incomplete }
+        if bytes[start] == ASCII.cr { return try emptyName(bytes, at: start) }
         let nameLength = ASCII.tokenLength(bytes.extracting(start..<count))
         let colon = start + nameLength
         if colon >= count { return .incomplete }
@@ -69,8 +108,19 @@ public enum FieldLineParser {
         return true
     }
 
-    /// Reads a `Connection` field's options (RFC 9110 §7.6.1).
+    /// Reads every `Connection` field (RFC 9110 §7.6.1) and marks the fields that they nominate.
+    @inline(__always)
     static func connection(
+        _ bytes: Span<UInt8>, _ fields: inout FieldTable, into options: inout ConnectionOptions
+    ) throws(HTTP1Violation) {
+        guard fields.seen.contains(.connection) else { return }
+        for i in 0..<fields.count where fields[i].known == .connection {
+            try connection(bytes, fields[i].value, into: &options)
+        }
+        if options.nominates { markNominations(bytes, &fields) }
+    }
+
+    private static func connection(
         _ bytes: Span<UInt8>, _ value: ByteRange, into options: inout ConnectionOptions
     ) throws(HTTP1Violation) {
         var found = options
@@ -93,7 +143,7 @@ public enum FieldLineParser {
     }
 
     /// Marks the fields that `Connection` nominates, except those that must stay.
-    static func markNominations(_ bytes: Span<UInt8>, _ fields: inout FieldTable) {
+    private static func markNominations(_ bytes: Span<UInt8>, _ fields: inout FieldTable) {
         for i in 0..<fields.count where fields[i].known == .connection {
             var at = fields[i].value.lower
             let end = fields[i].value.upper
@@ -116,18 +166,25 @@ public enum FieldLineParser {
 /// Collects what the fields of a head say about its body, and refuses what has two readings
 /// (RFC 9112 §6.1 to §6.3).
 struct FramingFacts {
-    var length: UInt64?
-    var isChunked = false
+    private var length: UInt64?
+    private var isChunked = false
 
-    mutating func contentLength(_ value: Span<UInt8>) throws(HTTP1Violation) {
-        // Repeated and listed lengths are refused even when equal: two parsers may differ on them.
-        guard length == nil else { throw .repeatedContentLength }
-        guard let bytes = ASCII.decimal(value) else { throw .badContentLength }
-        length = bytes
+    init(_ bytes: Span<UInt8>, _ fields: borrowing FieldTable) throws(HTTP1Violation) {
+        if let field = fields.first(.contentLength) {
+            // Repeated and listed lengths are refused even when equal: two parsers may differ on
+            // them.
+            guard !fields.repeated.contains(.contentLength) else { throw .repeatedContentLength }
+            let value = bytes.extracting(field.value.range)
+            guard let bytes = ASCII.decimal(value) else { throw .badContentLength }
+            length = bytes
+        }
+        if let field = fields.first(.transferEncoding) {
+            try transferEncoding(bytes.extracting(field.value.range))
+            guard !fields.repeated.contains(.transferEncoding) else { throw .badTransferEncoding }
+        }
     }
 
-    mutating func transferEncoding(_ value: Span<UInt8>) throws(HTTP1Violation) {
-        guard !isChunked else { throw .badTransferEncoding }
+    private mutating func transferEncoding(_ value: Span<UInt8>) throws(HTTP1Violation) {
         if ASCII.equalFold(value, "chunked") {
             isChunked = true
             return

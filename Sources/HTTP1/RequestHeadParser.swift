@@ -3,13 +3,10 @@ import HTTPSemantics
 
 /// Parses one request head (RFC 9112 §3 and §5) from bytes that may arrive in any pieces.
 ///
-/// Call again with the same bytes plus more after `.incomplete`. A head that is all there is read
-/// once. One that dribbles in is checked line by line and read whole at its end, so that neither
-/// the result nor the moment of refusal depends on the pieces, and the work stays linear. `0 <=
-/// checked <= bytes.count` on every call.
+/// Call again with the same bytes plus more after `.incomplete`; the pieces make no difference
+/// (`HeadCursor`).
 public struct RequestHeadParser: BitwiseCopyable, Sendable {
-    /// Start of the first line that is not complete yet.
-    private var checked: UInt32 = 0
+    private var cursor = HeadCursor()
 
     public init() {}
 
@@ -18,66 +15,31 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
     public mutating func parse(
         _ bytes: Span<UInt8>, into head: inout RequestHead, limits: borrowing HeadLimits
     ) throws(HTTP1Violation) -> HeadProgress {
-        if checked > 0 {
-            guard try checkLines(bytes, limits: limits) else { return .incomplete }
-        }
+        guard try cursor.isReady(bytes, limits: limits) else { return .incomplete }
         head.reset()
-        var facts = FramingFacts()
-        guard var at = try requestLine(bytes, into: &head, limits: limits) else {
-            return try incomplete(bytes, lineStart: 0, limits: limits)
+        guard let lines = try requestLine(bytes, into: &head, limits: limits) else {
+            try cursor.stop(bytes, lineStart: 0, limits: limits)
+            return .incomplete
         }
-        var hosts = 0
-        loop: while true {
-            switch try FieldLineParser.line(bytes, at: at) {
-            case .incomplete: return try incomplete(bytes, lineStart: at, limits: limits)
-            case .end(let next):
-                at = next
-                break loop
-            case .field(let field, let next):
-                at = next
-                guard head.fields.count < limits.fieldCountMax, head.fields.append(field) else {
-                    throw .tooManyFields
-                }
-                if field.known != .other {
-                    try note(field, bytes, &head, &facts, &hosts)
-                }
-            }
+        let section = try FieldLineParser.section(
+            bytes, at: lines, into: &head.fields, limits: limits)
+        switch section {
+        case .incomplete(let line):
+            try cursor.stop(bytes, lineStart: line, limits: limits)
+            return .incomplete
+        case .complete(let end):
+            guard end <= limits.headBytesMax else { throw .headTooLarge }
+            cursor.finish()
+            head.byteCount = end
+            try finish(bytes, &head)
+            return .complete(headBytes: end)
         }
-        guard at <= limits.headBytesMax else { throw .headTooLarge }
-        checked = 0
-        head.byteCount = at
-        try finish(bytes, &head, facts, hosts: hosts)
-        return .complete(headBytes: at)
     }
 
     /// Whether part of a head is waiting for the rest.
-    public var isMidway: Bool { checked > 0 }
+    public var isMidway: Bool { cursor.isMidway }
 
     // MARK: Lines
-
-    private mutating func incomplete(
-        _ bytes: Span<UInt8>, lineStart: Int, limits: borrowing HeadLimits
-    ) throws(HTTP1Violation) -> HeadProgress {
-        guard bytes.count < limits.headBytesMax else { throw .headTooLarge }
-        checked = UInt32(truncatingIfNeeded: lineStart)
-        return .incomplete
-    }
-
-    /// Checks the lines that are complete now. `true`: the empty line is among them.
-    private mutating func checkLines(
-        _ bytes: Span<UInt8>, limits: borrowing HeadLimits
-    ) throws(HTTP1Violation) -> Bool {
-        var at = Int(checked)
-        while true {
-            switch try FieldLineParser.line(bytes, at: at) {
-            case .field(_, let next): at = next
-            case .end: return true
-            case .incomplete:
-                _ = try incomplete(bytes, lineStart: at, limits: limits)
-                return false
-            }
-        }
-    }
 
     /// - Returns: where the field lines start, or `nil` when the line is not all there.
     private func requestLine(
@@ -92,7 +54,7 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
             guard bytes[1] == ASCII.lf else { throw .badRequestLine }
             at = 2
         }
-        let methodLength = ASCII.tokenLength(bytes.extracting(at..<count))
+        let (method, methodLength) = method(bytes.extracting(at..<count))
         let space = at + methodLength
         guard space < count else {
             guard count - at <= limits.requestLineBytesMax else { throw .badMethod }
@@ -100,7 +62,7 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
         }
         guard bytes[space] == 0x20, methodLength > 0 else { throw .badMethod }
         head.methodName = ByteRange(at, end: space)
-        head.method = Method(bytes.extracting(at..<space))
+        head.method = method
         let targetStart = space + 1
         guard let targetEnd = try target(bytes, at: targetStart, into: &head) else {
             guard count - targetStart <= limits.requestLineBytesMax else { throw .targetTooLong }
@@ -108,13 +70,33 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
         }
         guard targetEnd - at <= limits.requestLineBytesMax else { throw .targetTooLong }
         head.target = ByteRange(targetStart, end: targetEnd)
-        return try version(bytes, at: targetEnd + 1, into: &head)
+        guard let lines = try version(bytes, at: targetEnd + 1, into: &head) else { return nil }
+        head.linesStart = lines
+        return lines
+    }
+
+    /// The method and its length; 0 when there is none.
+    @inline(__always)
+    private func method(_ bytes: Span<UInt8>) -> (Method, Int) {
+        if bytes.count >= 8 {
+            let word = ASCII.word(bytes, at: 0)
+            if word & 0xffff_ffff == ASCII.word("GET ") { return (.get, 3) }
+            if word & 0xff_ffff_ffff == ASCII.word("POST ") { return (.post, 4) }
+        }
+        let length = ASCII.tokenLength(bytes)
+        return (Method(bytes.extracting(0..<length)), length)
     }
 
     /// RFC 9112 §2.3: `HTTP/1.1` and CRLF. Other minor versions of 1 are read as 1.1.
     private func version(
         _ bytes: Span<UInt8>, at start: Int, into head: inout RequestHead
     ) throws(HTTP1Violation) -> Int? {
+        if bytes.count >= start + 10, ASCII.word(bytes, at: start) == ASCII.word("HTTP/1.1"),
+            bytes[start + 8] == ASCII.cr, bytes[start + 9] == ASCII.lf
+        {
+            head.isLinePlain = head.form == .origin || head.form == .asterisk
+            return start + 10
+        }
         let name: StaticString = "HTTP/"
         let there = min(5, bytes.count - start)
         guard ASCII.equalPrefix(bytes.extracting(start..<(start + there)), name) else {
@@ -164,11 +146,15 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
         _ bytes: Span<UInt8>, at start: Int, into head: inout RequestHead
     ) throws(HTTP1Violation) -> Int? {
         let count = bytes.count
-        let scanned = ASCII.pathLength(bytes.extracting(start..<count))
-        var end = start + scanned.count
+        var end = start + ASCII.plainPathLength(bytes.extracting(start..<count))
         guard end < count else { return nil }
+        if bytes[end] != 0x20, bytes[end] != UInt8(ascii: "?") {
+            let scanned = ASCII.pathLength(bytes.extracting(start..<count))
+            end = start + scanned.count
+            guard end < count else { return nil }
+            head.isPathPlain = scanned.plain
+        }
         head.path = ByteRange(start, end: end)
-        head.isPathPlain = scanned.plain
         if bytes[end] == UInt8(ascii: "?") {
             let queryStart = end + 1
             end = queryStart + ASCII.queryLength(bytes.extracting(queryStart..<count))
@@ -233,51 +219,54 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
 
     // MARK: Fields
 
-    @inline(__always)
-    private func note(
-        _ field: Field, _ bytes: Span<UInt8>, _ head: inout RequestHead,
-        _ facts: inout FramingFacts, _ hosts: inout Int
+    /// Fields that decide how the message is read.
+    private static var framing: KnownFields {
+        KnownFields(.contentLength).with(.transferEncoding).with(.connection).with(.upgrade)
+            .with(.expect)
+    }
+
+    /// What the fields mean, once all of them are there.
+    private func finish(
+        _ bytes: Span<UInt8>, _ head: inout RequestHead
     ) throws(HTTP1Violation) {
-        switch field.known {
-        case .host:
-            hosts += 1
-            guard hosts == 1 else { throw .repeatedHost }
-            guard let length = Authority.hostLength(bytes.extracting(field.value.range)) else {
-                throw .badHost
-            }
-            if head.form == .origin || head.form == .asterisk {
-                head.authority = field.value
-                head.hostLength = length
-            } else {
-                // RFC 9112 §3.2.2 lets the target win; a client that says two things is refused.
-                let said = bytes.extracting(head.authority.range)
-                guard ASCII.equalFold(bytes.extracting(field.value.range), said) else {
-                    throw .hostMismatch
-                }
-            }
-        case .contentLength: try facts.contentLength(bytes.extracting(field.value.range))
-        case .transferEncoding: try facts.transferEncoding(bytes.extracting(field.value.range))
-        case .connection:
-            try FieldLineParser.connection(bytes, field.value, into: &head.options)
-        case .upgrade: head.hasUpgradeField = true
-        case .expect:
-            guard ASCII.equalFold(bytes.extracting(field.value.range), "100-continue") else {
-                throw .badExpectation
-            }
-            head.expectsContinue = true
-        default: break
+        try host(bytes, &head)
+        guard !head.fields.seen.isDisjoint(with: RequestHeadParser.framing) else { return }
+        head.framing = try FramingFacts(bytes, head.fields).framing(
+            isHTTP10: head.isHTTP10, otherwise: .none)
+        head.hasUpgradeField = head.fields.seen.contains(.upgrade)
+        try expectation(bytes, &head)
+        try FieldLineParser.connection(bytes, &head.fields, into: &head.options)
+        // A body behind CONNECT would be tunnel bytes to one reader and content to another.
+        if head.method == .connect, head.framing.hasBody { throw .badContentLength }
+    }
+
+    /// RFC 9112 §3.2: one Host, and a target that names an authority says the same.
+    private func host(_ bytes: Span<UInt8>, _ head: inout RequestHead) throws(HTTP1Violation) {
+        guard let field = head.fields.first(.host) else {
+            if !head.isHTTP10 { throw .missingHost }
+            return
+        }
+        guard !head.fields.repeated.contains(.host) else { throw .repeatedHost }
+        let value = bytes.extracting(field.value.range)
+        guard let length = Authority.hostLength(value) else { throw .badHost }
+        if head.form == .origin || head.form == .asterisk {
+            head.authority = field.value
+            head.hostLength = length
+        } else if !ASCII.equalFold(value, bytes.extracting(head.authority.range)) {
+            // RFC 9112 §3.2.2 lets the target win; a client that says two things is refused.
+            throw .hostMismatch
         }
     }
 
-    private func finish(
-        _ bytes: Span<UInt8>, _ head: inout RequestHead, _ facts: FramingFacts, hosts: Int
+    private func expectation(
+        _ bytes: Span<UInt8>, _ head: inout RequestHead
     ) throws(HTTP1Violation) {
-        if hosts == 0, !head.isHTTP10 { throw .missingHost }
-        head.framing = try facts.framing(isHTTP10: head.isHTTP10, otherwise: .none)
+        guard head.fields.seen.contains(.expect) else { return }
+        for i in 0..<head.fields.count where head.fields[i].known == .expect {
+            let value = bytes.extracting(head.fields[i].value.range)
+            guard ASCII.equalFold(value, "100-continue") else { throw .badExpectation }
+        }
         // RFC 9110 §10.1.1: an HTTP/1.0 client's expectation is ignored.
-        if head.isHTTP10 { head.expectsContinue = false }
-        if head.options.nominates { FieldLineParser.markNominations(bytes, &head.fields) }
-        // A body behind CONNECT would be tunnel bytes to one reader and content to another.
-        if head.method == .connect, head.framing.hasBody { throw .badContentLength }
+        head.expectsContinue = !head.isHTTP10
     }
 }

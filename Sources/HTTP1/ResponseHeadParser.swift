@@ -3,7 +3,7 @@ import HTTPSemantics
 
 /// Parses one response head (RFC 9112 §4 and §5); the same strictness as for requests.
 public struct ResponseHeadParser: BitwiseCopyable, Sendable {
-    private var checked: UInt32 = 0
+    private var cursor = HeadCursor()
 
     public init() {}
 
@@ -12,62 +12,35 @@ public struct ResponseHeadParser: BitwiseCopyable, Sendable {
     public mutating func parse(
         _ bytes: Span<UInt8>, into head: inout ResponseHead, limits: borrowing HeadLimits
     ) throws(HTTP1Violation) -> HeadProgress {
-        if checked > 0 {
-            guard try checkLines(bytes, limits: limits) else { return .incomplete }
-        }
+        guard try cursor.isReady(bytes, limits: limits) else { return .incomplete }
         head.reset()
-        var facts = FramingFacts()
-        guard var at = try statusLine(bytes, into: &head) else {
-            guard bytes.count < limits.headBytesMax else { throw .headTooLarge }
+        guard let lines = try statusLine(bytes, into: &head) else {
+            try cursor.stop(bytes, lineStart: 0, limits: limits)
             return .incomplete
         }
-        loop: while true {
-            switch try FieldLineParser.line(bytes, at: at) {
-            case .incomplete:
-                guard bytes.count < limits.headBytesMax else { throw .headTooLarge }
-                checked = UInt32(truncatingIfNeeded: at)
-                return .incomplete
-            case .end(let next):
-                at = next
-                break loop
-            case .field(let field, let next):
-                at = next
-                guard head.fields.count < limits.fieldCountMax, head.fields.append(field) else {
-                    throw .tooManyFields
-                }
-                switch field.known {
-                case .contentLength: try facts.contentLength(bytes.extracting(field.value.range))
-                case .transferEncoding:
-                    try facts.transferEncoding(bytes.extracting(field.value.range))
-                case .connection:
-                    try FieldLineParser.connection(bytes, field.value, into: &head.options)
-                case .upgrade: head.hasUpgradeField = true
-                default: break
-                }
-            }
+        let section = try FieldLineParser.section(
+            bytes, at: lines, into: &head.fields, limits: limits)
+        switch section {
+        case .incomplete(let line):
+            try cursor.stop(bytes, lineStart: line, limits: limits)
+            return .incomplete
+        case .complete(let end):
+            guard end <= limits.headBytesMax else { throw .headTooLarge }
+            cursor.finish()
+            head.byteCount = end
+            try finish(bytes, &head)
+            return .complete(headBytes: end)
         }
-        guard at <= limits.headBytesMax else { throw .headTooLarge }
-        checked = 0
-        head.byteCount = at
-        head.framing = try facts.framing(isHTTP10: head.isHTTP10, otherwise: .untilClose)
-        if head.options.nominates { FieldLineParser.markNominations(bytes, &head.fields) }
-        return .complete(headBytes: at)
     }
 
-    private mutating func checkLines(
-        _ bytes: Span<UInt8>, limits: borrowing HeadLimits
-    ) throws(HTTP1Violation) -> Bool {
-        var at = Int(checked)
-        while true {
-            switch try FieldLineParser.line(bytes, at: at) {
-            case .field(_, let next): at = next
-            case .end: return true
-            case .incomplete:
-                guard bytes.count < limits.headBytesMax else { throw .headTooLarge }
-                checked = UInt32(truncatingIfNeeded: at)
-                return false
-            }
-        }
+    /// What the fields mean, once all of them are there.
+    private func finish(
+        _ bytes: Span<UInt8>, _ head: inout ResponseHead
+    ) throws(HTTP1Violation) {
+        head.framing = try FramingFacts(bytes, head.fields).framing(
+            isHTTP10: head.isHTTP10, otherwise: .untilClose)
+        head.hasUpgradeField = head.fields.seen.contains(.upgrade)
+        try FieldLineParser.connection(bytes, &head.fields, into: &head.options)
     }
 
     /// RFC 9112 §4: `HTTP/1.1 200 reason`. The space before an absent reason may be absent too.
@@ -75,7 +48,8 @@ public struct ResponseHeadParser: BitwiseCopyable, Sendable {
         _ bytes: Span<UInt8>, into head: inout ResponseHead
     ) throws(HTTP1Violation) -> Int? {
         let count = bytes.count
-        guard ASCII.equalPrefix(bytes.extracting(0..<min(7, count)), "HTTP/1.") else {
+        let isPlain = count >= 8 && ASCII.word(bytes, at: 0) == ASCII.word("HTTP/1.1")
+        guard isPlain || ASCII.equalPrefix(bytes.extracting(0..<min(7, count)), "HTTP/1.") else {
             throw .badStatusLine
         }
         guard count > 12 else { return nil }
@@ -97,6 +71,8 @@ public struct ResponseHeadParser: BitwiseCopyable, Sendable {
         guard bytes[at] == ASCII.cr else { throw .badStatusLine }
         guard at + 1 < count else { return nil }
         guard bytes[at + 1] == ASCII.lf else { throw .badStatusLine }
+        head.isLinePlain = isPlain && bytes[12] == 0x20
+        head.linesStart = at + 2
         return at + 2
     }
 }

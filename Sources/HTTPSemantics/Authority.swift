@@ -17,6 +17,7 @@ public enum Authority {
             guard at > 2, at < bytes.count, bytes[at] == UInt8(ascii: "]") else { return nil }
             at += 1
         } else {
+            at = ASCII.plainHostLength(bytes)
             while at < bytes.count, isHostByte(bytes[at]) { at += 1 }
             guard at > 0 else { return nil }
         }

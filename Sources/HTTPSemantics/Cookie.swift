@@ -11,19 +11,15 @@ public enum Cookie {
             while at < count, field[at] == 0x20 || field[at] == 0x09 || field[at] == 0x3b {
                 at += 1
             }
-            let start = at
-            while at < count, field[at] != 0x3d, field[at] != 0x3b { at += 1 }
-            guard at < count else { return nil }
-            if field[at] == 0x3b { continue }
-            let nameEnd = at
-            at += 1
-            let valueStart = at
-            while at < count, field[at] != 0x3b { at += 1 }
-            if nameEnd - start == name.count,
-                ASCII.equal(field.extracting(start..<nameEnd), name)
+            let pair = field.extracting(at..<count)
+            let length = ASCII.index(of: 0x3b, in: pair) ?? pair.count
+            // The name of a pair has no "=", nor has the one that is looked for.
+            if name.count < length, pair[name.count] == 0x3d,
+                ASCII.equal(pair.extracting(0..<name.count), name)
             {
-                return trimmed(field, valueStart, at)
+                return trimmed(field, at + name.count + 1, at + length)
             }
+            at += length
         }
         return nil
     }

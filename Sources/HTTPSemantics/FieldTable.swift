@@ -26,7 +26,21 @@ public struct Field: Sendable, BitwiseCopyable {
 public struct FieldTable: ~Copyable {
     @usableFromInline let entries: FixedArray<Field>
     /// `0 <= count <= capacity`.
-    public private(set) var count = 0
+    @inlinable public var count: Int { taken }
+    @usableFromInline var taken = 0
+    /// Known names that are there; `other` stands for any other.
+    @inlinable public var seen: KnownFields { seenNames }
+    @usableFromInline var seenNames = KnownFields()
+    /// Those that are there more than once.
+    @inlinable public var repeated: KnownFields { repeatedNames }
+    @usableFromInline var repeatedNames = KnownFields()
+    /// Every line is canonical: the bytes of the section are what serialising it gives.
+    @inlinable public var isCanonical: Bool { allCanonical }
+    @usableFromInline var allCanonical = true
+    /// Position of the first line with a name that was seen.
+    @usableFromInline var places = InlineArray<32, UInt32>(repeating: 0)
+    /// Room for the parser's scan.
+    public var plain = PlainLines()
 
     public init(capacity: Int) {
         entries = FixedArray(
@@ -35,13 +49,26 @@ public struct FieldTable: ~Copyable {
 
     public var capacity: Int { entries.count }
 
-    public mutating func removeAll() { count = 0 }
+    public mutating func removeAll() {
+        taken = 0
+        seenNames = KnownFields()
+        repeatedNames = KnownFields()
+        allCanonical = true
+    }
 
     /// - Returns: `false` when the table is full.
+    @inlinable @inline(__always)
     public mutating func append(_ field: Field) -> Bool {
-        guard count < entries.count else { return false }
-        entries[count] = field
-        count += 1
+        guard taken < entries.count else { return false }
+        entries[taken] = field
+        if !seen.contains(field.known) {
+            seenNames.insert(field.known)
+            places[Int(field.known.rawValue)] = UInt32(truncatingIfNeeded: taken)
+        } else {
+            repeatedNames.insert(field.known)
+        }
+        allCanonical = allCanonical && field.isCanonical
+        taken &+= 1
         return true
     }
 
@@ -50,8 +77,12 @@ public struct FieldTable: ~Copyable {
     public mutating func nominate(_ index: Int) { entries[index].isNominated = true }
 
     /// The first line with a known name.
-    public func first(_ known: KnownField) -> Field? {
-        for i in 0..<count where entries[i].known == known { return entries[i] }
-        return nil
+    @inlinable @inline(__always) public func first(_ known: KnownField) -> Field? {
+        seen.contains(known) ? entries[Int(places[Int(known.rawValue)])] : nil
+    }
+
+    /// The value of the first line with a known name; empty without one.
+    @inlinable @inline(__always) public func value(_ known: KnownField) -> ByteRange {
+        seen.contains(known) ? entries[Int(places[Int(known.rawValue)])].value : .empty
     }
 }

@@ -29,6 +29,10 @@ public struct RequestHead: ~Copyable {
     public var options = ConnectionOptions()
     public var expectsContinue = false
     public var hasUpgradeField = false
+    /// The request line is `method SP path [?query] SP HTTP/1.1`: what serialising its parts gives.
+    public var isLinePlain = false
+    /// Where the field lines start.
+    public var linesStart = 0
     /// Bytes of the whole head, the empty line included.
     public var byteCount = 0
     public var fields: FieldTable
@@ -49,6 +53,7 @@ public struct RequestHead: ~Copyable {
         options = ConnectionOptions()
         expectsContinue = false
         hasUpgradeField = false
+        isLinePlain = false
         byteCount = 0
         fields.removeAll()
     }
@@ -71,6 +76,10 @@ public struct ResponseHead: ~Copyable {
     public var framing = BodyFraming.untilClose
     public var options = ConnectionOptions()
     public var hasUpgradeField = false
+    /// The status line is `HTTP/1.1 SP status SP reason`: what serialising its parts gives.
+    public var isLinePlain = false
+    /// Where the field lines start.
+    public var linesStart = 0
     public var byteCount = 0
     public var fields: FieldTable
 
@@ -83,6 +92,7 @@ public struct ResponseHead: ~Copyable {
         framing = .untilClose
         options = ConnectionOptions()
         hasUpgradeField = false
+        isLinePlain = false
         byteCount = 0
         fields.removeAll()
     }

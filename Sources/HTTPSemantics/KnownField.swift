@@ -1,7 +1,8 @@
 import Base
 
 /// Field names that the proxy itself has a use for, interned to a byte; the rest is `other`.
-public enum KnownField: UInt8, Sendable, BitwiseCopyable {
+/// At most 32 with it, for `KnownFields`.
+public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case other
     case host, connection, contentLength, transferEncoding, te, trailer, upgrade, keepAlive
     case proxyConnection, expect, cookie, setCookie, date, via, http2Settings
@@ -86,6 +87,47 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable {
             case 0x78: return match(name, "x-forwarded-proto", .forwardedProto)
             default: return .other
             }
+        default: return .other
+        }
+    }
+
+    /// The same from a name's key; `nil` when the key cannot tell. A switch on the length leaves a
+    /// word or two to compare.
+    @inlinable @inline(__always)
+    public static func intern(_ key: NameKey) -> KnownField? {
+        switch key.length {
+        case 2: return key.names("te") ? .te : .other
+        case 3: return key.names("via") ? .via : .other
+        case 4:
+            if key.names("host") { return .host }
+            return key.names("date") ? .date : .other
+        case 6:
+            if key.names("cookie") { return .cookie }
+            if key.names("server") { return .server }
+            return key.names("expect") ? .expect : .other
+        case 7:
+            if key.names("referer") { return .referer }
+            if key.names("upgrade") { return .upgrade }
+            return key.names("trailer") ? .trailer : .other
+        case 10:
+            if key.names("user-agent") { return .userAgent }
+            if key.names("connection") { return .connection }
+            if key.names("set-cookie") { return .setCookie }
+            return key.names("keep-alive") ? .keepAlive : .other
+        case 11: return key.names("traceparent") ? .traceparent : .other
+        case 12:
+            if key.names("content-type") { return .contentType }
+            return key.names("x-request-id") ? .requestID : .other
+        case 13: return key.names("authorization") ? .authorization : .other
+        case 14:
+            if key.names("content-length") { return .contentLength }
+            return key.names("http2-settings") ? .http2Settings : .other
+        case 15: return key.names("x-forwarded-for") ? .forwardedFor : .other
+        case 16:
+            if key.names("x-forwarded-host") { return .forwardedHost }
+            return key.names("proxy-connection") ? .proxyConnection : .other
+        // Longer than a key can tell apart.
+        case 17...: return nil
         default: return .other
         }
     }

@@ -133,7 +133,7 @@ public enum Socket {
         while true {
             var outcome = 0
             _ = unsafe buffer.write(atMost: room) { memory in
-                outcome = unsafe recv(fd, memory.baseAddress, memory.count, 0)
+                outcome = unsafe cplatform_recv(fd, memory.baseAddress, memory.count)
                 return max(0, outcome)
             }
             if outcome > 0 { return .bytes(outcome) }
@@ -158,7 +158,7 @@ public enum Socket {
     public static func send(_ fd: Int32, _ bytes: Span<UInt8>) -> Transfer {
         unsafe bytes.withUnsafeBufferPointer { p in
             while true {
-                let n = unsafe CPlatform.send(fd, p.baseAddress, p.count, Int32(MSG_NOSIGNAL))
+                let n = unsafe cplatform_send(fd, p.baseAddress, p.count)
                 if n >= 0 { return .bytes(n) }
                 let code = cplatform_errno()
                 if code == EAGAIN { return .wouldBlock }

@@ -87,10 +87,11 @@ public struct DataPlane: ~Copyable {
         }
     }
 
-    /// Effects asked for since `effectsPerformed`; performing one may add others behind it.
-    public var effectCount: Int { turn.effects.count }
-
-    public func effect(_ index: Int) -> Effect { turn.effects[index] }
+    /// The effects asked for since `effectsPerformed`, in their order; `nil` behind the last.
+    /// Performing one may add others behind it.
+    public func effect(_ index: Int) -> Effect? {
+        index < turn.effects.count ? turn.effects[index] : nil
+    }
 
     /// The bytes of a send effect.
     @_lifetime(immortal)

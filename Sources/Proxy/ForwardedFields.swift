@@ -18,6 +18,13 @@ enum ForwardedFields {
         if trusts { appendValues(.forwardedFor, &exchange.arena, turn, head) }
         exchange.summary.peer.appendHost(to: &exchange.arena)
         exchange.summary.forwardedFor = ByteRange(start, end: exchange.arena.writerIndex)
+        if !trusts, !turn.requestHead.authority.isEmpty {
+            exchange.arena.append("\r\nx-forwarded-proto: http\r\nx-forwarded-host: ")
+            exchange.arena.append(
+                turn.scratch.span(turn.requestHead.authority.shifted(by: head.lower)))
+            exchange.arena.append("\r\n")
+            return
+        }
         exchange.arena.append("\r\nx-forwarded-proto: ")
         if trusts, let field = turn.requestHead.fields.first(.forwardedProto), !field.value.isEmpty
         {

@@ -16,33 +16,11 @@ enum Forwarding {
         exchange.arena.reserve(head.length + 256)
         exchange.isConnect = turn.requestHead.method == .connect
         exchange.wantsTunnel = exchange.isConnect
-        requestLine(&exchange, turn, plan, snapshot, head)
-        var hasHost = false
-        var run = FieldRun()
-        for i in 0..<turn.requestHead.fields.count {
-            let field = turn.requestHead.fields[i]
-            if field.known == .host {
-                hasHost = true
-                if plan.host.isEmpty, turn.requestHead.form != .absolute {
-                    exchange.summary.authority = run.add(
-                        field, turn.scratch, head, to: &exchange.arena)
-                    continue
-                }
-                run.end(turn.scratch, head, to: &exchange.arena)
-                host(&exchange, turn, plan, snapshot, head, name: field.name)
-                continue
-            }
-            if drops(field, turn.requestHead, snapshot.value.settings) { continue }
-            if !plan.requestEdits.isEmpty || !version.requestEdits.isEmpty,
-                isReplaced(field, plan.requestEdits, version.requestEdits, snapshot, turn, head)
-            {
-                continue
-            }
-            let value = run.add(field, turn.scratch, head, to: &exchange.arena)
-            if field.known != .other { note(field.known, value, &exchange.summary) }
+        if passesUnchanged(turn.requestHead, plan, version, snapshot) {
+            copyHead(&exchange, turn, head)
+        } else {
+            rewriteHead(&exchange, turn, plan, service, version, snapshot, head)
         }
-        run.end(turn.scratch, head, to: &exchange.arena)
-        if !hasHost { hostForHTTP10(&exchange, turn, plan, service, snapshot, head) }
         added(&exchange, &turn, snapshot, head)
         append(plan.requestEdits, snapshot, to: &exchange.arena)
         append(version.requestEdits, snapshot, to: &exchange.arena)
@@ -56,6 +34,93 @@ enum Forwarding {
             exchange.summary.authority = keep(
                 turn.requestHead.authority, &exchange.arena, turn, head)
         }
+    }
+
+    /// Fields that never go on as they came.
+    private static var rewritten: KnownFields {
+        KnownFields(.connection).with(.transferEncoding).with(.te).with(.trailer).with(.upgrade)
+            .with(.keepAlive).with(.proxyConnection).with(.http2Settings).with(.forwardedFor)
+            .with(.forwardedProto).with(.forwardedHost).with(.requestID)
+    }
+
+    /// Whether every line of the head goes on as it came: most requests' do.
+    private static func passesUnchanged(
+        _ head: borrowing RequestHead, _ plan: Snapshot.RoutePlan, _ version: Snapshot.VersionPlan,
+        _ snapshot: SharedBox<Snapshot>
+    ) -> Bool {
+        head.isLinePlain && head.fields.isCanonical && head.fields.seen.isDisjoint(with: rewritten)
+            && plan.pathEdit == .none && plan.host.isEmpty && plan.requestEdits.isEmpty
+            && version.requestEdits.isEmpty
+    }
+
+    /// Copies the lines in one piece.
+    private static func copyHead(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ head: ByteRange
+    ) {
+        let start = turn.requestHead.methodName.lower
+        let lines = ByteRange(start, end: turn.requestHead.byteCount - 2)
+        exchange.arena.append(turn.scratch.span(lines.shifted(by: head.lower)))
+        exchange.summary.method = turn.requestHead.methodName.shifted(by: -start)
+        exchange.summary.target = turn.requestHead.target.shifted(by: -start)
+        exchange.summary.authority = turn.requestHead.authority.shifted(by: -start)
+        let seen = turn.requestHead.fields.seen
+        if seen.contains(.userAgent) {
+            let value = turn.requestHead.fields.value(.userAgent)
+            exchange.summary.userAgent = value.shifted(by: -start)
+        }
+        if seen.contains(.referer) {
+            let value = turn.requestHead.fields.value(.referer)
+            exchange.summary.referer = value.shifted(by: -start)
+        }
+        if seen.contains(.traceparent) {
+            let value = turn.requestHead.fields.value(.traceparent)
+            exchange.summary.traceparent = value.shifted(by: -start)
+        }
+    }
+
+    /// Writes the lines that go on, each as it came or anew.
+    private static func rewriteHead(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ plan: Snapshot.RoutePlan,
+        _ service: Snapshot.ServicePlan, _ version: Snapshot.VersionPlan,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) {
+        var hasHost = false
+        var run = requestLine(&exchange, turn, plan, snapshot, head)
+        let hasEdits = !plan.requestEdits.isEmpty || !version.requestEdits.isEmpty
+        let writesRequestID =
+            snapshot.value.settings.requestID == .create && snapshot.value.settings.trustedHops == 0
+        for i in 0..<turn.requestHead.fields.count {
+            let field = turn.requestHead.fields[i]
+            if field.known == .other, !hasEdits {
+                if !field.isNominated {
+                    _ = run.add(field, turn.scratch, head, to: &exchange.arena)
+                }
+                continue
+            }
+            if field.known == .host {
+                hasHost = true
+                if plan.host.isEmpty, turn.requestHead.form != .absolute {
+                    exchange.summary.authority = run.add(
+                        field, turn.scratch, head, to: &exchange.arena)
+                    continue
+                }
+                run.end(turn.scratch, head, to: &exchange.arena)
+                host(&exchange, turn, plan, snapshot, head, name: field.name)
+                continue
+            }
+            if drops(field, isHTTP10: turn.requestHead.isHTTP10, writesRequestID: writesRequestID) {
+                continue
+            }
+            if hasEdits,
+                isReplaced(field, plan.requestEdits, version.requestEdits, snapshot, turn, head)
+            {
+                continue
+            }
+            let value = run.add(field, turn.scratch, head, to: &exchange.arena)
+            if field.known != .other { note(field.known, value, &exchange.summary) }
+        }
+        run.end(turn.scratch, head, to: &exchange.arena)
+        if !hasHost { hostForHTTP10(&exchange, turn, plan, service, snapshot, head) }
     }
 
     /// Notes texts for the log when there is no head for an origin.
@@ -88,12 +153,28 @@ enum Forwarding {
 
     // MARK: Request line and Host
 
+    /// Writes the request line, or begins the run with it where nothing about it changes.
+    @inline(__always)
     private static func requestLine(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ plan: Snapshot.RoutePlan,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) -> FieldRun {
+        let method = turn.requestHead.methodName
+        exchange.summary.method = ByteRange(start: 0, count: method.length)
+        if plan.pathEdit == .none, turn.requestHead.isLinePlain {
+            exchange.summary.target = ByteRange(
+                start: method.length + 1, count: turn.requestHead.target.length)
+            return FieldRun(firstLine: method.lower, past: turn.requestHead.linesStart)
+        }
+        writeRequestLine(&exchange, turn, plan, snapshot, head)
+        return FieldRun()
+    }
+
+    private static func writeRequestLine(
         _ exchange: inout Exchange, _ turn: borrowing Turn, _ plan: Snapshot.RoutePlan,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
         let method = turn.requestHead.methodName
-        exchange.summary.method = ByteRange(start: 0, count: method.length)
         exchange.arena.append(turn.scratch.span(method.shifted(by: head.lower)))
         exchange.arena.append(UInt8(0x20))
         let start = exchange.arena.writerIndex
@@ -183,17 +264,13 @@ enum Forwarding {
     // MARK: Fields
 
     /// Whether the field ends here, or is written anew below.
-    private static func drops(
-        _ field: Field, _ head: borrowing RequestHead, _ settings: Snapshot.Settings
-    ) -> Bool {
+    private static func drops(_ field: Field, isHTTP10: Bool, writesRequestID: Bool) -> Bool {
         if field.isNominated { return true }
         switch field.known {
-        case .other: return false
+        case .other, .via: return false
         case .forwardedFor, .forwardedProto, .forwardedHost: return true
-        case .requestID:
-            return settings.requestID == .create && settings.trustedHops == 0
-        case .via: return false
-        case .expect: return head.isHTTP10
+        case .requestID: return writesRequestID
+        case .expect: return isHTTP10
         default: return field.known.isHopByHop
         }
     }

@@ -62,18 +62,59 @@ enum ResponseRelay {
         let route = snapshot.value.routes[exchange.route]
         let service = snapshot.value.services[route.service]
         let version = snapshot.value.versions[service.versions.start + exchange.version]
-        let status = turn.responseHead.status
         turn.headOut.clear()
         turn.headOut.reserve(head.length + 128)
-        MessageEncoder.statusLine(
-            status, reason: turn.scratch.span(turn.responseHead.reason.shifted(by: head.lower)),
-            to: &turn.headOut)
-        var hasDate = false
+        if passesUnchanged(turn.responseHead, route, version) {
+            let lines = ByteRange(start: head.lower, count: head.length - 2)
+            turn.headOut.append(turn.scratch.span(lines))
+        } else {
+            rewriteHead(&turn, route, version, snapshot, head)
+        }
+        let hasDate = turn.responseHead.fields.seen.contains(.date)
+        Forwarding.append(version.responseEdits, snapshot, to: &turn.headOut)
+        Forwarding.append(route.responseEdits, snapshot, to: &turn.headOut)
+        own(exchange, &turn, snapshot, version, service, hasDate: hasDate)
+        if exchange.sink == .chunked { turn.headOut.append("transfer-encoding: chunked\r\n") }
+        if !exchange.keepsAlive {
+            turn.headOut.append("connection: close\r\n")
+        } else if exchange.isHTTP10 {
+            turn.headOut.append("connection: keep-alive\r\n")
+        }
+        turn.headOut.append("\r\n")
+    }
+
+    /// Fields that end at this hop.
+    private static var dropped: KnownFields {
+        KnownFields(.connection).with(.transferEncoding).with(.te).with(.trailer).with(.upgrade)
+            .with(.keepAlive).with(.proxyConnection).with(.http2Settings)
+    }
+
+    /// Whether every line of the head goes on as it came.
+    private static func passesUnchanged(
+        _ head: borrowing ResponseHead, _ route: Snapshot.RoutePlan, _ version: Snapshot.VersionPlan
+    ) -> Bool {
+        head.isLinePlain && head.fields.isCanonical && head.fields.seen.isDisjoint(with: dropped)
+            && head.status != 204 && route.responseEdits.isEmpty && version.responseEdits.isEmpty
+    }
+
+    /// Writes the lines that go on, each as it came or anew.
+    private static func rewriteHead(
+        _ turn: inout Turn, _ route: Snapshot.RoutePlan, _ version: Snapshot.VersionPlan,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) {
+        let status = turn.responseHead.status
         let hasEdits = !route.responseEdits.isEmpty || !version.responseEdits.isEmpty
         var run = FieldRun()
+        if turn.responseHead.isLinePlain {
+            run = FieldRun(firstLine: 0, past: turn.responseHead.linesStart)
+        } else {
+            MessageEncoder.statusLine(
+                status,
+                reason: turn.scratch.span(turn.responseHead.reason.shifted(by: head.lower)),
+                to: &turn.headOut)
+        }
         for i in 0..<turn.responseHead.fields.count {
             let field = turn.responseHead.fields[i]
-            if field.known == .date { hasDate = true }
             if field.isNominated || field.known.isHopByHop { continue }
             // 204 and 1xx have no length (RFC 9110 §8.6).
             if field.known == .contentLength, status == 204 { continue }
@@ -86,16 +127,6 @@ enum ResponseRelay {
             _ = run.add(field, turn.scratch, head, to: &turn.headOut)
         }
         run.end(turn.scratch, head, to: &turn.headOut)
-        Forwarding.append(version.responseEdits, snapshot, to: &turn.headOut)
-        Forwarding.append(route.responseEdits, snapshot, to: &turn.headOut)
-        own(exchange, &turn, snapshot, version, service, hasDate: hasDate)
-        if exchange.sink == .chunked { turn.headOut.append("transfer-encoding: chunked\r\n") }
-        if !exchange.keepsAlive {
-            turn.headOut.append("connection: close\r\n")
-        } else if exchange.isHTTP10 {
-            turn.headOut.append("connection: keep-alive\r\n")
-        }
-        turn.headOut.append("\r\n")
     }
 
     /// Fields that this hop adds to responses.

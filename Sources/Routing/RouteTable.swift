@@ -64,16 +64,29 @@ public struct RouteTable: ~Copyable, Sendable {
     public func match(
         head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>, path: Span<UInt8>
     ) -> Int? {
+        if index.isUseful {
+            return matchByIndex(head: head, bytes: bytes, host: host, path: path)
+        }
+        return walk(head: head, bytes: bytes, host: host, path: path)
+    }
+
+    private func walk(
+        head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>, path: Span<UInt8>
+    ) -> Int? {
+        for i in 0..<entries.count
+        where failure(of: i, head: head, bytes: bytes, host: host, path: path) == .none {
+            return Int(entries[i].route)
+        }
+        return nil
+    }
+
+    private func matchByIndex(
+        head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>, path: Span<UInt8>
+    ) -> Int? {
         var best = entries.count
         var lists = RouteIndex.Lists()
-        if index.isUseful { index.find(host: host, path: path, into: &lists) }
-        if !index.isUseful || lists.isOverfull {
-            for i in 0..<entries.count
-            where failure(of: i, head: head, bytes: bytes, host: host, path: path) == .none {
-                return Int(entries[i].route)
-            }
-            return nil
-        }
+        index.find(host: host, path: path, into: &lists)
+        if lists.isOverfull { return walk(head: head, bytes: bytes, host: host, path: path) }
         for list in 0..<lists.count {
             // Candidates stand in listed order: the first that holds is the list's best.
             for i in lists.start(list)..<lists.end(list) {

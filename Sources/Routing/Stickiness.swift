@@ -9,6 +9,7 @@ public struct Stickiness: ~Copyable, Sendable {
     /// The application's cookie or header that names a session.
     public enum Source: UInt8, Sendable, BitwiseCopyable { case cookie, header }
 
+    private let addressOnly = AddressOnly()
     public let source: Source
     public let name: ByteRange
     /// The cookie that the proxy issues; empty when it issues none.

@@ -8,8 +8,8 @@ extension WorkerLoop {
     mutating func perform() {
         while true {
             var i = 0
-            while i < plane.effectCount {
-                perform(plane.effect(i))
+            while let effect = plane.effect(i) {
+                perform(effect)
                 i += 1
             }
             plane.effectsPerformed()
@@ -45,16 +45,21 @@ extension WorkerLoop {
     }
 
     private mutating func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
-        guard let descriptor = sockets.descriptor(id) else { return }
-        if plane.outboundCount(id) > 0 { return plane.keepUnsent(id, source, range) }
-        switch Socket.send(descriptor, plane.bytes(source, range)) {
+        guard let socket = sockets.entry(id) else { return }
+        if socket.hasUnsent, plane.outboundCount(id) > 0 { return keep(id, source, range) }
+        switch Socket.send(socket.descriptor, plane.bytes(source, range)) {
         case .bytes(let count):
             if count < range.length {
-                plane.keepUnsent(id, source, ByteRange(range.lower + count, end: range.upper))
+                keep(id, source, ByteRange(range.lower + count, end: range.upper))
             }
-        case .wouldBlock, .endOfStream: plane.keepUnsent(id, source, range)
+        case .wouldBlock, .endOfStream: keep(id, source, range)
         case .failed: broken.append(id)
         }
+    }
+
+    private mutating func keep(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
+        plane.keepUnsent(id, source, range)
+        sockets.setUnsent(id, true)
     }
 
     /// A socket that takes no more bytes may still hold the origin's answer: read before giving up.

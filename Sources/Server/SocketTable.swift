@@ -8,30 +8,39 @@ struct SocketTable: ~Copyable {
         var descriptor: Int32 = -1
         var generation: UInt32 = 0
         var isConnecting = false
+        /// The data plane was given bytes back that the socket did not take.
+        var hasUnsent = false
     }
 
+    private let addressOnly = AddressOnly()
     private var downstream = PlainArray<Entry>()
     private var upstream = PlainArray<Entry>()
 
-    /// The connection's descriptor; `nil` when the id is stale.
-    func descriptor(_ id: ConnectionID) -> Int32? {
+    /// What is known of the connection; `nil` when the id is stale.
+    @inline(__always)
+    func entry(_ id: ConnectionID) -> Entry? {
         let index = Int(id.slot.index)
-        switch id.side {
-        case .downstream:
-            guard index < downstream.count, downstream[index].generation == id.slot.generation
-            else { return nil }
-            return downstream[index].descriptor
-        case .upstream:
-            guard index < upstream.count, upstream[index].generation == id.slot.generation
-            else { return nil }
-            return upstream[index].descriptor
+        let entry: Entry
+        if id.side == .downstream {
+            guard index < downstream.count else { return nil }
+            entry = downstream[index]
+        } else {
+            guard index < upstream.count else { return nil }
+            entry = upstream[index]
         }
+        return entry.generation == id.slot.generation ? entry : nil
     }
 
-    func isConnecting(_ id: ConnectionID) -> Bool {
-        let index = Int(id.slot.index)
-        return id.side == .upstream && index < upstream.count
-            && upstream[index].generation == id.slot.generation && upstream[index].isConnecting
+    /// The connection's descriptor; `nil` when the id is stale.
+    func descriptor(_ id: ConnectionID) -> Int32? { entry(id)?.descriptor }
+
+    mutating func setUnsent(_ id: ConnectionID, _ hasUnsent: Bool) {
+        guard entry(id) != nil else { return }
+        if id.side == .downstream {
+            downstream[Int(id.slot.index)].hasUnsent = hasUnsent
+        } else {
+            upstream[Int(id.slot.index)].hasUnsent = hasUnsent
+        }
     }
 
     mutating func insert(_ id: ConnectionID, _ descriptor: Int32, isConnecting: Bool) {

@@ -96,8 +96,9 @@ struct WorkerLoop: ~Copyable {
 
     private mutating func handle(_ event: Poller.Ready) {
         let id = ConnectionID(token: event.token)
-        guard plane.holds(id), let descriptor = sockets.descriptor(id) else { return }
-        if sockets.isConnecting(id) {
+        guard let socket = sockets.entry(id) else { return }
+        let descriptor = socket.descriptor
+        if socket.isConnecting {
             let code = Socket.takeError(descriptor)
             if code != 0 {
                 plane.handle(.connectFailed(id.slot, isRefused: Socket.isRefusal(code)))
@@ -108,8 +109,8 @@ struct WorkerLoop: ~Copyable {
             plane.handle(.connected(id.slot))
             perform()
         }
-        if event.isWritable, plane.outboundCount(id) > 0 { flush(id, descriptor) }
-        if event.isReadable || event.isHungUp { read(id, untilEnd: event.isHungUp) }
+        if event.isWritable, socket.hasUnsent { flush(id, descriptor) }
+        if event.isReadable || event.isHungUp { read(id, descriptor, untilEnd: event.isHungUp) }
         if event.hasError, plane.holds(id) {
             plane.handle(.failed(id))
             perform()
@@ -117,9 +118,10 @@ struct WorkerLoop: ~Copyable {
     }
 
     /// Reads until the socket is empty, the data plane has enough, or the turn's share is used.
-    private mutating func read(_ id: ConnectionID, untilEnd: Bool) {
+    private mutating func read(_ id: ConnectionID, _ descriptor: Int32, untilEnd: Bool) {
         for _ in 0..<WorkerLoop.readsPerTurnMax {
-            guard plane.wantsRead(id), let descriptor = sockets.descriptor(id) else { return }
+            // A connection that the data plane still holds still has its descriptor.
+            guard plane.wantsRead(id) else { return }
             let transfer = plane.fillScratch {
                 Socket.receive(descriptor, into: &$0, atMost: DataPlane.readBytesMax)
             }
@@ -154,6 +156,7 @@ struct WorkerLoop: ~Copyable {
 
     private mutating func flush(_ id: ConnectionID, _ descriptor: Int32) {
         var hasFailed = false
+        guard plane.outboundCount(id) > 0 else { return sockets.setUnsent(id, false) }
         while plane.outboundCount(id) > 0, !hasFailed {
             var isBlocked = false
             plane.flush(id) { bytes in
@@ -166,6 +169,7 @@ struct WorkerLoop: ~Copyable {
             }
             if isBlocked { return }
         }
+        sockets.setUnsent(id, false)
         plane.handle(hasFailed ? .failed(id) : .drained(id))
         perform()
     }
@@ -173,7 +177,9 @@ struct WorkerLoop: ~Copyable {
     private mutating func serveReady() {
         if ready.isEmpty { return }
         swap(&ready, &served)
-        for id in served { read(id, untilEnd: true) }
+        for id in served {
+            if let descriptor = sockets.descriptor(id) { read(id, descriptor, untilEnd: true) }
+        }
         served.removeAll(keepingCapacity: true)
     }
 

@@ -8,6 +8,7 @@ public struct Cluster: ~Copyable, Sendable {
         public let state: SharedBox<EndpointState>
     }
 
+    private let addressOnly = AddressOnly()
     public let id: Int
     public let state: SharedBox<ClusterState>
     public let endpoints: FixedArray<Endpoint>

@@ -119,3 +119,47 @@ import Testing
         #expect(append([UInt8](repeating: 7, count: 16)) == .first)
     }
 }
+
+@Suite struct TextTests {
+    @Test("IPv4 addresses are written as their octets are")
+    func ipv4() {
+        var random = PRNG(seed: 5)
+        for i in 0..<4_096 as Range<UInt32> {
+            let address = i < 256 ? i << 24 | i << 16 | i << 8 | i : UInt32(random.below(1 << 32))
+            var buffer = ByteBuffer()
+            buffer.appendIPv4(address)
+            let text = ASCII.string(buffer.readable)
+            let octets = [24, 16, 8, 0].map { "\(address >> $0 & 255)" }
+            #expect(text == octets.joined(separator: "."))
+        }
+    }
+
+    @Test("capitals become small letters and nothing else changes")
+    func lower() {
+        for count in 0..<40 {
+            let bytes = (0..<256).map { UInt8($0) } + (0..<count).map { UInt8(0x40 + $0) }
+            var buffer = ByteBuffer()
+            buffer.appendLower(bytes.span)
+            let lowered = (0..<buffer.count).map { buffer.readable[$0] }
+            #expect(lowered == bytes.map { ASCII.lower($0) })
+        }
+    }
+
+    @Test("bytes are found and compared at every length")
+    func findAndEqual() {
+        for count in 0..<40 {
+            let bytes = [UInt8](repeating: 7, count: count)
+            let absent = ASCII.index(of: 9, in: bytes.span)
+            #expect(absent == nil)
+            for i in 0..<count {
+                var other = bytes
+                other[i] = 9
+                let found = ASCII.index(of: 9, in: other.span)
+                let same = ASCII.equal(bytes.span, other.span)
+                #expect(found == i && !same)
+            }
+            let same = ASCII.equal(bytes.span, Array(bytes).span)
+            #expect(same)
+        }
+    }
+}

@@ -164,10 +164,10 @@ public final class World {
     }
 
     private func perform() {
-        while plane.value.effectCount > 0 {
+        while plane.value.effect(0) != nil {
             var i = 0
-            while i < plane.value.effectCount {
-                perform(plane.value.effect(i))
+            while let effect = plane.value.effect(i) {
+                perform(effect)
                 i += 1
             }
             plane.value.effectsPerformed()

@@ -1,0 +1,47 @@
+import Base
+import HTTPSemantics
+
+/// How far into a head that arrives in pieces the lines were checked, for both head parsers.
+///
+/// A head that is all there is read once. One that dribbles in is checked line by line and read
+/// whole at its end, so that neither the result nor the moment of refusal depends on the pieces,
+/// and the work stays linear.
+struct HeadCursor: BitwiseCopyable, Sendable {
+    /// Start of the first line that is not complete yet; 0 before the first field line.
+    private var checked: UInt32 = 0
+
+    var isMidway: Bool { checked > 0 }
+
+    /// Notes where the line starts that is not all there.
+    mutating func stop(
+        _ bytes: Span<UInt8>, lineStart: Int, limits: borrowing HeadLimits
+    ) throws(HTTP1Violation) {
+        guard bytes.count < limits.headBytesMax else { throw .headTooLarge }
+        checked = UInt32(truncatingIfNeeded: lineStart)
+    }
+
+    /// Checks the lines that are complete now. `true`: the head is all there and can be read.
+    @inline(__always)
+    mutating func isReady(
+        _ bytes: Span<UInt8>, limits: borrowing HeadLimits
+    ) throws(HTTP1Violation) -> Bool {
+        checked == 0 ? true : try checkLines(bytes, limits: limits)
+    }
+
+    private mutating func checkLines(
+        _ bytes: Span<UInt8>, limits: borrowing HeadLimits
+    ) throws(HTTP1Violation) -> Bool {
+        var at = Int(checked)
+        while true {
+            switch try FieldLineParser.line(bytes, at: at) {
+            case .field(_, let next): at = next
+            case .end: return true
+            case .incomplete:
+                try stop(bytes, lineStart: at, limits: limits)
+                return false
+            }
+        }
+    }
+
+    mutating func finish() { checked = 0 }
+}

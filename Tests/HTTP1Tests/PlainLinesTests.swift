@@ -1,0 +1,127 @@
+import Base
+import HTTP1
+import HTTPSemantics
+import Testing
+
+/// The vector scan of many lines against the parser of one.
+@Suite struct PlainLinesTests {
+    /// Lines in the order they come, as `name|value|known|canonical`, until one is no field line.
+    private static func slow(_ bytes: [UInt8]) -> [String] {
+        var lines: [String] = []
+        var at = 0
+        while let line = try? FieldLineParser.line(bytes.span, at: at),
+            case .field(let field, let next) = line
+        {
+            lines.append(text(field.name, field.value, field.known, field.isCanonical, bytes))
+            at = next
+        }
+        return lines
+    }
+
+    private static func text(
+        _ name: ByteRange, _ value: ByteRange, _ known: KnownField, _ isCanonical: Bool,
+        _ bytes: [UInt8]
+    ) -> String {
+        let name = ASCII.string(bytes.span.extracting(name.range))
+        let value = ASCII.string(bytes.span.extracting(value.range))
+        return "\(name)|\(value)|\(known)|\(isCanonical)"
+    }
+
+    private static let names = [
+        "Host", "te", "Via", "cookie", "Expect", "Referer", "X-Some-Field", "user-agent", "Date",
+        "Content-Length", "transfer-encoding", "X-Forwarded-Proto", "x-forwarded-fox", "_private",
+        "a-name-that-is-longer-than-28-bytes", "Connection", "SET-COOKIE", "x", "b@d", "Upgrade ",
+        "http2-settings", "X-Forwarded-Host", "traceparent", "authorization", "content-type",
+    ]
+
+    private static func value(_ random: inout PRNG) -> [UInt8] {
+        let length = Int(random.below(70))
+        return (0..<length).map { _ in
+            switch random.below(40) {
+            case 0: return 0x20
+            case 1: return 0x09
+            case 2: return UInt8(truncatingIfNeeded: random.next())
+            default: return UInt8(0x21 + random.below(0x5e))
+            }
+        }
+    }
+
+    @Test("what the scan takes is what the parser reads, and it takes every plain line")
+    func differential() {
+        var random = PRNG(seed: 77)
+        var taken = 0, all = 0
+        for _ in 0..<20_000 {
+            var bytes: [UInt8] = []
+            for _ in 0..<(1 + random.below(20)) {
+                bytes += Array(Self.names[Int(random.below(UInt64(Self.names.count)))].utf8)
+                bytes += Array([": ", ": ", ": ", ":", ":  "][Int(random.below(5))].utf8)
+                bytes += Self.value(&random)
+                bytes += Array(["\r\n", "\r\n", "\r\n", "\n", "\r"][Int(random.below(5))].utf8)
+            }
+            bytes += Array("\r\n".utf8)
+            bytes.removeLast(Int(random.below(UInt64(bytes.count))))
+            let expected = Self.slow(bytes)
+            var lines = PlainLines()
+            lines.read(bytes.span, from: 0)
+            var found: [String] = []
+            for i in 0..<lines.count {
+                let line = lines[i]
+                let name = bytes.span.extracting(line.name.range)
+                let known = KnownField.intern(line.key) ?? KnownField.intern(name)
+                found.append(Self.text(line.name, line.value, known, true, bytes))
+            }
+            #expect(found == Array(expected.prefix(found.count)))
+            taken += found.count
+            all += expected.count
+        }
+        // Odd lines end the scan, and most runs have one.
+        #expect(taken > all / 4)
+    }
+
+    @Test("keys name the same fields as whole names")
+    func keys() {
+        for field in KnownField.allCases {
+            #expect(field.rawValue < 32)
+        }
+        for name in Self.names {
+            for text in [name.lowercased(), name.uppercased()] {
+                let line = Array("\(text): some value that is long enough\r\n".utf8)
+                var lines = PlainLines()
+                lines.read(line.span, from: 0)
+                guard lines.count == 1 else { continue }
+                let whole = KnownField.intern(Array(text.utf8).span)
+                let key = KnownField.intern(lines[0].key)
+                #expect(key == nil || key == whole, "\(text)")
+            }
+        }
+    }
+
+    @Test("plain paths and hosts end where the byte tables say")
+    func pathsAndHosts() {
+        var random = PRNG(seed: 78)
+        for _ in 0..<20_000 {
+            let length = Int(random.below(60))
+            let bytes = (0..<length).map { _ -> UInt8 in
+                random.below(12) == 0
+                    ? UInt8(truncatingIfNeeded: random.next())
+                    : Array("aZ09-_/abc.".utf8)[Int(random.below(11))]
+            }
+            var path = 0
+            while path < length, Self.isName(bytes[path]) || Self.isSlash(bytes, path) { path += 1 }
+            var host = 0
+            while host < length, Self.isName(bytes[host]) || bytes[host] == 0x2e { host += 1 }
+            let scanned = [
+                ASCII.plainPathLength(bytes.span), ASCII.plainHostLength(bytes.span),
+            ]
+            #expect(scanned == [path, host])
+        }
+    }
+
+    private static func isName(_ b: UInt8) -> Bool {
+        ASCII.isAlpha(b) || ASCII.isDigit(b) || b == 0x2d || b == 0x5f
+    }
+
+    private static func isSlash(_ bytes: [UInt8], _ at: Int) -> Bool {
+        bytes[at] == 0x2f && (at == 0 || bytes[at - 1] != 0x2f)
+    }
+}
