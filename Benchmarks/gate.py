@@ -49,8 +49,12 @@ class Proxy:
         config = os.path.join(ROOT, "config", "sluice.yaml")
         self.process = subprocess.Popen(
             prefix + [binary, "run", "-c", config, "--workers", "1"], stderr=subprocess.DEVNULL)
-        wait_ready(15020)
-        load(1000)
+        try:
+            wait_ready(15020)
+            load(1000)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

@@ -87,11 +87,13 @@ public enum ASCII {
         }
     }
 
-    /// Bytes from the start that are letters, digits, "-", "." and "_".
+    /// Bytes from the start of a run that are letters, digits, "-", "." and "_".
     @inlinable @inline(__always)
-    public static func plainHostLength(_ bytes: Span<UInt8>) -> Int {
-        unsafe bytes.withUnsafeBufferPointer { p in
-            unsafe p.isEmpty ? 0 : cscan_host(p.baseAddress!, p.count)
+    public static func plainHostLength(_ bytes: Span<UInt8>, in range: ByteRange) -> Int {
+        precondition(range.upper <= bytes.count, "a run of the bytes")
+        return unsafe bytes.withUnsafeBufferPointer { p in
+            guard let start = p.baseAddress else { return 0 }
+            return unsafe cscan_host(start + range.lower, range.length, p.count - range.lower)
         }
     }
 
@@ -190,7 +192,11 @@ public enum ASCII {
     /// At most eight characters of a literal in one word, as `word(_:at:)` gives them.
     @inlinable @inline(__always)
     public static func word(_ text: StaticString) -> UInt64 {
-        NameKey.word(text, 0, min(8, text.utf8CodeUnitCount))
+        var word: UInt64 = 0
+        for i in 0..<min(8, text.utf8CodeUnitCount) {
+            word |= unsafe UInt64(text.utf8Start[i]) << UInt64(truncatingIfNeeded: i * 8)
+        }
+        return word
     }
 
     /// The bytes as text, for messages and other cold places; invalid UTF-8 is replaced.

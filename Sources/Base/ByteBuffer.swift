@@ -251,7 +251,7 @@ import CScan
     }
 
     /// Gives the memory back if it has grown past `bytes`, else keeps it warm.
-    @inlinable public mutating func clear(keepingAtMost bytes: Int) {
+    @inlinable @inline(__always) public mutating func clear(keepingAtMost bytes: Int) {
         if capacity > bytes { release() } else { clear() }
     }
 }

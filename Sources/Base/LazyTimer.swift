@@ -5,19 +5,20 @@
 /// the deadline has truly come, or the timer is armed again for where the deadline has moved.
 public struct LazyTimer: BitwiseCopyable {
     public var id: TimerID
-    public private(set) var deadline: Instant = .never
-    private var armedFor: Instant = .never
+    @inlinable public var deadline: Instant { wanted }
+    @usableFromInline var wanted = Instant.never
+    @usableFromInline var armedFor = Instant.never
 
     /// A timer without a place on a wheel yet.
     public init() { id = TimerID(index: .max) }
 
     /// Takes a place on the wheel, once; `payload` comes back whenever it fires.
-    public mutating func attach(to wheel: inout TimerWheel, payload: UInt64) {
+    @inlinable public mutating func attach(to wheel: inout TimerWheel, payload: UInt64) {
         if id.index == .max { id = wheel.take(payload: payload) }
     }
 
-    public mutating func set(_ deadline: Instant, on wheel: inout TimerWheel) {
-        self.deadline = deadline
+    @inlinable public mutating func set(_ deadline: Instant, on wheel: inout TimerWheel) {
+        wanted = deadline
         if deadline < armedFor {
             armedFor = deadline
             wheel.arm(id, at: deadline)
@@ -25,15 +26,13 @@ public struct LazyTimer: BitwiseCopyable {
     }
 
     /// Forgets the deadline; the wheel may still fire once, for nothing.
-    @inlinable public mutating func clear() { deadlineCleared() }
-
-    @usableFromInline mutating func deadlineCleared() { deadline = .never }
+    @inlinable public mutating func clear() { wanted = .never }
 
     /// To be called when the wheel fires the timer. `true`: the deadline has come.
     public mutating func fired(now: Instant, on wheel: inout TimerWheel) -> Bool {
         armedFor = .never
         if deadline <= now {
-            deadline = .never
+            wanted = .never
             return true
         }
         if !deadline.isNever {

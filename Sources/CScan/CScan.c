@@ -146,17 +146,42 @@ size_t cscan_plain_path(const uint8_t *bytes, size_t count) {
 #endif
 }
 
-size_t cscan_host(const uint8_t *bytes, size_t count) {
+int cscan_request(const uint8_t *bytes, size_t count, struct cscan_request_line *line) {
+    if (count < 16) return 0;
+    size_t method = 0;
+    while (method < 14 && (uint8_t)(bytes[method] - 'A') < 26) method++;
+    if (method == 0 || bytes[method] != ' ' || bytes[method + 1] != '/') return 0;
+    size_t path = method + 1;
+    path += cscan_plain_path(bytes + path, count - path);
+    size_t end = path;
+    if (end < count && bytes[end] == '?') {
+        end++;
+        end += cscan_query(bytes + end, count - end);
+    }
+    if (count - end < 11 || load8(bytes + end) != load8((const uint8_t *)" HTTP/1.") ||
+        bytes[end + 8] != '1' || bytes[end + 9] != '\r' || bytes[end + 10] != '\n')
+        return 0;
+    line->method_end = (uint32_t)method;
+    line->path_end = (uint32_t)path;
+    line->target_end = (uint32_t)end;
+    return 1;
+}
+
+size_t cscan_host(const uint8_t *bytes, size_t count, size_t readable) {
     size_t i = 0;
 #if defined(__SSE2__)
     for (; i < count; i += 16) {
-        __m128i v = load16(bytes + i, count - i);
+        __m128i v = load16(bytes + i, readable - i);
         __m128i others = _mm_or_si128(is(v, '-'), _mm_or_si128(is(v, '.'), is(v, '_')));
         unsigned stops = ~mask(_mm_or_si128(alphanumeric(v), others)) & 0xffff;
-        if (stops) return i + (size_t)__builtin_ctz(stops);
+        if (stops) {
+            i += (size_t)__builtin_ctz(stops);
+            return i < count ? i : count;
+        }
     }
     return count;
 #else
+    (void)readable;
     while (i < count && (is_alphanumeric(bytes[i]) || bytes[i] == '-' || bytes[i] == '.' ||
                          bytes[i] == '_'))
         i++;
@@ -219,12 +244,70 @@ static inline const uint8_t *plain_value_end(const uint8_t *at, const uint8_t *e
     return value_end(at, end);
 }
 
-size_t cscan_lines(
-    const uint8_t *bytes, size_t count, size_t from, struct cscan_line *lines, size_t lines_max) {
+// A name's words as `cscan_name` has them; at least 8 bytes can be read at `name`.
+static inline void fold_name(
+    const uint8_t *name, size_t count, uint64_t *first, uint64_t *last) {
     const uint64_t bits = 0x2020202020202020ull;
+    uint64_t word = load8(name) | bits;
+    if (__builtin_expect(count >= 8, 1)) {
+        *first = word;
+        *last = load8(name + count - 8) | bits;
+    } else {
+        *first = word & (~0ull >> (64 - 8 * count));
+        *last = 0;
+    }
+}
+
+static inline size_t name_place(uint64_t first, uint64_t last, uint64_t multiplier) {
+    return (size_t)(((first ^ (last << 1)) * multiplier) >> 57);
+}
+
+static inline uint8_t find_name(
+    const uint8_t *name, size_t count, const struct cscan_name *names, uint64_t multiplier) {
+    uint64_t first, last;
+    fold_name(name, count, &first, &last);
+    const struct cscan_name *found = names + name_place(first, last, multiplier);
+    if (found->first != first || found->last != last || found->length != count) return 0;
+    if (count > 16 && (load8(name + 8) | 0x2020202020202020ull) != found->middle) return 0;
+    return (uint8_t)found->number;
+}
+
+uint8_t cscan_known(
+    const uint8_t *name, size_t count, const struct cscan_name *names, uint64_t multiplier) {
+    uint8_t copy[32] = {0};
+    if (count == 0 || count > 24) return 0;
+    __builtin_memcpy(copy, name, count);
+    // Only these bytes keep their meaning when bit 5 is set in them.
+    for (size_t i = 0; i < count; i++)
+        if (!is_alphanumeric(copy[i]) && copy[i] != '-') return 0;
+    return find_name(copy, count, names, multiplier);
+}
+
+int cscan_put_name(
+    const uint8_t *name, size_t count, uint32_t number, struct cscan_name *names,
+    uint64_t multiplier) {
+    uint8_t copy[32] = {0};
+    if (count == 0 || count > 24) return 0;
+    __builtin_memcpy(copy, name, count);
+    struct cscan_name entry = {.length = (uint32_t)count, .number = number};
+    fold_name(copy, count, &entry.first, &entry.last);
+    entry.middle = count > 16 ? load8(copy + 8) | 0x2020202020202020ull : 0;
+    struct cscan_name *place = names + name_place(entry.first, entry.last, multiplier);
+    if (place->number != 0) return 0;
+    *place = entry;
+    return 1;
+}
+
+size_t cscan_lines(
+    const uint8_t *bytes, size_t count, size_t from, const struct cscan_name *names,
+    uint64_t multiplier, struct cscan_table *table) {
     const uint8_t *end = bytes + count, *at = bytes + from;
-    struct cscan_line *line = lines, *lines_end = lines + lines_max;
-    while (line < lines_end && end - at >= 16) {
+    // In variables: the compiler cannot know that the stores below do not change the table.
+    struct cscan_field *field = table->fields + table->count;
+    struct cscan_field *fields_end = table->fields + table->max;
+    uint32_t *places = table->places;
+    uint32_t seen = table->seen, repeated = table->repeated;
+    while (end - at >= 16 && field < fields_end) {
         size_t name = name_length(at, end);
         if (name - 1 >= 28 || (size_t)(end - at) < name + 4) break;
         const uint8_t *value = at + name + 2;
@@ -238,21 +321,26 @@ size_t cscan_lines(
         // In front of an empty value stands the one space that belongs there.
         if (crlf != ('\r' | '\n' << 8) || past[-1] == '\t' || (past[-1] == ' ' && past != value))
             break;
-        line->start = (uint32_t)(at - bytes);
-        line->name_length = (uint32_t)name;
-        line->value_length = (uint32_t)(past - value);
-        uint64_t word = load8(at) | bits;
-        if (__builtin_expect(name >= 8, 1)) {
-            line->first = word;
-            line->last = load8(at + name - 8) | bits;
-        } else {
-            line->first = word & (~0ull >> (64 - 8 * name));
-            line->last = 0;
-        }
-        line++;
+        uint32_t known = find_name(at, name, names, multiplier), bit = 1u << known;
+        field->name_start = (uint32_t)(at - bytes);
+        field->name_count = (uint32_t)name;
+        field->value_start = (uint32_t)(value - bytes);
+        field->value_count = (uint32_t)(past - value);
+        field->known = (uint8_t)known;
+        field->is_nominated = 0;
+        field->is_canonical = 1;
+        if (seen & bit)
+            repeated |= bit;
+        else
+            places[known] = (uint32_t)(field - table->fields);
+        seen |= bit;
+        field++;
         at = past + 2;
     }
-    return (size_t)(line - lines);
+    table->count = (uint32_t)(field - table->fields);
+    table->seen = seen;
+    table->repeated = repeated;
+    return (size_t)(at - bytes);
 }
 
 size_t cscan_find(const uint8_t *bytes, size_t count, uint8_t byte) {
@@ -316,11 +404,29 @@ static inline uint64_t hex8(uint32_t value) {
 uint64_t cscan_hex8(uint32_t value) { return hex8(value); }
 
 void cscan_uuid(uint64_t high, uint64_t low, uint8_t *out) {
+    uint8_t digits[32];
+#if defined(__SSE2__)
+    // Both nibbles of every byte, the upper first, then '0' added, or 'a' - 10.
+    __m128i bytes = _mm_set_epi64x(
+        (long long)__builtin_bswap64(low), (long long)__builtin_bswap64(high));
+    const __m128i nibble = _mm_set1_epi8(15);
+    __m128i upper = _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble);
+    __m128i lower = _mm_and_si128(bytes, nibble);
+    __m128i pairs[2] = {_mm_unpacklo_epi8(upper, lower), _mm_unpackhi_epi8(upper, lower)};
+    for (int i = 0; i < 2; i++) {
+        __m128i letters = _mm_and_si128(
+            _mm_cmpgt_epi8(pairs[i], _mm_set1_epi8(9)), _mm_set1_epi8('a' - '0' - 10));
+        _mm_storeu_si128(
+            (__m128i *)(digits + 16 * i),
+            _mm_add_epi8(_mm_add_epi8(pairs[i], letters), _mm_set1_epi8('0')));
+    }
+#else
     uint64_t text[4] = {
         hex8((uint32_t)(high >> 32)), hex8((uint32_t)high), hex8((uint32_t)(low >> 32)),
         hex8((uint32_t)low),
     };
-    const uint8_t *digits = (const uint8_t *)text;
+    __builtin_memcpy(digits, text, 32);
+#endif
     __builtin_memcpy(out, digits, 8);
     out[8] = '-';
     __builtin_memcpy(out + 9, digits + 8, 4);

@@ -103,6 +103,8 @@ public struct Snapshot: ~Copyable, Sendable {
 
     public struct VersionPlan: BitwiseCopyable, Sendable {
         public var name: ByteRange
+        /// The response field line that names the version, with its CRLF; empty for none.
+        public var line: ByteRange
         public var cluster: SharedBox<Cluster>
         public var requestEdits: Run
         public var responseEdits: Run
@@ -130,7 +132,6 @@ public struct Snapshot: ~Copyable, Sendable {
         public var trustedHops = 0
         public var requestID = Document.Forwarding.RequestID.create
         public var via = false
-        public var versionField = ByteRange.empty
         public var flagsField = ByteRange.empty
         /// Hundredths of a percent of requests that are logged; 0: the log is off.
         public var accessLogSample = 0

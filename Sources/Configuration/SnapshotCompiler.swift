@@ -78,7 +78,6 @@ public struct SnapshotCompiler: ~Copyable {
         settings.trustedHops = document.forwarding.trustedHops
         settings.requestID = document.forwarding.requestID
         settings.via = document.forwarding.via
-        settings.versionField = store.intern(document.forwarding.versionField ?? "")
         settings.flagsField = store.intern(document.forwarding.flagsField ?? "")
         if let log = document.accessLog {
             settings.accessLogSample = log.sample
@@ -129,7 +128,10 @@ public struct SnapshotCompiler: ~Copyable {
             let request = run(version.edits.request), response = run(version.edits.response)
             versions.append(
                 Snapshot.VersionPlan(
-                    name: store.intern(version.name), cluster: SharedBox(registry.cluster(spec)),
+                    name: store.intern(version.name),
+                    line: store.intern(
+                        document.forwarding.versionField.map { "\($0): \(version.name)\r\n" } ?? ""),
+                    cluster: SharedBox(registry.cluster(spec)),
                     requestEdits: request, responseEdits: response))
         }
         services.append(plan)

@@ -14,7 +14,7 @@ public enum BodyStep: Sendable, BitwiseCopyable {
 
 /// Finds the content of one body (RFC 9112 §6 and §7) in bytes that arrive in any pieces.
 public struct BodyDecoder: BitwiseCopyable, Sendable {
-    private enum State: BitwiseCopyable {
+    @usableFromInline enum State: BitwiseCopyable, Sendable {
         case complete
         case length(UInt64)
         case untilClose
@@ -24,10 +24,10 @@ public struct BodyDecoder: BitwiseCopyable, Sendable {
         case trailers
     }
 
-    private var state: State
-    private var extensionBytes: UInt32 = 0
+    @usableFromInline var state: State
+    @usableFromInline var extensionBytes: UInt32 = 0
 
-    public init(_ framing: BodyFraming) {
+    @inlinable public init(_ framing: BodyFraming) {
         switch framing {
         case .none, .length(0): state = .complete
         case .length(let bytes): state = .length(bytes)
@@ -36,7 +36,7 @@ public struct BodyDecoder: BitwiseCopyable, Sendable {
         }
     }
 
-    public var isComplete: Bool {
+    @inlinable public var isComplete: Bool {
         if case .complete = state { return true }
         return false
     }
@@ -48,7 +48,7 @@ public struct BodyDecoder: BitwiseCopyable, Sendable {
     }
 
     /// Bytes of content that must still come; `nil` when that is not known.
-    public var remaining: UInt64? {
+    @inlinable public var remaining: UInt64? {
         switch state {
         case .complete: return 0
         case .length(let bytes): return bytes
@@ -64,6 +64,29 @@ public struct BodyDecoder: BitwiseCopyable, Sendable {
             state = .complete
             return true
         default: return false
+        }
+    }
+
+    /// Whether the content is one run of bytes, for `takePlain`.
+    @inlinable public var isPlain: Bool {
+        switch state {
+        case .complete, .length, .untilClose: return true
+        case .chunkSize, .chunkData, .chunkEnd, .trailers: return false
+        }
+    }
+
+    /// How many of the bytes at hand are content of a plain body; they are taken.
+    @inlinable public mutating func takePlain(_ available: Int) -> Int {
+        switch state {
+        case .length(let left):
+            if left <= UInt64(available) {
+                state = .complete
+                return Int(left)
+            }
+            state = .length(left &- UInt64(available))
+            return available
+        case .untilClose: return available
+        case .complete, .chunkSize, .chunkData, .chunkEnd, .trailers: return 0
         }
     }
 

@@ -23,27 +23,20 @@ public enum FieldLineParser {
         _ bytes: Span<UInt8>, at start: Int, into fields: inout FieldTable,
         limits: borrowing HeadLimits
     ) throws(HTTP1Violation) -> Section {
-        let countMax = limits.fieldCountMax
         var at = start
         while true {
-            fields.plain.read(bytes, from: at)
-            let count = fields.plain.count
-            for i in 0..<count {
-                let line = fields.plain[i]
-                let known =
-                    KnownField.intern(line.key)
-                    ?? KnownField.intern(bytes.extracting(line.name.range))
-                let field = Field(
-                    name: line.name, value: line.value, known: known, isCanonical: true)
-                guard fields.count < countMax, fields.append(field) else { throw .tooManyFields }
-                at = line.end
+            at = fields.scan(bytes, from: at)
+            if at + 1 < bytes.count, bytes[at] == ASCII.cr, bytes[at + 1] == ASCII.lf {
+                guard fields.count <= limits.fieldCountMax else { throw .tooManyFields }
+                return .complete(next: at + 2)
             }
-            if count == PlainLines.batch { continue }
             switch try line(bytes, at: at) {
             case .incomplete: return .incomplete(line: at)
             case .end(let next): return .complete(next: next)
             case .field(let field, let next):
-                guard fields.count < countMax, fields.append(field) else { throw .tooManyFields }
+                guard fields.append(field), fields.count <= limits.fieldCountMax else {
+                    throw .tooManyFields
+                }
                 at = next
             }
         }
@@ -169,6 +162,7 @@ struct FramingFacts {
     private var length: UInt64?
     private var isChunked = false
 
+    @inline(__always)
     init(_ bytes: Span<UInt8>, _ fields: borrowing FieldTable) throws(HTTP1Violation) {
         if let field = fields.first(.contentLength) {
             // Repeated and listed lengths are refused even when equal: two parsers may differ on

@@ -6,9 +6,11 @@ import HTTPSemantics
 /// A head that is all there is read once. One that dribbles in is checked line by line and read
 /// whole at its end, so that neither the result nor the moment of refusal depends on the pieces,
 /// and the work stays linear.
-struct HeadCursor: BitwiseCopyable, Sendable {
+@usableFromInline struct HeadCursor: BitwiseCopyable, Sendable {
     /// Start of the first line that is not complete yet; 0 before the first field line.
-    private var checked: UInt32 = 0
+    @usableFromInline var checked: UInt32 = 0
+
+    @inlinable init() {}
 
     var isMidway: Bool { checked > 0 }
 

@@ -6,9 +6,9 @@ import HTTPSemantics
 /// Call again with the same bytes plus more after `.incomplete`; the pieces make no difference
 /// (`HeadCursor`).
 public struct RequestHeadParser: BitwiseCopyable, Sendable {
-    private var cursor = HeadCursor()
+    @usableFromInline var cursor = HeadCursor()
 
-    public init() {}
+    @inlinable public init() {}
 
     /// - Returns: `.complete` with the head's length; positions in `head` are relative to `bytes`.
     /// - Throws: the peer's violation; `violation.status` is the answer owed.
@@ -17,7 +17,9 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
     ) throws(HTTP1Violation) -> HeadProgress {
         guard try cursor.isReady(bytes, limits: limits) else { return .incomplete }
         head.reset()
-        guard let lines = try requestLine(bytes, into: &head, limits: limits) else {
+        var lines = plainLine(bytes, into: &head, limits: limits)
+        if lines == nil { lines = try requestLine(bytes, into: &head, limits: limits) }
+        guard let lines else {
             try cursor.stop(bytes, lineStart: 0, limits: limits)
             return .incomplete
         }
@@ -41,6 +43,29 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
 
     // MARK: Lines
 
+    /// The line that nearly every client sends. `nil`: it is another, or not all there.
+    @inline(__always)
+    private func plainLine(
+        _ bytes: Span<UInt8>, into head: inout RequestHead, limits: borrowing HeadLimits
+    ) -> Int? {
+        guard let line = PlainRequestLine(bytes), line.targetEnd <= limits.requestLineBytesMax
+        else { return nil }
+        let method = Method(bytes.extracting(0..<line.methodEnd))
+        if method == .connect { return nil }
+        let target = line.methodEnd + 1
+        head.method = method
+        head.methodName = ByteRange(start: 0, count: line.methodEnd)
+        head.target = ByteRange(target, end: line.targetEnd)
+        head.path = ByteRange(target, end: line.pathEnd)
+        if line.targetEnd > line.pathEnd {
+            head.query = ByteRange(line.pathEnd + 1, end: line.targetEnd)
+            head.hasQuery = true
+        }
+        head.isLinePlain = true
+        head.linesStart = line.end
+        return line.end
+    }
+
     /// - Returns: where the field lines start, or `nil` when the line is not all there.
     private func requestLine(
         _ bytes: Span<UInt8>, into head: inout RequestHead, limits: borrowing HeadLimits
@@ -54,7 +79,7 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
             guard bytes[1] == ASCII.lf else { throw .badRequestLine }
             at = 2
         }
-        let (method, methodLength) = method(bytes.extracting(at..<count))
+        let methodLength = ASCII.tokenLength(bytes.extracting(at..<count))
         let space = at + methodLength
         guard space < count else {
             guard count - at <= limits.requestLineBytesMax else { throw .badMethod }
@@ -62,7 +87,7 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
         }
         guard bytes[space] == 0x20, methodLength > 0 else { throw .badMethod }
         head.methodName = ByteRange(at, end: space)
-        head.method = method
+        head.method = Method(bytes.extracting(at..<space))
         let targetStart = space + 1
         guard let targetEnd = try target(bytes, at: targetStart, into: &head) else {
             guard count - targetStart <= limits.requestLineBytesMax else { throw .targetTooLong }
@@ -73,18 +98,6 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
         guard let lines = try version(bytes, at: targetEnd + 1, into: &head) else { return nil }
         head.linesStart = lines
         return lines
-    }
-
-    /// The method and its length; 0 when there is none.
-    @inline(__always)
-    private func method(_ bytes: Span<UInt8>) -> (Method, Int) {
-        if bytes.count >= 8 {
-            let word = ASCII.word(bytes, at: 0)
-            if word & 0xffff_ffff == ASCII.word("GET ") { return (.get, 3) }
-            if word & 0xff_ffff_ffff == ASCII.word("POST ") { return (.post, 4) }
-        }
-        let length = ASCII.tokenLength(bytes)
-        return (Method(bytes.extracting(0..<length)), length)
     }
 
     /// RFC 9112 §2.3: `HTTP/1.1` and CRLF. Other minor versions of 1 are read as 1.1.
@@ -226,6 +239,7 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
     }
 
     /// What the fields mean, once all of them are there.
+    @inline(__always)
     private func finish(
         _ bytes: Span<UInt8>, _ head: inout RequestHead
     ) throws(HTTP1Violation) {
@@ -241,18 +255,20 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
     }
 
     /// RFC 9112 §3.2: one Host, and a target that names an authority says the same.
+    @inline(__always)
     private func host(_ bytes: Span<UInt8>, _ head: inout RequestHead) throws(HTTP1Violation) {
         guard let field = head.fields.first(.host) else {
             if !head.isHTTP10 { throw .missingHost }
             return
         }
         guard !head.fields.repeated.contains(.host) else { throw .repeatedHost }
-        let value = bytes.extracting(field.value.range)
-        guard let length = Authority.hostLength(value) else { throw .badHost }
+        guard let length = Authority.hostLength(bytes, in: field.value) else { throw .badHost }
         if head.form == .origin || head.form == .asterisk {
             head.authority = field.value
             head.hostLength = length
-        } else if !ASCII.equalFold(value, bytes.extracting(head.authority.range)) {
+        } else if !ASCII.equalFold(
+            bytes.extracting(field.value.range), bytes.extracting(head.authority.range))
+        {
             // RFC 9112 §3.2.2 lets the target win; a client that says two things is refused.
             throw .hostMismatch
         }

@@ -3,9 +3,9 @@ import HTTPSemantics
 
 /// Parses one response head (RFC 9112 §4 and §5); the same strictness as for requests.
 public struct ResponseHeadParser: BitwiseCopyable, Sendable {
-    private var cursor = HeadCursor()
+    @usableFromInline var cursor = HeadCursor()
 
-    public init() {}
+    @inlinable public init() {}
 
     /// Call again with the same bytes plus more after `.incomplete`.
     /// - Throws: the origin's violation; the client is owed 502.
@@ -34,6 +34,7 @@ public struct ResponseHeadParser: BitwiseCopyable, Sendable {
     }
 
     /// What the fields mean, once all of them are there.
+    @inline(__always)
     private func finish(
         _ bytes: Span<UInt8>, _ head: inout ResponseHead
     ) throws(HTTP1Violation) {
@@ -44,11 +45,12 @@ public struct ResponseHeadParser: BitwiseCopyable, Sendable {
     }
 
     /// RFC 9112 §4: `HTTP/1.1 200 reason`. The space before an absent reason may be absent too.
+    @inline(__always)
     private func statusLine(
         _ bytes: Span<UInt8>, into head: inout ResponseHead
     ) throws(HTTP1Violation) -> Int? {
         let count = bytes.count
-        let isPlain = count >= 8 && ASCII.word(bytes, at: 0) == ASCII.word("HTTP/1.1")
+        let isPlain = count >= 13 && ASCII.word(bytes, at: 0) == ASCII.word("HTTP/1.1")
         guard isPlain || ASCII.equalPrefix(bytes.extracting(0..<min(7, count)), "HTTP/1.") else {
             throw .badStatusLine
         }

@@ -5,7 +5,13 @@ public enum Authority {
     /// Where the host ends, or `nil` when the authority is not valid: empty, with user information,
     /// with a byte that no host name or address has, or with a port that is no number.
     public static func hostLength(_ bytes: Span<UInt8>) -> Int? {
-        guard !bytes.isEmpty else { return nil }
+        hostLength(bytes, in: ByteRange(start: 0, count: bytes.count))
+    }
+
+    /// The same for a run of a head's bytes, which the scan may look past.
+    public static func hostLength(_ head: Span<UInt8>, in range: ByteRange) -> Int? {
+        guard !range.isEmpty else { return nil }
+        let bytes = head.extracting(range.range)
         var at = 0
         if bytes[0] == UInt8(ascii: "[") {
             at = 1
@@ -17,7 +23,7 @@ public enum Authority {
             guard at > 2, at < bytes.count, bytes[at] == UInt8(ascii: "]") else { return nil }
             at += 1
         } else {
-            at = ASCII.plainHostLength(bytes)
+            at = ASCII.plainHostLength(head, in: range)
             while at < bytes.count, isHostByte(bytes[at]) { at += 1 }
             guard at > 0 else { return nil }
         }

@@ -24,6 +24,7 @@ public enum Cookie {
         return nil
     }
 
+    @inline(__always)
     private static func trimmed(_ field: Span<UInt8>, _ from: Int, _ to: Int) -> ByteRange {
         var start = from
         var end = to

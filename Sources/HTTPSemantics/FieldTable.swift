@@ -2,87 +2,67 @@ import Base
 
 /// One field line: where its name and value lie in the head's bytes.
 public struct Field: Sendable, BitwiseCopyable {
-    public var name: ByteRange
-    public var value: ByteRange
-    public var known: KnownField
-    /// Named in a `Connection` field, so it ends at this hop (RFC 9110 §7.6.1).
-    public var isNominated = false
-    /// Sent as `name: value CRLF`, one space and no blanks behind the value: the line's bytes are
-    /// what serialising its parts gives.
-    public var isCanonical: Bool
+    @usableFromInline let line: FieldLine
+
+    @inlinable init(_ line: FieldLine) { self.line = line }
 
     @inlinable public init(
         name: ByteRange, value: ByteRange, known: KnownField, isCanonical: Bool = false
     ) {
-        self.name = name
-        self.value = value
-        self.known = known
-        self.isCanonical = isCanonical
+        line = FieldLine(
+            name: name, value: value, number: known.rawValue, isCanonical: isCanonical)
     }
+
+    @inlinable public var name: ByteRange { line.name }
+    @inlinable public var value: ByteRange { line.value }
+    @inlinable public var known: KnownField { KnownField(rawValue: line.number) ?? .other }
+    /// Named in a `Connection` field, so it ends at this hop (RFC 9110 §7.6.1).
+    @inlinable public var isNominated: Bool { line.isNominated }
+    /// Sent as `name: value CRLF`, one space and no blanks behind the value: the line's bytes are
+    /// what serialising its parts gives.
+    @inlinable public var isCanonical: Bool { line.isCanonical }
 }
 
 /// The field lines of one head in their order, by position in the head's bytes. Reused head by
 /// head.
 public struct FieldTable: ~Copyable {
-    @usableFromInline let entries: FixedArray<Field>
+    @usableFromInline var lines: FieldLines
+
+    public init(capacity: Int) { lines = FieldLines(capacity: capacity, names: KnownField.names) }
+
+    public var capacity: Int { lines.capacity }
     /// `0 <= count <= capacity`.
-    @inlinable public var count: Int { taken }
-    @usableFromInline var taken = 0
+    @inlinable public var count: Int { lines.count }
     /// Known names that are there; `other` stands for any other.
-    @inlinable public var seen: KnownFields { seenNames }
-    @usableFromInline var seenNames = KnownFields()
+    @inlinable public var seen: KnownFields { KnownFields(bits: lines.seen) }
     /// Those that are there more than once.
-    @inlinable public var repeated: KnownFields { repeatedNames }
-    @usableFromInline var repeatedNames = KnownFields()
+    @inlinable public var repeated: KnownFields { KnownFields(bits: lines.repeated) }
     /// Every line is canonical: the bytes of the section are what serialising it gives.
-    @inlinable public var isCanonical: Bool { allCanonical }
-    @usableFromInline var allCanonical = true
-    /// Position of the first line with a name that was seen.
-    @usableFromInline var places = InlineArray<32, UInt32>(repeating: 0)
-    /// Room for the parser's scan.
-    public var plain = PlainLines()
+    @inlinable public var isCanonical: Bool { lines.isCanonical }
 
-    public init(capacity: Int) {
-        entries = FixedArray(
-            repeating: Field(name: .empty, value: .empty, known: .other), count: capacity)
-    }
+    public mutating func removeAll() { lines.removeAll() }
 
-    public var capacity: Int { entries.count }
-
-    public mutating func removeAll() {
-        taken = 0
-        seenNames = KnownFields()
-        repeatedNames = KnownFields()
-        allCanonical = true
+    /// Reads canonical lines from a position on, and returns where it stopped: at a line of another
+    /// kind, one that is not all there, or without room.
+    public mutating func scan(_ bytes: Span<UInt8>, from start: Int) -> Int {
+        lines.scan(bytes, from: start)
     }
 
     /// - Returns: `false` when the table is full.
-    @inlinable @inline(__always)
-    public mutating func append(_ field: Field) -> Bool {
-        guard taken < entries.count else { return false }
-        entries[taken] = field
-        if !seen.contains(field.known) {
-            seenNames.insert(field.known)
-            places[Int(field.known.rawValue)] = UInt32(truncatingIfNeeded: taken)
-        } else {
-            repeatedNames.insert(field.known)
-        }
-        allCanonical = allCanonical && field.isCanonical
-        taken &+= 1
-        return true
-    }
+    public mutating func append(_ field: Field) -> Bool { lines.append(field.line) }
 
-    @inlinable public subscript(index: Int) -> Field { entries[index] }
+    @inlinable public subscript(index: Int) -> Field { Field(lines[index]) }
 
-    public mutating func nominate(_ index: Int) { entries[index].isNominated = true }
+    public mutating func nominate(_ index: Int) { lines.nominate(index) }
 
     /// The first line with a known name.
     @inlinable @inline(__always) public func first(_ known: KnownField) -> Field? {
-        seen.contains(known) ? entries[Int(places[Int(known.rawValue)])] : nil
+        guard let line = lines.first(known.rawValue) else { return nil }
+        return Field(line)
     }
 
     /// The value of the first line with a known name; empty without one.
     @inlinable @inline(__always) public func value(_ known: KnownField) -> ByteRange {
-        seen.contains(known) ? entries[Int(places[Int(known.rawValue)])].value : .empty
+        lines.first(known.rawValue)?.value ?? .empty
     }
 }

@@ -4,6 +4,8 @@ public struct KnownFields: Equatable, Sendable, BitwiseCopyable {
 
     @inlinable public init() {}
 
+    @inlinable init(bits: UInt32) { self.bits = bits }
+
     @inlinable @inline(__always) public init(_ field: KnownField) { insert(field) }
 
     /// The set with one field more. Sets that are written as a chain of these cost nothing.

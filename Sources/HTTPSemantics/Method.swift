@@ -7,6 +7,12 @@ public enum Method: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     /// Methods are case-sensitive (RFC 9110 §9.1).
     @inlinable public init(_ name: Span<UInt8>) {
         self = .other
+        if name.count == 3, name[0] == UInt8(ascii: "G"), name[1] == UInt8(ascii: "E"),
+            name[2] == UInt8(ascii: "T")
+        {
+            self = .get
+            return
+        }
         switch name.count {
         case 3:
             if ASCII.equal(name, "GET") {

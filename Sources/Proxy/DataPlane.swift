@@ -8,7 +8,7 @@ import Upstream
 /// The pure machine of one worker: events in, effects out. No descriptor, no clock, no thread.
 ///
 /// A driver (the worker's epoll loop, or the simulated world) calls `accept`, `handle` and
-/// `expireTimers`, performs `turn.effects` after each, then calls `effectsPerformed`.
+/// `expireTimers`, and performs what `nextEffect` gives after each.
 /// Confined to one worker.
 public struct DataPlane: ~Copyable {
     /// What a worker starts with.
@@ -87,10 +87,18 @@ public struct DataPlane: ~Copyable {
         }
     }
 
-    /// The effects asked for since `effectsPerformed`, in their order; `nil` behind the last.
-    /// Performing one may add others behind it.
-    public func effect(_ index: Int) -> Effect? {
-        index < turn.effects.count ? turn.effects[index] : nil
+    /// The next effect to perform, which may add others behind the last. `nil`: all are performed,
+    /// and the bytes they named are forgotten.
+    public mutating func nextEffect() -> Effect? {
+        if turn.effectsTaken < turn.effects.count {
+            turn.effectsTaken &+= 1
+            return turn.effects[turn.effectsTaken &- 1]
+        }
+        turn.effectsTaken = 0
+        turn.effects.removeAll()
+        turn.output.clear(keepingAtMost: 262_144)
+        turn.logLine.clear()
+        return nil
     }
 
     /// The bytes of a send effect.
@@ -104,8 +112,11 @@ public struct DataPlane: ~Copyable {
     public func logLine(_ range: ByteRange) -> Span<UInt8> { turn.logLine.span(range) }
 
     /// Lets the driver read into the scratch, at most `readBytesMax` bytes behind what it holds; a
-    /// `.received` event must follow at once.
-    public mutating func fillScratch<Outcome>(_ body: (inout ByteBuffer) -> Outcome) -> Outcome {
+    /// `.received` event must follow at once. `nil`: nothing is to be read from the connection now.
+    public mutating func fillScratch<Outcome>(
+        _ id: ConnectionID, _ body: (inout ByteBuffer) -> Outcome
+    ) -> Outcome? {
+        guard wantsRead(id) else { return nil }
         turn.scratch.clear(headroom: turn.headroom)
         return body(&turn.scratch)
     }
@@ -115,13 +126,6 @@ public struct DataPlane: ~Copyable {
 
     /// Counts what only the driver can know.
     public func count(_ metric: WorkerMetric) { turn.counters.count(metric) }
-
-    /// Forgets the effects and the bytes they named.
-    public mutating func effectsPerformed() {
-        turn.effects.removeAll()
-        turn.output.clear(keepingAtMost: 262_144)
-        turn.logLine.clear()
-    }
 
     /// When `expireTimers` must be called at the latest.
     public var nextDeadline: Instant { turn.timers.nextDeadline }

@@ -8,6 +8,7 @@ import Upstream
 
 /// Which route, which version: the decisions of one request (splitting.md §1), in their order.
 enum Decisions {
+    @inline(__always)
     static func decide(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, head: ByteRange
     ) {
@@ -68,17 +69,19 @@ enum Decisions {
     // MARK: Route
 
     /// - Returns: the route, -1 when none matches, `nil` when the path is refused.
+    @inline(__always)
     private static func match(
         _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> Int? {
-        lowerHost(&turn, head)
-        turn.path.clear()
+        if snapshot.value.table.looksAtHost { lowerHost(&turn, head) }
         let path = turn.requestHead.path.shifted(by: head.lower)
+        turn.pathInScratch = path
         if path.isEmpty {
+            turn.path.clear()
             turn.path.append(UInt8(0x2f))
-        } else if turn.requestHead.isPathPlain || !snapshot.value.settings.normalizesPaths {
-            turn.path.append(turn.scratch.span(path))
-        } else {
+        } else if !turn.requestHead.isPathPlain, snapshot.value.settings.normalizesPaths {
+            turn.pathInScratch = .empty
+            turn.path.clear()
             do throws(PathNormalizer.Failure) {
                 try PathNormalizer.normalize(turn.scratch.span(path), into: &turn.path)
             } catch {
@@ -87,7 +90,7 @@ enum Decisions {
         }
         return snapshot.value.table.match(
             head: turn.requestHead, bytes: turn.scratch.span(head), host: turn.host.readable,
-            path: turn.path.readable) ?? -1
+            path: turn.normalPath) ?? -1
     }
 
     /// The request's host in lower case, without port and without the root's dot.
@@ -103,22 +106,24 @@ enum Decisions {
 
     // MARK: Version
 
+    @inline(__always)
     private static func forward(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ plan: Snapshot.RoutePlan,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
         let service = snapshot.value.services[plan.service]
         var version = chooseVersion(&tables, &turn, id, plan, service, snapshot, head)
-        let cluster = snapshot.value.versions[service.versions.start + version].cluster
+        var cluster = snapshot.value.versions[service.versions.start + version].cluster
         if !cluster.value.isAvailable, service.fallsBack, version != service.stable {
             version = service.stable
+            cluster = snapshot.value.versions[service.versions.start + version].cluster
             tables.exchanges[id].summary.assign = .fallback
         }
         tables.exchanges[id].version = version
+        tables.exchanges[id].cluster = cluster
+        tables.exchanges[id].summary.cluster = cluster.value.id
         moveRow(&tables, &turn, id, plan.rows + 1 + version, snapshot)
-        tables.exchanges[id].summary.cluster =
-            snapshot.value.versions[service.versions.start + version].cluster.value.id
-        if snapshot.value.versions[service.versions.start + version].cluster.value.policy.isHashed {
+        if cluster.value.policy.isHashed {
             tables.exchanges[id].hash = hash(turn, service, snapshot, head, tables.exchanges[id])
         }
         Forwarding.encodeRequest(&tables.exchanges[id], &turn, plan, service, snapshot, head)
@@ -127,8 +132,11 @@ enum Decisions {
         } else {
             tables.exchanges[id].idleDeadline = turn.now + plan.idle
         }
-        Deadlines.arm(&tables, &turn, id)
         Pools.lease(&tables, &turn, exchange: id, isImmediate: true)
+        // A request that is out already has armed its timer, one that was answered has none.
+        if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .head {
+            Deadlines.arm(&tables, &turn, id)
+        }
     }
 
     /// The request belongs to a version now, no longer to the route alone.

@@ -126,6 +126,7 @@ enum DownstreamSide {
 
     /// Understands as much as can be used now.
     /// - Returns: the first byte that must be kept.
+    @inline(__always)
     private static func process(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, from start: Int, to end: Int
     ) -> Int {
@@ -141,6 +142,8 @@ enum DownstreamSide {
                 guard at < end, readHead(&tables, &turn, id, &at, end) else { return at }
             case .exchange:
                 let exchange = tables.downstream[id].exchange
+                // The whole request is on its way, and nothing came behind it.
+                if at == end, tables.exchanges[exchange].requestPhase == .complete { return at }
                 switch Exchanges.requestBytes(&tables, &turn, exchange, &at, end) {
                 case .ended: break
                 case .hungry: return at
@@ -163,6 +166,7 @@ enum DownstreamSide {
     }
 
     /// - Returns: `true` when a whole head was read and an exchange began.
+    @inline(__always)
     private static func readHead(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
     ) -> Bool {
@@ -256,6 +260,7 @@ enum DownstreamSide {
     }
 
     /// The exchange is over and the connection stays: wait for the next request.
+    @inline(__always)
     static func becomeIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         tables.downstream[id].phase = .idle
         tables.downstream[id].exchange = .none
@@ -266,6 +271,7 @@ enum DownstreamSide {
         }
     }
 
+    @inline(__always)
     private static func armIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         let keepAlive = turn.snapshots.newest.value.settings.timeouts.keepAlive
         Deadlines.arm(downstream: id, turn.now + keepAlive, &tables, &turn)

@@ -8,11 +8,10 @@ import Telemetry
 /// With `trustedHops` 0 nothing that a client says about itself is passed on. Above 0 the proxies
 /// in front are believed: their values are kept and this hop's peer is added behind them.
 enum ForwardedFields {
+    @inline(__always)
     static func append(
-        _ exchange: inout Exchange, _ turn: borrowing Turn, _ settings: Snapshot.Settings,
-        _ head: ByteRange
+        _ exchange: inout Exchange, _ turn: borrowing Turn, trusts: Bool, _ head: ByteRange
     ) {
-        let trusts = settings.trustedHops > 0
         exchange.arena.append("x-forwarded-for: ")
         let start = exchange.arena.writerIndex
         if trusts { appendValues(.forwardedFor, &exchange.arena, turn, head) }

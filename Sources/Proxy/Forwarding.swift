@@ -8,6 +8,7 @@ import Telemetry
 /// applied. Re-serialised from parsed parts; header case and order are the client's.
 enum Forwarding {
     /// Encodes the request's head into the exchange's arena and notes texts for the log there.
+    @inline(__always)
     static func encodeRequest(
         _ exchange: inout Exchange, _ turn: inout Turn, _ plan: Snapshot.RoutePlan,
         _ service: Snapshot.ServicePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
@@ -22,8 +23,12 @@ enum Forwarding {
             rewriteHead(&exchange, turn, plan, service, version, snapshot, head)
         }
         added(&exchange, &turn, snapshot, head)
-        append(plan.requestEdits, snapshot, to: &exchange.arena)
-        append(version.requestEdits, snapshot, to: &exchange.arena)
+        if !plan.requestEdits.isEmpty {
+            append(plan.requestEdits, snapshot, to: &exchange.arena)
+        }
+        if !version.requestEdits.isEmpty {
+            append(version.requestEdits, snapshot, to: &exchange.arena)
+        }
         exchange.arena.append("\r\n")
         exchange.head = ByteRange(0, end: exchange.arena.writerIndex)
         if plan.pathEdit != .none || turn.requestHead.form == .absolute {
@@ -44,6 +49,7 @@ enum Forwarding {
     }
 
     /// Whether every line of the head goes on as it came: most requests' do.
+    @inline(__always)
     private static func passesUnchanged(
         _ head: borrowing RequestHead, _ plan: Snapshot.RoutePlan, _ version: Snapshot.VersionPlan,
         _ snapshot: SharedBox<Snapshot>
@@ -54,6 +60,7 @@ enum Forwarding {
     }
 
     /// Copies the lines in one piece.
+    @inline(__always)
     private static func copyHead(
         _ exchange: inout Exchange, _ turn: borrowing Turn, _ head: ByteRange
     ) {
@@ -210,7 +217,7 @@ enum Forwarding {
         case .prefix:
             Forwarding.replacePrefix(
                 snapshot.value.store.bytes(plan.pathText), plan.prefixLength,
-                of: turn.path.readable, to: &arena)
+                of: turn.normalPath, to: &arena)
         }
     }
 
@@ -289,34 +296,35 @@ enum Forwarding {
     }
 
     /// Fields that this hop writes itself.
+    @inline(__always)
     private static func added(
         _ exchange: inout Exchange, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>,
         _ head: ByteRange
     ) {
-        let settings = snapshot.value.settings
-        ForwardedFields.append(&exchange, turn, settings, head)
-        if settings.requestID == .create, exchange.summary.requestID.isEmpty {
+        ForwardedFields.append(
+            &exchange, turn, trusts: snapshot.value.settings.trustedHops > 0, head)
+        if snapshot.value.settings.requestID == .create, exchange.summary.requestID.isEmpty {
             exchange.arena.append("x-request-id: ")
             let start = exchange.arena.writerIndex
             ForwardedFields.appendRequestID(&turn.random, to: &exchange.arena)
             exchange.summary.requestID = ByteRange(start, end: exchange.arena.writerIndex)
             exchange.arena.append("\r\n")
         }
-        if settings.via {
+        if snapshot.value.settings.via {
             exchange.arena.append(
                 turn.requestHead.isHTTP10 ? "via: 1.0 sluice\r\n" : "via: 1.1 sluice\r\n")
         }
         if turn.requestHead.framing == .chunked {
             exchange.arena.append("transfer-encoding: chunked\r\n")
         }
-        upgrade(&exchange, turn, head)
+        if turn.requestHead.options.upgrade { upgrade(&exchange, turn, head) }
     }
 
     /// RFC 9110 §7.8. `h2c` is never passed on: what follows it could not be checked.
     private static func upgrade(
         _ exchange: inout Exchange, _ turn: borrowing Turn, _ head: ByteRange
     ) {
-        guard turn.requestHead.options.upgrade, turn.requestHead.hasUpgradeField,
+        guard turn.requestHead.hasUpgradeField,
             !turn.requestHead.isHTTP10, !turn.requestHead.framing.hasBody, !exchange.isConnect,
             let field = turn.requestHead.fields.first(.upgrade)
         else { return }

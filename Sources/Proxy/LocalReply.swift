@@ -144,9 +144,10 @@ enum DirectReply {
             }
         case .path: turn.output.append(snapshot.value.store.bytes(plan.pathText))
         case .prefix:
+            let path = turn.normalPath
             Forwarding.replacePrefix(
                 snapshot.value.store.bytes(plan.pathText), plan.prefixLength,
-                of: turn.path.readable, to: &turn.output)
+                of: path, to: &turn.output)
         }
         if turn.requestHead.hasQuery {
             turn.output.append(UInt8(ascii: "?"))

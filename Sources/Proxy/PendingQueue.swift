@@ -83,7 +83,7 @@ extension Pools {
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ exchange: SlotID,
         _ cluster: Int
     ) -> Bool {
-        let box = self.cluster(tables, turn, of: exchange)
+        let box = self.cluster(tables, of: exchange)
         for position in 0..<box.value.endpoints.count {
             let endpoint = box.value.endpoints[position]
             guard endpoint.id < turn.endpointPools.count, !endpoint.state.value.isOut else {

@@ -22,9 +22,10 @@ enum Pools {
         _ tables: inout Tables, _ turn: inout Turn, exchange: SlotID, skipping: Int = -1,
         connects: Bool = false, isImmediate: Bool = false
     ) {
-        let cluster = self.cluster(tables, turn, of: exchange)
+        let cluster = self.cluster(tables, of: exchange)
         let id = cluster.value.id
-        prepare(&turn, cluster)
+        let snapshot = turn.snapshots[tables.exchanges[exchange].snapshot]
+        prepare(&turn, cluster, generation: snapshot.value.generation)
         if !tables.exchanges[exchange].holdsRequestPermit {
             guard cluster.value.state.value.takeRequest(max: cluster.value.limits.requestsMax)
             else {
@@ -71,19 +72,23 @@ enum Pools {
     }
 
     static func cluster(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, of exchange: SlotID
+        _ tables: borrowing Tables, of exchange: SlotID
     ) -> SharedBox<Cluster> {
-        let snapshot = turn.snapshots[tables.exchanges[exchange].snapshot]
-        let route = snapshot.value.routes[tables.exchanges[exchange].route]
-        let service = snapshot.value.services[route.service]
-        let version = service.versions.start + tables.exchanges[exchange].version
-        return snapshot.value.versions[version].cluster
+        guard let cluster = tables.exchanges[exchange].cluster else {
+            preconditionFailure("an exchange with a version has its cluster")
+        }
+        return cluster
     }
 
-    /// Makes room in this worker's tables for the cluster and its endpoints.
-    private static func prepare(_ turn: inout Turn, _ cluster: SharedBox<Cluster>) {
+    /// Makes room in this worker's tables for the cluster and its endpoints, once a snapshot.
+    @inline(__always)
+    private static func prepare(
+        _ turn: inout Turn, _ cluster: SharedBox<Cluster>, generation: UInt64
+    ) {
         let id = cluster.value.id
         while turn.clusterPools.count <= id { turn.clusterPools.append(ClusterPool()) }
+        if turn.clusterPools[id].generation == generation { return }
+        turn.clusterPools[id].generation = generation
         turn.clusterPools[id].state = cluster.value.state
         turn.clusterPools[id].limits = cluster.value.limits
         for i in 0..<cluster.value.endpoints.count {
@@ -92,25 +97,25 @@ enum Pools {
         }
     }
 
+    @inline(__always)
     private static func choose(
         _ turn: inout Turn, _ cluster: SharedBox<Cluster>, _ hash: UInt64, _ skipping: Int
     ) -> Int? {
-        let id = cluster.value.id
-        var count = turn.clusterPools[id].turn
-        var random = turn.random
-        let position = cluster.value.choose(
-            hash: hash, turn: &count, skipping: skipping, random: &random
-        ) { turn.endpointPools[$0].load }
-        turn.random = random
-        turn.clusterPools[id].turn = count
-        return position
+        let choice = cluster.value.choose(
+            hash: hash, turn: &turn.clusterPools[cluster.value.id].turn, skipping: skipping,
+            random: &turn.random)
+        guard let choice else { return nil }
+        guard choice.rival >= 0 else { return choice.position }
+        let load = turn.endpointPools[cluster.value.endpoints[choice.position].id].load
+        let rivalLoad = turn.endpointPools[cluster.value.endpoints[choice.rival].id].load
+        return rivalLoad < load ? choice.rival : choice.position
     }
 
     /// Whether another endpoint than the one at `position` may be used.
     static func hasOther(
         _ tables: borrowing Tables, _ turn: borrowing Turn, _ exchange: SlotID, than position: Int
     ) -> Bool {
-        let cluster = cluster(tables, turn, of: exchange)
+        let cluster = cluster(tables, of: exchange)
         for i in 0..<cluster.value.endpoints.count
         where i != position && !cluster.value.endpoints[i].state.value.isOut {
             return true
@@ -224,6 +229,7 @@ enum Pools {
         }
     }
 
+    @inline(__always)
     private static func sendHead(
         _ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID, _ connection: SlotID
     ) {
@@ -260,6 +266,7 @@ enum Pools {
         }
     }
 
+    @inline(__always)
     private static func linkIdle(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ endpoint: Int, _ cluster: Int
     ) {
@@ -272,6 +279,7 @@ enum Pools {
         turn.clusterPools[cluster].idleCount += 1
     }
 
+    @inline(__always)
     static func unlinkIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         let endpoint = tables.upstream[id].endpoint
         let next = tables.upstream[id].nextIdle, previous = tables.upstream[id].previousIdle

@@ -13,6 +13,7 @@ enum ResponseRelay {
     /// The final head was read: decide its framing, encode it for the client.
     ///
     /// The head goes to `turn.headOut`, and out with the first of the body.
+    @inline(__always)
     static func begin(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
         _ head: ByteRange
@@ -55,6 +56,7 @@ enum ResponseRelay {
         }
     }
 
+    @inline(__always)
     private static func encode(
         _ exchange: borrowing Exchange, _ turn: inout Turn, _ head: ByteRange
     ) {
@@ -71,8 +73,12 @@ enum ResponseRelay {
             rewriteHead(&turn, route, version, snapshot, head)
         }
         let hasDate = turn.responseHead.fields.seen.contains(.date)
-        Forwarding.append(version.responseEdits, snapshot, to: &turn.headOut)
-        Forwarding.append(route.responseEdits, snapshot, to: &turn.headOut)
+        if !version.responseEdits.isEmpty {
+            Forwarding.append(version.responseEdits, snapshot, to: &turn.headOut)
+        }
+        if !route.responseEdits.isEmpty {
+            Forwarding.append(route.responseEdits, snapshot, to: &turn.headOut)
+        }
         own(exchange, &turn, snapshot, version, service, hasDate: hasDate)
         if exchange.sink == .chunked { turn.headOut.append("transfer-encoding: chunked\r\n") }
         if !exchange.keepsAlive {
@@ -90,6 +96,7 @@ enum ResponseRelay {
     }
 
     /// Whether every line of the head goes on as it came.
+    @inline(__always)
     private static func passesUnchanged(
         _ head: borrowing ResponseHead, _ route: Snapshot.RoutePlan, _ version: Snapshot.VersionPlan
     ) -> Bool {
@@ -130,23 +137,19 @@ enum ResponseRelay {
     }
 
     /// Fields that this hop adds to responses.
+    @inline(__always)
     private static func own(
         _ exchange: borrowing Exchange, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>,
         _ version: Snapshot.VersionPlan, _ service: Snapshot.ServicePlan, hasDate: Bool
     ) {
-        let settings = snapshot.value.settings
         if exchange.owesCookie {
             turn.counters.count(.stickyCookiesIssued)
             snapshot.value.sticky[service.sticky].value.appendSetCookie(
                 position: exchange.cookiePosition, wall: turn.wall, isSecure: false,
                 to: &turn.headOut)
         }
-        if settings.via { turn.headOut.append("via: 1.1 sluice\r\n") }
-        if !settings.versionField.isEmpty {
-            MessageEncoder.field(
-                snapshot.value.store.bytes(settings.versionField),
-                snapshot.value.store.bytes(version.name), to: &turn.headOut)
-        }
+        if snapshot.value.settings.via { turn.headOut.append("via: 1.1 sluice\r\n") }
+        if !version.line.isEmpty { turn.headOut.append(snapshot.value.store.bytes(version.line)) }
         // RFC 9110 §6.6.1: a recipient with a clock adds the Date that the origin left out.
         if !hasDate { turn.headOut.append(turn.date()) }
     }
@@ -156,6 +159,42 @@ enum ResponseRelay {
     /// Passes on what is there. `isHeadPending`: `turn.headOut` goes in front.
     /// - Returns: `false` when the origin broke the framing; the exchange is then over.
     static func relay(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ at: inout Int, _ end: Int, isHeadPending: Bool
+    ) -> Bool {
+        if tables.upstream[connection].body.isPlain, tables.exchanges[id].sink != .chunked {
+            plain(&tables, &turn, id, connection, &at, end, isHeadPending: isHeadPending)
+            return true
+        }
+        return coded(&tables, &turn, id, connection, &at, end, isHeadPending: isHeadPending)
+    }
+
+    /// A body that goes on as it came: one send, nothing copied but the head in front of it.
+    private static func plain(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ at: inout Int, _ end: Int, isHeadPending: Bool
+    ) {
+        let downstream = ConnectionID(.downstream, tables.exchanges[id].downstream)
+        let count = tables.upstream[connection].body.takePlain(end - at)
+        let isComplete = tables.upstream[connection].body.isComplete
+        tables.exchanges[id].summary.bytesSent &+= UInt64(count)
+        var from = at
+        at += count
+        if isHeadPending {
+            if count > 0, turn.headOut.count <= from {
+                from = turn.scratch.place(turn.headOut.readable, endingAt: from)
+            } else {
+                let start = turn.output.writerIndex
+                turn.output.append(turn.headOut.readable)
+                turn.send(downstream, .output, ByteRange(start, end: turn.output.writerIndex))
+            }
+        }
+        turn.send(downstream, .scratch, ByteRange(from, end: at))
+        if !isComplete { Deadlines.progressed(&tables, &turn, id) }
+    }
+
+    /// A body that is decoded, encoded anew, or both.
+    private static func coded(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
         _ at: inout Int, _ end: Int, isHeadPending: Bool
     ) -> Bool {

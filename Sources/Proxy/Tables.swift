@@ -194,6 +194,8 @@ struct Exchange: ~Copyable {
     var snapshot = 0
     var route = -1
     var version = -1
+    /// Of the version, in the exchange's snapshot.
+    var cluster: SharedBox<Cluster>?
     /// Into the snapshot's rows.
     var row = 0
     var rowSlot = 0
@@ -230,6 +232,7 @@ struct Exchange: ~Copyable {
     var idleDeadline = Instant.never
     var timer = LazyTimer()
 
+    @inline(__always)
     mutating func reset() {
         downstream = .none
         attempt = .none
@@ -239,6 +242,7 @@ struct Exchange: ~Copyable {
         snapshot = 0
         route = -1
         version = -1
+        cluster = nil
         row = 0
         rowSlot = 0
         isCounted = false

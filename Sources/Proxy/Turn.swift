@@ -18,14 +18,18 @@ struct Turn: ~Copyable {
     var output = ByteBuffer(capacity: 16_384)
     var logLine = ByteBuffer(capacity: 1_024)
     var effects = PlainArray<Effect>(capacity: 64)
+    /// Effects that the driver has taken.
+    var effectsTaken = 0
 
     var requestHead: RequestHead
     var responseHead: ResponseHead
     /// The response head on its way to the client.
     var headOut = ByteBuffer(capacity: 2_048)
-    /// Host in lower case and path in normal form, of the request being routed.
+    /// Host in lower case of the request being routed, where some route looks at it.
     var host = ByteBuffer(capacity: 256)
+    /// Its path in normal form, when it did not come so; else it lies in the scratch.
     var path = ByteBuffer(capacity: 1_024)
+    var pathInScratch = ByteRange.empty
     /// `date: …` with its CRLF for the second `dateSecond`.
     private var dateLine = ByteBuffer(capacity: 64)
     private var dateSecond: Int64 = -1
@@ -87,6 +91,12 @@ struct Turn: ~Copyable {
             dateLine.append("\r\n")
         }
         return dateLine.readable
+    }
+
+    /// The path in normal form of the request being routed.
+    var normalPath: Span<UInt8> {
+        @_lifetime(immortal)
+        get { pathInScratch.isEmpty ? path.readable : scratch.span(pathInScratch) }
     }
 
     mutating func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
@@ -162,6 +172,8 @@ struct EndpointPool: BitwiseCopyable {
 
 /// One cluster as this worker uses it.
 struct ClusterPool: BitwiseCopyable {
+    /// Of the snapshot that state and limits are from; 0: of none.
+    var generation: UInt64 = 0
     var state: SharedBox<ClusterState>?
     var limits = PoolLimits()
     var firstPending = SlotID.none

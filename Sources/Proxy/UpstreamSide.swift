@@ -148,6 +148,7 @@ enum UpstreamSide {
 
     // MARK: Reading
 
+    @inline(__always)
     private static func process(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
     ) {
@@ -210,6 +211,7 @@ enum UpstreamSide {
     }
 
     /// Both directions as far as the origin is concerned: give the connection back, or close it.
+    @inline(__always)
     private static func responseDone(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ exchange: SlotID,
         isReusable: Bool
@@ -238,6 +240,7 @@ enum UpstreamSide {
             &tables, &turn, exchange, status: 502, flags: .upstreamTermination, cause: .reset)
     }
 
+    @inline(__always)
     static func exchange(_ tables: borrowing Tables, _ id: SlotID) -> SlotID? {
         let attempt = tables.upstream[id].attempt
         guard tables.attempts.holds(attempt) else { return nil }

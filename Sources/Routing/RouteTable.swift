@@ -34,6 +34,9 @@ public struct RouteTable: ~Copyable, Sendable {
     let store: ByteStore
     let expressions: [RegularExpression]
     let index: RouteIndex
+    /// Some match looks at the host; without one it need not be prepared.
+    public let looksAtHost: Bool
+    private let addressOnly = AddressOnly()
 
     /// - Parameter routes: for each route its matches; a route without any takes every request.
     public init(routes: [[MatchRule]]) {
@@ -49,6 +52,7 @@ public struct RouteTable: ~Copyable, Sendable {
         values = FixedArray(builder.values)
         expressions = builder.expressions
         index = RouteIndex(builder.keys)
+        looksAtHost = !builder.hosts.isEmpty
         store = builder.finishStore()
     }
 
@@ -108,12 +112,19 @@ public struct RouteTable: ~Copyable, Sendable {
         of match: Int, head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>,
         path: Span<UInt8>
     ) -> MatchFailure {
-        let entry = entries[match]
-        guard hostHolds(entry, host) else { return .host }
-        guard pathHolds(entry.path, path) else { return .path }
-        guard methodHolds(entry, head, bytes) else { return .method }
-        for i in entry.values.start..<entry.values.end where !valueHolds(values[i], head, bytes) {
-            return .value(i - entry.values.start)
+        // Conditions that a match does not have cost a comparison and no call.
+        if !entries[match].hosts.isEmpty, !hostHolds(entries[match].hosts, host) { return .host }
+        if entries[match].path.kind != .any, !pathHolds(entries[match].path, path) { return .path }
+        let bits = entries[match].methodBits
+        if bits != 0 || !entries[match].otherMethods.isEmpty,
+            bits & (1 << UInt16(head.method.rawValue)) == 0,
+            !nameHolds(entries[match].otherMethods, head, bytes)
+        {
+            return .method
+        }
+        let run = entries[match].values
+        for i in run.start..<run.end where !valueHolds(values[i], head, bytes) {
+            return .value(i - run.start)
         }
         return .none
     }
@@ -123,9 +134,8 @@ public struct RouteTable: ~Copyable, Sendable {
 
     // MARK: Conditions
 
-    private func hostHolds(_ entry: Entry, _ host: Span<UInt8>) -> Bool {
-        if entry.hosts.isEmpty { return true }
-        for i in entry.hosts.start..<entry.hosts.end {
+    private func hostHolds(_ run: Run, _ host: Span<UInt8>) -> Bool {
+        for i in run.start..<run.end {
             let pattern = hosts[i]
             let text = store.bytes(pattern.text)
             switch pattern.kind {
@@ -159,12 +169,10 @@ public struct RouteTable: ~Copyable, Sendable {
         }
     }
 
-    private func methodHolds(
-        _ entry: Entry, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
+    private func nameHolds(
+        _ run: Run, _ head: borrowing RequestHead, _ bytes: Span<UInt8>
     ) -> Bool {
-        if entry.methodBits == 0, entry.otherMethods.isEmpty { return true }
-        if entry.methodBits & (1 << UInt16(head.method.rawValue)) != 0 { return true }
-        for i in entry.otherMethods.start..<entry.otherMethods.end
+        for i in run.start..<run.end
         where ASCII.equal(store.bytes(methodNames[i]), bytes.extracting(head.methodName.range)) {
             return true
         }

@@ -84,6 +84,7 @@ public struct Stickiness: ~Copyable, Sendable {
         return Session(origin: .none, position: 0, wantsCookie: issues, hadForgery: hadForgery)
     }
 
+    @inline(__always)
     private func applicationHash(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>
     ) -> UInt64? {

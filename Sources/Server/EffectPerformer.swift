@@ -7,17 +7,13 @@ extension WorkerLoop {
     /// Performs what the data plane asked for, in order, until it asks for nothing more.
     mutating func perform() {
         while true {
-            var i = 0
-            while let effect = plane.effect(i) {
-                perform(effect)
-                i += 1
-            }
-            plane.effectsPerformed()
+            while let effect = plane.nextEffect() { perform(effect) }
             guard let id = broken.popLast() else { return }
             failed(id)
         }
     }
 
+    @inline(__always)
     private mutating func perform(_ effect: Effect) {
         switch effect {
         case .send(let id, let source, let range): send(id, source, range)
@@ -64,11 +60,11 @@ extension WorkerLoop {
 
     /// A socket that takes no more bytes may still hold the origin's answer: read before giving up.
     private mutating func failed(_ id: ConnectionID) {
-        if id.side == .upstream, plane.wantsRead(id), let descriptor = sockets.descriptor(id) {
-            let transfer = plane.fillScratch {
+        if id.side == .upstream, let descriptor = sockets.descriptor(id) {
+            let transfer = plane.fillScratch(id) {
                 Socket.receive(descriptor, into: &$0, atMost: DataPlane.readBytesMax)
             }
-            if case .bytes(let count) = transfer { plane.handle(.received(id, count)) }
+            if case .bytes(let count)? = transfer { plane.handle(.received(id, count)) }
         }
         if plane.holds(id) { plane.handle(.failed(id)) }
     }

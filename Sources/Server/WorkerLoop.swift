@@ -121,10 +121,10 @@ struct WorkerLoop: ~Copyable {
     private mutating func read(_ id: ConnectionID, _ descriptor: Int32, untilEnd: Bool) {
         for _ in 0..<WorkerLoop.readsPerTurnMax {
             // A connection that the data plane still holds still has its descriptor.
-            guard plane.wantsRead(id) else { return }
-            let transfer = plane.fillScratch {
+            let transfer = plane.fillScratch(id) {
                 Socket.receive(descriptor, into: &$0, atMost: DataPlane.readBytesMax)
             }
+            guard let transfer else { return }
             switch transfer {
             case .bytes(let count):
                 plane.handle(.received(id, count))

@@ -86,6 +86,7 @@ public struct WorkerCounters: ~Copyable {
         if knownCount * 2 > known.count { grow() }
     }
 
+    @inline(__always)
     private static func place(_ key: UInt64) -> Int {
         Int(truncatingIfNeeded: (key &* 0x9e37_79b9_7f4a_7c15) >> 32)
     }

@@ -46,32 +46,46 @@ public struct Cluster: ~Copyable, Sendable {
         return false
     }
 
-    /// The endpoint for the next request, by position; `nil` when none may be used.
+    /// Positions to choose from for one request.
+    public struct Choice: BitwiseCopyable, Sendable {
+        public let position: Int
+        /// Another that is as good: the one of them with fewer requests in flight is better. -1:
+        /// there is none.
+        public let rival: Int
+
+        init(_ position: Int, or rival: Int = -1) {
+            self.position = position
+            self.rival = rival
+        }
+    }
+
+    /// The endpoints for the next request; `nil` when none may be used.
     ///
     /// - Parameters:
     ///   - hash: the request's key, for the hashed policies.
     ///   - turn: this worker's count of choices, for round robin.
     ///   - skipping: a position to avoid if another is there, or -1.
-    ///   - load: requests in flight at an endpoint, by its id.
     public func choose(
-        hash: UInt64, turn: inout UInt32, skipping: Int, random: inout PRNG, load: (Int) -> Int
-    ) -> Int? {
+        hash: UInt64, turn: inout UInt32, skipping: Int, random: inout PRNG
+    ) -> Choice? {
         let count = endpoints.count
         if count == 0 { return nil }
-        if count == 1 { return endpoints[0].state.value.isOut ? nil : 0 }
+        if count == 1 { return endpoints[0].state.value.isOut ? nil : Choice(0) }
         let first: Int
         switch policy {
-        case .leastRequest: return leastRequest(skipping, &random, load)
+        case .leastRequest: return leastRequest(skipping, &random)
         case .roundRobin:
             turn &+= 1
             first = Int(turn) % count
         case .random: first = Int(random.below(UInt64(count)))
         case .ringHash:
-            return ring.find(hash) { self.isUsable($0, skipping) } ?? usable(from: 0, -1)
+            return (ring.find(hash) { self.isUsable($0, skipping) } ?? usable(from: 0, -1)).map {
+                Choice($0)
+            }
         case .maglev:
             first = maglev.find(hash)
         }
-        return usable(from: first, skipping) ?? usable(from: first, -1)
+        return (usable(from: first, skipping) ?? usable(from: first, -1)).map { Choice($0) }
     }
 
     private func isUsable(_ position: Int, _ skipping: Int) -> Bool {
@@ -88,18 +102,15 @@ public struct Cluster: ~Copyable, Sendable {
         return nil
     }
 
-    private func leastRequest(
-        _ skipping: Int, _ random: inout PRNG, _ load: (Int) -> Int
-    ) -> Int? {
+    private func leastRequest(_ skipping: Int, _ random: inout PRNG) -> Choice? {
         let count = endpoints.count
         let a = Int(random.below(UInt64(count)))
         var b = Int(random.below(UInt64(count - 1)))
         if b >= a { b += 1 }
         guard isUsable(a, skipping) else {
-            if isUsable(b, skipping) { return b }
-            return usable(from: a, skipping) ?? usable(from: a, -1)
+            if isUsable(b, skipping) { return Choice(b) }
+            return (usable(from: a, skipping) ?? usable(from: a, -1)).map { Choice($0) }
         }
-        guard isUsable(b, skipping) else { return a }
-        return load(endpoints[b].id) < load(endpoints[a].id) ? b : a
+        return isUsable(b, skipping) ? Choice(a, or: b) : Choice(a)
     }
 }

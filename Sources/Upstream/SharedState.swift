@@ -51,20 +51,20 @@ public struct ClusterState: ~Copyable, Sendable {
     }
 
     private func take(_ counter: borrowing Atomic<Int>, max: Int) -> Bool {
-        if counter.add(1, ordering: .relaxed).oldValue < max { return true }
-        counter.subtract(1, ordering: .relaxed)
+        if counter.wrappingAdd(1, ordering: .relaxed).oldValue < max { return true }
+        counter.wrappingSubtract(1, ordering: .relaxed)
         return false
     }
 
     /// Takes a place among the cluster's connections, or `false` at the limit.
     public func takeConnection(max: Int) -> Bool { take(connections, max: max) }
-    public func freeConnection() { connections.subtract(1, ordering: .relaxed) }
+    public func freeConnection() { connections.wrappingSubtract(1, ordering: .relaxed) }
 
     public func takeRequest(max: Int) -> Bool { take(requests, max: max) }
-    public func freeRequest() { requests.subtract(1, ordering: .relaxed) }
+    public func freeRequest() { requests.wrappingSubtract(1, ordering: .relaxed) }
 
     public func takePending(max: Int) -> Bool { take(pending, max: max) }
-    public func freePending() { pending.subtract(1, ordering: .relaxed) }
+    public func freePending() { pending.wrappingSubtract(1, ordering: .relaxed) }
 
     /// The order matters: a worker says that it waits before it looks for a free place once more,
     /// and one that frees a place looks for waiters afterwards.

@@ -157,21 +157,14 @@ public final class World {
             let count = min(link.inbound.count, Int(random.below(UInt64(room))) + 1)
             let piece = Array(link.inbound[..<count])
             links[id]?.inbound.removeFirst(count)
-            plane.value.fillScratch { $0.append(piece.span) }
+            _ = plane.value.fillScratch(id) { $0.append(piece.span) }
             plane.value.handle(.received(id, count))
             perform()
         }
     }
 
     private func perform() {
-        while plane.value.effect(0) != nil {
-            var i = 0
-            while let effect = plane.value.effect(i) {
-                perform(effect)
-                i += 1
-            }
-            plane.value.effectsPerformed()
-        }
+        while let effect = plane.value.nextEffect() { perform(effect) }
         let again = ready
         ready = []
         for id in again {

@@ -28,8 +28,13 @@ import Upstream
         var picks: [Int] = []
         for i in 0..<count {
             let pick = cluster.choose(
-                hash: hash(i), turn: &turn, skipping: -1, random: &random, load: load)
-            picks.append(pick ?? -1)
+                hash: hash(i), turn: &turn, skipping: -1, random: &random)
+            guard let pick else {
+                picks.append(-1)
+                continue
+            }
+            let prefersRival = pick.rival >= 0 && load(pick.rival) < load(pick.position)
+            picks.append(prefersRival ? pick.rival : pick.position)
         }
         return picks
     }

@@ -17,27 +17,87 @@ size_t cscan_query(const uint8_t *bytes, size_t count);
 /// Bytes from the start that are token characters (RFC 9110 §5.6.2).
 size_t cscan_token(const uint8_t *bytes, size_t count);
 
-/// A field line that needs no second look: `name: value CRLF`, the name of letters, digits and "-",
-/// at most 28 of them, one space, no blank at either end of the value.
-struct cscan_line {
-    /// Of the name; the value starts `name_length + 2` bytes later.
-    uint32_t start, name_length, value_length;
-    /// The name with bit 5 set in each byte: its first 8 bytes, and its last 8. Missing bytes of a
-    /// shorter name are 0 in the first, which is the whole name then, and the second is 0.
-    uint64_t first, last;
+/// A field line by positions in the head's bytes.
+struct cscan_field {
+    uint32_t name_start, name_count, value_start, value_count;
+    /// The name's number in the table of names, 0 for others.
+    uint8_t known;
+    uint8_t is_nominated;
+    /// Sent as `name: value CRLF`, one space and no blanks behind the value.
+    uint8_t is_canonical;
 };
-/// Reads such lines from `bytes + from` on, until another kind of line, or one that is not all
-/// there, or one with fewer than 16 bytes from its start to the end of the bytes; whoever asked
-/// looks closer at that. Returns how many there are.
+
+/// One place of a hash table of names that have numbers: the name with bit 5 set in each byte, its
+/// first 8 bytes, its last 8, and 8 from the ninth on if it is longer than 16. What a shorter name
+/// lacks is 0. 2 to 24 lower-case letters, digits and "-".
+struct cscan_name {
+    uint64_t first, last, middle;
+    uint32_t length;
+    /// 1...31; 0 for a place without a name.
+    uint32_t number;
+};
+/// Places of the table; the multiplier puts each name in a place of its own.
+#define CSCAN_NAME_PLACES 128
+
+/// The field lines of one head. Memory belongs to whoever made the table.
+struct cscan_table {
+    struct cscan_field *fields;
+    /// For each number that was seen the position of its first line.
+    uint32_t *places;
+    uint32_t count, max;
+    /// A bit for each number that was seen, and seen again; bit 0 for other names.
+    uint32_t seen, repeated;
+    uint32_t is_canonical;
+};
+
+/// Appends a line. 0: the table is full.
+static inline int cscan_append(struct cscan_table *table, struct cscan_field field) {
+    if (table->count >= table->max) return 0;
+    uint32_t bit = 1u << (field.known & 31);
+    if (table->seen & bit)
+        table->repeated |= bit;
+    else
+        table->places[field.known & 31] = table->count;
+    table->seen |= bit;
+    table->is_canonical &= field.is_canonical;
+    table->fields[table->count++] = field;
+    return 1;
+}
+
+/// The number of a name, or 0.
+uint8_t cscan_known(
+    const uint8_t *name, size_t count, const struct cscan_name *names, uint64_t multiplier);
+/// Fills the place that a name has in a table of names. 0: the place is taken by another.
+int cscan_put_name(
+    const uint8_t *name, size_t count, uint32_t number, struct cscan_name *names,
+    uint64_t multiplier);
+
+/// Reads lines from `bytes + from` on that need no second look: canonical ones, a name of at most
+/// 28 letters, digits and "-". Stops at another kind of line, at one that is not all there, at one
+/// with fewer than 16 bytes from its start to the end of the bytes, and when the table is full;
+/// whoever asked looks closer. Returns where it stopped.
 size_t cscan_lines(
-    const uint8_t *bytes, size_t count, size_t from, struct cscan_line *lines, size_t lines_max);
+    const uint8_t *bytes, size_t count, size_t from, const struct cscan_name *names,
+    uint64_t multiplier, struct cscan_table *table);
+
+/// A request line that needs no second look: a method of capitals, a plain path, perhaps a query,
+/// and HTTP/1.1. Positions from its start.
+struct cscan_request_line {
+    uint32_t method_end;
+    /// The path's end, and the target's: further only when there is a query, one past its "?".
+    uint32_t path_end, target_end;
+};
+/// Reads the line at `bytes`; with its CRLF it is `target_end + 11` bytes. 0: it is another kind of
+/// line, or not all there.
+int cscan_request(const uint8_t *bytes, size_t count, struct cscan_request_line *line);
 
 /// Bytes from the start that are in the target of an ordinary request: letters, digits and "-_/",
 /// without "//". What stops it needs a closer look, or is the end.
 size_t cscan_plain_path(const uint8_t *bytes, size_t count);
 
-/// Bytes from the start that are letters, digits, "-", "." or "_".
-size_t cscan_host(const uint8_t *bytes, size_t count);
+/// Bytes from the start that are letters, digits, "-", "." or "_". `readable >= count` bytes may be
+/// looked at.
+size_t cscan_host(const uint8_t *bytes, size_t count, size_t readable);
 
 /// An IPv4 address of network order in a word, as text; returns its length, at most 15.
 size_t cscan_ipv4(uint32_t address, uint8_t *out);

@@ -4,7 +4,7 @@ import HTTPSemantics
 import Testing
 
 /// The vector scan of many lines against the parser of one.
-@Suite struct PlainLinesTests {
+@Suite struct FieldScanTests {
     /// Lines in the order they come, as `name|value|known|canonical`, until one is no field line.
     private static func slow(_ bytes: [UInt8]) -> [String] {
         var lines: [String] = []
@@ -61,15 +61,19 @@ import Testing
             bytes += Array("\r\n".utf8)
             bytes.removeLast(Int(random.below(UInt64(bytes.count))))
             let expected = Self.slow(bytes)
-            var lines = PlainLines()
-            lines.read(bytes.span, from: 0)
+            var table = FieldTable(capacity: 100)
+            _ = table.scan(bytes.span, from: 0)
             var found: [String] = []
-            for i in 0..<lines.count {
-                let line = lines[i]
-                let name = bytes.span.extracting(line.name.range)
-                let known = KnownField.intern(line.key) ?? KnownField.intern(name)
-                found.append(Self.text(line.name, line.value, known, true, bytes))
+            var seen = KnownFields(), repeated = KnownFields()
+            for i in 0..<table.count {
+                let field = table[i]
+                found.append(
+                    Self.text(field.name, field.value, field.known, field.isCanonical, bytes))
+                if seen.contains(field.known) { repeated.insert(field.known) }
+                seen.insert(field.known)
             }
+            let sets = [table.seen, table.repeated]
+            #expect(sets == [seen, repeated])
             #expect(found == Array(expected.prefix(found.count)))
             taken += found.count
             all += expected.count
@@ -78,21 +82,36 @@ import Testing
         #expect(taken > all / 4)
     }
 
-    @Test("keys name the same fields as whole names")
-    func keys() {
-        for field in KnownField.allCases {
-            #expect(field.rawValue < 32)
+    @Test("a table of one or two places takes no more")
+    func room() {
+        let bytes = Array("a: 1\r\nhost: some.host.example\r\nb: some more bytes\r\n\r\n".utf8)
+        for capacity in 1...3 {
+            var table = FieldTable(capacity: capacity)
+            let end = table.scan(bytes.span, from: 0)
+            let count = table.count
+            let isIn = table.append(Field(name: .empty, value: .empty, known: .te))
+            #expect(count == min(3, capacity) && isIn == (capacity > 3))
+            #expect(end == [6, 31, 51][capacity - 1])
         }
-        for name in Self.names {
-            for text in [name.lowercased(), name.uppercased()] {
-                let line = Array("\(text): some value that is long enough\r\n".utf8)
-                var lines = PlainLines()
-                lines.read(line.span, from: 0)
-                guard lines.count == 1 else { continue }
-                let whole = KnownField.intern(Array(text.utf8).span)
-                let key = KnownField.intern(lines[0].key)
-                #expect(key == nil || key == whole, "\(text)")
+    }
+
+    @Test("every known field is found by its name, in any case, and by no other")
+    func names() {
+        for field in KnownField.allCases where field != .other {
+            let name = field.name.description
+            for text in [name, name.uppercased(), name.prefix(1).uppercased() + name.dropFirst()] {
+                let known = KnownField.intern(Array(text.utf8).span)
+                #expect(known == field)
             }
+            for i in name.utf8.indices {
+                // Bytes that bit 5 turns into the right one must not pass for it.
+                var bytes = Array(name.utf8)
+                bytes[name.utf8.distance(from: name.utf8.startIndex, to: i)] &= 0x1f
+                let known = KnownField.intern(bytes.span)
+                #expect(known == .other)
+            }
+            let longer = KnownField.intern(Array((name + "x").utf8).span)
+            #expect(longer == .other)
         }
     }
 
@@ -111,7 +130,8 @@ import Testing
             var host = 0
             while host < length, Self.isName(bytes[host]) || bytes[host] == 0x2e { host += 1 }
             let scanned = [
-                ASCII.plainPathLength(bytes.span), ASCII.plainHostLength(bytes.span),
+                ASCII.plainPathLength(bytes.span), ASCII.plainHostLength(
+                    bytes.span, in: ByteRange(start: 0, count: length)),
             ]
             #expect(scanned == [path, host])
         }
