@@ -129,12 +129,16 @@ public struct SnapshotCompiler: ~Copyable {
             versions.append(
                 Snapshot.VersionPlan(
                     name: store.intern(version.name),
-                    line: store.intern(
-                        document.forwarding.versionField.map { "\($0): \(version.name)\r\n" } ?? ""),
+                    line: store.intern(versionLine(version.name)),
                     cluster: SharedBox(registry.cluster(spec)),
                     requestEdits: request, responseEdits: response))
         }
         services.append(plan)
+    }
+
+    private func versionLine(_ version: String) -> String {
+        guard let field = document.forwarding.versionField else { return "" }
+        return "\(field): \(version)\r\n"
     }
 
     private mutating func run(_ direction: Document.HeaderEdits.Direction) -> Snapshot.Run {
