@@ -13,6 +13,14 @@ public final class Wakeup: Sendable {
 
     public func wake() { _ = eventfd_write(descriptor, 1) }
 
+    /// Waits for a wake for at most so long (-1: for ever), and takes all wakes. Needs no descriptor
+    /// more, so that it cannot fail; for a thread that waits for nothing else.
+    public func wait(milliseconds: Int32 = -1) {
+        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        _ = unsafe poll(&entry, 1, milliseconds)
+        clear()
+    }
+
     /// Takes all wakes so far.
     public func clear() {
         var value: eventfd_t = 0

@@ -87,8 +87,6 @@ public final class Resolver: Sendable {
     // MARK: The thread
 
     private func run() {
-        guard var poller = try? Poller() else { return }
-        try? poller.addInput(wakeup.descriptor, token: 0)
         while true {
             let now = SystemClock.now()
             let next = state.withLock { state -> (stop: Bool, due: Name?, wait: Instant) in
@@ -101,8 +99,7 @@ public final class Resolver: Sendable {
                 resolve(name)
             } else {
                 let wait = next.wait.isNever ? -1 : (next.wait - now).millisecondsUp
-                _ = try? poller.wait(milliseconds: Int32(clamping: wait))
-                wakeup.clear()
+                wakeup.wait(milliseconds: Int32(clamping: wait))
             }
         }
     }

@@ -59,20 +59,20 @@ final class LogWriter: Sendable {
     // MARK: The thread
 
     private func run() {
-        guard var poller = try? Poller() else { return }
-        try? poller.addInput(wakeup.descriptor, token: 0)
         var buffer = ByteBuffer(capacity: 65_536)
         var file: Int32 = -1
         while true {
-            _ = try? poller.wait(milliseconds: -1)
-            wakeup.clear()
+            wakeup.wait()
             let now = state.withLock { state in
                 defer { state.reopens = false }
                 return state
             }
-            // Lines that are there belong to the file as it was.
-            drain(now.rings, &buffer, file)
-            if now.reopens { file = open(now.path, instead: file) }
+            if now.reopens {
+                // Lines that are there belong to the file as it was; before the first file is open
+                // they wait for it.
+                if file >= 0 { drain(now.rings, &buffer, file) }
+                file = open(now.path, instead: file)
+            }
             if now.stops {
                 drain(now.rings, &buffer, file)
                 return

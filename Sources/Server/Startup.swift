@@ -91,14 +91,16 @@ public enum Startup {
             cell: SnapshotCell(snapshot), count: count, logWriter: logWriter)
         let admin = try AdminServer(file.document, configPath: file.path, log: log)
         let connections = connectionsMax(file.document, descriptors: descriptors, workers: count)
-        try startWorkers(
-            count, group, metrics, seed: seed, connectionsMax: connections, listeners)
-        logStart(log, file, count, listeners, admin)
-        return try ControlLoop(
+        // Before the first client is accepted: clients may use up all descriptors.
+        let control = try ControlLoop(
             Parts(
                 options: options, log: log, registry: registry, group: group,
                 logWriter: logWriter, resolver: resolver, resolverWakeup: resolverWakeup,
                 signals: signals, file: file, listeners: listeners, admin: admin))
+        try startWorkers(
+            count, group, metrics, seed: seed, connectionsMax: connections, control.listeners)
+        logStart(log, file, count, control.listeners, admin)
+        return control
     }
 
     private static func watch(_ document: Document, _ resolver: Resolver) {
