@@ -1,59 +1,86 @@
 import Base
 import Configuration
+import HTTP1
 import HTTPSemantics
 import Telemetry
 
 /// `x-forwarded-*` and the request's id.
 ///
-/// With `trustedHops` 0 nothing that a client says about itself is passed on. Above 0 the proxies
-/// in front are believed: their values are kept and this hop's peer is added behind them.
+/// With `trustedHops` 0 nothing that a client says about itself is passed on. With n, the n proxies
+/// in front are believed: each added the address that it saw, so the last n addresses are theirs to
+/// vouch for and are kept, with this hop's peer behind them; whatever stands further left could be
+/// anybody's word and is dropped.
 enum ForwardedFields {
     @inline(__always)
     static func append(
-        _ exchange: inout Exchange, _ turn: borrowing Turn, trusts: Bool, _ head: ByteRange
+        _ exchange: inout Exchange, _ turn: borrowing Turn, trustedHops: Int, _ head: ByteRange
     ) {
         exchange.arena.append("x-forwarded-for: ")
         let start = exchange.arena.writerIndex
-        if trusts { appendValues(.forwardedFor, &exchange.arena, turn, head) }
+        if trustedHops > 0 { appendAddresses(last: trustedHops, &exchange.arena, turn, head) }
         exchange.summary.peer.appendHost(to: &exchange.arena)
         exchange.summary.forwardedFor = ByteRange(start, end: exchange.arena.writerIndex)
-        if !trusts, !turn.requestHead.authority.isEmpty {
+        let authority = turn.requestHead.authority
+        if trustedHops > 0 {
+            appendTrusted(&exchange.arena, turn, head)
+        } else if !authority.isEmpty {
             exchange.arena.append("\r\nx-forwarded-proto: http\r\nx-forwarded-host: ")
-            exchange.arena.append(
-                turn.scratch.span(turn.requestHead.authority.shifted(by: head.lower)))
+            exchange.arena.append(turn.scratch.span(authority.shifted(by: head.lower)))
             exchange.arena.append("\r\n")
-            return
-        }
-        exchange.arena.append("\r\nx-forwarded-proto: ")
-        if trusts, let field = turn.requestHead.fields.first(.forwardedProto), !field.value.isEmpty
-        {
-            exchange.arena.append(turn.scratch.span(field.value.shifted(by: head.lower)))
         } else {
-            exchange.arena.append("http")
-        }
-        exchange.arena.append("\r\n")
-        if trusts, let field = turn.requestHead.fields.first(.forwardedHost), !field.value.isEmpty {
-            exchange.arena.append("x-forwarded-host: ")
-            exchange.arena.append(turn.scratch.span(field.value.shifted(by: head.lower)))
-            exchange.arena.append("\r\n")
-        } else if !turn.requestHead.authority.isEmpty {
-            exchange.arena.append("x-forwarded-host: ")
-            exchange.arena.append(
-                turn.scratch.span(turn.requestHead.authority.shifted(by: head.lower)))
-            exchange.arena.append("\r\n")
+            exchange.arena.append("\r\nx-forwarded-proto: http\r\n")
         }
     }
 
-    /// The values of every line of a field, each with a comma behind it.
-    private static func appendValues(
-        _ known: KnownField, _ arena: inout ByteBuffer, _ turn: borrowing Turn, _ head: ByteRange
+    /// The proxy in front knows better how the client came.
+    private static func appendTrusted(
+        _ arena: inout ByteBuffer, _ turn: borrowing Turn, _ head: ByteRange
     ) {
-        for i in 0..<turn.requestHead.fields.count
-        where turn.requestHead.fields[i].known == known {
-            let value = turn.requestHead.fields[i].value
-            if value.isEmpty { continue }
-            arena.append(turn.scratch.span(value.shifted(by: head.lower)))
+        arena.append("\r\nx-forwarded-proto: ")
+        let proto = turn.requestHead.fields.value(.forwardedProto)
+        if proto.isEmpty {
+            arena.append("http")
+        } else {
+            arena.append(turn.scratch.span(proto.shifted(by: head.lower)))
+        }
+        arena.append("\r\n")
+        var host = turn.requestHead.fields.value(.forwardedHost)
+        if host.isEmpty { host = turn.requestHead.authority }
+        if host.isEmpty { return }
+        arena.append("x-forwarded-host: ")
+        arena.append(turn.scratch.span(host.shifted(by: head.lower)))
+        arena.append("\r\n")
+    }
+
+    /// The last addresses of the list that all lines of the field make, each with a comma behind.
+    private static func appendAddresses(
+        last count: Int, _ arena: inout ByteBuffer, _ turn: borrowing Turn, _ head: ByteRange
+    ) {
+        let bytes = turn.scratch.span(head)
+        var all = 0
+        forEachAddress(bytes, turn.requestHead) { _ in all += 1 }
+        var position = 0
+        // The arena grows in the closure's caller, so ranges are taken first.
+        var kept = InlineArray<16, ByteRange>(repeating: .empty)
+        forEachAddress(bytes, turn.requestHead) { range in
+            let place = position - max(0, all - count)
+            if place >= 0, place < 16 { kept[place] = range }
+            position += 1
+        }
+        for i in 0..<min(all, count, 16) {
+            arena.append(bytes.extracting(kept[i].range))
             arena.append(", ")
+        }
+    }
+
+    private static func forEachAddress(
+        _ bytes: Span<UInt8>, _ head: borrowing RequestHead, _ body: (ByteRange) -> Void
+    ) {
+        for i in 0..<head.fields.count where head.fields[i].known == .forwardedFor {
+            _ = FieldLineParser.list(bytes, in: head.fields[i].value) { range in
+                body(range)
+                return true
+            }
         }
     }
 

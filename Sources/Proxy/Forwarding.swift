@@ -302,7 +302,7 @@ enum Forwarding {
         _ head: ByteRange
     ) {
         ForwardedFields.append(
-            &exchange, turn, trusts: snapshot.value.settings.trustedHops > 0, head)
+            &exchange, turn, trustedHops: snapshot.value.settings.trustedHops, head)
         if snapshot.value.settings.requestID == .create, exchange.summary.requestID.isEmpty {
             exchange.arena.append("x-request-id: ")
             let start = exchange.arena.writerIndex
