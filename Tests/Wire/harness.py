@@ -100,12 +100,14 @@ class Demo:
 class Proxy:
     """`sluice run` on a configuration; listeners, admin and metrics get free ports."""
 
-    def __init__(self, config, *options):
+    def __init__(self, config, *options, admin='"127.0.0.1:0"', wrap=(), preexec=None):
         self.folder = tempfile.TemporaryDirectory()
         self.path = os.path.join(self.folder.name, "sluice.yaml")
+        self.admin_text = admin
         self.write(config)
         self.process = subprocess.Popen(
-            [BINARY, "run", "-c", self.path, "--workers", "2", *options], stderr=subprocess.PIPE, text=True)
+            [*wrap, BINARY, "run", "-c", self.path, "--workers", "2", *options], stderr=subprocess.PIPE, text=True,
+            preexec_fn=preexec)
         line = self.process.stderr.readline()
         self.log = [line]
         while "sluice started" not in line:
@@ -123,7 +125,7 @@ class Proxy:
             self.log.append(line)
 
     def write(self, config):
-        text = 'admin: "127.0.0.1:0"\nmetrics: "127.0.0.1:0"\n' + config
+        text = f'admin: {self.admin_text}\nmetrics: "127.0.0.1:0"\n' + config
         with open(self.path + ".new", "w") as file:
             file.write(text)
         os.rename(self.path + ".new", self.path)

@@ -105,29 +105,30 @@ class Traffic(unittest.TestCase):
         self.assertEqual(proxy.metric("sluice_requests_in_flight"), 0)
 
     def test_sticky_over_a_rollout(self):
-        v1, v2 = self.pair()
+        v1, v2 = Origin(answering(OK)), Origin(answering(OK))
+        self.addCleanup(v1.close)
+        self.addCleanup(v2.close)
         sticky = "    sticky: { cookie: session }"
         text = lambda share: config(
             v1.port, v2.port, weights=(f"{100 - share}%", f"{share}%"), service=sticky, extra=self.served_by)
         proxy, twin = self.start(text(0)), self.start(text(0))
-        sessions = [f"user-{i}" for i in range(400)]
+        sessions = [f"user-{i}" for i in range(10_000)]
         def versions(which):
-            seen = {}
+            """Two requests of every session, pipelined, 100 sessions at a time."""
+            canary = set()
             connection = which.connect()
-            file = connection.makefile("rb")
-            for session in sessions:
-                for _ in range(2):
-                    connection.sendall(f"GET / HTTP/1.1\r\nHost: a\r\nCookie: session={session}\r\n\r\n".encode())
-                    file.readline()
-                    length, served = 0, ""
-                    while (line := file.readline()) != b"\r\n":
-                        name, value = line.decode().split(":", 1)
-                        length = int(value) if name.lower() == "content-length" else length
-                        served = value.strip() if name.lower() == "x-served-by" else served
-                    file.read(length)
-                    self.assertEqual(seen.setdefault(session, served), served)
+            for start in range(0, len(sessions), 100):
+                batch = [s for s in sessions[start:start + 100] for _ in range(2)]
+                connection.sendall(b"".join(
+                    f"GET / HTTP/1.1\r\nHost: a\r\nCookie: session={s}\r\n\r\n".encode() for s in batch))
+                out = b""
+                while out.count(b"x-served-by") < 200 or not out.endswith(b"ok"):
+                    out += connection.recv(1 << 20)
+                served = re.findall(rb"x-served-by: (v\d)\r\n", out)
+                self.assertEqual(served[0::2], served[1::2])
+                canary |= {s for s, version in zip(batch[0::2], served[0::2]) if version == b"v2"}
             connection.close()
-            return {s for s in sessions if seen[s] == "v2"}
+            return canary
         before = set()
         for share in (1, 5, 25, 50, 100):
             for which in (proxy, twin):
@@ -137,7 +138,7 @@ class Traffic(unittest.TestCase):
             self.assertLessEqual(before, canary)
             self.assertEqual(canary, versions(twin))
             before = canary
-        self.assertEqual(len(before), 400)
+        self.assertEqual(len(before), 10_000)
         proxy.write(text(0))
         proxy.reload()
         self.assertEqual(versions(proxy), set())
