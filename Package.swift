@@ -79,7 +79,10 @@ let package = Package(
             ], swiftSettings: strict),
         // Tests, one target a floor's target; then the simulated world; then the house's rules.
         tests("BaseTests", ["Base"]),
-        tests("HTTP1Tests", ["HTTP1", "HTTPSemantics", "Base"]),
+        tests("HTTP1Tests", ["HTTP1", "HTTPSemantics", "Base", "CScanScalar"]),
+        .target(
+            name: "CScanScalar", dependencies: ["CScan"], path: "Tests/CScanScalar",
+            cSettings: [.headerSearchPath("../../Sources/CScan/include")]),
         tests("RoutingTests", ["Routing", "RE2", "HTTP1", "HTTPSemantics", "Base"]),
         tests("UpstreamTests", ["Upstream", "Base"]),
         tests("TelemetryTests", ["Telemetry", "Base"]),

@@ -202,9 +202,9 @@ static inline size_t name_length(const uint8_t *bytes, const uint8_t *end) {
     stops = mask(_mm_or_si128(alphanumeric(v), is(v, '-'))) ^ 0xffff;
     return stops ? 16 + (size_t)__builtin_ctz(stops) : 32;
 #else
-    size_t i = 0;
-    while (i < 32 && bytes + i < end && (is_alphanumeric(bytes[i]) || bytes[i] == '-')) i++;
-    return i;
+    size_t i = 0, limit = end - bytes < 32 ? 16 : 32;
+    while (i < limit && (is_alphanumeric(bytes[i]) || bytes[i] == '-')) i++;
+    return i < limit ? i : 32;
 #endif
 }
 

@@ -13,8 +13,8 @@ public final class Wakeup: Sendable {
 
     public func wake() { _ = eventfd_write(descriptor, 1) }
 
-    /// Waits for a wake for at most so long (-1: for ever), and takes all wakes. Needs no descriptor
-    /// more, so that it cannot fail; for a thread that waits for nothing else.
+    /// Waits for a wake for at most so long (-1: for ever), and takes all wakes. For a thread that
+    /// waits for nothing else; it needs no descriptor more, and so cannot fail.
     public func wait(milliseconds: Int32 = -1) {
         var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         _ = unsafe poll(&entry, 1, milliseconds)

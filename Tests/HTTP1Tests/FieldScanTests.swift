@@ -1,4 +1,5 @@
 import Base
+import CScanScalar
 import HTTP1
 import HTTPSemantics
 import Testing
@@ -80,6 +81,34 @@ import Testing
         }
         // Odd lines end the scan, and most runs have one.
         #expect(taken > all / 4)
+    }
+
+    @Test("the scan without vectors, as other machines have it, finds the same")
+    func scalar() {
+        var random = PRNG(seed: 79)
+        for _ in 0..<20_000 {
+            var bytes: [UInt8] = random.below(2) == 0 ? Array("GET /some/path-x?q=1".utf8) : []
+            if !bytes.isEmpty, random.below(3) > 0 { bytes += Array(" HTTP/1.1\r\n".utf8) }
+            let lines = bytes.count
+            for _ in 0..<random.below(8) {
+                bytes += Array(Self.names[Int(random.below(UInt64(Self.names.count)))].utf8)
+                bytes += Array(": ".utf8) + Self.value(&random) + Array("\r\n".utf8)
+            }
+            if !bytes.isEmpty, random.below(2) == 0 {
+                bytes[Int(random.below(UInt64(bytes.count)))] = UInt8(random.below(256))
+            }
+            bytes.removeLast(Int(random.below(UInt64(bytes.count + 1))))
+            let host = Int(random.below(UInt64(bytes.count + 1)))
+            let differences = unsafe bytes.withUnsafeBufferPointer { p -> [Int32] in
+                guard let start = p.baseAddress else { return [0, 0] }
+                let from = min(lines, p.count)
+                return unsafe [
+                    cscan_compare_lines(start + from, p.count - from),
+                    cscan_compare_rest(start, p.count, host),
+                ]
+            }
+            #expect(differences == [0, 0])
+        }
     }
 
     @Test("a table of one or two places takes no more")

@@ -153,4 +153,19 @@ import Testing
                 "\(name)")
         }
     }
+
+    @Test("every file that ARCHITECTURE.md names is there")
+    func named() throws {
+        let page = TidyTests.root.appendingPathComponent("ARCHITECTURE.md")
+        let text = try String(contentsOf: page, encoding: .utf8)
+        let table = text.components(separatedBy: "## Where to add")[1]
+            .components(separatedBy: "## Glossary")[0]
+        let names = table.components(separatedBy: "`").filter { $0.hasSuffix(".swift") }
+        #expect(names.count > 10)
+        for name in names {
+            // A name without a folder lies in the folder of the one before it.
+            let isThere = TidyTests.sources.contains { $0.path.hasSuffix("/" + name) }
+            #expect(isThere, "\(name)")
+        }
+    }
 }
