@@ -35,14 +35,9 @@ enum DownstreamSide {
     /// Bytes came, or kept ones are to be looked at again.
     static func received(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ count: Int) {
         guard tables.downstream.holds(id) else { return }
-        var start = turn.headroom
-        let end = turn.headroom + count
-        if !tables.downstream[id].inbound.isEmpty {
-            start = turn.scratch.place(
-                tables.downstream[id].inbound.readable, endingAt: turn.headroom)
-            tables.downstream[id].inbound.release()
-        }
-        let at = process(&tables, &turn, id, from: start, to: end)
+        let bytes = turn.gather(&tables.downstream[id].inbound, read: count)
+        let end = bytes.upperBound
+        let at = process(&tables, &turn, id, from: bytes.lowerBound, to: end)
         if at < end, tables.downstream.holds(id) {
             tables.downstream[id].inbound.append(
                 turn.scratch.span(ByteRange(at, end: end)))

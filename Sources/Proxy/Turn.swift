@@ -99,6 +99,17 @@ struct Turn: ~Copyable {
         get { pathInScratch.isEmpty ? path.readable : scratch.span(pathInScratch) }
     }
 
+    /// The bytes that a connection has to understand now: those it kept, moved in front of those
+    /// that were just read. What is still not understood must be kept again.
+    @inline(__always)
+    mutating func gather(_ kept: inout ByteBuffer, read count: Int) -> Range<Int> {
+        let end = headroom + count
+        if kept.isEmpty { return headroom..<end }
+        let start = scratch.place(kept.readable, endingAt: headroom)
+        kept.release()
+        return start..<end
+    }
+
     mutating func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
         if !range.isEmpty { effects.append(.send(id, source, range)) }
     }

@@ -58,12 +58,9 @@ enum UpstreamSide {
 
     static func received(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ count: Int) {
         guard tables.upstream.holds(id) else { return }
-        var at = turn.headroom
-        let end = turn.headroom + count
-        if !tables.upstream[id].inbound.isEmpty {
-            at = turn.scratch.place(tables.upstream[id].inbound.readable, endingAt: turn.headroom)
-            tables.upstream[id].inbound.release()
-        }
+        let bytes = turn.gather(&tables.upstream[id].inbound, read: count)
+        var at = bytes.lowerBound
+        let end = bytes.upperBound
         switch tables.upstream[id].phase {
         case .connecting: return
         case .idle:
