@@ -77,6 +77,10 @@ let package = Package(
                 "Base", "Platform", "Server", "Configuration", "Origin",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
+        // What single steps cost: scripts/bench --micro.
+        .executableTarget(
+            name: "Micro", dependencies: ["Base", "HTTPSemantics", "HTTP1", "Routing", "Platform"],
+            path: "Benchmarks/Micro", swiftSettings: strict),
         // Tests, one target a floor's target; then the simulated world; then the house's rules.
         tests("BaseTests", ["Base"]),
         tests("HTTP1Tests", ["HTTP1", "HTTPSemantics", "Base", "CScanScalar"]),

@@ -118,6 +118,7 @@ services:
       v1: {{ weight: 90%, endpoints: ["127.0.0.1:{a}"] }}
       v2: {{ weight: 10%, endpoints: ["127.0.0.1:{b}"] }}
     sticky: {{ cookie: session }}
+    connectionPool: {{ maxConnections: 20000, maxRequests: 20000, maxPendingRequests: 20000 }}
 routes:
 {routes}
 defaults: {{ forwarding: {{ version: x-served-by }} }}

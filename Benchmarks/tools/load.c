@@ -1,10 +1,11 @@
-// load PORT [-c CONNECTIONS] [-d SECONDS] [-r REQUESTS-PER-SECOND] [-p PATH] [-u UPLOAD-BYTES] [-1]
+// load PORT [-c CONNECTIONS] [-d SECONDS | -n REQUESTS] [-w WARM-UP-SECONDS] [-r REQUESTS-PER-SECOND]
+//      [-p PATH] [-u UPLOAD-BYTES] [-1]
 //
-// HTTP/1.1 load over keep-alive connections (-1: one connection a request). Without -r each
+// Warms up, prints "go", and measures from then on. HTTP/1.1 load over keep-alive connections (-1: one connection a request). Without -r each
 // connection asks again when it has its answer. With -r request k is due at k/r seconds, whether
 // earlier ones have been answered or not, and its latency counts from when it was due: a server that
 // stalls is charged for every request that it would have kept waiting (no coordinated omission).
-// Prints one line of JSON.
+// Prints one line of JSON at the end.
 #include "common.h"
 
 static const char *fields =
@@ -13,7 +14,8 @@ static const char *fields =
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)\r\n"
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
     "Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate\r\n"
-    "Referer: http://bench.test/where/the/user/came/from\r\n";
+    "Referer: http://bench.test/where/the/user/came/from\r\n"
+    "X-Trace: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
 
 struct connection {
     int fd;
@@ -32,7 +34,7 @@ struct connection {
 static uint64_t histogram[64 * 64], answered, errors, bytes;
 static struct connection *connections;
 static int connection_count = 64, port, per_request, poller;
-static uint64_t rate, upload, interval;
+static uint64_t rate, upload, interval, wanted = UINT64_MAX;
 static char request[4096], block[1 << 16];
 static size_t request_length;
 
@@ -150,7 +152,7 @@ static void drive(struct connection *c) {
 }
 
 int main(int count, char **arguments) {
-    double seconds = 3;
+    double seconds = 3, warm_up = 0;
     const char *path = "/bytes/12";
     if (count < 2) return fprintf(stderr, "usage: load PORT [options]; see the source's first lines\n"), 64;
     port = atoi(arguments[1]);
@@ -164,6 +166,8 @@ int main(int count, char **arguments) {
         const char *v = arguments[++i];
         if (!strcmp(o, "-c")) connection_count = atoi(v);
         else if (!strcmp(o, "-d")) seconds = atof(v);
+        else if (!strcmp(o, "-n")) wanted = strtoull(v, NULL, 10), seconds = 600;
+        else if (!strcmp(o, "-w")) warm_up = atof(v);
         else if (!strcmp(o, "-r")) rate = strtoull(v, NULL, 10);
         else if (!strcmp(o, "-p")) path = v;
         else if (!strcmp(o, "-u")) upload = strtoull(v, NULL, 10);
@@ -181,7 +185,9 @@ int main(int count, char **arguments) {
         per_request ? "Connection: close\r\n" : "");
     poller = epoll_create1(0);
     connections = calloc((size_t)connection_count, sizeof *connections);
-    uint64_t start = now_ns(), end = start + (uint64_t)(seconds * 1e9), due_count = 0;
+    uint64_t start = now_ns(), due_count = 0, measured_from = start + (uint64_t)(warm_up * 1e9);
+    uint64_t end = measured_from + (uint64_t)(seconds * 1e9);
+    int measures = 0;
     if (rate) interval = 1000000000ull / rate;
     for (int i = 0; i < connection_count; i++) {
         if (!per_request) open_connection(connections + i);
@@ -189,7 +195,15 @@ int main(int count, char **arguments) {
     }
     struct epoll_event events[256];
     uint64_t now;
-    while ((now = now_ns()) < end) {
+    while ((now = now_ns()) < end && answered < wanted) {
+        if (!measures && now >= measured_from) {
+            measures = 1;
+            measured_from = now;
+            answered = errors = bytes = 0;
+            memset(histogram, 0, sizeof histogram);
+            puts("go");
+            fflush(stdout);
+        }
         while (rate && start + due_count * interval <= now) {
             struct connection *c = connections + due_count % (uint64_t)connection_count;
             uint64_t due = start + due_count++ * interval;
@@ -202,6 +216,7 @@ int main(int count, char **arguments) {
         }
         uint64_t next = rate ? start + due_count * interval : end;
         if (next > end) next = end;
+        if (!measures && next > measured_from) next = measured_from;
         uint64_t wait = next > now ? next - now : 0;
         struct timespec timeout = {.tv_sec = (time_t)(wait / 1000000000), .tv_nsec = (long)(wait % 1000000000)};
         int n = epoll_pwait2(poller, events, 256, &timeout, NULL);
@@ -210,7 +225,7 @@ int main(int count, char **arguments) {
             for (int i = 0; i < connection_count; i++)
                 if (!connections[i].busy) begin(connections + i, now_ns());
     }
-    double took = (double)(now - start) / 1e9;
+    double took = (double)(now - measured_from) / 1e9;
     uint64_t unanswered = 0;
     for (int i = 0; i < connection_count && rate; i++) {
         // What still waits has waited so long at least.

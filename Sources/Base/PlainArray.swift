@@ -41,6 +41,12 @@
         return unsafe base[length]
     }
 
+    /// Forgets the elements behind the first `count`.
+    @inlinable public mutating func truncate(to count: Int) {
+        precondition(count >= 0 && count <= length, "a count that was there")
+        length = count
+    }
+
     /// Forgets all elements and keeps the memory.
     @inlinable public mutating func removeAll() { length = 0 }
 

@@ -12,8 +12,9 @@ import Base
 ///
 /// Any cycle of fractional edges may be rounded next. Walking from the lowest slot, always along
 /// the lowest edge, keeps cycles short (they close within a few slots), so the work is linear in M.
-public struct SplitLayout {
-    private struct Edge: BitwiseCopyable {
+public struct SplitLayout: ~Copyable {
+    // Not private: see RouteIndex.Bucket.
+    struct Edge: BitwiseCopyable {
         var slot: Int32
         var stratum: Int32
         /// The fraction, times M.
@@ -22,11 +23,12 @@ public struct SplitLayout {
         var nextOfStratum: Int32 = -1, previousOfStratum: Int32 = -1
     }
 
+    private let addressOnly = AddressOnly()
     private let sum: Int32
-    private var edges: [Edge] = []
-    private var slotHeads: [Int32]
-    private var stratumHeads: [Int32]
-    private var stratumVersions: [UInt8] = []
+    private var edges: PlainArray<Edge>
+    /// First fractional edge of each node: slots first, strata behind them.
+    private let heads: FixedArray<Int32>
+    private var stratumVersions: PlainArray<UInt8>
     private var slots: [UInt8]
 
     /// - Parameters:
@@ -45,10 +47,10 @@ public struct SplitLayout {
         precondition(total > 0 && total <= 10_000 && weights.count <= 256, "weights of a block")
         sum = Int32(total)
         slots = [UInt8](repeating: 0, count: total)
-        slotHeads = [Int32](repeating: -1, count: total)
-        stratumHeads = [Int32](repeating: -1, count: total)
-        edges.reserveCapacity(total * 2 * weights.count)
-        var slotTails = slotHeads
+        heads = FixedArray(repeating: -1, count: total * 2)
+        edges = PlainArray(capacity: total * (weights.count + 1))
+        stratumVersions = PlainArray(capacity: total)
+        let slotTails = FixedArray<Int32>(repeating: -1, count: total)
         var stratum = Int32(0)
         for (version, weight) in weights.enumerated() where weight > 0 {
             var last = Int32(-1)
@@ -66,7 +68,7 @@ public struct SplitLayout {
                         tail = -1
                         stratumVersions.append(UInt8(version))
                     }
-                    add(slot, id, Int32(cut - low), &slotTails, &tail)
+                    add(slot, id, Int32(cut - low), slotTails, &tail)
                     low = cut
                 }
             }
@@ -75,7 +77,7 @@ public struct SplitLayout {
     }
 
     private mutating func add(
-        _ slot: Int, _ stratum: Int32, _ share: Int32, _ slotTails: inout [Int32],
+        _ slot: Int, _ stratum: Int32, _ share: Int32, _ slotTails: borrowing FixedArray<Int32>,
         _ tail: inout Int32
     ) {
         if share == sum {
@@ -90,12 +92,12 @@ public struct SplitLayout {
         if edge.previousOfSlot >= 0 {
             edges[Int(edge.previousOfSlot)].nextOfSlot = id
         } else {
-            slotHeads[slot] = id
+            heads[slot] = id
         }
         if tail >= 0 {
             edges[Int(tail)].nextOfStratum = id
         } else {
-            stratumHeads[Int(stratum)] = id
+            heads[slots.count + Int(stratum)] = id
         }
         slotTails[slot] = id
         tail = id
@@ -104,53 +106,58 @@ public struct SplitLayout {
     // MARK: Rounding
 
     private mutating func round(_ random: inout PRNG) {
-        var path: [Int32] = []
-        // Where a node stands on the current path: slots first, strata behind them.
-        var place = [Int32](repeating: -1, count: slotHeads.count + stratumHeads.count)
-        for start in 0..<slotHeads.count {
-            while slotHeads[start] >= 0 { cycle(from: start, &path, &place, &random) }
+        let slotCount = slots.count
+        // Edges of the walk, and where a node stands on it (-1: nowhere).
+        var path = PlainArray<Int32>(capacity: 256)
+        let place = FixedArray<Int32>(repeating: -1, count: heads.count)
+        for start in 0..<slotCount {
+            var node = start
+            while heads[node] >= 0 {
+                place[node] = Int32(path.count)
+                // Every node with a fractional edge has two: its shares sum to a whole.
+                var edge = heads[node]
+                if !path.isEmpty, edge == path[path.count - 1] {
+                    edge =
+                        node < slotCount
+                        ? edges[Int(edge)].nextOfSlot : edges[Int(edge)].nextOfStratum
+                }
+                path.append(edge)
+                node =
+                    node < slotCount
+                    ? Int(edges[Int(edge)].stratum) + slotCount : Int(edges[Int(edge)].slot)
+                let first = Int(place[node])
+                if first < 0 { continue }
+                // What the walk had behind it stays: the next cycle begins from there.
+                forget(from: first, path, place)
+                shift(path, from: first, &random)
+                path.truncate(to: first)
+                if heads[node] < 0 { node = start }
+            }
+            forget(from: 0, path, place)
+            path.removeAll()
         }
     }
 
-    /// Walks along fractional edges until a node comes again, and rounds the cycle found.
-    private mutating func cycle(
-        from start: Int, _ path: inout [Int32], _ place: inout [Int32], _ random: inout PRNG
+    /// Takes the nodes of a part of the walk off it.
+    private func forget(
+        from first: Int, _ path: borrowing PlainArray<Int32>, _ place: borrowing FixedArray<Int32>
     ) {
-        path.removeAll(keepingCapacity: true)
-        let slotCount = slotHeads.count
-        var node = start
-        var last = Int32(-1)
-        place[node] = 0
-        var visited = [node]
-        while true {
-            // Every node with a fractional edge has two: its shares sum to a whole.
-            var edge = node < slotCount ? slotHeads[node] : stratumHeads[node - slotCount]
-            if edge == last {
-                edge =
-                    node < slotCount
-                    ? edges[Int(edge)].nextOfSlot : edges[Int(edge)].nextOfStratum
-            }
-            path.append(edge)
-            last = edge
-            node =
-                node < slotCount
-                ? Int(edges[Int(edge)].stratum) + slotCount : Int(edges[Int(edge)].slot)
-            if place[node] >= 0 { break }
-            place[node] = Int32(path.count)
-            visited.append(node)
+        for i in first..<path.count {
+            let edge = edges[Int(path[i])]
+            place[Int(edge.slot)] = -1
+            place[slots.count + Int(edge.stratum)] = -1
         }
-        let first = Int(place[node])
-        for seen in visited { place[seen] = -1 }
-        shift(path[first...], &random)
     }
 
     /// Moves shares around a cycle, up on every other edge and down on the rest, until one is
     /// whole; the direction is drawn so that every edge keeps its expectation.
-    private mutating func shift(_ cycle: ArraySlice<Int32>, _ random: inout PRNG) {
+    private mutating func shift(
+        _ path: borrowing PlainArray<Int32>, from first: Int, _ random: inout PRNG
+    ) {
         var up = sum, down = sum
         var isEven = true
-        for id in cycle {
-            let share = edges[Int(id)].share
+        for i in first..<path.count {
+            let share = edges[Int(path[i])].share
             up = min(up, isEven ? sum - share : share)
             down = min(down, isEven ? share : sum - share)
             isEven.toggle()
@@ -158,7 +165,8 @@ public struct SplitLayout {
         let goesUp = random.below(UInt64(up + down)) < UInt64(down)
         let amount = goesUp ? up : -down
         isEven = true
-        for id in cycle {
+        for i in first..<path.count {
+            let id = path[i]
             let share = edges[Int(id)].share + (isEven ? amount : -amount)
             edges[Int(id)].share = share
             if share == 0 || share == sum { settle(id, taken: share == sum) }
@@ -172,7 +180,7 @@ public struct SplitLayout {
         if edge.previousOfSlot >= 0 {
             edges[Int(edge.previousOfSlot)].nextOfSlot = edge.nextOfSlot
         } else {
-            slotHeads[Int(edge.slot)] = edge.nextOfSlot
+            heads[Int(edge.slot)] = edge.nextOfSlot
         }
         if edge.nextOfSlot >= 0 {
             edges[Int(edge.nextOfSlot)].previousOfSlot = edge.previousOfSlot
@@ -180,7 +188,7 @@ public struct SplitLayout {
         if edge.previousOfStratum >= 0 {
             edges[Int(edge.previousOfStratum)].nextOfStratum = edge.nextOfStratum
         } else {
-            stratumHeads[Int(edge.stratum)] = edge.nextOfStratum
+            heads[slots.count + Int(edge.stratum)] = edge.nextOfStratum
         }
         if edge.nextOfStratum >= 0 {
             edges[Int(edge.nextOfStratum)].previousOfStratum = edge.previousOfStratum
