@@ -11,8 +11,9 @@ LOAD = os.path.join(TOOLS, "load")
 class Scenario:
     """One kind of load. `quick`: part of a quick run. `needs`: what a peer must speak besides HTTP/1.1."""
 
-    def __init__(self, name, *options, quick=False, needs=None, workers=1, routes=1, h2load=None, only=None):
-        self.name, self.options, self.quick, self.needs = name, list(options), quick, needs
+    def __init__(self, name, *options, quick=False, needs=None, workers=1, routes=1, h2load=None, only=None,
+                 upstream="h1"):
+        self.name, self.options, self.quick, self.needs, self.upstream = name, list(options), quick, needs, upstream
         self.workers, self.routes, self.h2load, self.only = workers, routes, h2load, only
 
     def takes(self, peer):
@@ -41,7 +42,12 @@ SCENARIOS = [
     Scenario("10,000 routes", "-p", "/r9999/bytes/12", routes=10_000, only=ROUTERS),
     Scenario("2 workers", workers=2, only=ROUTERS),
     Scenario("h2 to h1", needs="h2", h2load=["-c10", "-m32"]),
-    Scenario("TLS keep-alive", needs="tls", h2load=["--h1", "-c64"]),
+    Scenario("h2 to h2", needs="h2 upstream", upstream="h2", h2load=["-c10", "-m32"]),
+    Scenario("gRPC unary", needs="grpc", upstream="h2",
+             h2load=["-c10", "-m32", "-H", "content-type: application/grpc", "-H", "te: trailers", "-d", "{folder}/message"]),
+    Scenario("TLS 1.3 keep-alive", needs="tls", h2load=["--h1", "-c64"]),
+    # Each connection one request: CPU a full handshake, the request with it.
+    Scenario("TLS 1.3 handshakes", needs="tls", h2load=["--h1", "-c1000", "-n1000"]),
 ]
 
 
@@ -56,12 +62,16 @@ def run_load(scenario, peer, seconds, rate=0):
     before = peer.cpu()
     if scenario.h2load:
         url = f"https://127.0.0.1:{peer.tls}" if scenario.needs == "tls" else f"http://127.0.0.1:{peer.h2}"
-        out = subprocess.run(
-            ["h2load", *scenario.h2load, "-D", str(max(1, int(seconds))), url + "/bytes/12"], capture_output=True, text=True).stdout
+        options = [o.format(folder=peer.folder) for o in scenario.h2load]
+        if not any(o.startswith("-n") for o in options):
+            options += ["-D", str(max(1, int(seconds)))]
+        out = subprocess.run(["h2load", *options, url + "/bytes/12"], capture_output=True, text=True).stdout
         found = re.search(r"(\d+) succeeded, (\d+) failed", out)
-        if not found:
+        took = re.search(r"finished in ([\d.]+)(m?s)", out)
+        if not found or not took:
             raise SystemExit(f"bench: h2load said of {peer.name}:\n{out}")
-        result = {"requests": int(found[1]), "errors": int(found[2]), "seconds": max(1, int(seconds)), "p50": None, "p99": None}
+        result = {"requests": int(found[1]), "errors": int(found[2]), "p50": None, "p99": None,
+                  "seconds": float(took[1]) / (1000 if took[2] == "ms" else 1)}
     else:
         command = [LOAD, str(peer.h1), *scenario.options, "-d", str(seconds)]
         if "-w" not in scenario.options:
@@ -112,7 +122,7 @@ def measure(scenario, folder, origins, chosen, rounds, seconds):
     try:
         for peer in chosen:
             if scenario.takes(peer):
-                running.append(peer(folder, origins, scenario.workers, scenario.routes))
+                running.append(peer(folder, origins[scenario.upstream], scenario.workers, scenario.routes, scenario.upstream))
         results = {p.name: [] for p in running}
         open_loop = {p.name: [] for p in running}
         for peer in running:
@@ -196,8 +206,16 @@ def main():
               and (not given.scenario or any(w in s.name for w in given.scenario))]
     folder = tempfile.mkdtemp()
     certificate(folder)
-    ports = [peers.free_port(), peers.free_port()]
-    origins = [subprocess.Popen([os.path.join(TOOLS, "origin"), str(p)]) for p in ports]
+    ports = {"h1": [peers.free_port(), peers.free_port()], "h2": [peers.free_port(), peers.free_port()]}
+    origins = [subprocess.Popen([os.path.join(TOOLS, "origin"), str(p)]) for p in ports["h1"]]
+    os.mkdir(os.path.join(folder, "bytes"))
+    for name, content in (("bytes/12", b"x" * 12), ("message", b"\0\0\0\0\7message")):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(content)
+    for port in ports["h2"]:
+        origins.append(subprocess.Popen(
+            ["nghttpd", "--no-tls", "--address=127.0.0.1", "--htdocs=" + folder, "--trailer=grpc-status: 0", str(port)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
     stolen = steal()
     result = {"date": time.strftime("%Y-%m-%d"), "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}",
               "rounds": rounds, "seconds": seconds, "versions": versions(chosen), "scenarios": {}}

@@ -33,8 +33,9 @@ class Peer:
     # What it can be asked for besides HTTP/1.1 in clear.
     speaks = ()
 
-    def __init__(self, folder, origins, workers=1, routes=1):
+    def __init__(self, folder, origins, workers=1, routes=1, upstream="h1"):
         self.folder, self.origins, self.workers, self.routes = folder, origins, workers, routes
+        self.upstream = upstream
         self.h1, self.h2, self.tls = free_port(), free_port(), free_port()
         self.cert = os.path.join(folder, "cert.pem")
         path = os.path.join(folder, self.name.replace(" ", "-") + ".log")
@@ -139,11 +140,12 @@ class Relay(Peer):
 
 
 class HAProxy(Peer):
-    name, program, speaks = "haproxy", "haproxy", ("h2", "tls")
+    name, program, speaks = "haproxy", "haproxy", ("h2", "h2 upstream", "tls", "grpc")
 
     def command(self):
         a, b = self.origins
         rules = "".join(f"  use_backend s if {{ path_beg /r{i}/ }}\n" for i in range(self.routes)) if self.routes > 1 else ""
+        h2 = " proto h2" if self.upstream == "h2" else ""
         path = self.write(f"haproxy-{self.routes}.cfg", f"""
 global
   nbthread {self.workers}
@@ -164,8 +166,8 @@ frontend f
 {rules}  default_backend s
 backend s
   balance roundrobin
-  server a 127.0.0.1:{a} weight 90
-  server b 127.0.0.1:{b} weight 10
+  server a 127.0.0.1:{a} weight 90{h2}
+  server b 127.0.0.1:{b} weight 10{h2}
 """)
         return ["haproxy", "-f", path, "-db"]
 
@@ -191,12 +193,14 @@ listen f
 
 
 class Nginx(Peer):
-    name, program, speaks = "nginx", "nginx", ("h2", "tls")
+    name, program, speaks = "nginx", "nginx", ("h2", "tls", "grpc")
 
     def command(self):
         a, b = self.origins
         proxy = ("proxy_pass http://s; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; "
                  "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Request-ID $request_id;")
+        if self.upstream == "h2":
+            proxy = "grpc_pass grpc://s; grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for; grpc_set_header X-Request-ID $request_id;"
         places = "".join(f"location /r{i}/ {{ {proxy} }}\n" for i in range(self.routes)) if self.routes > 1 else ""
         path = self.write(f"nginx-{self.routes}.conf", f"""
 daemon off; worker_processes {self.workers}; pid {self.folder}/nginx.pid; error_log {self.folder}/nginx-error.log;
@@ -220,20 +224,21 @@ http {{
 
 
 class Nghttpx(Peer):
-    name, program, speaks = "nghttpx", "nghttpx", ("h2", "tls")
+    name, program, speaks = "nghttpx", "nghttpx", ("h2", "h2 upstream", "tls", "grpc")
 
     def command(self):
         a, b = self.origins
         path = self.write("nghttpx.conf", "")
+        h2 = ";proto=h2" if self.upstream == "h2" else ""
         return ["nghttpx", f"--conf={path}", f"--workers={self.workers}", "--add-x-forwarded-for", "--accesslog-file=/dev/null",
                 f"--errorlog-file={self.folder}/nghttpx-error.log", "--frontend-keep-alive-timeout=600s",
                 f"--frontend=127.0.0.1,{self.h1};no-tls", f"--frontend=127.0.0.1,{self.h2};no-tls",
-                f"--frontend=127.0.0.1,{self.tls}", f"--backend=127.0.0.1,{a};;group=a;group-weight=90",
-                f"--backend=127.0.0.1,{b};;group=b;group-weight=10", "--no-ocsp", self.cert, self.cert]
+                f"--frontend=127.0.0.1,{self.tls}", f"--backend=127.0.0.1,{a};;group=a;group-weight=90{h2}",
+                f"--backend=127.0.0.1,{b};;group=b;group-weight=10{h2}", "--no-ocsp", self.cert, self.cert]
 
 
 class Envoy(Peer):
-    name, speaks = "envoy", ("h2", "tls")
+    name, speaks = "envoy", ("h2", "h2 upstream", "tls", "grpc")
 
     @classmethod
     def found(cls):
@@ -275,10 +280,15 @@ class Envoy(Peer):
                 alpn_protocols: [h2, http/1.1]
                 tls_certificates: [{{ certificate_chain: {{ filename: {self.cert} }}, private_key: {{ filename: {self.cert} }} }}]
 """
+        h2 = """      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: { http2_protocol_options: {} }
+""" if self.upstream == "h2" else ""
         cluster = lambda name, port: f"""
     - name: {name}
       connect_timeout: 5s
-      circuit_breakers: {{ thresholds: [{{ max_connections: 20000, max_pending_requests: 20000, max_requests: 20000 }}] }}
+{h2}      circuit_breakers: {{ thresholds: [{{ max_connections: 20000, max_pending_requests: 20000, max_requests: 20000 }}] }}
       load_assignment:
         cluster_name: {name}
         endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }} }} }}] }}]"""
