@@ -19,6 +19,8 @@ class Scenario:
     def takes(self, peer):
         if self.needs and self.needs not in peer.speaks:
             return False
+        if peer.name == "sluice logging":
+            return self.name == "access log"
         return self.only is None or peer.name in self.only
 
 
@@ -33,6 +35,7 @@ SCENARIOS = [
     Scenario("h1 1 MiB up", "-u", "1048576", "-c", "16"),
     Scenario("connection per request", "-1", "-c", "32"),
     Scenario("1 connection", "-c", "1"),
+    Scenario("access log", only=("sluice", "sluice logging")),
     # The same rate over few and many connections: what does a connection cost that is mostly idle?
     Scenario("64 connections, 8,000/s", "-c", "64", "-r", "8000", only=KEEPERS),
     Scenario("1,000 connections, 8,000/s", "-c", "1000", "-r", "8000", "-w", "1", only=KEEPERS),
@@ -169,7 +172,7 @@ def show(scenario, table):
 def versions(chosen):
     found = {}
     for peer in chosen:
-        if peer.name in ("sluice", "relay", "haproxy tcp"):
+        if peer.name in ("sluice", "sluice logging", "relay", "haproxy tcp"):
             continue
         flag = "-v" if peer.name in ("haproxy", "nginx") else "--version"
         out = subprocess.run([peer.found(), flag], capture_output=True, text=True)
@@ -198,7 +201,7 @@ def main():
     options.add_argument("--out", default=TOOLS, help="folder for result.json and result.svg")
     given = options.parse_args()
     rounds, seconds = given.rounds or 3, given.seconds or (1 if given.quick else 3)
-    chosen = [p for p in peers.ALL if p.found() and (not given.peer or p.name in given.peer or p.name == "sluice")]
+    chosen = [p for p in peers.ALL if p.found() and (not given.peer or p.name in given.peer or p.name.startswith("sluice"))]
     missing = [p.name for p in peers.ALL if not p.found()]
     if missing:
         print(f"bench: not found, so not compared: {', '.join(missing)}", file=sys.stderr)

@@ -95,7 +95,7 @@ class Peer:
 
 
 class Sluice(Peer):
-    name = "sluice"
+    name, log = "sluice", False
 
     @classmethod
     def found(cls):
@@ -108,7 +108,7 @@ class Sluice(Peer):
             f"  - {{ name: r{i}, match: {{ path: {{ prefix: /r{i} }} }}, to: s }}\n" for i in range(self.routes))
         if self.routes == 1:
             routes = "  - { name: beta, match: { headers: { x-user-group: beta } }, to: s/v2 }\n  - { name: rest, to: s }\n"
-        path = self.write(f"sluice-{self.routes}.yaml", f"""
+        path = self.write(f"{self.name.replace(' ', '-')}-{self.routes}.yaml", f"""
 listeners: [{{ name: http, address: "127.0.0.1:{self.h1}" }}]
 admin: "127.0.0.1:0"
 metrics: "127.0.0.1:0"
@@ -124,8 +124,14 @@ routes:
 {routes}
 defaults: {{ forwarding: {{ version: x-served-by }} }}
 drain: {{ delay: 0s, grace: 1s }}
+{f"accessLog: {{ path: {self.folder}/access.log, format: json }}" if self.log else ""}
 """)
         return [self.found(), "run", "-c", path, "--workers", str(self.workers)]
+
+
+class SluiceLogging(Sluice):
+    """The same with every request in a JSON access log."""
+    name, log = "sluice logging", True
 
 
 class Relay(Peer):
@@ -299,4 +305,4 @@ class Envoy(Peer):
         return [self.found(), "-c", path, "--concurrency", str(self.workers), "-l", "error", "--disable-hot-restart"]
 
 
-ALL = [Sluice, Relay, HAProxy, HAProxyTCP, Nginx, Nghttpx, Envoy]
+ALL = [Sluice, SluiceLogging, Relay, HAProxy, HAProxyTCP, Nginx, Nghttpx, Envoy]

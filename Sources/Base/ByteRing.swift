@@ -8,6 +8,8 @@ import Synchronization
     public let capacity: Int
     private let written = Atomic<Int>(0)
     private let read = Atomic<Int>(0)
+    /// The reader waits to be woken.
+    private let isAsleep = Atomic<Bool>(false)
 
     /// - Parameter capacity: bytes, a power of two.
     public init(capacity: Int) {
@@ -19,7 +21,8 @@ import Synchronization
     deinit { unsafe base.deallocate() }
 
     /// Appends a record. Writer only.
-    /// - Returns: `refused` when there is no room; `first` when the ring was empty before.
+    /// - Returns: `refused` when there is no room; `wakesReader` when the reader sleeps, and the
+    ///   writer must wake it.
     public func append(_ record: Span<UInt8>) -> Outcome {
         let start = written.load(ordering: .relaxed)
         let done = read.load(ordering: .acquiring)
@@ -31,11 +34,29 @@ import Synchronization
             unsafe (base + at).update(from: bytes, count: first)
             unsafe base.update(from: bytes + first, count: record.count - first)
         }
-        written.store(start + record.count, ordering: .releasing)
-        return start == done ? .first : .appended
+        // Bytes first, then a look at the reader; the reader says that it sleeps, then looks for
+        // bytes. In that one order of both, one of the two sees the other.
+        written.store(start + record.count, ordering: .sequentiallyConsistent)
+        guard isAsleep.load(ordering: .sequentiallyConsistent) else { return .appended }
+        return isAsleep.exchange(false, ordering: .sequentiallyConsistent)
+            ? .wakesReader : .appended
     }
 
-    public enum Outcome: Sendable { case first, appended, refused }
+    public enum Outcome: Sendable { case wakesReader, appended, refused }
+
+    /// Says that the reader is going to sleep. Reader only.
+    /// - Returns: `false` when there are bytes: the reader must not sleep.
+    public func fallAsleep() -> Bool {
+        isAsleep.store(true, ordering: .sequentiallyConsistent)
+        if written.load(ordering: .sequentiallyConsistent) == read.load(ordering: .relaxed) {
+            return true
+        }
+        isAsleep.store(false, ordering: .relaxed)
+        return false
+    }
+
+    /// Says that the reader is awake again, whoever woke it. Reader only.
+    public func wakeUp() { isAsleep.store(false, ordering: .relaxed) }
 
     /// Moves all bytes there are to the end of `buffer`. Reader only.
     public func drain(into buffer: inout ByteBuffer) {

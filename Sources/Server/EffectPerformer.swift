@@ -90,7 +90,7 @@ extension WorkerLoop {
 
     private mutating func log(_ range: ByteRange) {
         switch worker.logRing.append(plane.logLine(range)) {
-        case .first:
+        case .wakesReader:
             plane.count(.accessLogLines)
             group.logWriter.wake()
         case .appended: plane.count(.accessLogLines)

@@ -28,7 +28,11 @@ final class LogWriter: Sendable {
         handle.withLock { $0 = thread }
     }
 
-    func add(_ ring: ByteRing) { state.withLock { $0.rings.append(ring) } }
+    func add(_ ring: ByteRing) {
+        state.withLock { $0.rings.append(ring) }
+        // The thread may sleep already, and this ring does not know it.
+        wakeup.wake()
+    }
 
     /// Chooses the file; `nil` closes it.
     func setPath(_ path: String?) {
@@ -62,7 +66,11 @@ final class LogWriter: Sendable {
         var buffer = ByteBuffer(capacity: 65_536)
         var file: Int32 = -1
         while true {
-            wakeup.wait()
+            let rings = state.withLock { $0.rings }
+            // All must be asleep; one with lines keeps the thread awake. The others are woken by
+            // their own lines, or here below.
+            if rings.reduce(true, { $1.fallAsleep() && $0 }) { wakeup.wait() }
+            for ring in rings { ring.wakeUp() }
             let now = state.withLock { state in
                 defer { state.reopens = false }
                 return state
@@ -73,13 +81,10 @@ final class LogWriter: Sendable {
                 if file >= 0 { drain(now.rings, &buffer, file) }
                 file = open(now.path, instead: file)
             }
-            if now.stops {
-                drain(now.rings, &buffer, file)
-                return
-            }
+            drain(now.rings, &buffer, file)
+            if now.stops { return }
             // A short rest gathers lines of many requests into one write.
             SystemClock.pause(.milliseconds(5))
-            drain(now.rings, &buffer, file)
         }
     }
 

@@ -1,4 +1,6 @@
 import Base
+import Foundation
+import Synchronization
 import Testing
 
 @Suite struct BytesTests {
@@ -109,14 +111,66 @@ import Testing
     func ring() {
         let ring = ByteRing(capacity: 16)
         func append(_ bytes: [UInt8]) -> ByteRing.Outcome { ring.append(bytes.span) }
-        #expect(append([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) == .first)
+        #expect(append([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) == .appended)
         #expect(append([11, 12, 13, 14, 15, 16, 17]) == .refused)
         #expect(append([11, 12]) == .appended)
         var out = ByteBuffer()
         ring.drain(into: &out)
         let drained = out.count
         #expect(drained == 12)
-        #expect(append([UInt8](repeating: 7, count: 16)) == .first)
+        let sleeps = ring.fallAsleep()
+        #expect(sleeps)
+        #expect(append([UInt8](repeating: 7, count: 15)) == .wakesReader)
+        #expect(append([7]) == .appended)
+        let sleepsAgain = ring.fallAsleep()
+        #expect(!sleepsAgain)
+    }
+
+    /// Shared by the two threads of the next test.
+    private final class Sleeper: Sendable {
+        let ring = ByteRing(capacity: 64)
+        let isWoken = Atomic<Bool>(false)
+        let isDone = Atomic<Bool>(false)
+    }
+
+    @Test("no wake is lost between a ring's writer and a reader that sleeps whenever it is empty")
+    func wakes() {
+        let shared = Sleeper()
+        let records = 300_000
+        let writer = Thread {
+            for _ in 0..<records {
+                while true {
+                    let outcome = shared.ring.append([1, 2, 3, 4].span)
+                    if outcome == .wakesReader {
+                        shared.isWoken.store(true, ordering: .sequentiallyConsistent)
+                    }
+                    if outcome != .refused { break }
+                    sched_yield()
+                }
+            }
+            shared.isDone.store(true, ordering: .sequentiallyConsistent)
+        }
+        writer.start()
+        var count = 0
+        var isLost = false
+        var out = ByteBuffer()
+        while count < records * 4, !isLost {
+            out.clear()
+            shared.ring.drain(into: &out)
+            count += out.count
+            if count == records * 4 || !shared.ring.fallAsleep() { continue }
+            while !shared.isWoken.exchange(false, ordering: .sequentiallyConsistent) {
+                let isDone = shared.isDone.load(ordering: .sequentiallyConsistent)
+                if isDone, !shared.isWoken.load(ordering: .sequentiallyConsistent) {
+                    // All was written, and nobody will come any more.
+                    isLost = true
+                    break
+                }
+                sched_yield()
+            }
+            shared.ring.wakeUp()
+        }
+        #expect(!isLost && count == records * 4)
     }
 }
 

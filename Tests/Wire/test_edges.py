@@ -135,6 +135,31 @@ drain: {{ delay: 0s, grace: 5s }}
         until(lambda: "/two" in read(path))
         self.assertNotIn("/two", read(path + ".1"))
 
+    def test_every_request_has_its_line(self):
+        origin = self.origin()
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        path = os.path.join(folder, "access.log")
+        proxy = self.start(config(origin.port, extra=f"accessLog: {{ path: {path} }}"))
+        def client(number):
+            connection = proxy.connect()
+            for start in range(0, 5_000, 100):
+                connection.sendall(b"".join(
+                    b"GET /%d/%d HTTP/1.1\r\nHost: a\r\n\r\n" % (number, i) for i in range(start, start + 100)))
+                out = b""
+                while out.count(b"HTTP/1.1 200") < 100 or not out.endswith(b"ok"):
+                    out += connection.recv(1 << 20)
+            connection.close()
+        threads = [threading.Thread(target=client, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(proxy.metric("sluice_access_log_dropped_total"), 0)
+        until(lambda: read(path).count("\n") == 20_000)
+        paths = {json.loads(line)["path"] for line in read(path).splitlines()}
+        self.assertEqual(len(paths), 20_000)
+
     def test_descriptors_run_out_and_come_back(self):
         origin = self.origin()
         limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48))
