@@ -170,6 +170,14 @@ public enum ASCII {
         return true
     }
 
+    /// Bytes from the start that stand in a JSON string as they are: 0x20...0x7e but the quote and
+    /// the backslash.
+    @inlinable public static func plainTextLength(_ bytes: Span<UInt8>) -> Int {
+        unsafe bytes.withUnsafeBufferPointer { p in
+            unsafe p.isEmpty ? 0 : cscan_plain_text(p.baseAddress!, p.count)
+        }
+    }
+
     /// The position of a byte, or `nil`.
     @inlinable public static func index(of byte: UInt8, in bytes: Span<UInt8>) -> Int? {
         let found = unsafe bytes.withUnsafeBufferPointer { p in

@@ -110,21 +110,16 @@ import CScan
 
     public mutating func appendDecimal(_ value: UInt64) {
         reserve(20)
-        if value < 10 { return append(0x30 &+ UInt8(truncatingIfNeeded: value)) }
-        var digits = 1
-        var bound: UInt64 = 10
-        while digits < 20 && value >= bound {
-            digits += 1
-            if digits < 20 { bound = bound &* 10 }
-        }
-        var rest = value
-        var at = writer + digits
-        writer = at
-        for _ in 0..<digits {
-            at -= 1
-            unsafe base[at] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
-            rest /= 10
-        }
+        writer &+= unsafe cscan_decimal(value, base + writer)
+    }
+
+    /// Two decimal digits; `0 <= value < 100`.
+    @inlinable public mutating func appendTwoDigits(_ value: UInt8) {
+        precondition(value < 100, "two digits")
+        reserve(2)
+        unsafe base[writer] = 0x30 &+ value / 10
+        unsafe base[writer &+ 1] = 0x30 &+ value % 10
+        writer &+= 2
     }
 
     /// An IPv4 address in dotted decimals.

@@ -343,6 +343,45 @@ size_t cscan_lines(
     return (size_t)(at - bytes);
 }
 
+static const uint8_t plain_table[256] = {
+    [0x20 ... 0x21] = 1, [0x23 ... 0x5b] = 1, [0x5d ... 0x7e] = 1,
+};
+
+size_t cscan_plain_text(const uint8_t *bytes, size_t count) {
+    size_t i = 0;
+#if defined(__SSE2__)
+    for (; i + 16 <= count; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(bytes + i));
+        // One more, and as signed numbers 0x20...0x7e are 0x21...0x7f, and all others are less.
+        __m128i others = _mm_cmpgt_epi8(
+            _mm_set1_epi8(0x21), _mm_add_epi8(v, _mm_set1_epi8(1)));
+        unsigned stops = mask(_mm_or_si128(others, _mm_or_si128(is(v, '"'), is(v, '\\'))));
+        if (stops) return i + (size_t)__builtin_ctz(stops);
+    }
+#endif
+    while (i < count && plain_table[bytes[i]]) i++;
+    return i;
+}
+
+size_t cscan_decimal(uint64_t value, uint8_t *out) {
+    uint8_t digits[20];
+    size_t at = sizeof digits;
+    while (value >= 100) {
+        unsigned pair = (unsigned)(value % 100);
+        value /= 100;
+        digits[--at] = (uint8_t)('0' + pair % 10);
+        digits[--at] = (uint8_t)('0' + pair / 10);
+    }
+    if (value >= 10) {
+        digits[--at] = (uint8_t)('0' + value % 10);
+        value /= 10;
+    }
+    digits[--at] = (uint8_t)('0' + value);
+    size_t count = sizeof digits - at;
+    for (size_t i = 0; i < count; i++) out[i] = digits[at + i];
+    return count;
+}
+
 size_t cscan_find(const uint8_t *bytes, size_t count, uint8_t byte) {
     size_t i = 0;
 #if defined(__SSE2__)

@@ -15,8 +15,7 @@ public enum HTTPDate {
     }
 
     private static func two(_ value: Int64, _ out: inout ByteBuffer) {
-        out.append(UInt8(0x30) + UInt8(value / 10 % 10))
-        out.append(UInt8(0x30) + UInt8(value % 10))
+        out.appendTwoDigits(UInt8(truncatingIfNeeded: value % 100))
     }
 
     /// Appends the Date field's value: 29 bytes.

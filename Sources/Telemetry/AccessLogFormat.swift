@@ -116,10 +116,11 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
     public static func quoted(_ bytes: Span<UInt8>, _ out: inout ByteBuffer) {
         out.append(UInt8(ascii: "\""))
         var start = 0
-        for i in 0..<bytes.count {
-            let b = bytes[i]
-            if b >= 0x20, b < 0x7f, b != 0x22, b != 0x5c { continue }
+        while true {
+            let i = start + ASCII.plainTextLength(bytes.extracting(start..<bytes.count))
             out.append(bytes.extracting(start..<i))
+            if i == bytes.count { break }
+            let b = bytes[i]
             start = i + 1
             if b == 0x22 || b == 0x5c {
                 out.append(UInt8(0x5c))
@@ -129,7 +130,6 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
                 out.appendHex(UInt64(b), width: 2)
             }
         }
-        out.append(bytes.extracting(start..<bytes.count))
         out.append(UInt8(ascii: "\""))
     }
 
@@ -138,14 +138,15 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
     /// For quoted fields of text lines: control bytes, quotes and backslashes as \xHH.
     private static func escaped(_ range: ByteRange, _ text: Span<UInt8>, _ out: inout ByteBuffer) {
         if range.isEmpty { return out.append(UInt8(ascii: "-")) }
-        for i in range.range {
-            let b = text[i]
-            if b >= 0x20, b < 0x7f, b != 0x22, b != 0x5c {
-                out.append(b)
-            } else {
-                out.append("\\x")
-                out.appendHex(UInt64(b), width: 2)
-            }
+        var start = range.lower
+        while true {
+            let rest = text.extracting(start..<range.upper)
+            let i = start + ASCII.plainTextLength(rest)
+            out.append(text.extracting(start..<i))
+            if i == range.upper { break }
+            out.append("\\x")
+            out.appendHex(UInt64(text[i]), width: 2)
+            start = i + 1
         }
     }
 

@@ -188,6 +188,21 @@ import Testing
         }
     }
 
+    @Test("numbers are written as they are read")
+    func decimals() {
+        var random = PRNG(seed: 6)
+        var numbers: [UInt64] = [0, 9, 10, 99, 100, 101, 999, 1_000, .max]
+        for shift in 0..<64 as Range<UInt64> {
+            for _ in 0..<20 { numbers.append(random.next() >> shift) }
+        }
+        for number in numbers {
+            var buffer = ByteBuffer()
+            buffer.appendDecimal(number)
+            let text = ASCII.string(buffer.readable)
+            #expect(text == "\(number)")
+        }
+    }
+
     @Test("capitals become small letters and nothing else changes")
     func lower() {
         for count in 0..<40 {

@@ -2,6 +2,7 @@
 #define cscan_append scalar_append
 #define cscan_cookie scalar_cookie
 #define cscan_copy scalar_copy
+#define cscan_decimal scalar_decimal
 #define cscan_equal scalar_equal
 #define cscan_equal_fold scalar_equal_fold
 #define cscan_equal_name scalar_equal_name
@@ -13,6 +14,7 @@
 #define cscan_lines scalar_lines
 #define cscan_lower scalar_lower
 #define cscan_path scalar_path
+#define cscan_plain_text scalar_plain_text
 #define cscan_plain_path scalar_plain_path
 #define cscan_put_name scalar_put_name
 #define cscan_query scalar_query
@@ -27,6 +29,7 @@
 #undef cscan_find
 #undef cscan_lines
 #undef cscan_plain_path
+#undef cscan_plain_text
 #undef cscan_put_name
 #undef cscan_request
 #undef cscan_uuid
@@ -38,6 +41,7 @@ size_t cscan_lines(
     const uint8_t *bytes, size_t count, size_t from, const struct cscan_name *names,
     uint64_t multiplier, struct cscan_table *table);
 size_t cscan_plain_path(const uint8_t *bytes, size_t count);
+size_t cscan_plain_text(const uint8_t *bytes, size_t count);
 int cscan_request(const uint8_t *bytes, size_t count, struct cscan_request_line *line);
 void cscan_uuid(uint64_t high, uint64_t low, uint8_t *out);
 size_t cscan_value(const uint8_t *bytes, size_t count);
@@ -75,6 +79,7 @@ int cscan_compare_rest(const uint8_t *bytes, size_t count, size_t host) {
     if (cscan_plain_path(bytes, count) != scalar_plain_path(bytes, count)) return 3;
     if (cscan_host(bytes, host, count) != scalar_host(bytes, host, count)) return 4;
     if (cscan_value(bytes, count) != scalar_value(bytes, count)) return 5;
+    if (cscan_plain_text(bytes, count) != scalar_plain_text(bytes, count)) return 8;
     if (cscan_find(bytes, count, ';') != scalar_find(bytes, count, ';')) return 6;
     if (count >= 16) {
         cscan_uuid(load8(bytes), load8(bytes + 8), text_one);

@@ -108,6 +108,13 @@ static inline void cscan_copy(uint8_t *to, const uint8_t *from, size_t count) {
     __builtin_memcpy(to, from, count);
 }
 
+/// Bytes from the start that stand in a JSON string as they are: 0x20...0x7e but the quote and the
+/// backslash.
+size_t cscan_plain_text(const uint8_t *bytes, size_t count);
+
+/// A number in decimal digits without leading zeros; returns how many, at most 20.
+size_t cscan_decimal(uint64_t value, uint8_t *out);
+
 /// Where a byte first stands, or `count`.
 size_t cscan_find(const uint8_t *bytes, size_t count, uint8_t byte);
 
