@@ -159,7 +159,8 @@ import Testing
             var host = 0
             while host < length, Self.isName(bytes[host]) || bytes[host] == 0x2e { host += 1 }
             let scanned = [
-                ASCII.plainPathLength(bytes.span), ASCII.plainHostLength(
+                ASCII.plainPathLength(bytes.span),
+                ASCII.plainHostLength(
                     bytes.span, in: ByteRange(start: 0, count: length)),
             ]
             #expect(scanned == [path, host])
