@@ -128,21 +128,6 @@ import CScan
         writer &+= unsafe cscan_ipv4(address, base + writer)
     }
 
-    /// Exactly `digits` lower-case hex digits of a value, at most 16.
-    public mutating func appendHex(_ value: UInt64, exactly digits: Int) {
-        precondition(digits > 0 && digits <= 16, "digits of one word")
-        // Written whole, the digits not asked for are cut off in front.
-        var text = InlineArray<2, UInt64>(repeating: 0)
-        text[0] = cscan_hex8(UInt32(truncatingIfNeeded: value >> 32))
-        text[1] = cscan_hex8(UInt32(truncatingIfNeeded: value))
-        reserve(digits)
-        unsafe withUnsafeBytes(of: &text) { source in
-            let from = unsafe source.baseAddress! + (16 - digits)
-            unsafe UnsafeMutableRawPointer(base + writer).copyMemory(from: from, byteCount: digits)
-        }
-        writer &+= digits
-    }
-
     /// The 36 characters of a UUID (RFC 9562 §4).
     public mutating func appendUUID(high: UInt64, low: UInt64) {
         reserve(36)

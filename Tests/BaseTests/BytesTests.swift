@@ -71,11 +71,17 @@ import Testing
             buffer.append(UInt8(ascii: " "))
             buffer.appendHex(value)
             buffer.append(UInt8(ascii: " "))
-            buffer.appendHex(value, exactly: 16)
+            buffer.appendUUID(high: value, low: ~value)
             let hex = String(value, radix: 16)
-            let full = String(repeating: "0", count: 16 - hex.count) + hex
+            let digits = [value, ~value].map { word -> String in
+                let hex = String(word, radix: 16)
+                return String(repeating: "0", count: 16 - hex.count) + hex
+            }.joined()
             let text = ASCII.string(buffer.readable)
-            #expect(text == "\(value) \(hex) \(full)")
+            #expect(text.hasPrefix("\(value) \(hex) "))
+            let uuid = text.dropFirst("\(value) \(hex) ".count)
+            #expect(uuid.split(separator: "-").map(\.count) == [8, 4, 4, 4, 12])
+            #expect(uuid.filter { $0 != "-" } == digits)
         }
     }
 

@@ -1,13 +1,11 @@
 // The production source once more, without vectors and under other names.
 #define cscan_append scalar_append
-#define cscan_cookie scalar_cookie
 #define cscan_copy scalar_copy
 #define cscan_decimal scalar_decimal
 #define cscan_equal scalar_equal
 #define cscan_equal_fold scalar_equal_fold
 #define cscan_equal_name scalar_equal_name
 #define cscan_find scalar_find
-#define cscan_hex8 scalar_hex8
 #define cscan_host scalar_host
 #define cscan_ipv4 scalar_ipv4
 #define cscan_known scalar_known
@@ -25,6 +23,7 @@
 #define cscan_value_scalar scalar_value_scalar
 #undef __SSE2__
 #include "../../Sources/CScan/CScan.c"
+#include "../../Sources/CScan/Text.c"
 #undef cscan_host
 #undef cscan_find
 #undef cscan_lines

@@ -128,9 +128,6 @@ size_t cscan_value_scalar(const uint8_t *bytes, size_t count);
 /// at a time, since no other token character becomes one of these when bit 5 is set.
 int cscan_equal_name(const uint8_t *token, const uint8_t *name, size_t count);
 
-/// Eight lower-case hex digits of a 32-bit value, the first in the lowest byte.
-uint64_t cscan_hex8(uint32_t value);
-
 /// The 36 characters of a UUID of two words.
 void cscan_uuid(uint64_t high, uint64_t low, uint8_t *out);
 
