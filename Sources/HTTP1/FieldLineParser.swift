@@ -26,17 +26,15 @@ public enum FieldLineParser {
         var at = start
         while true {
             at = fields.scan(bytes, from: at)
+            guard fields.count <= limits.fieldCountMax else { throw .tooManyFields }
             if at + 1 < bytes.count, bytes[at] == ASCII.cr, bytes[at + 1] == ASCII.lf {
-                guard fields.count <= limits.fieldCountMax else { throw .tooManyFields }
                 return .complete(next: at + 2)
             }
             switch try line(bytes, at: at) {
             case .incomplete: return .incomplete(line: at)
             case .end(let next): return .complete(next: next)
             case .field(let field, let next):
-                guard fields.append(field), fields.count <= limits.fieldCountMax else {
-                    throw .tooManyFields
-                }
+                guard fields.append(field) else { throw .tooManyFields }
                 at = next
             }
         }

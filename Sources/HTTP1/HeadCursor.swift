@@ -45,5 +45,27 @@ import HTTPSemantics
         }
     }
 
-    mutating func finish() { checked = 0 }
+    /// Reads the field lines behind a head's first line into a table.
+    ///
+    /// - Parameter start: where they start; `nil` when the first line is not all there.
+    /// - Returns: the head's length, or `nil` when it is not all there.
+    @inline(__always)
+    mutating func readLines(
+        _ bytes: Span<UInt8>, from start: Int?, into fields: inout FieldTable,
+        limits: borrowing HeadLimits
+    ) throws(HTTP1Violation) -> Int? {
+        guard let start else {
+            try stop(bytes, lineStart: 0, limits: limits)
+            return nil
+        }
+        switch try FieldLineParser.section(bytes, at: start, into: &fields, limits: limits) {
+        case .incomplete(let line):
+            try stop(bytes, lineStart: line, limits: limits)
+            return nil
+        case .complete(let end):
+            guard end <= limits.headBytesMax else { throw .headTooLarge }
+            checked = 0
+            return end
+        }
+    }
 }

@@ -19,23 +19,11 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
         head.reset()
         var lines = plainLine(bytes, into: &head, limits: limits)
         if lines == nil { lines = try requestLine(bytes, into: &head, limits: limits) }
-        guard let lines else {
-            try cursor.stop(bytes, lineStart: 0, limits: limits)
-            return .incomplete
-        }
-        let section = try FieldLineParser.section(
-            bytes, at: lines, into: &head.fields, limits: limits)
-        switch section {
-        case .incomplete(let line):
-            try cursor.stop(bytes, lineStart: line, limits: limits)
-            return .incomplete
-        case .complete(let end):
-            guard end <= limits.headBytesMax else { throw .headTooLarge }
-            cursor.finish()
-            head.byteCount = end
-            try finish(bytes, &head)
-            return .complete(headBytes: end)
-        }
+        let end = try cursor.readLines(bytes, from: lines, into: &head.fields, limits: limits)
+        guard let end else { return .incomplete }
+        head.byteCount = end
+        try finish(bytes, &head)
+        return .complete(headBytes: end)
     }
 
     /// Whether part of a head is waiting for the rest.

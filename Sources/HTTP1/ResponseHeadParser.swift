@@ -14,23 +14,12 @@ public struct ResponseHeadParser: BitwiseCopyable, Sendable {
     ) throws(HTTP1Violation) -> HeadProgress {
         guard try cursor.isReady(bytes, limits: limits) else { return .incomplete }
         head.reset()
-        guard let lines = try statusLine(bytes, into: &head) else {
-            try cursor.stop(bytes, lineStart: 0, limits: limits)
-            return .incomplete
-        }
-        let section = try FieldLineParser.section(
-            bytes, at: lines, into: &head.fields, limits: limits)
-        switch section {
-        case .incomplete(let line):
-            try cursor.stop(bytes, lineStart: line, limits: limits)
-            return .incomplete
-        case .complete(let end):
-            guard end <= limits.headBytesMax else { throw .headTooLarge }
-            cursor.finish()
-            head.byteCount = end
-            try finish(bytes, &head)
-            return .complete(headBytes: end)
-        }
+        let lines = try statusLine(bytes, into: &head)
+        let end = try cursor.readLines(bytes, from: lines, into: &head.fields, limits: limits)
+        guard let end else { return .incomplete }
+        head.byteCount = end
+        try finish(bytes, &head)
+        return .complete(headBytes: end)
     }
 
     /// What the fields mean, once all of them are there.
