@@ -58,6 +58,14 @@ import Routing
         \r\n
         """.utf8)
 
+    static func parsedRequest() -> RequestHead {
+        var head = RequestHead(fieldCountMax: 100)
+        var parser = RequestHeadParser()
+        let limits = HeadLimits()
+        precondition((try? parser.parse(request.span, into: &head, limits: limits)) != nil)
+        return head
+    }
+
     static func requestHeads(_ rounds: Int) {
         var head = RequestHead(fieldCountMax: 100)
         for _ in 0..<rounds {
@@ -87,10 +95,7 @@ import Routing
             rules.append([rule])
         }
         let table = RouteTable(routes: rules)
-        var head = RequestHead(fieldCountMax: 100)
-        var parser = RequestHeadParser()
-        let limits = HeadLimits()
-        _ = try? parser.parse(request.span, into: &head, limits: limits)
+        let head = parsedRequest()
         let path = request.span.extracting(head.path.range)
         let host = request.span.extracting(head.authority.range)
         report("route of \(count), the last one: match") { rounds in
@@ -122,10 +127,7 @@ import Routing
             source: .cookie, name: "session", issue: nil, ttlSeconds: 60, salt: "s", keys: [])
         guard let weights = SplitWeights([90, 10]) else { return }
         let intervals = SessionIntervals(weights: weights, stable: 0)
-        var head = RequestHead(fieldCountMax: 100)
-        var parser = RequestHeadParser()
-        let limits = HeadLimits()
-        _ = try? parser.parse(request.span, into: &head, limits: limits)
+        let head = parsedRequest()
         var sum = 0
         for _ in 0..<rounds {
             let session = stickiness.session(

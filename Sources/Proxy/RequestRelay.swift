@@ -31,7 +31,7 @@ enum RequestRelay {
     ) {
         let downstream = tables.exchanges[id].downstream
         let from = at
-        if at < end { advance(&tables, turn, downstream, &at, end) }
+        at += tables.downstream[downstream].body.takePlain(end - at)
         let isHeadPending = tables.exchanges[id].requestPhase == .head
         var start = from
         if isHeadPending, tables.exchanges[id].head.length > from {
@@ -55,16 +55,6 @@ enum RequestRelay {
         } else if at > from || isHeadPending {
             Deadlines.progressed(&tables, &turn, id)
         }
-    }
-
-    /// Moves `at` past the content that is there.
-    private static func advance(
-        _ tables: inout Tables, _ turn: borrowing Turn, _ downstream: SlotID, _ at: inout Int,
-        _ end: Int
-    ) {
-        // A body by length cannot be malformed, and is one run of bytes.
-        _ = try? tables.downstream[downstream].body.next(
-            turn.scratch.span(ByteRange(start: 0, count: end)), at: &at, limits: turn.limits)
     }
 
     /// A chunked body is decoded and encoded anew: chunk sizes are ours, extensions are dropped.
