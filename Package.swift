@@ -30,6 +30,8 @@ let package = Package(
         // Ground: C.
         .target(name: "CPlatform"),
         .target(name: "CScan"),
+        .systemLibrary(
+            name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .target(
             name: "CRE2", cxxSettings: [],
@@ -40,6 +42,7 @@ let package = Package(
         floor("HTTPSemantics", ["Base"]),
         // Floor 2: codecs and the kernel.
         floor("HTTP1", ["Base", "HTTPSemantics"]),
+        floor("HTTP2", ["CNGHTTP2", "Base", "HTTPSemantics", "HTTP1"]),
         floor("YAML", ["CYAML", "Base"]),
         floor("RE2", ["CRE2", "Base"]),
         floor("Platform", ["CPlatform", "Base"]),
@@ -51,13 +54,13 @@ let package = Package(
         floor(
             "Configuration",
             [
-                "Base", "HTTPSemantics", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
+                "Base", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
             ]),
         // Floor 4: the data plane of one worker.
         floor(
             "Proxy",
             [
-                "Base", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Telemetry",
+                "Base", "HTTPSemantics", "HTTP1", "HTTP2", "Routing", "Upstream", "Telemetry",
                 "Configuration",
             ]),
         // Beside the I/O line: the resolver's thread and the demo's origin.

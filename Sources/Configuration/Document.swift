@@ -1,4 +1,5 @@
 import Base
+import HTTP2
 import HTTPSemantics
 import Routing
 import Telemetry
@@ -11,6 +12,31 @@ public struct Document: Sendable {
     public struct Listener: Sendable, Equatable {
         public var name: String
         public var address: Address
+        public var `protocol` = ListenerProtocol.auto
+        public var tls: ListenerTLS?
+    }
+
+    public enum ListenerProtocol: String, Sendable, BitwiseCopyable { case auto, http1, http2 }
+
+    /// Names of PEM files, as the file has them.
+    public struct CertificatePaths: Sendable, Equatable {
+        public var certificate: String
+        public var key: String
+    }
+
+    public struct ListenerTLS: Sendable, Equatable {
+        public var certificates: [CertificatePaths]
+        public var clientCA: String?
+        public var requiresClientCertificate: Bool
+        /// TLS 1.3 alone.
+        public var isModern: Bool
+    }
+
+    public struct UpstreamTLS: Sendable, Equatable {
+        public var ca: String?
+        public var sni: String?
+        public var verifies: Bool
+        public var certificate: CertificatePaths?
     }
 
     public struct Version: Sendable {
@@ -60,6 +86,8 @@ public struct Document: Sendable {
         public var dnsRefresh: Duration
         public var connectTimeout: Duration
         public var limits: PoolLimits
+        public var `protocol` = UpstreamProtocol.http1
+        public var tls: UpstreamTLS?
         public var mark: YAMLMark
         /// Weights were written as percents.
         public var isPercent: Bool
@@ -128,6 +156,7 @@ public struct Document: Sendable {
         public var bodyBytes = UInt64.max
         /// 0: from the descriptor limit.
         public var connections = 0
+        public var http2 = HTTP2Limits()
     }
 
     public struct Forwarding: Sendable {

@@ -31,6 +31,12 @@ extension DocumentDecoder {
         let read = self.weights(weights, of: "services.\(entry.key)", at: entry.keyStart)
         service.isPercent = read?.isPercent ?? false
         for (i, weight) in (read?.values ?? []).enumerated() { service.versions[i].weight = weight }
+        switch node["protocol"]?.text {
+        case "http2"?: service.protocol = .http2
+        case "auto"?: service.protocol = .auto
+        default: break
+        }
+        if let tls = node["tls"] { service.tls = upstreamTLS(tls) }
         stable(node, &service)
         if let sticky = node["sticky"] { self.sticky(sticky, node, &service) }
         if let balancer = node["loadBalancer"] { self.balancer(balancer, &service) }
@@ -47,7 +53,7 @@ extension DocumentDecoder {
             if name.hasPrefix("*.") { name.removeFirst(2) }
             let bytes = Array(name.utf8)
             let isValid = host == "*" || Authority.hostLength(bytes.span) == bytes.count
-            if !isValid || name.contains("*") {
+            if !isValid || host != "*" && name.contains("*") {
                 fail(
                     "\"\(text)\" is not a host", element.start,
                     hint: "a name without port, \"*.\" and a name, or \"*\"")
@@ -237,6 +243,8 @@ extension DocumentDecoder {
         limits.requestsMax = number("maxRequests", limits.requestsMax)
         limits.requestsPerConnectionMax = number(
             "maxRequestsPerConnection", limits.requestsPerConnectionMax)
+        limits.streamsPerConnectionMax = number(
+            "maxConcurrentStreams", limits.streamsPerConnectionMax)
         limits.idleTimeout = duration(node, "idleTimeout", limits.idleTimeout)
         return limits
     }

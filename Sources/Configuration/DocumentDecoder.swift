@@ -1,4 +1,5 @@
 import Base
+import HTTP2
 import Routing
 import Telemetry
 import YAML
@@ -63,7 +64,12 @@ struct DocumentDecoder {
                     "listeners \"\(other.name)\" and \"\(name)\" have the same address",
                     addressNode.start)
             }
-            document.listeners.append(Document.Listener(name: name, address: address))
+            var listener = Document.Listener(name: name, address: address)
+            if let text = element["protocol"]?.text {
+                listener.protocol = Document.ListenerProtocol(rawValue: text) ?? .auto
+            }
+            if let node = element["tls"] { listener.tls = listenerTLS(node) }
+            document.listeners.append(listener)
         }
     }
 
@@ -157,6 +163,9 @@ struct DocumentDecoder {
         if let count = node["connections"]?.text.flatMap({ Int($0) }) {
             document.limits.connections = count
         }
+        document.limits.http2.headerListBytesMax = document.limits.headBytes
+        document.limits.http2.fieldCountMax = document.limits.fields
+        if let node = node["http2"] { http2(node) }
     }
 
     private mutating func forwarding(_ node: YAMLNode) {

@@ -34,8 +34,8 @@ extension ObjectSchema {
             .required(
                 "address", .address, "`0.0.0.0:8080`, `[::]:8080` or `unix:/run/sluice.sock`."),
             .field(
-                "protocol", .choice(["http1"]), default: "http1",
-                "HTTP/1.1 and 1.0; auto and http2 come with HTTP/2."),
+                "protocol", .choice(["auto", "http1", "http2"]), default: "auto",
+                "auto tells HTTP/2 from HTTP/1.1 by its preface, or with TLS by ALPN."),
             .planned("tls", "TLS for clients."),
         ])
 
@@ -55,8 +55,8 @@ extension ObjectSchema {
                 "hosts", .list(.text(expected: "a host name")),
                 "Hosts that go to this service when no route takes a request; `*.x` is a suffix."),
             .field(
-                "protocol", .choice(["http1"]), default: "http1",
-                "What the endpoints speak; http2 and auto come with HTTP/2."),
+                "protocol", .choice(["http1", "http2", "auto"]), default: "http1",
+                "What the endpoints speak; auto is what ALPN chooses with tls, else http1."),
             .planned("tls", "TLS towards the endpoints."),
             .field("stable", .name, "The version users fall back to; required with sticky."),
             .required("versions", .map(.object(version), keys: .names), "The versions, in order."),
@@ -142,6 +142,9 @@ extension ObjectSchema {
                 "maxRequestsPerConnection", .integer(1...1_000_000_000, orWord: "unlimited"),
                 default: "unlimited", "Requests before a connection is closed."),
             .field(
+                "maxConcurrentStreams", .integer(1...100_000, orWord: nil), default: "100",
+                "Streams of one HTTP/2 connection; the endpoint's own limit holds besides."),
+            .field(
                 "idleTimeout", .duration(orWord: "off"), default: "60s",
                 "How long an unused connection is kept."),
         ])
@@ -202,6 +205,7 @@ extension ObjectSchema {
                 "connections", .integer(1...10_000_000, orWord: "auto"), default: "auto",
                 "Client connections; auto leaves room for upstream ones under the descriptor limit."
             ),
+            .field("http2", .object(http2Limits), "What one HTTP/2 connection may do."),
         ])
 
     static let forwarding = ObjectSchema(

@@ -1,4 +1,5 @@
 import Base
+import HTTP2
 import HTTPSemantics
 import Routing
 import Telemetry
@@ -25,6 +26,8 @@ public struct Snapshot: ~Copyable, Sendable {
     /// Texts of the plans.
     public let store: ByteStore
     public let settings: Settings
+    /// What is spoken on each listener, by its number.
+    let listenerProtocols: FixedArray<Document.ListenerProtocol>
 
     deinit {
         for i in 0..<versions.count { versions[i].cluster.release() }
@@ -33,6 +36,11 @@ public struct Snapshot: ~Copyable, Sendable {
             splits[i].intervals.release()
         }
         for i in 0..<sticky.count { sticky[i].release() }
+    }
+
+    /// Whether HTTP/2's preface is no preface on a listener.
+    public func speaksHTTP1Only(_ listener: Int) -> Bool {
+        listener < listenerProtocols.count && listenerProtocols[listener] == .http1
     }
 
     /// Consecutive elements of one of the snapshot's arrays.
@@ -128,6 +136,7 @@ public struct Snapshot: ~Copyable, Sendable {
     public struct Settings: BitwiseCopyable, Sendable {
         public var timeouts = Document.Timeouts()
         public var limits = Document.Limits()
+        public var http2 = HTTP2Limits()
         public var normalizesPaths = true
         public var trustedHops = 0
         public var requestID = Document.Forwarding.RequestID.create

@@ -14,6 +14,8 @@ public struct SnapshotCompiler: ~Copyable {
         public var addresses: [Document.NameAndPort: [Address]]
         /// Keys of each keys file.
         public var stickyKeys: [String: [SipHash]]
+        /// What tells each service's TLS from what it was before.
+        public var transports: [String: UInt64] = [:]
 
         public init(
             generation: UInt64, hash: String,
@@ -67,13 +69,25 @@ public struct SnapshotCompiler: ~Copyable {
             table: RouteTable(routes: matches), routes: FixedArray(routes),
             services: FixedArray(services), versions: FixedArray(versions),
             splits: FixedArray(splits), sticky: FixedArray(sticky), edits: FixedArray(edits),
-            rows: FixedArray(rows), store: store, settings: settings)
+            rows: FixedArray(rows), store: store, settings: settings,
+            listenerProtocols: FixedArray(listenerProtocols()))
+    }
+
+    private func listenerProtocols() -> [Document.ListenerProtocol] {
+        var protocols: [Document.ListenerProtocol] = []
+        for listener in document.listeners {
+            let number = registry.metrics.listener(listener.name)
+            while protocols.count <= number { protocols.append(.auto) }
+            protocols[number] = listener.protocol
+        }
+        return protocols
     }
 
     private mutating func makeSettings() -> Snapshot.Settings {
         var settings = Snapshot.Settings()
         settings.timeouts = document.timeouts
         settings.limits = document.limits
+        settings.http2 = document.limits.http2
         settings.normalizesPaths = document.normalizesPaths
         settings.trustedHops = document.forwarding.trustedHops
         settings.requestID = document.forwarding.requestID
@@ -121,10 +135,12 @@ public struct SnapshotCompiler: ~Copyable {
         for version in service.versions {
             let endpoints =
                 version.dns.map { inputs.addresses[$0] ?? [] } ?? version.endpoints
-            let spec = ClusterSpec(
+            var spec = ClusterSpec(
                 service: service.name, version: version.name, endpoints: endpoints,
                 policy: service.policy, limits: service.limits,
                 connectTimeout: service.connectTimeout)
+            spec.protocol = service.protocol
+            spec.transport = inputs.transports[service.name] ?? 0
             let request = run(version.edits.request), response = run(version.edits.response)
             versions.append(
                 Snapshot.VersionPlan(

@@ -79,7 +79,8 @@ public struct DataPlane: ~Copyable {
             case .downstream: DownstreamSide.drained(&tables, &turn, id.slot)
             case .upstream: UpstreamSide.drained(&tables, &turn, id.slot)
             }
-        case .connected(let id): UpstreamSide.connected(&tables, &turn, id)
+        case .connected(let id, let isHTTP2):
+            UpstreamSide.connected(&tables, &turn, id, isHTTP2: isHTTP2)
         case .connectFailed(let id, let isRefused):
             UpstreamSide.connectFailed(&tables, &turn, id, isRefused: isRefused)
         case .connectionWanted(let cluster): Pools.giveUpIdle(&tables, &turn, cluster: cluster)
@@ -90,16 +91,24 @@ public struct DataPlane: ~Copyable {
     /// The next effect to perform, which may add others behind the last. `nil`: all are performed,
     /// and the bytes they named are forgotten.
     public mutating func nextEffect() -> Effect? {
-        if turn.effectsTaken < turn.effects.count {
-            turn.effectsTaken &+= 1
-            return turn.effects[turn.effectsTaken &- 1]
+        while true {
+            while turn.effectsTaken < turn.effects.count {
+                turn.effectsTaken &+= 1
+                let effect = turn.effects[turn.effectsTaken &- 1]
+                if turn.hasStreams, Streams.perform(&tables, &turn, effect) { continue }
+                return effect
+            }
+            turn.effectsTaken = 0
+            turn.effects.removeAll()
+            turn.output.clear(keepingAtMost: 262_144)
+            turn.logLine.clear()
+            guard turn.hasStreams, Sessions.step(&tables, &turn) else { return nil }
         }
-        turn.effectsTaken = 0
-        turn.effects.removeAll()
-        turn.output.clear(keepingAtMost: 262_144)
-        turn.logLine.clear()
-        return nil
     }
+
+    /// The driver's turn is ending: what sessions have to write goes out with the effects that
+    /// follow.
+    public mutating func endTurn() { turn.work.isEndOfTurn = turn.hasStreams }
 
     /// The bytes of a send effect.
     @_lifetime(immortal)
@@ -232,7 +241,11 @@ public struct DataPlane: ~Copyable {
         turn.isDraining = true
         for index in 0..<tables.downstream.indexEnd {
             guard let id = tables.downstream.tenant(at: index) else { continue }
-            if tables.downstream[id].phase == .idle, tables.downstream[id].inbound.isEmpty {
+            if tables.downstream[id].phase == .session {
+                Sessions.announceEnd(&tables, &turn, tables.downstream[id].session)
+            } else if tables.downstream[id].phase == .idle, tables.downstream[id].inbound.isEmpty,
+                !tables.downstream[id].isStream
+            {
                 DownstreamSide.close(&tables, &turn, id, reset: false)
             }
         }
@@ -241,11 +254,16 @@ public struct DataPlane: ~Copyable {
     /// Ends everything that is still under way.
     public mutating func closeAll() {
         for index in 0..<tables.downstream.indexEnd {
-            guard let id = tables.downstream.tenant(at: index) else { continue }
+            guard let id = tables.downstream.tenant(at: index),
+                tables.downstream[id].phase != .closed
+            else { continue }
             DownstreamSide.failed(&tables, &turn, id)
         }
     }
 
+    /// Sockets of clients.
+    public var socketCount: Int { turn.socketCount }
+    public var sessionCount: Int { tables.sessions.count }
     public var downstreamCount: Int { tables.downstream.count }
     public var upstreamCount: Int { tables.upstream.count }
     public var exchangeCount: Int { tables.exchanges.count }

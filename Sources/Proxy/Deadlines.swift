@@ -48,7 +48,7 @@ enum Deadlines {
     }
 
     private static func downstream(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
-        if !tables.downstream[id].outbound.isEmpty {
+        if tables.downstream[id].hasUnsent {
             // The client takes nothing: whatever it still lacks, it will not get.
             return DownstreamSide.failed(&tables, &turn, id)
         }
@@ -56,7 +56,8 @@ enum Deadlines {
         case .idle, .lingering: DownstreamSide.close(&tables, &turn, id, reset: false)
         case .head:
             DownstreamSide.refuse(&tables, &turn, id, status: 408, cause: RefusalCause.headTimeout)
-        case .exchange, .tunnel: break
+        case .session: Sessions.expired(&tables, &turn, tables.downstream[id].session)
+        case .exchange, .tunnel, .closed: break
         }
     }
 

@@ -1,6 +1,7 @@
 import Base
 import Configuration
 import HTTP1
+import HTTP2
 import HTTPSemantics
 import Telemetry
 
@@ -18,11 +19,12 @@ enum DownstreamSide {
         _ tables: inout Tables, _ turn: inout Turn, listener: Int, peer: Address
     ) -> ConnectionID? {
         turn.counters.count(.downstreamConnections)
-        guard let id = tables.downstream.take() else {
+        guard turn.socketCount < turn.socketsMax, let id = tables.downstream.take() else {
             turn.counters.count(.downstreamConnectionsShed)
             turn.counters.count(.downstreamConnectionsClosed)
             return nil
         }
+        turn.socketCount += 1
         tables.downstream[id].reset()
         tables.downstream[id].listener = listener
         tables.downstream[id].peer = peer
@@ -37,11 +39,41 @@ enum DownstreamSide {
         guard tables.downstream.holds(id) else { return }
         let bytes = turn.gather(&tables.downstream[id].inbound, read: count)
         let end = bytes.upperBound
+        if tables.downstream[id].phase == .session {
+            return Sessions.received(&tables, &turn, tables.downstream[id].session, bytes)
+        }
         let at = process(&tables, &turn, id, from: bytes.lowerBound, to: end)
         if at < end, tables.downstream.holds(id) {
             tables.downstream[id].inbound.append(
                 turn.scratch.span(ByteRange(at, end: end)))
         }
+    }
+
+    /// Text of a stream lies in the scratch.
+    static func receivedText(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ range: ByteRange
+    ) {
+        guard tables.downstream.holds(id) else { return }
+        var at = range.lower
+        if !tables.downstream[id].isReadPaused, tables.downstream[id].inbound.isEmpty {
+            at = process(&tables, &turn, id, from: range.lower, to: range.upper)
+        }
+        if at < range.upper, tables.downstream.holds(id), tables.downstream[id].phase != .closed {
+            tables.downstream[id].inbound.append(
+                turn.scratch.span(ByteRange(at, end: range.upper)))
+        }
+    }
+
+    /// The first of a stream's kept bytes lie in the scratch once more.
+    /// - Returns: how many of them were taken.
+    static func reread(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ count: Int
+    ) -> Int {
+        let at = process(
+            &tables, &turn, id, from: turn.headroom, to: turn.headroom + count)
+        guard tables.downstream.holds(id), tables.downstream[id].phase != .closed else { return 0 }
+        tables.downstream[id].inbound.consume(at - turn.headroom)
+        return at - turn.headroom
     }
 
     /// The client sent its last byte; what it asked for it may still be waiting for.
@@ -50,6 +82,10 @@ enum DownstreamSide {
         tables.downstream[id].hasEnded = true
         switch tables.downstream[id].phase {
         case .idle, .head, .lingering: close(&tables, &turn, id, reset: false)
+        case .closed: break
+        case .session:
+            Sessions.lost(&tables, &turn, tables.downstream[id].session)
+            close(&tables, &turn, id, reset: false)
         case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(.downstream, id))
         case .exchange:
             let exchange = tables.downstream[id].exchange
@@ -69,7 +105,9 @@ enum DownstreamSide {
 
     /// The connection broke, or must end now. Whatever was under way is over.
     static func failed(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
-        guard tables.downstream.holds(id) else { return }
+        guard tables.downstream.holds(id), tables.downstream[id].phase != .closed else { return }
+        let session = tables.downstream[id].session
+        if tables.downstream[id].phase == .session { Sessions.lost(&tables, &turn, session) }
         let exchange = tables.downstream[id].exchange
         if !exchange.isNone {
             Exchanges.abandon(&tables, &turn, exchange)
@@ -100,6 +138,9 @@ enum DownstreamSide {
         guard tables.downstream.holds(id) else { return }
         tables.downstream[id].outbound.release()
         tables.downstream[id].timer.clear()
+        if tables.downstream[id].phase == .session {
+            return Sessions.drained(&tables, &turn, tables.downstream[id].session)
+        }
         if tables.downstream[id].shutsDownAfterFlush {
             tables.downstream[id].shutsDownAfterFlush = false
             turn.effects.append(.shutdownWrite(ConnectionID(.downstream, id)))
@@ -129,10 +170,17 @@ enum DownstreamSide {
         while true {
             switch tables.downstream[id].phase {
             case .idle, .head:
-                if at < end, !tables.downstream[id].outbound.isEmpty {
+                if at < end, tables.downstream[id].hasUnsent {
                     // Nothing new is begun for a client that does not take what it asked for.
                     tables.downstream[id].isReadPaused = true
                     return at
+                }
+                if at < end, turn.scratch.span(ByteRange(at, end: at + 1))[0] == HTTP2Preface.first,
+                    let isWhole = preface(tables, turn, id, ByteRange(at, end: end))
+                {
+                    guard isWhole else { return at }
+                    Sessions.begin(&tables, &turn, downstream: id)
+                    continue
                 }
                 guard at < end, readHead(&tables, &turn, id, &at, end) else { return at }
             case .exchange:
@@ -153,11 +201,26 @@ enum DownstreamSide {
                         ByteRange(at, end: end))
                 }
                 return end
-            case .lingering: return end
+            case .lingering, .closed: return end
+            case .session:
+                Sessions.received(
+                    &tables, &turn, tables.downstream[id].session, at..<end)
+                return end
             }
             // Any step may have closed the connection.
             guard tables.downstream.holds(id) else { return end }
         }
+    }
+
+    /// Whether the first bytes of a connection are, or may become, HTTP/2's preface (RFC 9113
+    /// §3.4). `nil`: they are not.
+    private static func preface(
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID, _ range: ByteRange
+    ) -> Bool? {
+        guard !tables.downstream[id].hasServed, !tables.downstream[id].isStream,
+            !turn.snapshots.newest.value.speaksHTTP1Only(tables.downstream[id].listener)
+        else { return nil }
+        return HTTP2Preface.match(turn.scratch.span(range))
     }
 
     /// - Returns: `true` when a whole head was read and an exchange began.
@@ -189,6 +252,7 @@ enum DownstreamSide {
             let head = ByteRange(start: at, count: headBytes)
             at += headBytes
             tables.downstream[id].phase = .exchange
+            tables.downstream[id].hasServed = true
             tables.downstream[id].timer.clear()
             Exchanges.begin(&tables, &turn, downstream: id, head: head)
             return true
@@ -236,7 +300,9 @@ enum DownstreamSide {
 
     /// Half-closes and waits for the client's end, so that a reset does not overtake the response.
     private static func linger(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
-        if tables.downstream[id].hasEnded { return close(&tables, &turn, id, reset: false) }
+        if tables.downstream[id].hasEnded || tables.downstream[id].isStream {
+            return close(&tables, &turn, id, reset: false)
+        }
         tables.downstream[id].phase = .lingering
         tables.downstream[id].isReadPaused = false
         turn.effects.append(.shutdownWrite(ConnectionID(.downstream, id)))
@@ -248,8 +314,15 @@ enum DownstreamSide {
     static func close(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, reset: Bool
     ) {
+        if tables.downstream[id].isStream {
+            // Effects of this event may still name it.
+            tables.downstream[id].phase = .closed
+            tables.downstream[id].timer.clear()
+            return turn.effects.append(.close(ConnectionID(.downstream, id), reset: reset))
+        }
         tables.downstream[id].reset()
         tables.downstream.free(id)
+        turn.socketCount -= 1
         turn.counters.count(.downstreamConnectionsClosed)
         turn.effects.append(.close(ConnectionID(.downstream, id), reset: reset))
     }
@@ -257,10 +330,12 @@ enum DownstreamSide {
     /// The exchange is over and the connection stays: wait for the next request.
     @inline(__always)
     static func becomeIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
-        tables.downstream[id].phase = .idle
         tables.downstream[id].exchange = .none
+        // A stream carries one exchange.
+        if tables.downstream[id].isStream { return close(&tables, &turn, id, reset: false) }
+        tables.downstream[id].phase = .idle
         tables.downstream[id].parser = RequestHeadParser()
-        if tables.downstream[id].outbound.isEmpty {
+        if !tables.downstream[id].hasUnsent {
             armIdle(&tables, &turn, id)
             resume(&tables, &turn, id)
         }
@@ -286,6 +361,9 @@ public enum RefusalCause {
     public static let bodyTooLarge: UInt8 = 201
     public static let badPath: UInt8 = 202
     public static let connectRefused: UInt8 = 203
+    public static let malformedStream: UInt8 = 204
+    /// The first of those that end an HTTP/2 connection, `HTTP2Breach` behind it.
+    public static let http2: UInt8 = 210
 
     /// The label of a cause on the metrics page.
     public static func label(_ cause: UInt8) -> String {
@@ -294,6 +372,9 @@ public enum RefusalCause {
         case bodyTooLarge: return "body-too-large"
         case badPath: return "bad-path"
         case connectRefused: return "connect-refused"
+        case malformedStream: return "h2-malformed"
+        case http2...(http2 + 20):
+            return HTTP2Breach(rawValue: cause - http2).map { "\($0.label)" } ?? "unknown"
         default: return HTTP1Violation(rawValue: cause).map { "\($0.cause)" } ?? "unknown"
         }
     }

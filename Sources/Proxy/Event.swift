@@ -30,7 +30,8 @@ public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
 /// What the driver saw happen. Everything the data plane knows of the world comes this way.
 public enum Event: Sendable, BitwiseCopyable {
     /// A connect that an effect asked for succeeded.
-    case connected(SlotID)
+    /// `isHTTP2`: it was agreed on in the handshake (ALPN).
+    case connected(SlotID, isHTTP2: Bool)
     /// It did not; `isRefused` when nobody listens there.
     case connectFailed(SlotID, isRefused: Bool)
     /// So many bytes were read into `Turn.scratch`; 0 when only kept bytes are to be looked at

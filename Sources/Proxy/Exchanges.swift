@@ -40,7 +40,10 @@ enum Exchanges {
         tables.exchanges[id].summary.arrival = turn.wall
         tables.exchanges[id].summary.listener = tables.downstream[downstream].listener
         tables.exchanges[id].summary.peer = tables.downstream[downstream].peer
-        tables.exchanges[id].summary.isHTTP10 = turn.requestHead.isHTTP10
+        tables.exchanges[id].summary.version =
+            tables.downstream[downstream].isStream
+            ? .http2 : turn.requestHead.isHTTP10 ? .http10 : .http11
+        tables.exchanges[id].summary.tlsVersion = tables.downstream[downstream].tlsVersion
         Decisions.decide(&tables, &turn, id, head: head)
     }
 

@@ -101,6 +101,19 @@ extension Pools {
             assign(&tables, &turn, attempt: attempt, connection: idle, isReused: true)
             return true
         }
+        if box.value.protocol == .http2
+            || turn.endpointPools[tables.attempts[attempt].endpoint].speaksHTTP2
+        {
+            let endpoint = tables.attempts[attempt].endpoint
+            if StreamPools.session(tables, turn, endpoint: endpoint, cluster: cluster) != nil {
+                PendingQueue.remove(&tables, &turn, attempt, cluster: cluster)
+                if StreamPools.serve(&tables, &turn, attempt, cluster: cluster) { return true }
+                PendingQueue.append(&tables, &turn, attempt, cluster: cluster)
+                return false
+            }
+            // The connection that is being made is for this one too.
+            if turn.endpointPools[endpoint].connectingCount > 0 { return false }
+        }
         guard box.value.state.value.takeConnection(max: box.value.limits.connectionsMax) else {
             return false
         }

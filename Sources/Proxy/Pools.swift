@@ -58,6 +58,11 @@ enum Pools {
                 isImmediate: isImmediate)
         }
         place(&tables, &turn, attempt, cluster, position)
+        if cluster.value.protocol == .http2
+            || turn.endpointPools[cluster.value.endpoints[position].id].speaksHTTP2
+        {
+            if leaseStream(&tables, &turn, attempt, cluster, isImmediate: isImmediate) { return }
+        }
         if cluster.value.state.value.takeConnection(max: cluster.value.limits.connectionsMax) {
             return connect(&tables, &turn, attempt, cluster)
         }
@@ -69,6 +74,27 @@ enum Pools {
                 isImmediate: isImmediate)
         }
         wait(&tables, &turn, attempt, cluster)
+    }
+
+    /// Finds a stream for an attempt at its endpoint: of a session that has room, or of the
+    /// connection that is being made for others.
+    private static func leaseStream(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID,
+        _ cluster: SharedBox<Cluster>, isImmediate: Bool
+    ) -> Bool {
+        let id = cluster.value.id
+        if StreamPools.serve(&tables, &turn, attempt, cluster: id, isImmediate: isImmediate) {
+            return true
+        }
+        let endpoint = tables.attempts[attempt].endpoint
+        guard turn.endpointPools[endpoint].connectingCount > 0 else { return false }
+        wait(&tables, &turn, attempt, cluster)
+        return true
+    }
+
+    /// A connect has ended, one way or the other.
+    static func connectionMade(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        turn.endpointPools[tables.upstream[id].endpoint].connectingCount -= 1
     }
 
     static func cluster(
@@ -91,6 +117,7 @@ enum Pools {
         turn.clusterPools[id].generation = generation
         turn.clusterPools[id].state = cluster.value.state
         turn.clusterPools[id].limits = cluster.value.limits
+        turn.clusterPools[id].speaksHTTP2 = cluster.value.protocol == .http2
         for i in 0..<cluster.value.endpoints.count {
             let endpoint = cluster.value.endpoints[i].id
             while turn.endpointPools.count <= endpoint { turn.endpointPools.append(EndpointPool()) }
@@ -190,6 +217,7 @@ enum Pools {
         tables.upstream[id].reset()
         tables.upstream[id].endpoint = endpoint
         tables.upstream[id].cluster = cluster
+        turn.endpointPools[endpoint].connectingCount += 1
         turn.counters.count(.upstreamConnections)
         turn.counters.count(.connects, cluster: cluster)
         Deadlines.arm(upstream: id, turn.now + timeout, &tables, &turn)
@@ -245,6 +273,9 @@ enum Pools {
 
     /// The connection has served and may serve again.
     static func release(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        if tables.upstream[id].isStream {
+            return UpstreamSide.close(&tables, &turn, id, reset: false)
+        }
         let cluster = tables.upstream[id].cluster
         let endpoint = tables.upstream[id].endpoint
         tables.upstream[id].attempt = .none

@@ -13,7 +13,7 @@ enum RequestRelay {
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
     ) -> Bool {
         guard let connection = Exchanges.connection(tables, of: id),
-            tables.upstream[connection].outbound.isEmpty
+            !tables.upstream[connection].hasUnsent
         else { return false }
         if tables.exchanges[id].isChunkedRequest {
             chunked(&tables, &turn, id, connection, &at, end)

@@ -12,12 +12,16 @@ struct Tables: ~Copyable {
     var exchanges: Slab<Exchange>
     var attempts: Slab<Attempt>
     var upstream: Slab<UpstreamConnection>
+    var sessions: Slab<SessionLink>
 
     init(connectionsMax: Int) {
-        downstream = Slab(countMax: connectionsMax) { DownstreamConnection() }
-        exchanges = Slab(countMax: connectionsMax) { Exchange() }
-        attempts = Slab(countMax: connectionsMax * 2) { Attempt() }
-        upstream = Slab(countMax: connectionsMax * 2) { UpstreamConnection() }
+        // Streams are connections too; slots cost nothing until they are used.
+        let slotsMax = connectionsMax * 2 + 100_000
+        downstream = Slab(countMax: slotsMax) { DownstreamConnection() }
+        exchanges = Slab(countMax: slotsMax) { Exchange() }
+        attempts = Slab(countMax: slotsMax) { Attempt() }
+        upstream = Slab(countMax: slotsMax) { UpstreamConnection() }
+        sessions = Slab(countMax: connectionsMax * 2) { SessionLink() }
     }
 }
 
@@ -37,11 +41,17 @@ struct DownstreamConnection: ~Copyable {
         case tunnel
         /// The last response is out; input is read and dropped until the peer closes.
         case lingering
+        /// A socket that carries streams.
+        case session
+        /// A stream that is over; its slot goes with the effects that still name it.
+        case closed
     }
 
     var phase = Phase.idle
     var listener = 0
     var peer = Address(family: .ipv4, port: 0, high: 0, low: 0)
+    /// Of TLS, by its last digit: 3 for TLS 1.3. 0: not encrypted.
+    var tlsVersion: UInt8 = 0
     var exchange = SlotID.none
     var parser = RequestHeadParser()
     /// Finds the request body's end.
@@ -53,13 +63,35 @@ struct DownstreamConnection: ~Copyable {
     var isReadPaused = false
     /// The peer has sent its last byte.
     var hasEnded = false
+    /// The session that the socket carries, or that the stream belongs to.
+    var session = SlotID.none
+    /// Of a stream: its slot in the session.
+    var stream = SlotID.none
+    /// Of a stream: so much waits for its window that the source must wait.
+    var isStalled = false
+    /// Of a stream: its end comes behind the kept bytes.
+    var endsBehindKept = false
+    /// A request was read from it.
+    var hasServed = false
     /// Nothing more will be written once `outbound` is empty.
     var closesAfterFlush = false
     /// Half of a tunnel has ended: pass it on once `outbound` is empty.
     var shutsDownAfterFlush = false
     var timer = LazyTimer()
 
+    /// A connection of HTTP/1.1 that is a stream of HTTP/2.
+    var isStream: Bool { !stream.isNone }
+    var isSecure: Bool { tlsVersion != 0 }
+    /// Bytes wait that the peer does not take now.
+    var hasUnsent: Bool { !outbound.isEmpty || isStalled }
+
     mutating func reset() {
+        session = .none
+        stream = .none
+        isStalled = false
+        endsBehindKept = false
+        hasServed = false
+        tlsVersion = 0
         phase = .idle
         exchange = .none
         parser = RequestHeadParser()
@@ -80,12 +112,20 @@ struct DownstreamConnection: ~Copyable {
 ///
 ///     connecting ──▶ idle ⇄ busy ──101 or CONNECT──▶ tunnel
 struct UpstreamConnection: ~Copyable {
-    enum Phase: UInt8, BitwiseCopyable { case connecting, idle, busy, tunnel }
+    enum Phase: UInt8, BitwiseCopyable {
+        case connecting, idle, busy, tunnel
+        /// A socket that carries streams.
+        case session
+        /// A stream that is over; its slot goes with the effects that still name it.
+        case closed
+    }
 
     var phase = Phase.connecting
     /// Of the endpoint and cluster in this process.
     var endpoint = 0
     var cluster = 0
+    /// Encrypted by TLS.
+    var isSecure = false
     var attempt = SlotID.none
     var parser = ResponseHeadParser()
     var body = BodyDecoder(.none)
@@ -99,12 +139,33 @@ struct UpstreamConnection: ~Copyable {
     var keepsAlive = false
     /// Opened only to see whether a refused endpoint is back.
     var isProbe = false
+    /// The session that the socket carries, or that the stream belongs to.
+    var session = SlotID.none
+    /// Of a stream: its slot in the session.
+    var stream = SlotID.none
+    /// Of a stream: so much waits for its window that the source must wait.
+    var isStalled = false
+    /// Of a stream: its end comes behind the kept bytes.
+    var endsBehindKept = false
+    /// The peer said that it has not acted on the request (RFC 9113 §8.7).
+    var isUnprocessed = false
     /// Neighbours in the endpoint's list of idle connections, newest first.
     var nextIdle = SlotID.none
     var previousIdle = SlotID.none
     var timer = LazyTimer()
 
+    /// A connection of HTTP/1.1 that is a stream of HTTP/2.
+    var isStream: Bool { !stream.isNone }
+    /// Bytes wait that the peer does not take now.
+    var hasUnsent: Bool { !outbound.isEmpty || isStalled }
+
     mutating func reset() {
+        session = .none
+        stream = .none
+        isStalled = false
+        endsBehindKept = false
+        isUnprocessed = false
+        isSecure = false
         phase = .connecting
         attempt = .none
         parser = ResponseHeadParser()

@@ -82,13 +82,13 @@ enum Tunnels {
         guard let (id, peer) = other(tables, from) else { return }
         switch peer.side {
         case .downstream:
-            if tables.downstream[peer.slot].outbound.isEmpty {
+            if !tables.downstream[peer.slot].hasUnsent {
                 turn.effects.append(.shutdownWrite(peer))
             } else {
                 tables.downstream[peer.slot].shutsDownAfterFlush = true
             }
         case .upstream:
-            if tables.upstream[peer.slot].outbound.isEmpty {
+            if !tables.upstream[peer.slot].hasUnsent {
                 turn.effects.append(.shutdownWrite(peer))
             } else {
                 tables.upstream[peer.slot].shutsDownAfterFlush = true
@@ -102,8 +102,7 @@ enum Tunnels {
         guard let upstream = Exchanges.connection(tables, of: id) else { return }
         let downstream = tables.exchanges[id].downstream
         if tables.downstream[downstream].hasEnded, tables.upstream[upstream].hasEnded,
-            tables.downstream[downstream].outbound.isEmpty,
-            tables.upstream[upstream].outbound.isEmpty
+            !tables.downstream[downstream].hasUnsent, !tables.upstream[upstream].hasUnsent
         {
             close(&tables, &turn, id)
         }

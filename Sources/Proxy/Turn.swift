@@ -1,6 +1,7 @@
 import Base
 import Configuration
 import HTTP1
+import HTTP2
 import HTTPSemantics
 import Telemetry
 import Upstream
@@ -45,6 +46,15 @@ struct Turn: ~Copyable {
     var probes: [Probe] = []
     /// Of this worker, 0...63.
     let worker: Int
+    /// What was read of a session while its text is in the scratch. No memory before the first.
+    var raw = ByteBuffer()
+    var work = SessionWork()
+    var workspace = HTTP2Workspace(limits: HeadLimits(headBytesMax: 1_024, fieldCountMax: 1))
+    /// A session was open in this process; without, no effect can concern a stream.
+    var hasStreams = false
+    /// Sockets of clients; streams are not counted.
+    var socketCount = 0
+    let socketsMax: Int
     var isDraining = false
 
     /// Bytes that one read may bring.
@@ -64,6 +74,7 @@ struct Turn: ~Copyable {
         random = PRNG(seed: setup.seed)
         snapshots = HeldSnapshots(setup.snapshot)
         worker = setup.worker
+        socketsMax = setup.connectionsMax
         apply(settings.limits)
     }
 
@@ -78,6 +89,15 @@ struct Turn: ~Copyable {
             requestHead = RequestHead(fieldCountMax: new.fields)
             responseHead = ResponseHead(fieldCountMax: new.fields)
         }
+        raw.release()
+    }
+
+    /// Memory that only sessions need, made with the first.
+    mutating func prepareForSessions() {
+        hasStreams = true
+        guard raw.capacity == 0 else { return }
+        raw = ByteBuffer(capacity: headroom + Turn.readBytesMax)
+        workspace = HTTP2Workspace(limits: limits)
     }
 
     /// The Date field line of now, composed once a second.
@@ -176,6 +196,12 @@ struct EndpointPool: BitwiseCopyable {
     /// Newest idle connection.
     var idle = SlotID.none
     var idleCount = 0
+    /// Newest session that takes streams.
+    var sessions = SlotID.none
+    /// Connections that are being made.
+    var connectingCount = 0
+    /// It chose HTTP/2 when it was asked (ALPN).
+    var speaksHTTP2 = false
     /// Requests in flight from this worker.
     var load = 0
     var probe = -1
@@ -191,6 +217,8 @@ struct ClusterPool: BitwiseCopyable {
     var lastPending = SlotID.none
     var pendingCount = 0
     var idleCount = 0
+    /// Prior knowledge: every connection is one of HTTP/2.
+    var speaksHTTP2 = false
     /// Choices so far, for round robin.
     var turn: UInt32 = 0
 }

@@ -1,5 +1,6 @@
 import Base
 import HTTP1
+import HTTP2
 import HTTPSemantics
 import Telemetry
 import Upstream
@@ -8,18 +9,50 @@ import Upstream
 enum UpstreamSide {
     // MARK: Events
 
-    static func connected(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func connected(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, isHTTP2: Bool
+    ) {
         guard tables.upstream.holds(id) else { return }
+        Pools.connectionMade(&tables, &turn, id)
         let attempt = tables.upstream[id].attempt
         if tables.upstream[id].isProbe {
             tables.upstream[id].isProbe = false
             Pools.probeSucceeded(&turn, endpoint: tables.upstream[id].endpoint)
+        }
+        if isHTTP2 || turn.clusterPools[tables.upstream[id].cluster].speaksHTTP2 {
+            return startSession(&tables, &turn, id, attempt)
         }
         guard tables.attempts.holds(attempt) else {
             // Nobody waits for it any more: the next request will.
             return Pools.release(&tables, &turn, id)
         }
         Pools.assign(&tables, &turn, attempt: attempt, connection: id, isReused: false)
+    }
+
+    /// The connection is one of HTTP/2: the attempt that asked for it gets its first stream, and
+    /// others that wait get theirs.
+    private static func startSession(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ attempt: SlotID
+    ) {
+        let cluster = tables.upstream[id].cluster
+        tables.upstream[id].attempt = .none
+        turn.endpointPools[tables.upstream[id].endpoint].speaksHTTP2 = true
+        guard Sessions.begin(&tables, &turn, upstream: id) != nil else {
+            close(&tables, &turn, id, reset: true)
+            if tables.attempts.holds(attempt) {
+                Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
+            }
+            return
+        }
+        if tables.attempts.holds(attempt),
+            !StreamPools.serve(&tables, &turn, attempt, cluster: cluster)
+        {
+            Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
+        }
+        Pools.servePending(&tables, &turn, cluster: cluster)
+        if tables.sessions[tables.upstream[id].session].engine.streamCount == 0 {
+            Sessions.armIdle(&tables, &turn, tables.upstream[id].session)
+        }
     }
 
     static func connectFailed(
@@ -52,7 +85,8 @@ enum UpstreamSide {
             guard tables.attempts.holds(attempt) else { return }
             Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: true)
         case .idle: close(&tables, &turn, id, reset: false)
-        case .busy, .tunnel: break
+        case .session: Sessions.expired(&tables, &turn, tables.upstream[id].session)
+        case .busy, .tunnel, .closed: break
         }
     }
 
@@ -62,7 +96,9 @@ enum UpstreamSide {
         var at = bytes.lowerBound
         let end = bytes.upperBound
         switch tables.upstream[id].phase {
-        case .connecting: return
+        case .connecting, .closed: return
+        case .session:
+            return Sessions.received(&tables, &turn, tables.upstream[id].session, at..<end)
         case .idle:
             // Nobody asked: whatever it is, it must not become somebody's response.
             if at < end { close(&tables, &turn, id, reset: false) }
@@ -82,10 +118,57 @@ enum UpstreamSide {
         }
     }
 
+    /// Text of a stream lies in the scratch.
+    static func receivedText(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ range: ByteRange
+    ) {
+        guard tables.upstream.holds(id) else { return }
+        var at = range.lower
+        if !tables.upstream[id].isReadPaused, tables.upstream[id].inbound.isEmpty {
+            take(&tables, &turn, id, &at, range.upper)
+        }
+        if at < range.upper, tables.upstream.holds(id), tables.upstream[id].phase != .closed {
+            tables.upstream[id].inbound.append(
+                turn.scratch.span(ByteRange(at, end: range.upper)))
+        }
+    }
+
+    /// The first of a stream's kept bytes lie in the scratch once more.
+    /// - Returns: how many of them were taken.
+    static func reread(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ count: Int
+    ) -> Int {
+        var at = turn.headroom
+        take(&tables, &turn, id, &at, turn.headroom + count)
+        guard tables.upstream.holds(id), tables.upstream[id].phase != .closed else { return 0 }
+        tables.upstream[id].inbound.consume(at - turn.headroom)
+        return at - turn.headroom
+    }
+
+    private static func take(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
+    ) {
+        if tables.upstream[id].phase == .tunnel {
+            if at < end {
+                Tunnels.relay(
+                    &tables, &turn, from: ConnectionID(.upstream, id), ByteRange(at, end: end))
+            }
+            at = end
+        } else if tables.upstream[id].phase == .busy {
+            process(&tables, &turn, id, &at, end)
+        } else {
+            at = end
+        }
+    }
+
     static func ended(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         guard tables.upstream.holds(id) else { return }
         tables.upstream[id].hasEnded = true
         switch tables.upstream[id].phase {
+        case .closed: break
+        case .session:
+            Sessions.lost(&tables, &turn, tables.upstream[id].session)
+            close(&tables, &turn, id, reset: false)
         case .connecting: connectFailed(&tables, &turn, id, isRefused: false)
         case .idle: close(&tables, &turn, id, reset: false)
         case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(.upstream, id))
@@ -106,6 +189,10 @@ enum UpstreamSide {
     static func failed(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         guard tables.upstream.holds(id) else { return }
         switch tables.upstream[id].phase {
+        case .closed: break
+        case .session:
+            Sessions.lost(&tables, &turn, tables.upstream[id].session)
+            close(&tables, &turn, id, reset: true)
         case .connecting: connectFailed(&tables, &turn, id, isRefused: false)
         case .idle: close(&tables, &turn, id, reset: false)
         case .tunnel:
@@ -128,6 +215,9 @@ enum UpstreamSide {
     static func drained(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         guard tables.upstream.holds(id) else { return }
         tables.upstream[id].outbound.release()
+        if tables.upstream[id].phase == .session {
+            return Sessions.drained(&tables, &turn, tables.upstream[id].session)
+        }
         if tables.upstream[id].shutsDownAfterFlush {
             tables.upstream[id].shutsDownAfterFlush = false
             turn.effects.append(.shutdownWrite(ConnectionID(.upstream, id)))
@@ -216,7 +306,7 @@ enum UpstreamSide {
         let keeps =
             isReusable && tables.upstream[id].keepsAlive
             && tables.exchanges[exchange].requestPhase == .complete
-            && tables.upstream[id].outbound.isEmpty && !tables.upstream[id].hasEnded
+            && !tables.upstream[id].hasUnsent && !tables.upstream[id].hasEnded
         Pools.endAttempt(&tables, &turn, exchange: exchange)
         tables.upstream[id].attempt = .none
         if keeps {
@@ -255,7 +345,14 @@ enum UpstreamSide {
     static func close(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, reset: Bool
     ) {
+        if tables.upstream[id].isStream {
+            // Effects of this event may still name it.
+            tables.upstream[id].phase = .closed
+            tables.upstream[id].attempt = .none
+            return turn.effects.append(.close(ConnectionID(.upstream, id), reset: reset))
+        }
         if tables.upstream[id].phase == .idle { Pools.unlinkIdle(&tables, &turn, id) }
+        if tables.upstream[id].phase == .connecting { Pools.connectionMade(&tables, &turn, id) }
         let cluster = tables.upstream[id].cluster
         tables.upstream[id].reset()
         tables.upstream.free(id)

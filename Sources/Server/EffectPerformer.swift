@@ -75,7 +75,7 @@ extension WorkerLoop {
             let (descriptor, isConnected) = try Socket.connect(address)
             sockets.insert(id, descriptor, isConnecting: !isConnected)
             try poller.addConnection(descriptor, token: id.token)
-            if isConnected { plane.handle(.connected(slot)) }
+            if isConnected { plane.handle(.connected(slot, isHTTP2: false)) }
         } catch {
             plane.handle(.connectFailed(slot, isRefused: Socket.isRefusal(error.code)))
         }

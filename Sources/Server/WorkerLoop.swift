@@ -82,7 +82,9 @@ struct WorkerLoop: ~Copyable {
         perform()
         if acceptsAgainAt <= now { resumeAccepting() }
         if hasMail { takeMail() }
-        worker.openConnections.store(plane.downstreamCount, ordering: .relaxed)
+        plane.endTurn()
+        perform()
+        worker.openConnections.store(plane.socketCount, ordering: .relaxed)
     }
 
     private func timeout() -> Int32 {
@@ -106,7 +108,7 @@ struct WorkerLoop: ~Copyable {
             }
             guard event.isWritable else { return }
             sockets.hasConnected(id)
-            plane.handle(.connected(id.slot))
+            plane.handle(.connected(id.slot, isHTTP2: false))
             perform()
         }
         if event.isWritable, socket.hasUnsent { flush(id, descriptor) }

@@ -45,7 +45,11 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
         out.append(",\"path\":")
         quoted(text.extracting(s.target.range), &out)
         out.append(",\"protocol\":\"")
-        out.append(s.isHTTP10 ? "HTTP/1.0" : "HTTP/1.1")
+        out.append(s.version.label)
+        if s.tlsVersion != 0 {
+            out.append("\",\"tls\":\"1.")
+            out.append(0x30 &+ s.tlsVersion)
+        }
         out.append("\",\"status\":")
         out.appendDecimal(UInt64(s.status))
         out.append(",\"flags\":\"")
@@ -77,6 +81,10 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
             out.append("null")
         } else {
             out.appendDecimal(UInt64(s.firstByte.microseconds))
+        }
+        if s.grpcStatus >= 0 {
+            out.append(",\"grpcStatus\":")
+            out.appendDecimal(UInt64(s.grpcStatus))
         }
         optional(",\"requestId\":", s.requestID, text, &out)
         optional(",\"userAgent\":", s.userAgent, text, &out)
@@ -194,7 +202,8 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
         escaped(s.method, text, &out)
         out.append(UInt8(0x20))
         escaped(s.target, text, &out)
-        out.append(s.isHTTP10 ? " HTTP/1.0" : " HTTP/1.1")
+        out.append(UInt8(0x20))
+        out.append(s.version.label)
     }
 
     /// Apache's combined log format.

@@ -51,6 +51,64 @@ public enum ErrorCause: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     }
 }
 
+/// What a client speaks.
+public enum ProtocolVersion: UInt8, Sendable, BitwiseCopyable, CaseIterable {
+    case http10, http11, http2
+
+    public var label: StaticString {
+        switch self {
+        case .http10: return "HTTP/1.0"
+        case .http11: return "HTTP/1.1"
+        case .http2: return "HTTP/2"
+        }
+    }
+
+    /// Where its requests are counted.
+    @inlinable public var metric: WorkerMetric {
+        switch self {
+        case .http10: return .requestsHTTP10
+        case .http11: return .requestsHTTP11
+        case .http2: return .requestsHTTP2
+        }
+    }
+}
+
+/// Why a TLS handshake failed.
+public enum HandshakeFailure: UInt8, Sendable, BitwiseCopyable, CaseIterable {
+    case other
+    /// The peer showed no certificate, and must.
+    case noCertificate
+    /// Its certificate was signed by nobody that is trusted here.
+    case unknownAuthority
+    case expired
+    /// The certificate is for another name.
+    case wrongName
+    /// The peer refused this side's certificate.
+    case refusedByPeer
+    /// No version or cipher in common.
+    case noneInCommon
+    /// Not TLS at all.
+    case notTLS
+    /// It ended or broke before the handshake did.
+    case closed
+    case timeout
+
+    public var label: StaticString {
+        switch self {
+        case .other: return "other"
+        case .noCertificate: return "no-certificate"
+        case .unknownAuthority: return "unknown-authority"
+        case .expired: return "expired"
+        case .wrongName: return "wrong-name"
+        case .refusedByPeer: return "refused-by-peer"
+        case .noneInCommon: return "none-in-common"
+        case .notTLS: return "not-tls"
+        case .closed: return "closed"
+        case .timeout: return "timeout"
+        }
+    }
+}
+
 /// All facts about one finished exchange, made once; counters, access log and later spans read it.
 ///
 /// Texts are ranges of the exchange's arena, valid only while the summary is read.
@@ -75,7 +133,11 @@ public struct ExchangeSummary: Sendable, BitwiseCopyable {
     public var attempts: UInt8 = 0
     /// The draw that chose the version; `UInt64.max` when none was taken.
     public var draw = UInt64.max
-    public var isHTTP10 = false
+    public var version = ProtocolVersion.http11
+    /// Of the client's connection: TLS 1.x's last digit, 0 without TLS.
+    public var tlsVersion: UInt8 = 0
+    /// A gRPC call's status; -1 when none was seen.
+    public var grpcStatus: Int8 = -1
     public var peer = Address(family: .ipv4, port: 0, high: 0, low: 0)
     public var endpoint: Address?
     public var method = ByteRange.empty

@@ -8,6 +8,8 @@ public enum WorkerMetric: Int, Sendable, CaseIterable {
     case stickyCookiesIssued, stickyCookiesRejected
     case accessLogLines, accessLogDropped
     case tunnelsOpened, tunnelsClosed
+    case requestsHTTP10, requestsHTTP11, requestsHTTP2
+    case downstreamSessions, upstreamSessions, upstreamGoAways
 
     /// Slots kept for this list, whatever its length.
     static let reserved = 64
@@ -16,7 +18,7 @@ public enum WorkerMetric: Int, Sendable, CaseIterable {
 /// The families that a worker counts per cluster.
 public enum ClusterMetric: UInt16, Sendable, CaseIterable {
     case connects, connectFailures, attempts, retries, pendingOverflow, requestOverflow
-    case connectTimeouts, disconnects
+    case connectTimeouts, disconnects, protocolErrors
 }
 
 /// Every metric family the process emits: name, type and meaning, in the order of the page.
@@ -56,6 +58,19 @@ public enum MetricCatalog {
         name: "sluice_downstream_refused_total", kind: .counter,
         help: "Requests refused before routing, by what they did against the protocol.")
 
+    public static let byProtocol = Family(
+        name: "sluice_requests_by_protocol_total", kind: .counter,
+        help: "Client requests that ended, by what the client speaks.")
+    public static let resets = Family(
+        name: "sluice_http2_stream_resets_total", kind: .counter,
+        help: "HTTP/2 streams reset by the peer, by side and RFC 9113's code.")
+    public static let handshakes = Family(
+        name: "sluice_tls_handshakes_total", kind: .counter,
+        help: "TLS handshakes that succeeded, by side and version.")
+    public static let handshakeFailures = Family(
+        name: "sluice_tls_handshake_failures_total", kind: .counter,
+        help: "TLS handshakes that failed, by side and cause.")
+
     public static func worker(_ metric: WorkerMetric) -> Family? {
         func counter(_ name: String, _ help: String) -> Family {
             Family(name: name, kind: .counter, help: help)
@@ -85,10 +100,21 @@ public enum MetricCatalog {
                 "Access log lines dropped because the writer is slow.")
         case .tunnelsOpened:
             return counter("sluice_tunnels_total", "Connections upgraded to a tunnel.")
+        case .downstreamSessions:
+            return counter(
+                "sluice_downstream_http2_connections_total",
+                "Client connections that speak HTTP/2.")
+        case .upstreamSessions:
+            return counter(
+                "sluice_upstream_http2_connections_total",
+                "Connections to endpoints that speak HTTP/2.")
+        case .upstreamGoAways:
+            return counter(
+                "sluice_upstream_goaways_total", "GOAWAY frames received from endpoints.")
         case .requestsStarted:
             return counter("sluice_requests_started_total", "Client requests whose head was read.")
-        case .downstreamConnectionsClosed, .upstreamConnectionsClosed, .requestsFinished,
-            .tunnelsClosed:
+        case .requestsHTTP10, .requestsHTTP11, .requestsHTTP2, .downstreamConnectionsClosed,
+            .upstreamConnectionsClosed, .requestsFinished, .tunnelsClosed:
             return nil
         }
     }
@@ -119,6 +145,10 @@ public enum MetricCatalog {
             return counter(
                 "sluice_upstream_request_overflow_total",
                 "Requests refused because too many are in flight.")
+        case .protocolErrors:
+            return counter(
+                "sluice_upstream_protocol_errors_total",
+                "HTTP/2 connections ended because the endpoint broke the protocol.")
         case .disconnects:
             return counter(
                 "sluice_upstream_disconnects_total",

@@ -26,7 +26,15 @@ public final class MetricRegistry: Sendable {
     }
 
     /// What a key of a single series counts.
-    public enum SeriesKind: UInt64, Sendable { case requests = 1, errors, refused, cluster }
+    public enum SeriesKind: UInt64, Sendable {
+        case requests = 1, errors, refused, cluster
+        /// Streams that the peer reset: the side in the row, RFC 9113's code.
+        case resets
+        /// TLS handshakes: the side in the row, the version's last digit.
+        case handshakes
+        /// Those that failed: the side in the row, `HandshakeFailure`.
+        case handshakeFailures
+    }
 
     struct State {
         var rows: [RowLabels] = []

@@ -64,6 +64,7 @@ public struct RequestMetricsPage {
                     ("cause", refusedCause(UInt8(truncatingIfNeeded: series.code))),
                 ], sum(series.slot))
         }
+        writeTransport(to: &page)
         for metric in ClusterMetric.allCases { write(metric, to: &page) }
         for metric in WorkerMetric.allCases {
             guard let family = MetricCatalog.worker(metric) else { continue }
@@ -77,6 +78,39 @@ public struct RequestMetricsPage {
             "sluice_upstream_connections", "Connections to endpoints open.",
             .upstreamConnections, .upstreamConnectionsClosed, &page)
         gauge("sluice_tunnels", "Tunnels open.", .tunnelsOpened, .tunnelsClosed, &page)
+    }
+
+    private func writeTransport(to page: inout PrometheusText) {
+        page.family(MetricCatalog.byProtocol)
+        for version in ProtocolVersion.allCases {
+            page.sample([("protocol", "\(version.label)")], worker(version.metric))
+        }
+        func family(
+            _ family: MetricCatalog.Family, _ kind: MetricRegistry.SeriesKind, _ label: String,
+            _ text: (UInt16) -> String
+        ) {
+            page.family(family)
+            for series in contents.series where series.kind == kind {
+                let side = series.key >> 20 & 1 == 0 ? "downstream" : "upstream"
+                page.sample([("side", side), (label, text(series.code))], sum(series.slot))
+            }
+        }
+        family(MetricCatalog.resets, .resets, "code") { RequestMetricsPage.resetCode($0) }
+        family(MetricCatalog.handshakes, .handshakes, "version") { "1.\($0)" }
+        family(MetricCatalog.handshakeFailures, .handshakeFailures, "cause") { code in
+            "\((HandshakeFailure(rawValue: UInt8(truncatingIfNeeded: code)) ?? .other).label)"
+        }
+    }
+
+    /// The names of RFC 9113 §7.
+    private static func resetCode(_ code: UInt16) -> String {
+        let names = [
+            "NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR",
+            "SETTINGS_TIMEOUT", "STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL",
+            "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY",
+            "HTTP_1_1_REQUIRED",
+        ]
+        return Int(code) < names.count ? names[Int(code)] : "other"
     }
 
     private func gauge(

@@ -38,6 +38,29 @@ public struct WorkerCounters: ~Copyable {
                 .refused, listener: listener, row: 0, assign: .none, code: UInt16(cause)))
     }
 
+    /// A stream that the peer reset; `code` is RFC 9113 §7's.
+    public mutating func countReset(_ code: UInt32, isDownstream: Bool) {
+        add(
+            MetricRegistry.key(
+                .resets, listener: 0, row: isDownstream ? 0 : 1, assign: .none,
+                code: UInt16(min(code, 0xff))))
+    }
+
+    /// A TLS handshake that succeeded; `version` is TLS 1.x's last digit.
+    public mutating func countHandshake(version: UInt8, isDownstream: Bool) {
+        add(
+            MetricRegistry.key(
+                .handshakes, listener: 0, row: isDownstream ? 0 : 1, assign: .none,
+                code: UInt16(version)))
+    }
+
+    public mutating func countHandshakeFailure(_ failure: HandshakeFailure, isDownstream: Bool) {
+        add(
+            MetricRegistry.key(
+                .handshakeFailures, listener: 0, row: isDownstream ? 0 : 1, assign: .none,
+                code: UInt16(failure.rawValue)))
+    }
+
     /// A request has its row now.
     public func started(rowSlot: Int) {
         shard.add(1, to: rowSlot + MetricRegistry.RowSlot.started)
@@ -49,6 +72,7 @@ public struct WorkerCounters: ~Copyable {
         let micros = UInt64(max(0, summary.duration.microseconds))
         shard.add(1, to: rowSlot + MetricRegistry.RowSlot.finished)
         shard.add(1, to: WorkerMetric.requestsFinished.rawValue)
+        shard.add(1, to: summary.version.metric.rawValue)
         if summary.bytesReceived > 0 {
             shard.add(summary.bytesReceived, to: rowSlot + MetricRegistry.RowSlot.bytesReceived)
         }

@@ -15,6 +15,8 @@ public struct Cluster: ~Copyable, Sendable {
     public let policy: BalancingPolicy
     public let limits: PoolLimits
     public let connectTimeout: Duration
+    public let `protocol`: UpstreamProtocol
+    public let transport: UInt64
     private let ring: HashRing
     private let maglev: MaglevTable
 
@@ -28,6 +30,8 @@ public struct Cluster: ~Copyable, Sendable {
         policy = spec.policy
         limits = spec.limits
         connectTimeout = spec.connectTimeout
+        `protocol` = spec.protocol
+        transport = spec.transport
         let addresses = endpoints.map { $0.value.address }
         ring = HashRing(policy == .ringHash ? addresses : [])
         maglev = MaglevTable(policy == .maglev ? addresses : [])

@@ -9,6 +9,10 @@ public struct ClusterSpec: Sendable {
     public var policy: BalancingPolicy
     public var limits: PoolLimits
     public var connectTimeout: Duration
+    public var `protocol` = UpstreamProtocol.http1
+    /// What tells this way to the endpoints from another: connections made before it changed are
+    /// not used after.
+    public var transport: UInt64 = 0
 
     public init(
         service: String, version: String, endpoints: [Address], policy: BalancingPolicy,
@@ -21,6 +25,15 @@ public struct ClusterSpec: Sendable {
         self.limits = limits
         self.connectTimeout = connectTimeout
     }
+}
+
+/// What is spoken to a cluster's endpoints.
+public enum UpstreamProtocol: UInt8, Sendable, BitwiseCopyable {
+    case http1
+    /// By prior knowledge, or by ALPN with TLS.
+    case http2
+    /// With TLS, what the endpoint chooses by ALPN; without, HTTP/1.1.
+    case auto
 }
 
 public enum BalancingPolicy: UInt8, Sendable, BitwiseCopyable {
@@ -41,6 +54,8 @@ public struct PoolLimits: Sendable, BitwiseCopyable, Equatable {
     public var pendingRequestsMax = 1_024
     public var requestsMax = 1_024
     public var requestsPerConnectionMax = Int.max
+    /// Streams of one HTTP/2 connection; the endpoint's own limit holds besides.
+    public var streamsPerConnectionMax = 100
     public var idleTimeout = Duration.seconds(60)
     public init() {}
 }

@@ -26,7 +26,7 @@ import Testing
         ("address: \"127.0.0.1:8080\"", "address: \"unix:relative\"", 2, "expected an address"),
         ("name: http,", "name: \"h t\",", 2, "expected a name"),
         ("name: http,", "name: [a],", 2, "is a list, expected a name"),
-        ("name: http,", "name: http, protocol: auto,", 2, "expected http1"),
+        ("name: http,", "name: http, protocol: h3,", 2, "expected auto"),
         ("name: http,", "name: http, tls: {},", 2, "is not built yet"),
         ("name: http,", "name: http, name: b,", 2, "given twice"),
         ("  s:\n", "  \"s s\":\n", 4, "is not a name"),

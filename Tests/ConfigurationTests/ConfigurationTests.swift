@@ -32,6 +32,14 @@ import Testing
         #expect(value == "no")
     }
 
+    @Test("a service may take every host that no route took")
+    func anyHost() throws {
+        let text = Text.replacing(
+            BadConfigurationTests.base, "stable: v1", with: "stable: v1\n    hosts: [\"*\"]")
+        let document = try #require(ConfigurationReading(Array(text.utf8)).document)
+        #expect(document.services[0].hosts == ["*"])
+    }
+
     @Test("documents of one file are joined")
     func documents() throws {
         let text =

@@ -164,6 +164,7 @@ public final class World {
     }
 
     private func perform() {
+        plane.value.endTurn()
         while let effect = plane.value.nextEffect() { perform(effect) }
         let again = ready
         ready = []
@@ -208,7 +209,7 @@ public final class World {
             let connection = OriginPeer(origin, self, id)
             if resets { connection.resetsAfterBytes = Int(random.below(300)) }
             links[id] = Link(peer: .origin(connection))
-            plane.value.handle(.connected(slot))
+            plane.value.handle(.connected(slot, isHTTP2: false))
             perform()
         }
     }

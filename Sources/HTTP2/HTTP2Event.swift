@@ -1,0 +1,27 @@
+import Base
+
+/// What bytes of an HTTP/2 connection meant, in order. `stream` names a slot of the session.
+public enum HTTP2Event: Sendable, BitwiseCopyable {
+    /// The peer opened a stream; its message follows as text.
+    case opened(stream: SlotID)
+    /// The HTTP/1.1 bytes that the stream's frames stand for, and how many of them were in DATA
+    /// frames and must be credited.
+    case text(stream: SlotID, ByteRange, credit: Int)
+    /// The peer ended its side of a stream that is a tunnel.
+    case ended(stream: SlotID)
+    /// The stream is over in both directions; `code` is RFC 9113 §7's. `isUnprocessed`: the peer
+    /// says that it has not acted on the request (§8.7).
+    case closed(stream: SlotID, code: UInt32, isUnprocessed: Bool)
+    /// What was handed in for the stream has been written, as far as it had to wait.
+    case drained(stream: SlotID)
+    /// Some of what waits for the stream's window was written.
+    case wrote(stream: SlotID)
+    /// The peer takes no new streams.
+    case goingAway
+    /// The peer's settings are known.
+    case settings
+    /// The peer broke a limit or the protocol; the session says so and ends.
+    case breach(HTTP2Breach)
+    /// A stream was refused because of what its header block said.
+    case malformed(stream: SlotID)
+}

@@ -1,0 +1,54 @@
+/// What one HTTP/2 connection may ask of this process. Counts are per connection.
+///
+/// The frame budgets follow Envoy's (`Http2ProtocolOptions`): frames that cost the sender nothing
+/// are bounded by the work that they could belong to.
+public struct HTTP2Limits: Sendable, BitwiseCopyable, Equatable {
+    /// Streams that the peer may have open (RFC 9113 §5.1.2).
+    public var streamsMax = 100
+    /// Bytes of a header list, each field with 32 more (RFC 9113 §6.5.2).
+    public var headerListBytesMax = 65_536
+    public var fieldCountMax = 100
+    /// Frames that continue one header block.
+    public var continuationsMax = 16
+    /// What a stream may send before any of it left here; it grows while bytes leave at once.
+    public var streamWindowBytes = 65_536
+    /// The largest that it grows to: 1 Gbit/s at 50 ms are 6.25 MB.
+    public var streamWindowBytesMax = 8 << 20
+    /// Bytes of all streams that may wait here before the connection is no longer credited.
+    public var keptBytesMax = 16 << 20
+    /// Streams reset by the peer, and such as it made this side reset, a second; twice as many at
+    /// once.
+    public var resetsPerSecond = 100
+    /// PING, SETTINGS and frames without meaning a second; twice as many at once.
+    public var controlFramesPerSecond = 100
+    /// Empty DATA frames a second; twice as many at once.
+    public var emptyFramesPerSecond = 100
+    /// PRIORITY frames for each stream that was opened.
+    public var priorityFramesPerStream = 100
+    /// WINDOW_UPDATE frames for each DATA frame that was sent.
+    public var windowUpdatesPerDataFrame = 10
+    /// Frames that answer the peer and wait to be written.
+    public var queuedControlFramesMax = 1_000
+
+    public init() {}
+}
+
+/// Which rule a connection broke so often that it was ended.
+public enum HTTP2Breach: UInt8, Sendable, BitwiseCopyable, CaseIterable {
+    case none, resets, controlFrames, emptyFrames, priorities, windowUpdates, queuedControlFrames
+    /// Not RFC 9113; the connection is in error (§5.4.1).
+    case protocolError
+
+    public var label: StaticString {
+        switch self {
+        case .none: return "none"
+        case .resets: return "h2-resets"
+        case .controlFrames: return "h2-control-frames"
+        case .emptyFrames: return "h2-empty-frames"
+        case .priorities: return "h2-priorities"
+        case .windowUpdates: return "h2-window-updates"
+        case .queuedControlFrames: return "h2-queued-control-frames"
+        case .protocolError: return "h2-protocol-error"
+        }
+    }
+}

@@ -1,0 +1,16 @@
+import Base
+
+/// What a client's HTTP/2 connection begins with (RFC 9113 §3.4).
+public enum HTTP2Preface {
+    public static var first: UInt8 { UInt8(ascii: "P") }
+
+    private static var text: StaticString { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" }
+
+    /// Whether bytes begin with the preface; `nil` when they cannot any more, `false` while they
+    /// still may.
+    public static func match(_ bytes: Span<UInt8>) -> Bool? {
+        let count = min(bytes.count, text.utf8CodeUnitCount)
+        guard ASCII.equalPrefix(bytes.extracting(0..<count), text) else { return nil }
+        return count == text.utf8CodeUnitCount
+    }
+}

@@ -1,0 +1,86 @@
+import Base
+import HTTP1
+import HTTPSemantics
+
+/// One stream of a session: how its frames and its HTTP/1.1 text correspond.
+///
+///     inbound   head ──▶ length | chunked | raw ──END_STREAM──▶ ended
+///     outbound  head ──▶ body ──last byte──▶ ended
+struct HTTP2Stream: ~Copyable {
+    enum Inbound: BitwiseCopyable {
+        /// The final header block is still to come.
+        case head
+        /// A body of a stated length; bytes that must still come.
+        case length(UInt64)
+        case chunked
+        /// A tunnel's bytes.
+        case raw
+        case ended
+    }
+
+    enum Outbound: BitwiseCopyable { case head, body, ended }
+
+    /// RFC 9113 §5.1.1; 0 before a request of ours is submitted.
+    var id: Int32 = 0
+    /// The owner's name for the stream, opaque here.
+    var owner: UInt64 = 0
+    var inbound = Inbound.head
+    var outbound = Outbound.head
+    /// Finds the end of the body in the text that is handed in.
+    var decoder = BodyDecoder(.none)
+    /// Content that waits for the peer's window, or for the next flush.
+    var content = ByteBuffer()
+    /// Field lines of the trailer section that goes out behind the content.
+    var trailers = ByteBuffer()
+    var isHeadRequest = false
+    /// The request asks for a tunnel: CONNECT, or the extended form of RFC 8441.
+    var isTunnelRequest = false
+    var isWebSocket = false
+    /// The value that proves a WebSocket handshake (RFC 6455 §4.2.2), for a client that spoke
+    /// HTTP/1.1.
+    var webSocketAccept = WebSocketAccept()
+    /// Nothing will be added to `content`.
+    var isComplete = false
+    /// The head is with nghttp2.
+    var isSubmitted = false
+    /// nghttp2 asked for content when there was none.
+    var isDeferred = false
+    /// The owner was told that too much waits.
+    var isStalled = false
+    /// The owner knows of it.
+    var isOpened = false
+    /// nghttp2 has forgotten the stream.
+    var isClosed = false
+    /// The owner has let go of the stream.
+    var isReleased = false
+    /// Received DATA bytes that were not credited yet.
+    var uncredited = 0
+    /// DATA bytes since the window last grew.
+    var sinceGrowth = 0
+    var windowBytes = 0
+
+    init() {}
+
+    mutating func reset() {
+        id = 0
+        owner = 0
+        inbound = .head
+        outbound = .head
+        decoder = BodyDecoder(.none)
+        content.release()
+        trailers.release()
+        isHeadRequest = false
+        isTunnelRequest = false
+        isWebSocket = false
+        isComplete = false
+        isSubmitted = false
+        isDeferred = false
+        isStalled = false
+        isOpened = false
+        isClosed = false
+        isReleased = false
+        uncredited = 0
+        sinceGrowth = 0
+        windowBytes = 0
+    }
+}

@@ -1,0 +1,113 @@
+import Base
+import Configuration
+import HTTP2
+import Telemetry
+import Upstream
+
+/// Sessions to endpoints: which of them take another stream. One or few a worker and endpoint; a
+/// new one is made only when all are full.
+enum StreamPools {
+    /// Puts a session in its endpoint's list, newest first.
+    static func list(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+        let endpoint = tables.sessions[session].endpoint
+        let head = turn.endpointPools[endpoint].sessions
+        tables.sessions[session].next = head
+        tables.sessions[session].previous = .none
+        tables.sessions[session].isListed = true
+        if !head.isNone { tables.sessions[head].previous = session }
+        turn.endpointPools[endpoint].sessions = session
+    }
+
+    /// The session takes no new streams.
+    static func unlist(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+        guard tables.sessions[session].isListed else { return }
+        tables.sessions[session].isListed = false
+        let next = tables.sessions[session].next, previous = tables.sessions[session].previous
+        if previous.isNone {
+            turn.endpointPools[tables.sessions[session].endpoint].sessions = next
+        } else {
+            tables.sessions[previous].next = next
+        }
+        if !next.isNone { tables.sessions[next].previous = previous }
+    }
+
+    /// A session to an endpoint that takes another stream now.
+    static func session(
+        _ tables: borrowing Tables, _ turn: borrowing Turn, endpoint: Int, cluster: Int
+    ) -> SlotID? {
+        let limits = turn.clusterPools[cluster].limits
+        var session = turn.endpointPools[endpoint].sessions
+        while !session.isNone {
+            let allowed = min(
+                limits.streamsPerConnectionMax, tables.sessions[session].engine.streamsAllowed)
+            if tables.sessions[session].engine.streamCount < allowed,
+                tables.sessions[session].streamsOpened < limits.requestsPerConnectionMax,
+                !tables.sessions[session].engine.isGoingAway
+            {
+                return session
+            }
+            session = tables.sessions[session].next
+        }
+        return nil
+    }
+
+    /// Opens a stream of a session for an attempt.
+    /// - Returns: the connection that it is; `nil` when there is no room.
+    static func open(
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID
+    ) -> SlotID? {
+        guard let id = tables.upstream.take() else { return nil }
+        let socket = tables.sessions[session].socket.slot
+        tables.upstream[id].reset()
+        tables.upstream[id].endpoint = tables.sessions[session].endpoint
+        tables.upstream[id].cluster = tables.sessions[session].cluster
+        tables.upstream[id].session = session
+        guard
+            let stream = tables.sessions[session].engine.makeStream(
+                owner: ConnectionID(.upstream, id).token)
+        else {
+            tables.upstream.free(id)
+            return nil
+        }
+        tables.upstream[id].stream = stream
+        tables.sessions[session].streamsOpened += 1
+        tables.upstream[socket].requestCount += 1
+        tables.upstream[socket].timer.clear()
+        return id
+    }
+
+    /// Serves an attempt by a stream to the endpoint it has been placed at, if one is to be had.
+    static func serve(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, cluster: Int,
+        isImmediate: Bool = false
+    ) -> Bool {
+        let endpoint = tables.attempts[attempt].endpoint
+        guard let session = session(tables, turn, endpoint: endpoint, cluster: cluster) else {
+            return false
+        }
+        let isReused = tables.sessions[session].streamsOpened > 0
+        guard let id = open(&tables, &turn, session) else { return false }
+        Pools.assign(
+            &tables, &turn, attempt: attempt, connection: id, isReused: isReused,
+            isImmediate: isImmediate)
+        return true
+    }
+
+    /// A stream is over: its place goes to a request that waits, or the session may be at its end.
+    static func streamFreed(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+        let cluster = tables.sessions[session].cluster
+        let limits = turn.clusterPools[cluster].limits
+        let isUsedUp = tables.sessions[session].streamsOpened >= limits.requestsPerConnectionMax
+        let isEmpty = tables.sessions[session].engine.streamCount == 0
+        if isUsedUp || turn.isDraining || tables.sessions[session].engine.isGoingAway {
+            unlist(&tables, &turn, session)
+            if isEmpty {
+                tables.sessions[session].engine.shutDown()
+                Sessions.markDirty(&tables, &turn, session)
+            }
+        }
+        if !turn.clusterPools[cluster].firstPending.isNone {
+            Pools.servePending(&tables, &turn, cluster: cluster)
+        }
+    }
+}

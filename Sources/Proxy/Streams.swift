@@ -1,0 +1,342 @@
+import Base
+import HTTP1
+import HTTP2
+import Telemetry
+
+/// Streams as connections: a session's events become those of a connection, and effects on such a
+/// connection become calls of its session.
+enum Streams {
+    // MARK: Events of a session
+
+    static func handle(
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, _ event: HTTP2Event
+    ) {
+        let side = tables.sessions[session].socket.side
+        switch event {
+        case .opened(let stream): opened(&tables, &turn, session, stream)
+        case .text(let stream, let range, _):
+            guard let id = connection(tables, session, stream) else {
+                return tables.sessions[session].engine.credit(stream, keeping: 0)
+            }
+            received(&tables, &turn, id, range)
+            credit(&tables, &turn, id, session, stream)
+        case .ended(let stream):
+            guard let id = connection(tables, session, stream) else { return }
+            ended(&tables, &turn, id)
+        case .closed(let stream, let code, let isUnprocessed):
+            closed(&tables, &turn, session, stream, code, isUnprocessed: isUnprocessed)
+        case .drained(let stream):
+            guard let id = connection(tables, session, stream) else { return }
+            drained(&tables, &turn, id)
+        case .wrote(let stream):
+            guard let id = connection(tables, session, stream), side == .downstream else { return }
+            DownstreamSide.wrote(&tables, &turn, id.slot)
+        case .goingAway:
+            if side == .upstream {
+                turn.counters.count(.upstreamGoAways)
+                StreamPools.unlist(&tables, &turn, session)
+            }
+        case .settings:
+            if side == .upstream {
+                Pools.servePending(&tables, &turn, cluster: tables.sessions[session].cluster)
+            }
+        case .breach(let breach): breached(&tables, &turn, session, breach)
+        case .malformed:
+            guard side == .downstream else { return }
+            let socket = tables.sessions[session].socket
+            turn.counters.countRefused(
+                listener: tables.downstream[socket.slot].listener,
+                cause: RefusalCause.malformedStream)
+        }
+    }
+
+    private static func connection(
+        _ tables: borrowing Tables, _ session: SlotID, _ stream: SlotID
+    ) -> ConnectionID? {
+        let owner = tables.sessions[session].engine.owner(stream)
+        guard owner != 0 else { return nil }
+        let id = ConnectionID(token: owner)
+        switch id.side {
+        case .downstream:
+            guard tables.downstream.holds(id.slot), tables.downstream[id.slot].phase != .closed
+            else { return nil }
+        case .upstream:
+            guard tables.upstream.holds(id.slot), tables.upstream[id.slot].phase != .closed
+            else { return nil }
+        }
+        return id
+    }
+
+    /// A client opened a stream: a connection for it.
+    private static func opened(
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, _ stream: SlotID
+    ) {
+        let socket = tables.sessions[session].socket.slot
+        guard let id = tables.downstream.take() else {
+            return tables.sessions[session].engine.release(stream, broken: .refusedStream)
+        }
+        let listener = tables.downstream[socket].listener
+        let peer = tables.downstream[socket].peer
+        let tls = tables.downstream[socket].tlsVersion
+        tables.downstream[id].reset()
+        tables.downstream[id].listener = listener
+        tables.downstream[id].peer = peer
+        tables.downstream[id].tlsVersion = tls
+        tables.downstream[id].session = session
+        tables.downstream[id].stream = stream
+        tables.sessions[session].engine.setOwner(stream, ConnectionID(.downstream, id).token)
+        tables.sessions[session].streamsOpened += 1
+        // The socket has no deadline while it has streams, but for writing and for its announced
+        // end.
+        if tables.downstream[socket].outbound.isEmpty, !tables.sessions[session].isAnnounced {
+            tables.downstream[socket].timer.clear()
+        }
+    }
+
+    private static func received(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ range: ByteRange
+    ) {
+        switch id.side {
+        case .downstream: DownstreamSide.receivedText(&tables, &turn, id.slot, range)
+        case .upstream: UpstreamSide.receivedText(&tables, &turn, id.slot, range)
+        }
+    }
+
+    /// Bytes that are no longer kept for the connection have left.
+    private static func credit(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SlotID,
+        _ stream: SlotID
+    ) {
+        guard tables.sessions.holds(session) else { return }
+        let kept: Int
+        switch id.side {
+        case .downstream:
+            kept = tables.downstream.holds(id.slot) ? tables.downstream[id.slot].inbound.count : 0
+        case .upstream:
+            kept = tables.upstream.holds(id.slot) ? tables.upstream[id.slot].inbound.count : 0
+        }
+        tables.sessions[session].engine.credit(stream, keeping: kept)
+        Sessions.markDirty(&tables, &turn, session)
+    }
+
+    private static func ended(_ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID) {
+        switch id.side {
+        case .downstream:
+            if !tables.downstream[id.slot].inbound.isEmpty {
+                return tables.downstream[id.slot].endsBehindKept = true
+            }
+            DownstreamSide.ended(&tables, &turn, id.slot)
+        case .upstream:
+            if !tables.upstream[id.slot].inbound.isEmpty {
+                return tables.upstream[id.slot].endsBehindKept = true
+            }
+            UpstreamSide.ended(&tables, &turn, id.slot)
+        }
+    }
+
+    private static func closed(
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, _ stream: SlotID,
+        _ code: UInt32, isUnprocessed: Bool
+    ) {
+        if code != 0 {
+            turn.counters.countReset(
+                code, isDownstream: tables.sessions[session].socket.side == .downstream)
+        }
+        guard let id = connection(tables, session, stream) else { return }
+        if id.side == .upstream {
+            // The whole answer was handed over, and is being passed on.
+            if tables.sessions[session].engine.hasEnded(stream) { return }
+            tables.upstream[id.slot].isUnprocessed = isUnprocessed
+        }
+        broke(&tables, &turn, id)
+    }
+
+    /// The stream is over before its exchange is.
+    static func broke(_ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID) {
+        switch id.side {
+        case .downstream:
+            guard tables.downstream.holds(id.slot), tables.downstream[id.slot].phase != .closed
+            else { return }
+            DownstreamSide.failed(&tables, &turn, id.slot)
+        case .upstream:
+            guard tables.upstream.holds(id.slot), tables.upstream[id.slot].phase != .closed
+            else { return }
+            UpstreamSide.failed(&tables, &turn, id.slot)
+        }
+    }
+
+    private static func drained(_ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID) {
+        switch id.side {
+        case .downstream:
+            tables.downstream[id.slot].isStalled = false
+            DownstreamSide.drained(&tables, &turn, id.slot)
+        case .upstream:
+            tables.upstream[id.slot].isStalled = false
+            UpstreamSide.drained(&tables, &turn, id.slot)
+        }
+    }
+
+    private static func breached(
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, _ breach: HTTP2Breach
+    ) {
+        let socket = tables.sessions[session].socket
+        switch socket.side {
+        case .downstream:
+            turn.counters.countRefused(
+                listener: tables.downstream[socket.slot].listener,
+                cause: RefusalCause.http2 + breach.rawValue)
+        case .upstream:
+            turn.counters.count(
+                .protocolErrors, cluster: tables.sessions[session].cluster)
+        }
+        StreamPools.unlist(&tables, &turn, session)
+        Sessions.markDirty(&tables, &turn, session)
+    }
+
+    // MARK: Effects on a stream
+
+    /// Performs an effect that concerns a stream.
+    /// - Returns: `false` when it concerns a socket, and is the driver's.
+    @inline(__always)
+    static func perform(
+        _ tables: inout Tables, _ turn: inout Turn, _ effect: Effect
+    ) -> Bool {
+        switch effect {
+        case .send(let id, let source, let range):
+            guard let (session, stream) = place(tables, id) else { return false }
+            send(&tables, &turn, id, session, stream, source, range)
+        case .resume(let id):
+            guard place(tables, id) != nil else { return false }
+            turn.work.resumable.append(id)
+        case .shutdownWrite(let id):
+            guard let (session, stream) = place(tables, id) else { return false }
+            guard tables.sessions.holds(session) else { return true }
+            tables.sessions[session].engine.end(stream)
+            Sessions.markDirty(&tables, &turn, session)
+        case .checkDrained(let id):
+            guard place(tables, id) != nil else { return false }
+            // What is handed in goes out without its connection.
+            if id.side == .downstream {
+                DownstreamSide.drained(&tables, &turn, id.slot)
+            } else {
+                UpstreamSide.drained(&tables, &turn, id.slot)
+            }
+        case .close(let id, let reset):
+            guard let (session, stream) = place(tables, id) else { return false }
+            close(&tables, &turn, id, session, stream, reset: reset)
+        case .connect, .askForConnection, .tellFreed, .layOut, .log: return false
+        }
+        return true
+    }
+
+    /// The session and stream of a connection that is one.
+    @inline(__always)
+    private static func place(
+        _ tables: borrowing Tables, _ id: ConnectionID
+    ) -> (session: SlotID, stream: SlotID)? {
+        switch id.side {
+        case .downstream:
+            guard tables.downstream.holds(id.slot), tables.downstream[id.slot].isStream else {
+                return nil
+            }
+            return (tables.downstream[id.slot].session, tables.downstream[id.slot].stream)
+        case .upstream:
+            guard tables.upstream.holds(id.slot), tables.upstream[id.slot].isStream else {
+                return nil
+            }
+            return (tables.upstream[id.slot].session, tables.upstream[id.slot].stream)
+        }
+    }
+
+    private static func send(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SlotID,
+        _ stream: SlotID, _ source: Effect.Source, _ range: ByteRange
+    ) {
+        guard tables.sessions.holds(session) else { return }
+        let bytes =
+            source == .scratch ? turn.scratch.span(range) : turn.output.span(range)
+        let isStalled = tables.sessions[session].engine.take(stream, bytes, &turn.workspace)
+        Sessions.markDirty(&tables, &turn, session)
+        guard isStalled else { return }
+        switch id.side {
+        case .downstream:
+            guard !tables.downstream[id.slot].isStalled else { return }
+            tables.downstream[id.slot].isStalled = true
+            DownstreamSide.blocked(&tables, &turn, id.slot)
+        case .upstream:
+            guard !tables.upstream[id.slot].isStalled else { return }
+            tables.upstream[id.slot].isStalled = true
+            UpstreamSide.blocked(&tables, &turn, id.slot)
+        }
+    }
+
+    /// The connection is over: its stream ends behind what was handed in, or is reset.
+    private static func close(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SlotID,
+        _ stream: SlotID, reset: Bool
+    ) {
+        let code: HTTP2Code?
+        switch id.side {
+        case .downstream:
+            code = reset ? .internalError : nil
+            tables.downstream[id.slot].reset()
+            tables.downstream.free(id.slot)
+        case .upstream:
+            code = reset ? .cancel : nil
+            tables.upstream[id.slot].reset()
+            tables.upstream.free(id.slot)
+        }
+        guard tables.sessions.holds(session) else { return }
+        tables.sessions[session].engine.release(stream, broken: code)
+        Sessions.markDirty(&tables, &turn, session)
+        if tables.sessions[session].engine.streamCount == 0 {
+            Sessions.armIdle(&tables, &turn, session)
+        }
+        if id.side == .upstream { StreamPools.streamFreed(&tables, &turn, session) }
+    }
+
+    // MARK: Kept bytes
+
+    /// Shows a stream's kept bytes again, a slice of them.
+    static func resume(_ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID) {
+        guard let (session, stream) = place(tables, id) else { return }
+        turn.scratch.clear(headroom: turn.headroom)
+        let isPaused: Bool
+        switch id.side {
+        case .downstream:
+            guard tables.downstream[id.slot].phase != .closed else { return }
+            let count = min(tables.downstream[id.slot].inbound.count, Turn.readBytesMax)
+            turn.scratch.append(
+                tables.downstream[id.slot].inbound.readable.extracting(0..<count))
+            let taken = DownstreamSide.reread(&tables, &turn, id.slot, count)
+            guard tables.downstream.holds(id.slot) else { return }
+            isPaused = tables.downstream[id.slot].isReadPaused
+            if tables.downstream[id.slot].inbound.isEmpty {
+                tables.downstream[id.slot].inbound.release()
+                if tables.downstream[id.slot].endsBehindKept {
+                    tables.downstream[id.slot].endsBehindKept = false
+                    DownstreamSide.ended(&tables, &turn, id.slot)
+                }
+            } else if !isPaused, taken > 0 {
+                turn.work.resumable.append(id)
+            }
+        case .upstream:
+            guard tables.upstream[id.slot].phase != .closed else { return }
+            let count = min(tables.upstream[id.slot].inbound.count, Turn.readBytesMax)
+            turn.scratch.append(tables.upstream[id.slot].inbound.readable.extracting(0..<count))
+            let taken = UpstreamSide.reread(&tables, &turn, id.slot, count)
+            guard tables.upstream.holds(id.slot) else { return }
+            isPaused = tables.upstream[id.slot].isReadPaused
+            if tables.upstream[id.slot].inbound.isEmpty {
+                tables.upstream[id.slot].inbound.release()
+                if tables.upstream[id.slot].endsBehindKept {
+                    tables.upstream[id.slot].endsBehindKept = false
+                    UpstreamSide.ended(&tables, &turn, id.slot)
+                }
+            } else if !isPaused, taken > 0 {
+                turn.work.resumable.append(id)
+            }
+        }
+        credit(&tables, &turn, id, session, stream)
+    }
+}
