@@ -34,6 +34,9 @@ let package = Package(
             name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .target(
+            name: "COpenSSL",
+            linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
+        .target(
             name: "CRE2", cxxSettings: [],
             linkerSettings: [.linkedLibrary("re2"), .linkedLibrary("stdc++")]),
         // Floor 1: bytes, time, ids, hashing.
@@ -43,6 +46,7 @@ let package = Package(
         // Floor 2: codecs and the kernel.
         floor("HTTP1", ["Base", "HTTPSemantics"]),
         floor("HTTP2", ["CNGHTTP2", "Base", "HTTPSemantics", "HTTP1"]),
+        floor("TLS", ["COpenSSL", "Base"]),
         floor("YAML", ["CYAML", "Base"]),
         floor("RE2", ["CRE2", "Base"]),
         floor("Platform", ["CPlatform", "Base"]),
@@ -70,8 +74,8 @@ let package = Package(
         floor(
             "Server",
             [
-                "Base", "Platform", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Telemetry",
-                "Configuration", "Proxy", "Resolver",
+                "Base", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
+                "Telemetry", "Configuration", "Proxy", "Resolver",
             ]),
         // Roof.
         .executableTarget(

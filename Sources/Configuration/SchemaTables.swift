@@ -36,7 +36,7 @@ extension ObjectSchema {
             .field(
                 "protocol", .choice(["auto", "http1", "http2"]), default: "auto",
                 "auto tells HTTP/2 from HTTP/1.1 by its preface, or with TLS by ALPN."),
-            .planned("tls", "TLS for clients."),
+            .field("tls", .object(listenerTLS), "TLS for clients."),
         ])
 
     static let admin = ObjectSchema(
@@ -57,7 +57,7 @@ extension ObjectSchema {
             .field(
                 "protocol", .choice(["http1", "http2", "auto"]), default: "http1",
                 "What the endpoints speak; auto is what ALPN chooses with tls, else http1."),
-            .planned("tls", "TLS towards the endpoints."),
+            .field("tls", .object(upstreamTLS), "TLS towards the endpoints."),
             .field("stable", .name, "The version users fall back to; required with sticky."),
             .required("versions", .map(.object(version), keys: .names), "The versions, in order."),
             .field("sticky", .object(sticky), "Keeps a session on its version."),

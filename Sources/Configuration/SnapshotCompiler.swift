@@ -20,12 +20,13 @@ public struct SnapshotCompiler: ~Copyable {
         public init(
             generation: UInt64, hash: String,
             addresses: [Document.NameAndPort: [Address]] = [:],
-            stickyKeys: [String: [SipHash]] = [:]
+            stickyKeys: [String: [SipHash]] = [:], transports: [String: UInt64] = [:]
         ) {
             self.generation = generation
             self.hash = hash
             self.addresses = addresses
             self.stickyKeys = stickyKeys
+            self.transports = transports
         }
     }
 
@@ -140,7 +141,8 @@ public struct SnapshotCompiler: ~Copyable {
                 policy: service.policy, limits: service.limits,
                 connectTimeout: service.connectTimeout)
             spec.protocol = service.protocol
-            spec.transport = inputs.transports[service.name] ?? 0
+            spec.transport =
+                (inputs.transports[service.name] ?? 0) ^ UInt64(service.protocol.rawValue)
             let request = run(version.edits.request), response = run(version.edits.response)
             versions.append(
                 Snapshot.VersionPlan(

@@ -124,9 +124,7 @@ struct HeaderBlock: ~Copyable {
             // Written at the end, when it is known how the body is framed.
             return contentLength = length
         case .contentType:
-            if value.count >= 16, ASCII.equalFold(value.extracting(0..<16), "application/grpc") {
-                isGRPC = true
-            }
+            isGRPC = GRPC.isContentType(value)
         case .expect where kind == .request && !ASCII.equalFold(value, "100-continue"):
             return isMalformed = true
         default: break

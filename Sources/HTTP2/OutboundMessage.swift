@@ -323,9 +323,8 @@ enum OutboundMessage {
                 if field.known == .host || field.known.isHopByHop { continue }
                 let name = text.extracting(field.name.range)
                 if isWebSocket, ASCII.equalFold(name, "sec-websocket-key") { continue }
-                if field.known == .contentType, field.value.length >= 16 {
-                    let type = text.extracting(field.value.lower..<field.value.lower + 16)
-                    isGRPC = ASCII.equalFold(type, "application/grpc")
+                if field.known == .contentType {
+                    isGRPC = GRPC.isContentType(text.extracting(field.value.range))
                 }
                 unsafe put(bytes, field.name, field.value, work.fields, &count)
             }

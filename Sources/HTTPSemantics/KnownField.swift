@@ -8,6 +8,7 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case proxyConnection, expect, cookie, setCookie, date, via, http2Settings
     case forwardedFor, forwardedProto, forwardedHost, requestID, traceparent
     case userAgent, referer, contentType, server, authorization
+    case forwardedClientCert, grpcStatus, grpcMessage, grpcTimeout
 
     /// The table that the scan of field lines looks names up in.
     static let names = FieldNames(
@@ -47,6 +48,10 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .contentType: return "content-type"
         case .server: return "server"
         case .authorization: return "authorization"
+        case .forwardedClientCert: return "x-forwarded-client-cert"
+        case .grpcStatus: return "grpc-status"
+        case .grpcMessage: return "grpc-message"
+        case .grpcTimeout: return "grpc-timeout"
         }
     }
 
@@ -64,7 +69,8 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     @inlinable public var isProtectedFromNomination: Bool {
         switch self {
         case .host, .contentLength, .transferEncoding, .cookie, .setCookie, .authorization,
-            .forwardedFor, .forwardedProto, .forwardedHost, .requestID, .traceparent, .date:
+            .forwardedFor, .forwardedProto, .forwardedHost, .forwardedClientCert, .requestID,
+            .traceparent, .date, .grpcStatus, .grpcMessage, .grpcTimeout:
             return true
         default: return false
         }
@@ -75,6 +81,8 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         switch self {
         case .host, .contentLength, .cookie, .setCookie, .expect, .authorization, .contentType:
             return true
+        // Where gRPC puts them.
+        case .grpcStatus, .grpcMessage: return false
         default: return isHopByHop || isProtectedFromNomination
         }
     }

@@ -53,8 +53,37 @@ public struct DataPlane: ~Copyable {
     }
 
     /// Takes in a client's connection. `nil` when there are too many: the driver closes it.
-    public mutating func accept(listener: Int, peer: Address) -> ConnectionID? {
-        DownstreamSide.accept(&tables, &turn, listener: listener, peer: peer)
+    ///
+    /// - Parameter isSecuring: a TLS handshake comes first, and `secured` or `endUnsecured` after
+    ///   it.
+    public mutating func accept(
+        listener: Int, peer: Address, isSecuring: Bool = false
+    ) -> ConnectionID? {
+        let id = DownstreamSide.accept(&tables, &turn, listener: listener, peer: peer)
+        if let id { tables.downstream[id.slot].isSecuring = isSecuring }
+        return id
+    }
+
+    /// A client's TLS handshake is done.
+    ///
+    /// - Parameters:
+    ///   - version: TLS 1.x's last digit.
+    ///   - isHTTP2: it was agreed on (ALPN).
+    ///   - identity: the client's certificate as an `x-forwarded-client-cert` element, or empty.
+    public mutating func secured(
+        _ id: ConnectionID, version: UInt8, isHTTP2: Bool, identity: Span<UInt8>
+    ) {
+        guard tables.downstream.holds(id.slot) else { return }
+        tables.downstream[id.slot].isSecuring = false
+        tables.downstream[id.slot].tlsVersion = version
+        tables.downstream[id.slot].identity.append(identity)
+        if isHTTP2 { Sessions.begin(&tables, &turn, downstream: id.slot) }
+    }
+
+    /// A client's TLS handshake failed, and the alert is out.
+    public mutating func endUnsecured(_ id: ConnectionID) {
+        guard tables.downstream.holds(id.slot) else { return }
+        DownstreamSide.finishAndClose(&tables, &turn, id.slot)
     }
 
     public mutating func handle(_ event: Event) {
@@ -79,8 +108,8 @@ public struct DataPlane: ~Copyable {
             case .downstream: DownstreamSide.drained(&tables, &turn, id.slot)
             case .upstream: UpstreamSide.drained(&tables, &turn, id.slot)
             }
-        case .connected(let id, let isHTTP2):
-            UpstreamSide.connected(&tables, &turn, id, isHTTP2: isHTTP2)
+        case .connected(let id, let isHTTP2, let isSecure):
+            UpstreamSide.connected(&tables, &turn, id, isHTTP2: isHTTP2, isSecure: isSecure)
         case .connectFailed(let id, let isRefused):
             UpstreamSide.connectFailed(&tables, &turn, id, isRefused: isRefused)
         case .connectionWanted(let cluster): Pools.giveUpIdle(&tables, &turn, cluster: cluster)
@@ -130,11 +159,28 @@ public struct DataPlane: ~Copyable {
         return body(&turn.scratch)
     }
 
+    /// The same, whether anything is wanted or not: for bytes that have been read already.
+    public mutating func fillScratch(_ body: (inout ByteBuffer) -> Void) {
+        turn.scratch.clear(headroom: turn.headroom)
+        body(&turn.scratch)
+    }
+
     /// Bytes that one read may bring.
     public static var readBytesMax: Int { Turn.readBytesMax }
 
     /// Counts what only the driver can know.
     public func count(_ metric: WorkerMetric) { turn.counters.count(metric) }
+
+    public mutating func countHandshake(version: UInt8, isDownstream: Bool, wasResumed: Bool) {
+        turn.counters.countHandshake(version: version, isDownstream: isDownstream)
+        if wasResumed {
+            turn.counters.count(isDownstream ? .downstreamResumptions : .upstreamResumptions)
+        }
+    }
+
+    public mutating func countHandshakeFailure(_ cause: HandshakeFailure, isDownstream: Bool) {
+        turn.counters.countHandshakeFailure(cause, isDownstream: isDownstream)
+    }
 
     /// When `expireTimers` must be called at the latest.
     public var nextDeadline: Instant { turn.timers.nextDeadline }
@@ -244,7 +290,7 @@ public struct DataPlane: ~Copyable {
             if tables.downstream[id].phase == .session {
                 Sessions.announceEnd(&tables, &turn, tables.downstream[id].session)
             } else if tables.downstream[id].phase == .idle, tables.downstream[id].inbound.isEmpty,
-                !tables.downstream[id].isStream
+                !tables.downstream[id].isStream, !tables.downstream[id].isSecuring
             {
                 DownstreamSide.close(&tables, &turn, id, reset: false)
             }

@@ -33,6 +33,7 @@ enum Decisions {
         }
         let plan = snapshot.value.routes[route]
         tables.exchanges[id].requestDeadline = turn.now + plan.request
+        if tables.exchanges[id].isGRPC { shortenDeadline(&tables, turn, id, head) }
         switch plan.kind {
         case .redirect, .respond:
             Forwarding.keepTexts(&tables.exchanges[id], turn, head)
@@ -43,6 +44,18 @@ enum Decisions {
             }
             forward(&tables, &turn, id, plan, snapshot, head)
         }
+    }
+
+    /// A gRPC call says how long its answer is of use; that may shorten the time, never lengthen
+    /// it.
+    private static func shortenDeadline(
+        _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, _ head: ByteRange
+    ) {
+        guard let field = turn.requestHead.fields.first(.grpcTimeout),
+            let timeout = GRPC.timeout(turn.scratch.span(field.value.shifted(by: head.lower)))
+        else { return }
+        tables.exchanges[id].requestDeadline = min(
+            tables.exchanges[id].requestDeadline, turn.now + timeout)
     }
 
     private static func refuse(

@@ -30,8 +30,8 @@ public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
 /// What the driver saw happen. Everything the data plane knows of the world comes this way.
 public enum Event: Sendable, BitwiseCopyable {
     /// A connect that an effect asked for succeeded.
-    /// `isHTTP2`: it was agreed on in the handshake (ALPN).
-    case connected(SlotID, isHTTP2: Bool)
+    /// `isSecure`: over TLS, whose handshake is done; `isHTTP2`: it agreed on that (ALPN).
+    case connected(SlotID, isHTTP2: Bool, isSecure: Bool)
     /// It did not; `isRefused` when nobody listens there.
     case connectFailed(SlotID, isRefused: Bool)
     /// So many bytes were read into `Turn.scratch`; 0 when only kept bytes are to be looked at
@@ -58,7 +58,8 @@ public enum Effect: Sendable, BitwiseCopyable {
         case output
     }
 
-    case connect(SlotID, Address)
+    /// Connect to an endpoint, with the cluster's TLS if it has any.
+    case connect(SlotID, Address, cluster: Int)
     /// Write bytes now; what does not go out at once comes back through `keepUnsent`.
     case send(ConnectionID, Source, ByteRange)
     /// Reading was paused or bytes were kept: read again, and show kept bytes again.

@@ -39,12 +39,32 @@ enum Exchanges {
         tables.exchanges[id].keepsAlive = turn.requestHead.keepsAlive && !turn.isDraining
         tables.exchanges[id].summary.arrival = turn.wall
         tables.exchanges[id].summary.listener = tables.downstream[downstream].listener
+        if turn.requestHead.fields.seen.contains(.contentType) {
+            let type = turn.requestHead.fields.value(.contentType)
+            tables.exchanges[id].isGRPC = GRPC.isContentType(
+                turn.scratch.span(type.shifted(by: head.lower)))
+        }
         tables.exchanges[id].summary.peer = tables.downstream[downstream].peer
         tables.exchanges[id].summary.version =
             tables.downstream[downstream].isStream
             ? .http2 : turn.requestHead.isHTTP10 ? .http10 : .http11
+        tables.exchanges[id].isSecure = tables.downstream[downstream].isSecure
         tables.exchanges[id].summary.tlsVersion = tables.downstream[downstream].tlsVersion
+        if tables.exchanges[id].isSecure { prepareIdentity(&tables, &turn, downstream) }
         Decisions.decide(&tables, &turn, id, head: head)
+    }
+
+    /// The certificate that the client of a connection, or of its session, has shown.
+    private static func prepareIdentity(
+        _ tables: inout Tables, _ turn: inout Turn, _ downstream: SlotID
+    ) {
+        var socket = downstream
+        if tables.downstream[downstream].isStream {
+            guard tables.sessions.holds(tables.downstream[downstream].session) else { return }
+            socket = tables.sessions[tables.downstream[downstream].session].socket.slot
+        }
+        turn.identity.clear()
+        turn.identity.append(tables.downstream[socket].identity.readable)
     }
 
     /// What became of bytes of a request beyond its head.

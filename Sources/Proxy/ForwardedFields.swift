@@ -22,24 +22,29 @@ enum ForwardedFields {
         exchange.summary.forwardedFor = ByteRange(start, end: exchange.arena.writerIndex)
         let authority = turn.requestHead.authority
         if trustedHops > 0 {
-            appendTrusted(&exchange.arena, turn, head)
+            appendTrusted(&exchange.arena, turn, head, isSecure: exchange.isSecure)
         } else if !authority.isEmpty {
-            exchange.arena.append("\r\nx-forwarded-proto: http\r\nx-forwarded-host: ")
+            exchange.arena.append(
+                exchange.isSecure
+                    ? "\r\nx-forwarded-proto: https\r\nx-forwarded-host: "
+                    : "\r\nx-forwarded-proto: http\r\nx-forwarded-host: ")
             exchange.arena.append(turn.scratch.span(authority.shifted(by: head.lower)))
             exchange.arena.append("\r\n")
         } else {
-            exchange.arena.append("\r\nx-forwarded-proto: http\r\n")
+            exchange.arena.append(
+                exchange.isSecure
+                    ? "\r\nx-forwarded-proto: https\r\n" : "\r\nx-forwarded-proto: http\r\n")
         }
     }
 
     /// The proxy in front knows better how the client came.
     private static func appendTrusted(
-        _ arena: inout ByteBuffer, _ turn: borrowing Turn, _ head: ByteRange
+        _ arena: inout ByteBuffer, _ turn: borrowing Turn, _ head: ByteRange, isSecure: Bool
     ) {
         arena.append("\r\nx-forwarded-proto: ")
         let proto = turn.requestHead.fields.value(.forwardedProto)
         if proto.isEmpty {
-            arena.append("http")
+            arena.append(isSecure ? "https" : "http")
         } else {
             arena.append(turn.scratch.span(proto.shifted(by: head.lower)))
         }

@@ -45,7 +45,7 @@ enum Forwarding {
     private static var rewritten: KnownFields {
         KnownFields(.connection).with(.transferEncoding).with(.te).with(.trailer).with(.upgrade)
             .with(.keepAlive).with(.proxyConnection).with(.http2Settings).with(.forwardedFor)
-            .with(.forwardedProto).with(.forwardedHost).with(.requestID)
+            .with(.forwardedProto).with(.forwardedHost).with(.forwardedClientCert).with(.requestID)
     }
 
     /// Whether every line of the head goes on as it came: most requests' do.
@@ -275,7 +275,7 @@ enum Forwarding {
         if field.isNominated { return true }
         switch field.known {
         case .other, .via: return false
-        case .forwardedFor, .forwardedProto, .forwardedHost: return true
+        case .forwardedFor, .forwardedProto, .forwardedHost, .forwardedClientCert: return true
         case .requestID: return writesRequestID
         case .expect: return isHTTP10
         default: return field.known.isHopByHop
@@ -309,6 +309,10 @@ enum Forwarding {
             ForwardedFields.appendRequestID(&turn.random, to: &exchange.arena)
             exchange.summary.requestID = ByteRange(start, end: exchange.arena.writerIndex)
             exchange.arena.append("\r\n")
+        }
+        if exchange.isSecure, !turn.identity.isEmpty {
+            MessageEncoder.field(
+                "x-forwarded-client-cert", turn.identity.readable, to: &exchange.arena)
         }
         if snapshot.value.settings.via {
             exchange.arena.append(

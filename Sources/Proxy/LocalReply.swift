@@ -11,10 +11,17 @@ enum LocalReply {
         willReply(&tables, turn, id, status: status)
         let downstream = tables.exchanges[id].downstream
         let start = turn.output.writerIndex
-        compose(
-            status: status, body: nil, flags: tables.exchanges[id].summary.flags,
-            closes: !tables.exchanges[id].keepsAlive,
-            isHead: tables.exchanges[id].method == .head, &turn)
+        if tables.exchanges[id].isGRPC {
+            let code = GRPC.status(forHTTP: status)
+            tables.exchanges[id].summary.status = 200
+            tables.exchanges[id].summary.grpcStatus = Int8(code)
+            composeGRPC(code, Status.reason(status), tables.exchanges[id], &turn)
+        } else {
+            compose(
+                status: status, body: nil, flags: tables.exchanges[id].summary.flags,
+                closes: !tables.exchanges[id].keepsAlive,
+                isHead: tables.exchanges[id].method == .head, &turn)
+        }
         turn.send(
             ConnectionID(.downstream, downstream), .output,
             ByteRange(start, end: turn.output.writerIndex))
@@ -66,6 +73,29 @@ enum LocalReply {
         }
     }
 
+    /// A call that ends without an origin: a response that is its trailers alone.
+    private static func composeGRPC(
+        _ code: UInt8, _ message: StaticString, _ exchange: borrowing Exchange,
+        _ turn: inout Turn
+    ) {
+        let settings = turn.snapshots.newest.value.settings
+        MessageEncoder.statusLine(200, to: &turn.output)
+        date(&turn)
+        turn.output.append("content-type: application/grpc\r\ngrpc-status: ")
+        turn.output.appendDecimal(UInt64(code))
+        turn.output.append("\r\ngrpc-message: ")
+        turn.output.append(message)
+        turn.output.append("\r\ncontent-length: 0\r\n")
+        if !settings.flagsField.isEmpty, !exchange.summary.flags.isEmpty {
+            turn.output.append(turn.snapshots.newest.value.store.bytes(settings.flagsField))
+            turn.output.append(": ")
+            exchange.summary.flags.append(to: &turn.output)
+            turn.output.append("\r\n")
+        }
+        if !exchange.keepsAlive { turn.output.append("connection: close\r\n") }
+        turn.output.append("\r\n")
+    }
+
     static func date(_ turn: inout Turn) {
         turn.output.append(turn.date())
     }
@@ -83,7 +113,8 @@ enum DirectReply {
         LocalReply.date(&turn)
         if plan.kind == .redirect {
             turn.output.append("location: ")
-            location(&turn, plan, snapshot, head)
+            location(
+                &turn, plan, snapshot, head, isSecure: tables.exchanges[id].isSecure)
             turn.output.append("\r\n")
         } else if !plan.body.isEmpty {
             turn.output.append("content-type: ")
@@ -111,10 +142,10 @@ enum DirectReply {
     /// An absolute URI; what the redirect leaves out stays as the client asked.
     private static func location(
         _ turn: inout Turn, _ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>,
-        _ head: ByteRange
+        _ head: ByteRange, isSecure: Bool
     ) {
         if plan.scheme.isEmpty {
-            turn.output.append("http")
+            turn.output.append(isSecure ? "https" : "http")
         } else {
             turn.output.append(snapshot.value.store.bytes(plan.scheme))
         }

@@ -25,7 +25,7 @@ enum Pools {
         let cluster = self.cluster(tables, of: exchange)
         let id = cluster.value.id
         let snapshot = turn.snapshots[tables.exchanges[exchange].snapshot]
-        prepare(&turn, cluster, generation: snapshot.value.generation)
+        prepare(&tables, &turn, cluster, generation: snapshot.value.generation)
         if !tables.exchanges[exchange].holdsRequestPermit {
             guard cluster.value.state.value.takeRequest(max: cluster.value.limits.requestsMax)
             else {
@@ -109,18 +109,40 @@ enum Pools {
     /// Makes room in this worker's tables for the cluster and its endpoints, once a snapshot.
     @inline(__always)
     private static func prepare(
-        _ turn: inout Turn, _ cluster: SharedBox<Cluster>, generation: UInt64
+        _ tables: inout Tables, _ turn: inout Turn, _ cluster: SharedBox<Cluster>,
+        generation: UInt64
     ) {
         let id = cluster.value.id
         while turn.clusterPools.count <= id { turn.clusterPools.append(ClusterPool()) }
         if turn.clusterPools[id].generation == generation { return }
+        let hadOther =
+            turn.clusterPools[id].generation != 0
+            && turn.clusterPools[id].transport != cluster.value.transport
         turn.clusterPools[id].generation = generation
+        turn.clusterPools[id].transport = cluster.value.transport
         turn.clusterPools[id].state = cluster.value.state
         turn.clusterPools[id].limits = cluster.value.limits
         turn.clusterPools[id].speaksHTTP2 = cluster.value.protocol == .http2
         for i in 0..<cluster.value.endpoints.count {
             let endpoint = cluster.value.endpoints[i].id
             while turn.endpointPools.count <= endpoint { turn.endpointPools.append(EndpointPool()) }
+        }
+        if hadOther { retire(&tables, &turn, cluster: id) }
+    }
+
+    /// The way to the endpoints has changed: connections made before serve nobody new.
+    private static func retire(_ tables: inout Tables, _ turn: inout Turn, cluster: Int) {
+        for index in 0..<tables.upstream.indexEnd {
+            guard let id = tables.upstream.tenant(at: index),
+                tables.upstream[id].cluster == cluster
+            else { continue }
+            switch tables.upstream[id].phase {
+            case .idle: UpstreamSide.close(&tables, &turn, id, reset: false)
+            case .session:
+                StreamPools.unlist(&tables, &turn, tables.upstream[id].session)
+                turn.endpointPools[tables.upstream[id].endpoint].speaksHTTP2 = false
+            case .connecting, .busy, .tunnel, .closed: break
+            }
         }
     }
 
@@ -217,11 +239,12 @@ enum Pools {
         tables.upstream[id].reset()
         tables.upstream[id].endpoint = endpoint
         tables.upstream[id].cluster = cluster
+        tables.upstream[id].transport = turn.clusterPools[cluster].transport
         turn.endpointPools[endpoint].connectingCount += 1
         turn.counters.count(.upstreamConnections)
         turn.counters.count(.connects, cluster: cluster)
         Deadlines.arm(upstream: id, turn.now + timeout, &tables, &turn)
-        turn.effects.append(.connect(id, address))
+        turn.effects.append(.connect(id, address, cluster: cluster))
         return id
     }
 
@@ -282,7 +305,9 @@ enum Pools {
         tables.upstream[id].inbound.release()
         tables.upstream[id].isReadPaused = false
         let limits = turn.clusterPools[cluster].limits
-        if tables.upstream[id].requestCount >= limits.requestsPerConnectionMax || turn.isDraining {
+        if tables.upstream[id].requestCount >= limits.requestsPerConnectionMax || turn.isDraining
+            || tables.upstream[id].transport != turn.clusterPools[cluster].transport
+        {
             return UpstreamSide.close(&tables, &turn, id, reset: false)
         }
         tables.upstream[id].phase = .idle

@@ -22,6 +22,9 @@ enum ResponseRelay {
         tables.exchanges[id].summary.status = status
         tables.exchanges[id].summary.firstByte = turn.now - tables.exchanges[id].arrival
         if status >= 500 { tables.exchanges[id].summary.cause = .response }
+        if tables.exchanges[id].isGRPC, let field = turn.responseHead.fields.first(.grpcStatus) {
+            noteGRPC(&tables, id, turn.scratch.span(field.value.shifted(by: head.lower)))
+        }
         tables.exchanges[id].responsePhase = .body
         tables.exchanges[id].firstByteDeadline = .never
         let downstream = tables.exchanges[id].downstream
@@ -38,6 +41,31 @@ enum ResponseRelay {
         tables.exchanges[id].sink = sink(framing, isHTTP10: tables.exchanges[id].isHTTP10)
         if tables.exchanges[id].sink == .untilClose { tables.exchanges[id].keepsAlive = false }
         encode(tables.exchanges[id], &turn, head)
+    }
+
+    /// A call's own outcome, in its head or its trailers: an error of the version even though HTTP
+    /// says 200 (splitting.md §4).
+    private static func noteGRPC(_ tables: inout Tables, _ id: SlotID, _ value: Span<UInt8>) {
+        guard let status = GRPC.status(value) else { return }
+        tables.exchanges[id].summary.grpcStatus = status
+        if status != 0 { tables.exchanges[id].summary.cause = .response }
+    }
+
+    /// Looks for the outcome in a trailer section.
+    private static func noteTrailers(
+        _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, _ section: ByteRange
+    ) {
+        guard tables.exchanges[id].isGRPC else { return }
+        let lines = turn.scratch.span(ByteRange(start: 0, count: section.upper))
+        var at = section.lower
+        while at < section.upper,
+            case .field(let field, let next)? = try? FieldLineParser.line(lines, at: at)
+        {
+            if field.known == .grpcStatus {
+                noteGRPC(&tables, id, lines.extracting(field.value.range))
+            }
+            at = next
+        }
     }
 
     /// RFC 9112 §6.3: the request's method and the status decide before the fields do.
@@ -145,7 +173,7 @@ enum ResponseRelay {
         if exchange.owesCookie {
             turn.counters.count(.stickyCookiesIssued)
             snapshot.value.sticky[service.sticky].value.appendSetCookie(
-                position: exchange.cookiePosition, wall: turn.wall, isSecure: false,
+                position: exchange.cookiePosition, wall: turn.wall, isSecure: exchange.isSecure,
                 to: &turn.headOut)
         }
         if snapshot.value.settings.via { turn.headOut.append("via: 1.1 sluice\r\n") }
@@ -233,6 +261,7 @@ enum ResponseRelay {
                     turn.send(downstream, .scratch, ByteRange(from, end: range.upper))
                 }
             case .trailers(let section):
+                noteTrailers(&tables, turn, id, section)
                 if isCopied {
                     MessageEncoder.lastChunk(
                         trailers: section, of: turn.scratch.span(ByteRange(start: 0, count: end)),

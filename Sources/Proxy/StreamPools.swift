@@ -62,6 +62,7 @@ enum StreamPools {
         tables.upstream[id].endpoint = tables.sessions[session].endpoint
         tables.upstream[id].cluster = tables.sessions[session].cluster
         tables.upstream[id].session = session
+        tables.upstream[id].transport = tables.upstream[socket].transport
         guard
             let stream = tables.sessions[session].engine.makeStream(
                 owner: ConnectionID(.upstream, id).token)

@@ -60,6 +60,10 @@ struct DownstreamConnection: ~Copyable {
     var inbound = ByteBuffer()
     /// Bytes to be written that the socket did not take.
     var outbound = ByteBuffer()
+    /// The client's certificate as an element of `x-forwarded-client-cert`.
+    var identity = ByteBuffer()
+    /// A TLS handshake is under way.
+    var isSecuring = false
     var isReadPaused = false
     /// The peer has sent its last byte.
     var hasEnded = false
@@ -92,6 +96,8 @@ struct DownstreamConnection: ~Copyable {
         endsBehindKept = false
         hasServed = false
         tlsVersion = 0
+        identity.release()
+        isSecuring = false
         phase = .idle
         exchange = .none
         parser = RequestHeadParser()
@@ -126,6 +132,8 @@ struct UpstreamConnection: ~Copyable {
     var cluster = 0
     /// Encrypted by TLS.
     var isSecure = false
+    /// The way it was made; others may be in force since.
+    var transport: UInt64 = 0
     var attempt = SlotID.none
     var parser = ResponseHeadParser()
     var body = BodyDecoder(.none)
@@ -265,6 +273,10 @@ struct Exchange: ~Copyable {
 
     var method = Method.get
     var isHTTP10 = false
+    /// The client came over TLS.
+    var isSecure = false
+    /// The content is gRPC's: errors are told in its trailers.
+    var isGRPC = false
     var keepsAlive = false
     var isChunkedRequest = false
     var hasRequestBody = false
@@ -308,6 +320,8 @@ struct Exchange: ~Copyable {
         rowSlot = 0
         isCounted = false
         isHTTP10 = false
+        isSecure = false
+        isGRPC = false
         keepsAlive = false
         isChunkedRequest = false
         hasRequestBody = false

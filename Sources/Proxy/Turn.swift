@@ -31,6 +31,8 @@ struct Turn: ~Copyable {
     /// Its path in normal form, when it did not come so; else it lies in the scratch.
     var path = ByteBuffer(capacity: 1_024)
     var pathInScratch = ByteRange.empty
+    /// Of the request being encoded, when it came over TLS: the client's certificate.
+    var identity = ByteBuffer()
     /// `date: …` with its CRLF for the second `dateSecond`.
     private var dateLine = ByteBuffer(capacity: 64)
     private var dateSecond: Int64 = -1
@@ -217,6 +219,8 @@ struct ClusterPool: BitwiseCopyable {
     var lastPending = SlotID.none
     var pendingCount = 0
     var idleCount = 0
+    /// Of connections that may serve.
+    var transport: UInt64 = 0
     /// Prior knowledge: every connection is one of HTTP/2.
     var speaksHTTP2 = false
     /// Choices so far, for round robin.

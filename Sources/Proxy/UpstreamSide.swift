@@ -10,9 +10,10 @@ enum UpstreamSide {
     // MARK: Events
 
     static func connected(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, isHTTP2: Bool
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, isHTTP2: Bool, isSecure: Bool
     ) {
         guard tables.upstream.holds(id) else { return }
+        tables.upstream[id].isSecure = isSecure
         Pools.connectionMade(&tables, &turn, id)
         let attempt = tables.upstream[id].attempt
         if tables.upstream[id].isProbe {

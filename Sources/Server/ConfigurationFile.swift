@@ -1,6 +1,7 @@
 import Base
 import Configuration
 import Platform
+import TLS
 
 /// A configuration file with everything it names, read from disk.
 public struct ConfigurationFile: Sendable {
@@ -8,6 +9,7 @@ public struct ConfigurationFile: Sendable {
     public let document: Document
     public let hash: String
     public let stickyKeys: [String: [SipHash]]
+    let tls: TLSFiles
     /// Warnings as a person reads them; empty without.
     public let warnings: String
 
@@ -19,8 +21,12 @@ public struct ConfigurationFile: Sendable {
 
     public static let bytesMax = 4 << 20
 
-    /// Reads and checks a file.
+    /// Reads and checks a file, and those it names.
     public static func load(_ path: String) -> Result<ConfigurationFile, Rejection> {
+        load(path, tickets: nil)
+    }
+
+    static func load(_ path: String, tickets: TLSTickets?) -> Result<ConfigurationFile, Rejection> {
         let bytes: [UInt8]
         do throws(SystemError) {
             bytes = try Files.read(path, bytesMax: bytesMax)
@@ -45,9 +51,15 @@ public struct ConfigurationFile: Sendable {
                     plain(path, "services.\(service.name).sticky.keys: \(failure.text)"))
             }
         }
+        let tls: TLSFiles
+        do throws(TLSFiles.Rejection) {
+            tls = try TLSFiles.load(document, base: path, tickets: tickets)
+        } catch {
+            return .failure(plain(path, error.text))
+        }
         return .success(
             ConfigurationFile(
-                path: path, document: document, hash: reading.hash, stickyKeys: keys,
+                path: path, document: document, hash: reading.hash, stickyKeys: keys, tls: tls,
                 warnings: reading.text(file: path, bytes: bytes)))
     }
 

@@ -4,6 +4,7 @@ import Platform
 import Proxy
 import Resolver
 import Synchronization
+import TLS
 import Telemetry
 
 /// The main thread: signals, the configuration file, names, the admin and metrics endpoints, drain.
@@ -24,6 +25,8 @@ final class ControlLoop {
     var listeners = Listeners()
 
     var file: ConfigurationFile
+    let tickets: TLSTickets?
+    private var rotatesAt: Instant
     var generation: UInt64 = 1
     var status = ReloadStatus()
     let startedAt: WallTime
@@ -32,6 +35,9 @@ final class ControlLoop {
 
     /// How long after the last change of the file it is read: editors write in several steps.
     static let watchDebounce = Duration.milliseconds(50)
+
+    /// How long a key seals new session tickets; it opens them as long again.
+    static let ticketLife = Duration.seconds(7_200)
 
     private enum Token {
         static let signals: UInt64 = 2
@@ -50,6 +56,8 @@ final class ControlLoop {
         resolverWakeup = parts.resolverWakeup
         signals = parts.signals
         file = parts.file
+        tickets = parts.tickets
+        rotatesAt = SystemClock.now() + ControlLoop.ticketLife
         listeners = parts.listeners
         admin = parts.admin
         startedAt = SystemClock.wall()
@@ -78,12 +86,16 @@ final class ControlLoop {
                 reloadAt = .never
                 reload(cause: "watch")
             }
+            if rotatesAt <= now {
+                rotatesAt = now + ControlLoop.ticketLife
+                tickets?.rotate()
+            }
             if let code = drainStep(now) { return code }
         }
     }
 
     private func timeout() -> Int32 {
-        var next = reloadAt
+        var next = min(reloadAt, rotatesAt)
         if drain.isUnderWay { next = min(next, SystemClock.now() + .milliseconds(20)) }
         if next.isNever { return -1 }
         return Int32(clamping: (next - SystemClock.now()).millisecondsUp)

@@ -17,15 +17,18 @@ extension WorkerLoop {
     private mutating func perform(_ effect: Effect) {
         switch effect {
         case .send(let id, let source, let range): send(id, source, range)
-        case .connect(let slot, let address): connect(slot, address)
+        case .connect(let slot, let address, let cluster): connect(slot, address, cluster)
         case .resume(let id): ready.append(id)
         case .shutdownWrite(let id):
             // With bytes waiting, the data plane says so again when they are out.
-            if plane.outboundCount(id) == 0, let descriptor = sockets.descriptor(id) {
-                Socket.shutdownWrite(descriptor)
+            guard plane.outboundCount(id) == 0, let socket = sockets.entry(id) else { return }
+            if socket.secure.isNone {
+                Socket.shutdownWrite(socket.descriptor)
+            } else {
+                endSecure(id, socket.descriptor, socket.secure)
             }
         case .checkDrained(let id):
-            if plane.outboundCount(id) == 0 { plane.handle(.drained(id)) }
+            if plane.outboundCount(id) == 0, !hasUnsentCipher(id) { plane.handle(.drained(id)) }
         case .close(let id, let reset): close(id, reset: reset)
         case .askForConnection(let cluster):
             for other in group.workers where other.index != worker.index {
@@ -42,6 +45,9 @@ extension WorkerLoop {
 
     private mutating func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
         guard let socket = sockets.entry(id) else { return }
+        if !socket.secure.isNone {
+            return sendSecure(id, socket.descriptor, socket.secure, source, range)
+        }
         if socket.hasUnsent, plane.outboundCount(id) > 0 { return keep(id, source, range) }
         switch Socket.send(socket.descriptor, plane.bytes(source, range)) {
         case .bytes(let count):
@@ -60,7 +66,9 @@ extension WorkerLoop {
 
     /// A socket that takes no more bytes may still hold the origin's answer: read before giving up.
     private mutating func failed(_ id: ConnectionID) {
-        if id.side == .upstream, let descriptor = sockets.descriptor(id) {
+        if id.side == .upstream, let socket = sockets.entry(id), !socket.secure.isNone {
+            readSecure(id, socket.descriptor, socket.secure, untilEnd: true)
+        } else if id.side == .upstream, let descriptor = sockets.descriptor(id) {
             let transfer = plane.fillScratch(id) {
                 Socket.receive(descriptor, into: &$0, atMost: DataPlane.readBytesMax)
             }
@@ -69,22 +77,41 @@ extension WorkerLoop {
         if plane.holds(id) { plane.handle(.failed(id)) }
     }
 
-    private mutating func connect(_ slot: SlotID, _ address: Address) {
+    private func hasUnsentCipher(_ id: ConnectionID) -> Bool {
+        guard let link = sockets.entry(id)?.secure, secure.links.holds(link) else { return false }
+        return !secure.links[link].unsent.isEmpty
+    }
+
+    private mutating func connect(_ slot: SlotID, _ address: Address, _ cluster: Int) {
         let id = ConnectionID(.upstream, slot)
         do throws(SystemError) {
             let (descriptor, isConnected) = try Socket.connect(address)
             sockets.insert(id, descriptor, isConnecting: !isConnected)
+            secure(id, cluster: cluster, address: address)
             try poller.addConnection(descriptor, token: id.token)
-            if isConnected { plane.handle(.connected(slot, isHTTP2: false)) }
+            if isConnected { connected(id) }
         } catch {
             plane.handle(.connectFailed(slot, isRefused: Socket.isRefusal(error.code)))
         }
     }
 
+    /// A connect succeeded: the data plane's, or first a handshake's.
+    mutating func connected(_ id: ConnectionID) {
+        guard let socket = sockets.entry(id) else { return }
+        if socket.secure.isNone {
+            plane.handle(.connected(id.slot, isHTTP2: false, isSecure: false))
+        } else {
+            beginHandshake(id, socket.descriptor, socket.secure)
+        }
+    }
+
     private mutating func close(_ id: ConnectionID, reset: Bool) {
-        guard let descriptor = sockets.remove(id) else { return }
-        if reset { Socket.setResetOnClose(descriptor) }
-        Socket.close(descriptor)
+        guard let socket = sockets.remove(id) else { return }
+        if secure.links.holds(socket.secure) {
+            closeSecure(id, socket.descriptor, socket.secure, reset: reset)
+        }
+        if reset { Socket.setResetOnClose(socket.descriptor) }
+        Socket.close(socket.descriptor)
         if id.side == .downstream { group.loads.giveBack(worker.index) }
     }
 

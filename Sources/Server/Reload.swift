@@ -23,7 +23,7 @@ extension ControlLoop {
     /// Reads the file again. Accepted: new requests see it. Rejected: everything goes on as before.
     @discardableResult
     func reload(cause: String) -> ReloadOutcome {
-        switch ConfigurationFile.load(options.configPath) {
+        switch ConfigurationFile.load(options.configPath, tickets: tickets) {
         case .failure(let rejection): return reject(rejection.text, cause)
         case .success(let next):
             let change: Listeners.Change
@@ -89,6 +89,7 @@ extension ControlLoop {
             file.document,
             Startup.inputs(file, generation: generation, answers: resolver.answers),
             registry: registry)
+        group.directory = TLSDirectory(file.document, file.tls, registry)
         group.cell.publish(snapshot)
         for worker in group.workers { worker.mailbox.wake() }
         let deadline = SystemClock.now() + .seconds(1)

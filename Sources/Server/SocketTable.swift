@@ -10,6 +10,8 @@ struct SocketTable: ~Copyable {
         var isConnecting = false
         /// The data plane was given bytes back that the socket did not take.
         var hasUnsent = false
+        /// Its TLS; none for a plain socket.
+        var secure = SlotID.none
     }
 
     private let addressOnly = AddressOnly()
@@ -43,6 +45,15 @@ struct SocketTable: ~Copyable {
         }
     }
 
+    mutating func setSecure(_ id: ConnectionID, _ link: SlotID) {
+        guard entry(id) != nil else { return }
+        if id.side == .downstream {
+            downstream[Int(id.slot.index)].secure = link
+        } else {
+            upstream[Int(id.slot.index)].secure = link
+        }
+    }
+
     mutating func insert(_ id: ConnectionID, _ descriptor: Int32, isConnecting: Bool) {
         let entry = Entry(
             descriptor: descriptor, generation: id.slot.generation, isConnecting: isConnecting)
@@ -61,9 +72,9 @@ struct SocketTable: ~Copyable {
         upstream[Int(id.slot.index)].isConnecting = false
     }
 
-    /// Forgets the connection and returns its descriptor, for the caller to close.
-    mutating func remove(_ id: ConnectionID) -> Int32? {
-        guard let found = descriptor(id) else { return nil }
+    /// Forgets the connection and returns what was known of it, for the caller to close.
+    mutating func remove(_ id: ConnectionID) -> Entry? {
+        guard let found = entry(id) else { return nil }
         switch id.side {
         case .downstream: downstream[Int(id.slot.index)] = Entry()
         case .upstream: upstream[Int(id.slot.index)] = Entry()

@@ -4,6 +4,7 @@ import Platform
 import Proxy
 import Resolver
 import Synchronization
+import TLS
 import Telemetry
 
 /// Brings the process up, in the order in which things depend on each other, and runs it.
@@ -18,6 +19,7 @@ public enum Startup {
         let resolverWakeup: Wakeup
         let signals: Signals
         let file: ConfigurationFile
+        let tickets: TLSTickets?
         var listeners: Listeners
         let admin: AdminServer
     }
@@ -45,8 +47,15 @@ public enum Startup {
     private static func start(
         _ options: ServerOptions, _ log: ProcessLog
     ) throws(Failure) -> ControlLoop {
+        // Kept over reloads, so that clients can take up their sessions.
+        let tickets: TLSTickets
+        do throws(TLSFailure) {
+            tickets = try TLSTickets()
+        } catch {
+            throw Failure(text: error.reason, code: 1)
+        }
         let file: ConfigurationFile
-        switch ConfigurationFile.load(options.configPath) {
+        switch ConfigurationFile.load(options.configPath, tickets: tickets) {
         case .success(let loaded): file = loaded
         case .failure(let rejection):
             throw Failure(text: "the configuration is not valid\n" + rejection.text, code: 2)
@@ -54,14 +63,15 @@ public enum Startup {
         log.configure(level: file.document.logLevel, isJSON: file.document.logsJSON)
         if !file.warnings.isEmpty { log.warning(file.warnings) }
         do throws(SystemError) {
-            return try assemble(options, log, file)
+            return try assemble(options, log, file, tickets)
         } catch {
             throw Failure(text: error.message, code: 1)
         }
     }
 
     private static func assemble(
-        _ options: ServerOptions, _ log: ProcessLog, _ file: ConfigurationFile
+        _ options: ServerOptions, _ log: ProcessLog, _ file: ConfigurationFile,
+        _ tickets: TLSTickets
     ) throws(SystemError) -> ControlLoop {
         let signals = try Signals()
         let descriptors = Machine.raiseDescriptorLimit()
@@ -88,7 +98,8 @@ public enum Startup {
         try logWriter.start()
         logWriter.setPath(file.document.accessLog?.path)
         let group = try WorkerGroup(
-            cell: SnapshotCell(snapshot), count: count, logWriter: logWriter)
+            cell: SnapshotCell(snapshot), count: count, logWriter: logWriter, log: log)
+        group.directory = TLSDirectory(file.document, file.tls, registry)
         let admin = try AdminServer(file.document, configPath: file.path, log: log)
         let connections = connectionsMax(file.document, descriptors: descriptors, workers: count)
         // Before the first client is accepted: clients may use up all descriptors.
@@ -96,7 +107,7 @@ public enum Startup {
             Parts(
                 options: options, log: log, registry: registry, group: group,
                 logWriter: logWriter, resolver: resolver, resolverWakeup: resolverWakeup,
-                signals: signals, file: file, listeners: listeners, admin: admin))
+                signals: signals, file: file, tickets: tickets, listeners: listeners, admin: admin))
         try startWorkers(
             count, group, metrics, seed: seed, connectionsMax: connections, control.listeners)
         logStart(log, file, count, control.listeners, admin)
@@ -179,6 +190,6 @@ public enum Startup {
         }
         return SnapshotCompiler.Inputs(
             generation: generation, hash: file.hash, addresses: addresses,
-            stickyKeys: file.stickyKeys)
+            stickyKeys: file.stickyKeys, transports: file.tls.transports)
     }
 }

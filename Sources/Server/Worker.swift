@@ -37,13 +37,24 @@ final class WorkerGroup: Sendable {
     let logWriter: LogWriter
     /// Wakes the control thread when a split needs its next pages.
     let layOutWanted: Wakeup
+    let log: ProcessLog
     private let members = Mutex<[Worker]>([])
+    private let contexts = Mutex(TLSDirectory.none)
 
-    init(cell: SnapshotCell, count: Int, logWriter: LogWriter) throws(SystemError) {
+    init(
+        cell: SnapshotCell, count: Int, logWriter: LogWriter, log: ProcessLog
+    ) throws(SystemError) {
+        self.log = log
         self.cell = cell
         loads = Loads(count: count)
         self.logWriter = logWriter
         layOutWanted = try Wakeup()
+    }
+
+    /// The TLS contexts in force; put there before the snapshot that goes with them.
+    var directory: TLSDirectory {
+        get { contexts.withLock { $0 } }
+        set { contexts.withLock { $0 = newValue } }
     }
 
     var workers: [Worker] { members.withLock { $0 } }

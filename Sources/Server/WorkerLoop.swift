@@ -20,6 +20,7 @@ struct WorkerLoop: ~Copyable {
     var poller: Poller
     var plane: DataPlane
     var sockets = SocketTable()
+    var secure = SecureLinks()
     var listeners: [(descriptor: Int32, listener: Int)] = []
     /// Connections to be read without a new edge.
     var ready: [ConnectionID] = []
@@ -43,6 +44,7 @@ struct WorkerLoop: ~Copyable {
         plane = DataPlane(
             setup, shard: shard, now: SystemClock.now(), wall: SystemClock.wall())
         worker.generation.store(plane.generation, ordering: .releasing)
+        secure.directory = group.directory
     }
 
     /// The thread's whole life.
@@ -63,6 +65,7 @@ struct WorkerLoop: ~Copyable {
         let now = SystemClock.now()
         plane.beginTurn(now: now, wall: SystemClock.wall())
         if group.cell.newestGeneration != plane.generation {
+            secure.directory = group.directory
             plane.adopt(group.cell.retained())
             worker.generation.store(plane.generation, ordering: .releasing)
         }
@@ -108,7 +111,7 @@ struct WorkerLoop: ~Copyable {
             }
             guard event.isWritable else { return }
             sockets.hasConnected(id)
-            plane.handle(.connected(id.slot, isHTTP2: false))
+            connected(id)
             perform()
         }
         if event.isWritable, socket.hasUnsent { flush(id, descriptor) }
@@ -121,6 +124,9 @@ struct WorkerLoop: ~Copyable {
 
     /// Reads until the socket is empty, the data plane has enough, or the turn's share is used.
     private mutating func read(_ id: ConnectionID, _ descriptor: Int32, untilEnd: Bool) {
+        if let link = sockets.entry(id)?.secure, !link.isNone {
+            return readSecure(id, descriptor, link, untilEnd: untilEnd)
+        }
         for _ in 0..<WorkerLoop.readsPerTurnMax {
             // A connection that the data plane still holds still has its descriptor.
             let transfer = plane.fillScratch(id) {
@@ -157,6 +163,9 @@ struct WorkerLoop: ~Copyable {
     }
 
     private mutating func flush(_ id: ConnectionID, _ descriptor: Int32) {
+        if let link = sockets.entry(id)?.secure, !link.isNone {
+            return flushSecure(id, descriptor, link)
+        }
         var hasFailed = false
         guard plane.outboundCount(id) > 0 else { return sockets.setUnsent(id, false) }
         while plane.outboundCount(id) > 0, !hasFailed {
@@ -219,13 +228,15 @@ struct WorkerLoop: ~Copyable {
 
     /// A connection of this worker's own; it is counted in the loads.
     private mutating func take(_ descriptor: Int32, listener: Int, peer: Address) {
-        guard let id = plane.accept(listener: listener, peer: peer) else {
+        let isSecure = secure.directory.server(listener) != nil
+        guard let id = plane.accept(listener: listener, peer: peer, isSecuring: isSecure) else {
             Socket.close(descriptor)
             group.loads.giveBack(worker.index)
             return
         }
         if peer.family != .unix { Socket.setNoDelay(descriptor) }
         sockets.insert(id, descriptor, isConnecting: false)
+        secure(id, listener: listener)
         do throws(SystemError) {
             try poller.addConnection(descriptor, token: id.token)
         } catch {

@@ -9,6 +9,7 @@ public enum WorkerMetric: Int, Sendable, CaseIterable {
     case accessLogLines, accessLogDropped
     case tunnelsOpened, tunnelsClosed
     case requestsHTTP10, requestsHTTP11, requestsHTTP2
+    case downstreamResumptions, upstreamResumptions
     case downstreamSessions, upstreamSessions, upstreamGoAways
 
     /// Slots kept for this list, whatever its length.
@@ -61,6 +62,9 @@ public enum MetricCatalog {
     public static let byProtocol = Family(
         name: "sluice_requests_by_protocol_total", kind: .counter,
         help: "Client requests that ended, by what the client speaks.")
+    public static let calls = Family(
+        name: "sluice_grpc_calls_total", kind: .counter,
+        help: "gRPC calls that ended with a status, by that status; 0 is OK.")
     public static let resets = Family(
         name: "sluice_http2_stream_resets_total", kind: .counter,
         help: "HTTP/2 streams reset by the peer, by side and RFC 9113's code.")
@@ -100,6 +104,14 @@ public enum MetricCatalog {
                 "Access log lines dropped because the writer is slow.")
         case .tunnelsOpened:
             return counter("sluice_tunnels_total", "Connections upgraded to a tunnel.")
+        case .downstreamResumptions:
+            return counter(
+                "sluice_downstream_tls_resumptions_total",
+                "TLS handshakes of clients that took up an earlier session.")
+        case .upstreamResumptions:
+            return counter(
+                "sluice_upstream_tls_resumptions_total",
+                "TLS handshakes with endpoints that took up an earlier session.")
         case .downstreamSessions:
             return counter(
                 "sluice_downstream_http2_connections_total",

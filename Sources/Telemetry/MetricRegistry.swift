@@ -34,6 +34,8 @@ public final class MetricRegistry: Sendable {
         case handshakes
         /// Those that failed: the side in the row, `HandshakeFailure`.
         case handshakeFailures
+        /// gRPC calls of a row, by their status.
+        case calls
     }
 
     struct State {

@@ -85,6 +85,14 @@ public struct RequestMetricsPage {
         for version in ProtocolVersion.allCases {
             page.sample([("protocol", "\(version.label)")], worker(version.metric))
         }
+        page.family(MetricCatalog.calls)
+        for series in contents.series where series.kind == .calls {
+            page.sample(
+                [
+                    ("route", series.labels.route), ("service", series.labels.service),
+                    ("version", series.labels.version), ("grpc_status", "\(series.code)"),
+                ], sum(series.slot))
+        }
         func family(
             _ family: MetricCatalog.Family, _ kind: MetricRegistry.SeriesKind, _ label: String,
             _ text: (UInt16) -> String

@@ -73,6 +73,12 @@ public struct WorkerCounters: ~Copyable {
         shard.add(1, to: rowSlot + MetricRegistry.RowSlot.finished)
         shard.add(1, to: WorkerMetric.requestsFinished.rawValue)
         shard.add(1, to: summary.version.metric.rawValue)
+        if summary.grpcStatus >= 0 {
+            add(
+                MetricRegistry.key(
+                    .calls, listener: 0, row: summary.row, assign: .none,
+                    code: UInt16(summary.grpcStatus)))
+        }
         if summary.bytesReceived > 0 {
             shard.add(summary.bytesReceived, to: rowSlot + MetricRegistry.RowSlot.bytesReceived)
         }
