@@ -96,6 +96,7 @@ class Peer:
 
 class Sluice(Peer):
     name, log = "sluice", False
+    speaks = ("h2", "h2 upstream", "tls", "grpc")
 
     @classmethod
     def found(cls):
@@ -109,12 +110,16 @@ class Sluice(Peer):
         if self.routes == 1:
             routes = "  - { name: beta, match: { headers: { x-user-group: beta } }, to: s/v2 }\n  - { name: rest, to: s }\n"
         path = self.write(f"{self.name.replace(' ', '-')}-{self.routes}.yaml", f"""
-listeners: [{{ name: http, address: "127.0.0.1:{self.h1}" }}]
+listeners:
+  - {{ name: h1, address: "127.0.0.1:{self.h1}" }}
+  - {{ name: h2, address: "127.0.0.1:{self.h2}" }}
+  - {{ name: tls, address: "127.0.0.1:{self.tls}", tls: {{ certificate: {self.cert}, key: {self.cert} }} }}
 admin: "127.0.0.1:0"
 metrics: "127.0.0.1:0"
 services:
   s:
     stable: v1
+    protocol: {"http2" if self.upstream == "h2" else "http1"}
     versions:
       v1: {{ weight: 90%, endpoints: ["127.0.0.1:{a}"] }}
       v2: {{ weight: 10%, endpoints: ["127.0.0.1:{b}"] }}

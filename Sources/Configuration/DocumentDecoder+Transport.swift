@@ -82,7 +82,6 @@ extension DocumentDecoder {
         limits.streamWindowBytesMax = max(
             limits.streamWindowBytes,
             window(node, "maxWindow", limits.streamWindowBytesMax, max: 256 << 20))
-        limits.keptBytesMax = limits.streamWindowBytesMax * 2
         document.limits.http2 = limits
     }
 

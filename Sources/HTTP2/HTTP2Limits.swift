@@ -14,8 +14,6 @@ public struct HTTP2Limits: Sendable, BitwiseCopyable, Equatable {
     public var streamWindowBytes = 65_536
     /// The largest that it grows to: 1 Gbit/s at 50 ms are 6.25 MB.
     public var streamWindowBytesMax = 8 << 20
-    /// Bytes of all streams that may wait here before the connection is no longer credited.
-    public var keptBytesMax = 16 << 20
     /// Streams reset by the peer, and such as it made this side reset, a second; twice as many at
     /// once.
     public var resetsPerSecond = 100

@@ -4,6 +4,13 @@ import Base
 public enum HTTP2Preface {
     public static var first: UInt8 { UInt8(ascii: "P") }
 
+    static var byteCount: Int { 24 }
+
+    /// `0 <= position < byteCount`.
+    static func byte(_ position: Int) -> UInt8 { unsafe text.utf8Start[position] }
+
+    static func append(to out: inout ByteBuffer) { out.append(text) }
+
     private static var text: StaticString { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" }
 
     /// Whether bytes begin with the preface; `nil` when they cannot any more, `false` while they

@@ -41,15 +41,25 @@ struct HTTP2Stream: ~Copyable {
     var webSocketAccept = WebSocketAccept()
     /// Nothing will be added to `content`.
     var isComplete = false
-    /// The head is with nghttp2.
+    /// Our head is written.
     var isSubmitted = false
-    /// nghttp2 asked for content when there was none.
-    var isDeferred = false
+    /// END_STREAM was sent, and was received.
+    var hasEndedHere = false
+    var hasEndedThere = false
+    /// What the peer lets us send on the stream; below 0 after it took some back (RFC 9113 §6.9.2).
+    var sendWindow = 0
+    /// What the peer may still send.
+    var receiveWindow = 0
+    /// Received, gone, and not yet told to the peer.
+    var creditDue = 0
+    /// In the list of streams with something to send.
+    var isListed = false
+    var nextListed = SlotID.none
     /// The owner was told that too much waits.
     var isStalled = false
     /// The owner knows of it.
     var isOpened = false
-    /// nghttp2 has forgotten the stream.
+    /// Over on the wire.
     var isClosed = false
     /// The owner has let go of the stream.
     var isReleased = false
@@ -67,14 +77,20 @@ struct HTTP2Stream: ~Copyable {
         inbound = .head
         outbound = .head
         decoder = BodyDecoder(.none)
-        content.release()
-        trailers.release()
+        content.clear(keepingAtMost: 2_048)
+        trailers.clear(keepingAtMost: 1_024)
         isHeadRequest = false
         isTunnelRequest = false
         isWebSocket = false
         isComplete = false
         isSubmitted = false
-        isDeferred = false
+        hasEndedHere = false
+        hasEndedThere = false
+        sendWindow = 0
+        receiveWindow = 0
+        creditDue = 0
+        isListed = false
+        nextListed = .none
         isStalled = false
         isOpened = false
         isClosed = false

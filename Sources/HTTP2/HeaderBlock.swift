@@ -61,8 +61,8 @@ struct HeaderBlock: ~Copyable {
     /// The answer to a WebSocket handshake is a success: 101 where HTTP/1.1 is spoken.
     var isTunnelAccepted: Bool { answersWebSocket && (200..<300).contains(status) }
 
-    var isConnect: Bool { ASCII.equal(pseudo.span(method), "CONNECT") }
-    var isHead: Bool { ASCII.equal(pseudo.span(method), "HEAD") }
+    var isConnect: Bool { method.length == 7 && ASCII.equal(pseudo.span(method), "CONNECT") }
+    var isHead: Bool { method.length == 4 && ASCII.equal(pseudo.span(method), "HEAD") }
     var isWebSocket: Bool { isConnect && ASCII.equal(pseudo.span(`protocol`), "websocket") }
 
     // MARK: Fields
@@ -147,23 +147,26 @@ struct HeaderBlock: ~Copyable {
             else { return isMalformed = true }
             return status = UInt16(code)
         }
-        for i in 0..<value.count where value[i] <= 0x20 || value[i] == 0x7f {
-            return isMalformed = true
-        }
-        if ASCII.equal(name, ":method"), method.isEmpty {
+        guard !value.isEmpty, HeaderBlock.isVisible(value) else { return isMalformed = true }
+        // Each at most once.
+        switch (name.count, name[name.count - 1]) {
+        case (7, UInt8(ascii: "d")) where ASCII.equal(name, ":method") && method.isEmpty:
             method = range
-        } else if ASCII.equal(name, ":path"), path.isEmpty {
+        case (5, UInt8(ascii: "h")) where ASCII.equal(name, ":path") && path.isEmpty:
             path = range
-        } else if ASCII.equal(name, ":authority"), authority.isEmpty {
+        case (10, UInt8(ascii: "y")) where ASCII.equal(name, ":authority") && authority.isEmpty:
             authority = range
-        } else if ASCII.equal(name, ":scheme"), scheme.isEmpty {
+        case (7, UInt8(ascii: "e")) where ASCII.equal(name, ":scheme") && scheme.isEmpty:
             scheme = range
-        } else if ASCII.equal(name, ":protocol"), `protocol`.isEmpty {
+        case (9, UInt8(ascii: "l")) where ASCII.equal(name, ":protocol") && `protocol`.isEmpty:
             `protocol` = range
-        } else {
-            isMalformed = true
+        default: isMalformed = true
         }
-        if range.isEmpty { isMalformed = true }
+    }
+
+    /// Nothing but bytes that show: no blank, and no control byte, which the value's check refuses.
+    private static func isVisible(_ value: Span<UInt8>) -> Bool {
+        ASCII.index(of: 0x20, in: value) == nil && ASCII.index(of: 0x09, in: value) == nil
     }
 
     // MARK: Lines

@@ -1,0 +1,212 @@
+import Base
+import HTTP1
+import HTTPSemantics
+
+// Messages in: header blocks and content as the HTTP/1.1 text that they stand for.
+
+extension HTTP2Session {
+    /// A header block is complete.
+    mutating func endBlock(isEnd: Bool, _ text: inout ByteBuffer) {
+        let slot = block.stream
+        guard streams.holds(slot), !streams[slot].isClosed else { return }
+        block.finish()
+        if block.isMalformed { return streamError(slot, .protocolError) }
+        switch block.kind {
+        case .request: request(slot, isEnd: isEnd, &text)
+        case .response: response(slot, isEnd: isEnd, &text)
+        case .trailers:
+            // Trailers end the message (RFC 9113 §8.1).
+            guard isEnd else { return streamError(slot, .protocolError) }
+            endMessage(slot, hasTrailers: true, &text)
+        }
+    }
+
+    private mutating func request(_ slot: SlotID, isEnd: Bool, _ text: inout ByteBuffer) {
+        events.append(.opened(stream: slot))
+        streams[slot].isHeadRequest = block.isHead
+        streams[slot].isTunnelRequest = block.isConnect
+        streams[slot].isWebSocket = block.isWebSocket
+        let start = text.writerIndex
+        if block.isTooLarge {
+            // A head that is longer than any may be, and has no end: refused as in HTTP/1.1.
+            appendEndless(to: &text)
+            streams[slot].inbound = .ended
+            streams[slot].hasEndedThere = isEnd
+            return piece(slot, from: start, credit: 0, text)
+        }
+        text.append(block.text.readable)
+        if streams[slot].isWebSocket {
+            text.append("connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ")
+            WebSocketAccept.appendKey((random.next(), random.next()), to: &text)
+            text.append("\r\n")
+        }
+        if streams[slot].isTunnelRequest {
+            streams[slot].inbound = .raw
+        } else {
+            frame(slot, isEnd: isEnd, isBodyless: false, &text)
+        }
+        text.append("\r\n")
+        piece(slot, from: start, credit: 0, text)
+        if isEnd { endMessage(slot, hasTrailers: false, &text) }
+    }
+
+    private func appendEndless(to text: inout ByteBuffer) {
+        text.append("GET / HTTP/1.1\r\nx: ")
+        for _ in 0..<(limits.headerListBytesMax / 32 + 1) {
+            text.append("................................")
+        }
+    }
+
+    private mutating func response(_ slot: SlotID, isEnd: Bool, _ text: inout ByteBuffer) {
+        if block.isTooLarge { return streamError(slot, .protocolError) }
+        let start = text.writerIndex
+        let status = block.status
+        text.append(block.text.readable)
+        if status < 200 {
+            if isEnd {
+                text.truncate(to: start)
+                return streamError(slot, .protocolError)
+            }
+            text.append("\r\n")
+            return piece(slot, from: start, credit: 0, text)
+        }
+        if streams[slot].isTunnelRequest, status < 300 {
+            streams[slot].inbound = .raw
+            if streams[slot].isWebSocket {
+                text.append("connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: ")
+                streams[slot].webSocketAccept.append(to: &text)
+                text.append("\r\n")
+            }
+        } else {
+            let isBodyless =
+                streams[slot].isHeadRequest || status == 204 || status == 304
+            frame(slot, isEnd: isEnd, isBodyless: isBodyless, &text)
+        }
+        text.append("\r\n")
+        piece(slot, from: start, credit: 0, text)
+        if isEnd { endMessage(slot, hasTrailers: false, &text) }
+    }
+
+    /// One framing decision for the message (RFC 9112 §6.3). A length would forbid the trailers
+    /// that carry a gRPC call's status, so it goes no further there.
+    private mutating func frame(
+        _ slot: SlotID, isEnd: Bool, isBodyless: Bool, _ text: inout ByteBuffer
+    ) {
+        if let length = block.contentLength, isEnd || isBodyless || !block.isGRPC {
+            text.append("content-length: ")
+            text.appendDecimal(length)
+            text.append("\r\n")
+            streams[slot].inbound = .length(isBodyless ? 0 : length)
+        } else if isBodyless || isEnd && isServer {
+            streams[slot].inbound = .length(0)
+        } else {
+            text.append("transfer-encoding: chunked\r\n")
+            streams[slot].inbound = .chunked
+        }
+    }
+
+    /// A piece of a DATA frame.
+    mutating func content(_ slot: SlotID, _ bytes: Span<UInt8>, _ text: inout ByteBuffer) {
+        let start = text.writerIndex
+        switch streams[slot].inbound {
+        case .length(let left):
+            // RFC 9113 §8.1.1: the length and the DATA frames agree.
+            guard UInt64(bytes.count) <= left else { return streamError(slot, .protocolError) }
+            streams[slot].inbound = .length(left - UInt64(bytes.count))
+            text.append(bytes)
+        case .chunked:
+            MessageEncoder.chunkHead(bytes.count, to: &text)
+            text.append(bytes)
+            text.append("\r\n")
+        case .raw: text.append(bytes)
+        // Behind a head that was too large.
+        case .head, .ended: return credit(slot, keeping: 0)
+        }
+        piece(slot, from: start, credit: bytes.count, text)
+    }
+
+    /// END_STREAM: the message has its end.
+    mutating func endMessage(_ slot: SlotID, hasTrailers: Bool, _ text: inout ByteBuffer) {
+        let inbound = streams[slot].inbound
+        streams[slot].hasEndedThere = true
+        switch inbound {
+        case .head: return streamError(slot, .protocolError)
+        case .ended: break
+        case .length(let left): if left > 0 { return streamError(slot, .protocolError) }
+        case .raw: events.append(.ended(stream: slot))
+        case .chunked:
+            let start = text.writerIndex
+            text.append("0\r\n")
+            if hasTrailers, !block.isTooLarge { text.append(block.text.readable) }
+            text.append("\r\n")
+            piece(slot, from: start, credit: 0, text)
+        }
+        streams[slot].inbound = .ended
+        closeIfDone(slot)
+    }
+
+    /// Tells of a piece of text; one that follows on joins the one before it.
+    private mutating func piece(
+        _ slot: SlotID, from start: Int, credit: Int, _ text: borrowing ByteBuffer
+    ) {
+        let end = text.writerIndex
+        if end == start { return }
+        if events.count > 0,
+            case .text(let last, let range, let sum) = events[events.count - 1], last == slot,
+            range.upper == start
+        {
+            events[events.count - 1] = .text(
+                stream: slot, ByteRange(range.lower, end: end), credit: sum + credit)
+        } else {
+            events.append(.text(stream: slot, ByteRange(start, end: end), credit: credit))
+        }
+    }
+
+    // MARK: Credit (§6.9)
+
+    /// All received bytes of the stream but `kept` have left: they are credited, and a stream whose
+    /// bytes leave as they come gets a larger window.
+    public mutating func credit(_ slot: SlotID, keeping kept: Int) {
+        guard streams.holds(slot) else { return }
+        let count = streams[slot].uncredited - min(kept, streams[slot].uncredited)
+        guard count > 0 else { return }
+        streams[slot].uncredited -= count
+        creditConnection(count)
+        guard !streams[slot].isClosed, !streams[slot].hasEndedThere else { return }
+        streams[slot].sinceGrowth += count
+        let window = streams[slot].windowBytes
+        var more = count
+        if kept == 0, streams[slot].sinceGrowth >= window, window < limits.streamWindowBytesMax {
+            streams[slot].sinceGrowth = 0
+            streams[slot].windowBytes = min(window * 2, limits.streamWindowBytesMax)
+            more += streams[slot].windowBytes - window
+        }
+        creditStream(slot, more)
+    }
+
+    mutating func creditStream(_ slot: SlotID, _ count: Int) {
+        streams[slot].creditDue += count
+        let due = streams[slot].creditDue
+        guard due * 2 >= streams[slot].windowBytes else { return }
+        streams[slot].creditDue = 0
+        streams[slot].receiveWindow += due
+        writeWindowUpdate(streams[slot].id, due)
+    }
+
+    mutating func creditConnection(_ count: Int) {
+        creditDue += count
+        payConnection()
+    }
+
+    mutating func payConnection() {
+        guard isOpen, creditDue * 2 >= connectionWindow else { return }
+        receiveWindow += creditDue
+        writeWindowUpdate(0, creditDue)
+        creditDue = 0
+    }
+
+    /// What the peer may have under way in all.
+    var connectionWindow: Int {
+        limits.streamWindowBytesMax * 2 + limits.streamWindowBytes * limits.streamsMax
+    }
+}
