@@ -6,13 +6,15 @@ import HTTP1
 extension HTTP2Session {
     /// Appends frames that may go out now, until there are none or `output` has grown by `room`.
     /// - Returns: whether more wait.
-    public mutating func send(into output: inout ByteBuffer, atMost room: Int) -> Bool {
+    public mutating func send(
+        into output: inout ByteBuffer, atMost room: Int, now: Instant
+    ) -> Bool {
         guard isOpen else { return false }
         flush(to: &output)
         let end = output.writerIndex + room
         while !isBroken, !firstListed.isNone, sendWindow > 0 {
             if output.writerIndex >= end { return true }
-            writeData(nextListed(), to: &output)
+            writeData(nextListed(), to: &output, now: now)
         }
         // What the writing of DATA made this side say.
         flush(to: &output)
@@ -28,7 +30,9 @@ extension HTTP2Session {
 
     // MARK: DATA (RFC 9113 §6.1)
 
-    private mutating func writeData(_ slot: SlotID, to output: inout ByteBuffer) {
+    private mutating func writeData(
+        _ slot: SlotID, to output: inout ByteBuffer, now: Instant
+    ) {
         let waiting = streams[slot].content.count
         let room = min(sendWindow, streams[slot].sendWindow, FrameHeader.payloadMax)
         let count = max(0, min(waiting, room))
@@ -44,6 +48,7 @@ extension HTTP2Session {
                 output.append(streams[slot].content.readable.extracting(0..<count))
                 streams[slot].content.consume(count)
             }
+            streams[slot].progressedAt = now
             sendWindow -= count
             streams[slot].sendWindow -= count
             budget.dataFramesSent += 1

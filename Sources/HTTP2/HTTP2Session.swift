@@ -237,8 +237,18 @@ public struct HTTP2Session: ~Copyable {
 
     /// The owner lets go of the stream. What was handed in still goes out, unless it is `broken`:
     /// then the peer sees a reset with that code.
-    public mutating func release(_ stream: SlotID, broken code: HTTP2Code?) {
-        guard streams.holds(stream) else { return }
+    /// - Returns: whether it lives on until the peer takes what waits (`resetStalled`).
+    @discardableResult
+    public mutating func release(
+        _ stream: SlotID, broken code: HTTP2Code?, now: Instant
+    ) -> Bool {
+        guard streams.holds(stream) else { return false }
+        streams[stream].progressedAt = now
+        letGo(stream, broken: code)
+        return streams.holds(stream)
+    }
+
+    private mutating func letGo(_ stream: SlotID, broken code: HTTP2Code?) {
         streams[stream].isReleased = true
         credit(stream, keeping: 0)
         if streams[stream].isClosed || streams[stream].id == 0 { return free(stream) }
@@ -251,6 +261,23 @@ public struct HTTP2Session: ~Copyable {
             }
         }
         reset(stream, code ?? (isServer ? .internalError : .cancel))
+    }
+
+    /// Resets streams that were let go and whose peer has taken nothing for some time.
+    /// - Returns: whether others still wait.
+    public mutating func resetStalled(now: Instant, after limit: Duration) -> Bool {
+        var remain = false
+        for index in 0..<streams.indexEnd {
+            guard let slot = streams.tenant(at: index), streams[slot].isReleased,
+                !streams[slot].isClosed
+            else { continue }
+            if now - streams[slot].progressedAt >= limit {
+                reset(slot, .cancel)
+            } else {
+                remain = true
+            }
+        }
+        return remain
     }
 
     // MARK: Ends of streams

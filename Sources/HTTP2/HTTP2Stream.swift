@@ -52,6 +52,8 @@ struct HTTP2Stream: ~Copyable {
     var receiveWindow = 0
     /// Received, gone, and not yet told to the peer.
     var creditDue = 0
+    /// When content last went out, or the owner let go.
+    var progressedAt = Instant(nanoseconds: 0)
     /// In the list of streams with something to send.
     var isListed = false
     var nextListed = SlotID.none

@@ -15,6 +15,8 @@ struct HeaderBlock: ~Copyable {
     private(set) var isTooLarge = false
     private(set) var contentLength: UInt64?
     private(set) var isGRPC = false
+    /// The message says that trailers follow.
+    private(set) var announcesTrailers = false
     private(set) var method = ByteRange.empty
     private(set) var scheme = ByteRange.empty
     private(set) var authority = ByteRange.empty
@@ -44,6 +46,7 @@ struct HeaderBlock: ~Copyable {
         isTooLarge = false
         contentLength = nil
         isGRPC = false
+        announcesTrailers = false
         method = .empty
         scheme = .empty
         authority = .empty
@@ -76,7 +79,8 @@ struct HeaderBlock: ~Copyable {
         if listBytes > limits.headerListBytesMax || fieldCount > limits.fieldCountMax &+ 5 {
             isTooLarge = true
         }
-        guard !isTooLarge, !name.isEmpty else { return }
+        if isTooLarge { return }
+        guard !name.isEmpty else { return isMalformed = true }
         // Field values: no control bytes, no blanks around them (§8.2.1).
         guard ASCII.valueLength(value) == value.count, !HeaderBlock.hasOuterBlank(value) else {
             return isMalformed = true
@@ -123,6 +127,7 @@ struct HeaderBlock: ~Copyable {
             }
             // Written at the end, when it is known how the body is framed.
             return contentLength = length
+        case .trailer: announcesTrailers = true
         case .contentType:
             isGRPC = GRPC.isContentType(value)
         case .expect where kind == .request && !ASCII.equalFold(value, "100-continue"):

@@ -87,12 +87,14 @@ extension HTTP2Session {
         if isEnd { endMessage(slot, hasTrailers: false, &text) }
     }
 
-    /// One framing decision for the message (RFC 9112 §6.3). A length would forbid the trailers
-    /// that carry a gRPC call's status, so it goes no further there.
+    /// One framing decision for the message (RFC 9112 §6.3). A length would forbid trailers, so it
+    /// goes no further where a message announces some, and where they carry a gRPC call's status.
     private mutating func frame(
         _ slot: SlotID, isEnd: Bool, isBodyless: Bool, _ text: inout ByteBuffer
     ) {
-        if let length = block.contentLength, isEnd || isBodyless || !block.isGRPC {
+        if let length = block.contentLength,
+            isEnd || isBodyless || !block.isGRPC && !block.announcesTrailers
+        {
             text.append("content-length: ")
             text.appendDecimal(length)
             text.append("\r\n")

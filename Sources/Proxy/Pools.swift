@@ -270,6 +270,9 @@ enum Pools {
             sendHead(&tables, &turn, exchange, connection)
             return RequestRelay.requestDone(&tables, &turn, exchange)
         }
+        if tables.exchanges[exchange].replays {
+            return replay(&tables, &turn, exchange, connection)
+        }
         if isImmediate { return }
         if tables.downstream[downstream].isReadPaused {
             // Kept bytes of the body go with the head.
@@ -278,6 +281,24 @@ enum Pools {
             sendHead(&tables, &turn, exchange, connection)
             tables.exchanges[exchange].requestPhase = .body
         }
+    }
+
+    /// The head and what the endpoint before has got of the body, then what follows.
+    private static func replay(
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID, _ connection: SlotID
+    ) {
+        tables.exchanges[exchange].replays = false
+        sendHead(&tables, &turn, exchange, connection)
+        let start = turn.output.writerIndex
+        turn.output.append(tables.exchanges[exchange].replay.readable)
+        turn.send(
+            ConnectionID(.upstream, connection), .output,
+            ByteRange(start, end: turn.output.writerIndex))
+        if tables.exchanges[exchange].replaysAll {
+            return RequestRelay.requestDone(&tables, &turn, exchange)
+        }
+        tables.exchanges[exchange].requestPhase = .body
+        DownstreamSide.resume(&tables, &turn, tables.exchanges[exchange].downstream)
     }
 
     @inline(__always)

@@ -49,6 +49,10 @@ enum RequestRelay {
             tables.exchanges[id].requestPhase = .body
         }
         tables.exchanges[id].summary.bytesReceived += UInt64(at - from)
+        if tables.upstream[connection].isStream {
+            Retries.keep(
+                &tables.exchanges[id], turn.scratch.span(ByteRange(from, end: at)))
+        }
         turn.send(ConnectionID(.upstream, connection), .scratch, ByteRange(start, end: at))
         if tables.downstream[downstream].body.isComplete {
             requestDone(&tables, &turn, id)
@@ -69,6 +73,7 @@ enum RequestRelay {
                 tables.exchanges[id].arena.span(tables.exchanges[id].head))
             tables.exchanges[id].requestPhase = .body
         }
+        let bodyStart = turn.output.writerIndex
         let from = at
         var step = BodyStep.incomplete
         repeat {
@@ -95,6 +100,11 @@ enum RequestRelay {
         let received = tables.exchanges[id].summary.bytesReceived
         let limit = turn.snapshots[tables.exchanges[id].snapshot].value.settings.limits.bodyBytes
         if received > limit { return violated(&tables, &turn, id, .bodyTooLarge) }
+        if tables.upstream[connection].isStream {
+            Retries.keep(
+                &tables.exchanges[id],
+                turn.output.span(ByteRange(bodyStart, end: turn.output.writerIndex)))
+        }
         turn.send(
             ConnectionID(.upstream, connection), .output,
             ByteRange(start, end: turn.output.writerIndex))

@@ -19,6 +19,8 @@ struct SessionLink: ~Copyable {
     var isListed = false
     /// Streams that it has carried.
     var streamsOpened = 0
+    /// The socket's deadline is that of a connection without streams.
+    var isIdle = false
     /// The end was announced; the next deadline makes it final.
     var isAnnounced = false
 
@@ -33,6 +35,7 @@ struct SessionLink: ~Copyable {
         previous = .none
         isListed = false
         streamsOpened = 0
+        isIdle = false
         isAnnounced = false
     }
 }
@@ -190,7 +193,7 @@ enum Sessions {
         guard isWritable(tables, socket) else { return }
         let start = turn.output.writerIndex
         let hasMore = tables.sessions[session].engine.send(
-            into: &turn.output, atMost: flushBytesMax)
+            into: &turn.output, atMost: flushBytesMax, now: turn.now)
         turn.send(socket, .output, ByteRange(start, end: turn.output.writerIndex))
         if hasMore { markDirty(&tables, &turn, session) }
         if tables.sessions[session].engine.eventCount > 0 {
@@ -217,7 +220,11 @@ enum Sessions {
     static func drained(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
         guard tables.sessions.holds(session) else { return }
         markDirty(&tables, &turn, session)
-        if tables.sessions[session].engine.streamCount == 0 { armIdle(&tables, &turn, session) }
+        if tables.sessions[session].engine.streamCount == 0 {
+            armIdle(&tables, &turn, session)
+        } else {
+            armStall(&tables, &turn, session)
+        }
     }
 
     // MARK: Idle and ends
@@ -230,6 +237,7 @@ enum Sessions {
             let wait = turn.snapshots.newest.value.settings.timeouts.keepAlive
             let deadline =
                 tables.sessions[session].isAnnounced ? announcement : wait
+            tables.sessions[session].isIdle = !tables.sessions[session].isAnnounced
             Deadlines.arm(downstream: socket.slot, turn.now + deadline, &tables, &turn)
         case .upstream:
             let limits = turn.clusterPools[tables.sessions[session].cluster].limits
@@ -237,9 +245,24 @@ enum Sessions {
         }
     }
 
+    /// A stream's answer is whole, and waits for a window that the client may never open.
+    static func armStall(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+        let socket = tables.sessions[session].socket
+        guard socket.side == .downstream, !tables.sessions[session].isAnnounced,
+            tables.downstream[socket.slot].timer.deadline.isNever
+        else { return }
+        let write = turn.snapshots.newest.value.settings.timeouts.write
+        Deadlines.arm(downstream: socket.slot, turn.now + write, &tables, &turn)
+    }
+
     /// The deadline of a session's socket has passed.
     static func expired(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
         guard tables.sessions.holds(session) else { return }
+        let write = turn.snapshots.newest.value.settings.timeouts.write
+        let remain = tables.sessions[session].engine.resetStalled(
+            now: turn.now, after: write)
+        Sessions.markDirty(&tables, &turn, session)
+        if remain { armStall(&tables, &turn, session) }
         if tables.sessions[session].isAnnounced
             || tables.sessions[session].engine.streamCount == 0
         {

@@ -73,7 +73,9 @@ enum Streams {
     ) {
         let socket = tables.sessions[session].socket.slot
         guard let id = tables.downstream.take() else {
-            return tables.sessions[session].engine.release(stream, broken: .refusedStream)
+            tables.sessions[session].engine.release(
+                stream, broken: .refusedStream, now: turn.now)
+            return
         }
         let listener = tables.downstream[socket].listener
         let peer = tables.downstream[socket].peer
@@ -86,9 +88,10 @@ enum Streams {
         tables.downstream[id].stream = stream
         tables.sessions[session].engine.setOwner(stream, ConnectionID(.downstream, id).token)
         tables.sessions[session].streamsOpened += 1
-        // The socket has no deadline while it has streams, but for writing and for its announced
-        // end.
-        if tables.downstream[socket].outbound.isEmpty, !tables.sessions[session].isAnnounced {
+        // With its first stream the socket is no longer idle. Other deadlines stay: for writing,
+        // for streams that the client does not read, for an announced end.
+        if tables.sessions[session].isIdle {
+            tables.sessions[session].isIdle = false
             tables.downstream[socket].timer.clear()
         }
     }
@@ -287,10 +290,13 @@ enum Streams {
             tables.upstream.free(id.slot)
         }
         guard tables.sessions.holds(session) else { return }
-        tables.sessions[session].engine.release(stream, broken: code)
+        let remains = tables.sessions[session].engine.release(
+            stream, broken: code, now: turn.now)
         Sessions.markDirty(&tables, &turn, session)
         if tables.sessions[session].engine.streamCount == 0 {
             Sessions.armIdle(&tables, &turn, session)
+        } else if remains, id.side == .downstream {
+            Sessions.armStall(&tables, &turn, session)
         }
         if id.side == .upstream { StreamPools.streamFreed(&tables, &turn, session) }
     }

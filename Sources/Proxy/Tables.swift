@@ -293,6 +293,14 @@ struct Exchange: ~Copyable {
     var holdsRequestPermit = false
     var interimCount: UInt8 = 0
 
+    /// The body's text as it went to a stream, to be sent again if the endpoint says that it has
+    /// not acted on the request. Of a larger body than `Retries.replayBytesMax` nothing is kept.
+    var replay = ByteBuffer()
+    var isReplayable = true
+    /// The next connection gets the kept body too; the whole of it, if `replaysAll`.
+    var replays = false
+    var replaysAll = false
+
     /// The head for the origin, and behind it texts for the log. Kept for the whole exchange.
     var arena = ByteBuffer()
     var head = ByteRange.empty
@@ -333,6 +341,10 @@ struct Exchange: ~Copyable {
         attemptsLeft = 2
         holdsRequestPermit = false
         interimCount = 0
+        replay.clear(keepingAtMost: 0)
+        isReplayable = true
+        replays = false
+        replaysAll = false
         arena.clear(keepingAtMost: 4_096)
         head = .empty
         upgrade = .empty
