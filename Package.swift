@@ -94,6 +94,8 @@ let package = Package(
         .target(
             name: "CScanScalar", dependencies: ["CScan"], path: "Tests/CScanScalar",
             cSettings: [.headerSearchPath("../../Sources/CScan/include")]),
+        tests("HTTP2Tests", ["HTTP2", "HTTP1", "HTTPSemantics", "Base"]),
+        tests("TLSTests", ["TLS", "Base"]),
         tests("RoutingTests", ["Routing", "RE2", "HTTP1", "HTTPSemantics", "Base"]),
         tests("UpstreamTests", ["Upstream", "Base"]),
         tests("TelemetryTests", ["Telemetry", "Base"]),

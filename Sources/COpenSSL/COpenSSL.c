@@ -48,8 +48,11 @@ struct ctls_context {
 struct ctls_session {
     SSL *ssl;
     ctls_context *context;
+    // What is read now: the caller's bytes for the call, or those in `rest`.
     const uint8_t *in;
     size_t in_count;
+    // What a call left over.
+    ctls_buffer rest;
     ctls_buffer *out;
     SSL_SESSION *resumption;
     int cause;
@@ -83,23 +86,58 @@ static int pipe_read(BIO *bio, char *data, int room) {
     return (int)n;
 }
 
+static int append(ctls_buffer *out, const void *data, size_t count) {
+    size_t needed = out->count + count;
+    if (needed > out->capacity) {
+        size_t capacity = out->capacity < 16384 ? 16384 : out->capacity;
+        while (capacity < needed) capacity *= 2;
+        uint8_t *base = realloc(out->base, capacity);
+        if (base == NULL) return 0;
+        out->base = base;
+        out->capacity = capacity;
+    }
+    memcpy(out->base + out->count, data, count);
+    out->count += count;
+    return 1;
+}
+
+// The caller's bytes, behind those that a call before left over.
+static int take_in(ctls_session *session, const uint8_t *in, size_t count) {
+    if (session->rest.count == 0) {
+        session->in = in;
+        session->in_count = count;
+        return 1;
+    }
+    if (count > 0 && !append(&session->rest, in, count)) return 0;
+    session->in = session->rest.base;
+    session->in_count = session->rest.count;
+    return 1;
+}
+
+// Keeps what was not read: the caller's bytes are not touched after the call.
+static int keep_rest(ctls_session *session) {
+    if (session->in_count == 0) {
+        free(session->rest.base);
+        session->rest = (ctls_buffer){0};
+        return 1;
+    }
+    if (session->rest.count > 0) {
+        memmove(session->rest.base, session->in, session->in_count);
+        session->rest.count = session->in_count;
+    } else if (!append(&session->rest, session->in, session->in_count)) {
+        return 0;
+    }
+    session->in = NULL;
+    session->in_count = 0;
+    return 1;
+}
+
 static int pipe_write(BIO *bio, const char *data, int count) {
     ctls_session *session = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
     ctls_buffer *out = session->out;
     if (out == NULL || count <= 0) return -1;
-    size_t needed = out->count + (size_t)count;
-    if (needed > out->capacity) {
-        size_t capacity = out->capacity < 16384 ? 16384 : out->capacity;
-        while (capacity < needed) capacity *= 2;
-        uint8_t *base = realloc(out->base, capacity);
-        if (base == NULL) return -1;
-        out->base = base;
-        out->capacity = capacity;
-    }
-    memcpy(out->base + out->count, data, (size_t)count);
-    out->count += (size_t)count;
-    return count;
+    return append(out, data, (size_t)count) ? count : -1;
 }
 
 static long pipe_control(BIO *bio, int command, long number, void *pointer) {
@@ -433,6 +471,7 @@ ctls_session *ctls_open_client(ctls_context *context, const char *name, ctls_res
 
 void ctls_close(ctls_session *session) {
     if (session->resumption != NULL) SSL_SESSION_free(session->resumption);
+    free(session->rest.base);
     // A connection that ends without a farewell is still worth taking up again.
     SSL_set_shutdown(session->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(session->ssl);
@@ -480,10 +519,9 @@ static void fail(ctls_session *session) {
 }
 
 int ctls_handshake(ctls_session *session, const uint8_t *in, size_t count, ctls_buffer *out) {
-    session->in = in;
-    session->in_count = count;
     session->out = out;
     ERR_clear_error();
+    if (!take_in(session, in, count)) return -1;
     int result = SSL_do_handshake(session->ssl);
     int done = result == 1;
     if (!done) {
@@ -493,18 +531,16 @@ int ctls_handshake(ctls_session *session, const uint8_t *in, size_t count, ctls_
             done = -1;
         }
     }
+    if (!keep_rest(session)) done = -1;
     session->out = NULL;
     return done;
 }
 
 long ctls_read(ctls_session *session, const uint8_t *in, size_t count, uint8_t *plain, size_t room,
                ctls_buffer *out) {
-    if (count > 0) {
-        session->in = in;
-        session->in_count = count;
-    }
     session->out = out;
     ERR_clear_error();
+    if (!take_in(session, in, count)) return CTLS_FAILED;
     size_t got = 0;
     int result = SSL_read_ex(session->ssl, plain, room, &got);
     long outcome = (long)got;
@@ -518,6 +554,7 @@ long ctls_read(ctls_session *session, const uint8_t *in, size_t count, uint8_t *
             outcome = CTLS_FAILED;
         }
     }
+    if (!keep_rest(session)) outcome = CTLS_FAILED;
     session->out = NULL;
     return outcome;
 }

@@ -73,8 +73,8 @@ struct FrameHeader: BitwiseCopyable {
         out.append(UInt8(truncatingIfNeeded: word))
     }
 
-    /// Writes the length and flags of a frame whose header lies at `start`, and whose payload is all
-    /// that follows.
+    /// Writes the length and flags of a frame whose header lies at `start`, and whose payload is
+    /// all that follows.
     static func finish(at start: Int, flags: UInt8, in out: inout ByteBuffer) {
         let length = out.writerIndex - start - byteCount
         let bytes: InlineArray<3, UInt8> = [

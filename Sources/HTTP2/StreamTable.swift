@@ -2,23 +2,23 @@ import Base
 
 /// Finds the slot of a stream by its number: open addressing over a power of two, never more than
 /// half full. Confined to its session.
-struct StreamTable: ~Copyable {
-    struct Entry: BitwiseCopyable {
-        var id: Int32 = 0
-        var slot = SlotID.none
+public struct StreamTable: ~Copyable {
+    public struct Entry: BitwiseCopyable {
+        public var id: Int32 = 0
+        public var slot = SlotID.none
     }
 
     private var entries = PlainArray<Entry>(capacity: 16)
-    private(set) var count = 0
+    public private(set) var count = 0
 
-    init() { fill(16) }
+    public init() { fill(16) }
 
     private mutating func fill(_ capacity: Int) {
         entries.removeAll()
         for _ in 0..<capacity { entries.append(Entry()) }
     }
 
-    mutating func removeAll() {
+    public mutating func removeAll() {
         if count == 0 { return }
         count = 0
         fill(entries.count)
@@ -31,7 +31,7 @@ struct StreamTable: ~Copyable {
     }
 
     /// The stream's slot; `.none` when it is not there.
-    func slot(_ id: Int32) -> SlotID {
+    public func slot(_ id: Int32) -> SlotID {
         var i = place(id)
         while entries[i].id != 0 {
             if entries[i].id == id { return entries[i].slot }
@@ -40,7 +40,7 @@ struct StreamTable: ~Copyable {
         return .none
     }
 
-    mutating func insert(_ id: Int32, _ slot: SlotID) {
+    public mutating func insert(_ id: Int32, _ slot: SlotID) {
         if (count + 1) * 2 > entries.count { grow() }
         var i = place(id)
         while entries[i].id != 0 { i = (i &+ 1) & (entries.count &- 1) }
@@ -58,7 +58,7 @@ struct StreamTable: ~Copyable {
     }
 
     /// Takes a stream out, and moves those behind it that it kept from their places.
-    mutating func remove(_ id: Int32) {
+    public mutating func remove(_ id: Int32) {
         let mask = entries.count - 1
         var i = place(id)
         while entries[i].id != id {
@@ -79,9 +79,4 @@ struct StreamTable: ~Copyable {
         }
         entries[hole] = Entry()
     }
-
-    /// Slots of all streams, to go through them. `nil` for a vacant place.
-    var placeCount: Int { entries.count }
-
-    func entry(at place: Int) -> Entry? { entries[place].id == 0 ? nil : entries[place] }
 }

@@ -20,7 +20,8 @@ final class ControlLoop {
     let resolverWakeup: Wakeup
     private let signals: Signals
     private var poller: Poller
-    private var watch: Directory.Watch?
+    /// By directory: the configuration's, and those of the files that it names for TLS.
+    private var watches: [String: Directory.Watch] = [:]
     private(set) var admin: AdminServer
     var listeners = Listeners()
 
@@ -66,7 +67,7 @@ final class ControlLoop {
         try poller.addInput(resolverWakeup.descriptor, token: Token.resolver)
         try poller.addInput(group.layOutWanted.descriptor, token: Token.layOut)
         try admin.register(with: poller)
-        if options.watches { startWatching() }
+        watchFiles()
     }
 
     /// Runs until the process is to end.
@@ -108,7 +109,8 @@ final class ControlLoop {
             resolverWakeup.clear()
             if resolver.takeChange() { republish() }
         case Token.watch:
-            if watch?.drain() == true { reloadAt = SystemClock.now() + ControlLoop.watchDebounce }
+            let hasChanged = watches.values.reduce(false) { $1.drain() || $0 }
+            if hasChanged { reloadAt = SystemClock.now() + ControlLoop.watchDebounce }
         case Token.layOut:
             group.layOutWanted.clear()
             registry.layOutAhead()
@@ -132,17 +134,24 @@ final class ControlLoop {
         }
     }
 
-    private func startWatching() {
+    /// Watches the directories of all files that the configuration in force is made of.
+    func watchFiles() {
+        guard options.watches else { return }
         let slash = options.configPath.lastIndex(of: "/")
-        let directory = slash.map { String(options.configPath[...$0]) } ?? "."
-        do throws(SystemError) {
-            let watch = try Directory.Watch(directory)
-            try poller.addInput(watch.descriptor, token: Token.watch)
-            self.watch = watch
-        } catch {
-            log.error(
-                "the configuration cannot be watched; send SIGHUP instead",
-                [("directory", directory), ("error", error.message)])
+        let own = slash.map { String(options.configPath[...$0]) } ?? "."
+        let wanted = file.tls.directories.union([own])
+        // Closing its descriptor takes a watch from the poller too.
+        watches = watches.filter { wanted.contains($0.key) }
+        for directory in wanted where watches[directory] == nil {
+            do throws(SystemError) {
+                let watch = try Directory.Watch(directory)
+                try poller.addInput(watch.descriptor, token: Token.watch)
+                watches[directory] = watch
+            } catch {
+                log.error(
+                    "files cannot be watched; send SIGHUP instead",
+                    [("directory", directory), ("error", error.message)])
+            }
         }
     }
 

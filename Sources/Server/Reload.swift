@@ -36,6 +36,7 @@ extension ControlLoop {
             }
             warnAboutFixedSettings(next.document)
             file = next
+            watchFiles()
             log.configure(level: next.document.logLevel, isJSON: next.document.logsJSON)
             resolver.watch(Startup.names(of: next.document))
             resolver.waitForFirstAnswers(limit: .seconds(2))

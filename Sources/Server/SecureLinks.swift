@@ -126,7 +126,7 @@ extension WorkerLoop {
         ready.append(id)
     }
 
-    /// The handshake failed and the alert is out: what still comes is dropped until the peer closes.
+    /// The handshake failed and the alert is out: what still comes is dropped until the peer ends.
     private mutating func discard(_ id: ConnectionID, _ descriptor: Int32) {
         for _ in 0..<WorkerLoop.readsPerTurnMax {
             secure.cipher.clear()
@@ -208,8 +208,8 @@ extension WorkerLoop {
         }
     }
 
-    /// The peer sent its last byte. An endpoint that does not say so may have been cut off, and what
-    /// it sent may not be all (RFC 8446 §6.1).
+    /// The peer sent its last byte. An endpoint that does not say so may have been cut off, and
+    /// what it sent may not be all (RFC 8446 §6.1).
     private mutating func ended(_ id: ConnectionID, _ link: SlotID, isProper: Bool) {
         if secure.links[link].isHandshaking { return handshakeFailed(id, link, cause: .closed) }
         if plane.hasKept(id) {

@@ -5,8 +5,8 @@ import TLS
 import Telemetry
 import Upstream
 
-/// Everything that a configuration needs for TLS, read from its PEM files: who we are, whom we trust.
-/// Made anew at each reload; connections keep the context that they began with.
+/// Everything that a configuration needs for TLS, read from its PEM files: who we are, whom we
+/// trust. Made anew at each reload; connections keep the context that they began with.
 struct TLSFiles: Sendable {
     struct Upstream: Sendable {
         let context: TLSContext

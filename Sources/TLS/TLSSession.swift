@@ -76,7 +76,7 @@ import COpenSSL
     // MARK: Bytes
 
     /// Takes bytes of the peer and goes on with the handshake. Once it is done, bytes that came
-    /// behind it are read by `read` without new ones, at once.
+    /// behind it are kept for `read`.
     public mutating func handshake(
         _ bytes: Span<UInt8>, to out: inout TLSOutput
     ) -> Handshake {
@@ -87,8 +87,8 @@ import COpenSSL
         return result == 1 ? .done : result == 0 ? .wantsMore : .failed
     }
 
-    /// Decrypts at most `room` bytes to the end of `plain`. Give all bytes once, then none until it
-    /// wants more.
+    /// Takes bytes of the peer and decrypts at most `room` bytes to the end of `plain`. What does
+    /// not fit is kept: call again, with or without more, until it wants more.
     public mutating func read(
         _ bytes: Span<UInt8>, to plain: inout ByteBuffer, atMost room: Int,
         answers out: inout TLSOutput

@@ -26,7 +26,7 @@ import Testing
         ("address: \"127.0.0.1:8080\"", "address: \"unix:relative\"", 2, "expected an address"),
         ("name: http,", "name: \"h t\",", 2, "expected a name"),
         ("name: http,", "name: [a],", 2, "is a list, expected a name"),
-        ("name: http,", "name: http, protocol: h3,", 2, "expected auto"),
+        ("name: http,", "name: http, protocol: h3,", 2, "expected one of auto, http1, http2"),
         ("name: http,", "name: http, tls: {},", 2, "has no certificate"),
         ("name: http,", "name: http, tls: { key: a },", 2, "a key without a certificate"),
         ("stable: v1", "stable: v1\n    tls: { certificate: a }", 6, "a certificate without a key"),

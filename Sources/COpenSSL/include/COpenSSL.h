@@ -69,8 +69,8 @@ void ctls_close(ctls_session *session);
 // Takes bytes from the peer and goes on with the handshake. What is to be sent is appended to `out`.
 // Returns 1 when it is done, 0 when it needs more, -1 when it failed.
 int ctls_handshake(ctls_session *session, const uint8_t *in, size_t count, ctls_buffer *out);
-// Takes bytes from the peer (all of them, now or at the next calls with none) and decrypts at most
-// `room` bytes: a count, or one of the results above.
+// Takes bytes from the peer and decrypts at most `room` bytes: a count, or one of the results above. What
+// does not fit is kept; call again, with or without more.
 long ctls_read(ctls_session *session, const uint8_t *in, size_t count, uint8_t *plain, size_t room,
                ctls_buffer *out);
 // Encrypts all of the bytes. 0: the connection is broken.

@@ -1,0 +1,133 @@
+import Base
+import HTTP1
+import HTTP2
+import HTTPSemantics
+
+/// Two sessions in one thread: what one writes the other reads, cut as a test says.
+final class Pair {
+    /// One side, and what its streams have said.
+    final class End {
+        var session = HTTP2Session()
+        var workspace = HTTP2Workspace(limits: HeadLimits())
+        /// The text of each stream, by its slot's index.
+        var texts: [UInt32: [UInt8]] = [:]
+        var streams: [SlotID] = []
+        var ended: Set<UInt32> = []
+        var closed: [UInt32: UInt32] = [:]
+        var unprocessed: Set<UInt32> = []
+        var breaches: [HTTP2Breach] = []
+        var malformedCount = 0
+        var drainedCount = 0
+        /// Bytes received are credited at once; a test may hold them back.
+        var credits = true
+
+        func text(_ index: UInt32 = 0) -> String {
+            String(decoding: texts[index] ?? [], as: UTF8.self)
+        }
+
+        /// - Returns: whether more text must wait.
+        @discardableResult
+        func say(_ stream: SlotID, _ text: String) -> Bool {
+            session.take(stream, Array(text.utf8).span, &workspace)
+        }
+
+        // The checks' macros copy what they look at, and sessions cannot be copied.
+        var isFinished: Bool { session.isFinished }
+        var isGoingAway: Bool { session.isGoingAway }
+        var allowsWebSockets: Bool { session.allowsWebSockets }
+        func isStalled(_ stream: SlotID) -> Bool { session.isStalled(stream) }
+        func makeStream() -> SlotID? { session.makeStream(owner: 9) }
+        func release(_ stream: SlotID, now: Instant) -> Bool {
+            session.release(stream, broken: nil, now: now)
+        }
+        func resetStalled(now: Instant, after limit: Duration) -> Bool {
+            session.resetStalled(now: now, after: limit)
+        }
+
+        func takeEvents(_ text: borrowing ByteBuffer) {
+            for i in 0..<session.eventCount {
+                switch session.event(i) {
+                case .opened(let stream):
+                    streams.append(stream)
+                    session.setOwner(stream, UInt64(stream.index) + 1)
+                case .text(let stream, let range, _):
+                    let piece = text.span(range)
+                    for j in 0..<piece.count { texts[stream.index, default: []].append(piece[j]) }
+                    if credits { session.credit(stream, keeping: 0) }
+                case .ended(let stream): ended.insert(stream.index)
+                case .closed(let stream, let code, let isUnprocessed):
+                    closed[stream.index] = code
+                    if isUnprocessed { unprocessed.insert(stream.index) }
+                case .breach(let breach): breaches.append(breach)
+                case .malformed: malformedCount += 1
+                case .drained: drainedCount += 1
+                case .wrote, .goingAway, .settings: break
+                }
+            }
+            session.forgetEvents()
+        }
+
+        func receive(_ bytes: Span<UInt8>, now: Instant) {
+            var at = 0
+            while at < bytes.count {
+                var text = ByteBuffer()
+                let taken = session.receive(
+                    bytes.extracting(at..<bytes.count), text: &text, now: now)
+                takeEvents(text)
+                if taken == 0 { return }
+                at += taken
+            }
+        }
+
+        func output(now: Instant) -> [UInt8] {
+            var out = ByteBuffer()
+            while session.send(into: &out, atMost: 65_536, now: now) {}
+            takeEvents(ByteBuffer())
+            var bytes: [UInt8] = []
+            let view = out.readable
+            for i in 0..<view.count { bytes.append(view[i]) }
+            return bytes
+        }
+    }
+
+    let client = End()
+    let server = End()
+    var now = Instant(nanoseconds: 1_000_000_000)
+
+    init(limits: HTTP2Limits = HTTP2Limits()) {
+        client.session.open(
+            isServer: false, isSecure: false, limits: limits, seed: 1, now: now)
+        server.session.open(isServer: true, isSecure: false, limits: limits, seed: 2, now: now)
+    }
+
+    /// A new stream of the client's.
+    func stream() -> SlotID {
+        guard let slot = client.session.makeStream(owner: UInt64(client.streams.count) + 100) else {
+            preconditionFailure("room for a stream")
+        }
+        client.streams.append(slot)
+        return slot
+    }
+
+    /// Passes bytes both ways until neither side has more to say.
+    ///
+    /// - Parameter cut: the length of the next piece, or the whole when it is 0.
+    func exchange(cut: () -> Int = { 0 }) {
+        while true {
+            let there = client.output(now: now), back = server.output(now: now)
+            if there.isEmpty, back.isEmpty { return }
+            pass(there, to: server, cut)
+            pass(back, to: client, cut)
+        }
+    }
+
+    private func pass(_ bytes: [UInt8], to end: End, _ cut: () -> Int) {
+        var at = 0
+        while at < bytes.count {
+            let length = cut()
+            let next = length == 0 ? bytes.count : min(bytes.count, at + length)
+            end.receive(bytes.span.extracting(at..<next), now: now)
+            at = next
+        }
+    }
+}
