@@ -180,17 +180,6 @@ def versions(chosen):
     return found
 
 
-def certificate(folder):
-    path = os.path.join(folder, "cert.pem")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
-         "/CN=bench.test", "-keyout", path + ".key", "-out", path + ".crt"], capture_output=True, check=True)
-    with open(path, "w") as file:
-        for part in (".crt", ".key"):
-            with open(path + part) as source:
-                file.write(source.read())
-
-
 def main():
     options = argparse.ArgumentParser(prog="scripts/bench")
     options.add_argument("--quick", action="store_true", help="two scenarios, short rounds; under three minutes")
@@ -208,17 +197,10 @@ def main():
     wanted = [s for s in SCENARIOS if (s.quick or not given.quick)
               and (not given.scenario or any(w in s.name for w in given.scenario))]
     folder = tempfile.mkdtemp()
-    certificate(folder)
-    ports = {"h1": [peers.free_port(), peers.free_port()], "h2": [peers.free_port(), peers.free_port()]}
-    origins = [subprocess.Popen([os.path.join(TOOLS, "origin"), str(p)]) for p in ports["h1"]]
-    os.mkdir(os.path.join(folder, "bytes"))
-    for name, content in (("bytes/12", b"x" * 12), ("message", b"\0\0\0\0\7message")):
-        with open(os.path.join(folder, name), "wb") as file:
-            file.write(content)
-    for port in ports["h2"]:
-        origins.append(subprocess.Popen(
-            ["nghttpd", "--no-tls", "--address=127.0.0.1", "--htdocs=" + folder, "--trailer=grpc-status: 0", str(port)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    peers.certificate(folder)
+    (first, ones), (second, twos) = peers.origins(folder), peers.origins(folder)
+    ports = {kind: [first[kind], second[kind]] for kind in first}
+    origins = ones + twos
     stolen = steal()
     result = {"date": time.strftime("%Y-%m-%d"), "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}",
               "rounds": rounds, "seconds": seconds, "versions": versions(chosen), "scenarios": {}}

@@ -12,6 +12,31 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def certificate(folder):
+    path = os.path.join(folder, "cert.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+         "/CN=bench.test", "-keyout", path + ".key", "-out", path + ".crt"], capture_output=True, check=True)
+    with open(path, "w") as file:
+        for part in (".crt", ".key"):
+            with open(path + part) as source:
+                file.write(source.read())
+
+
+def origins(folder):
+    """An origin of each version and their ports: ours for HTTP/1.1, nghttpd for HTTP/2, with a trailer as gRPC has."""
+    os.makedirs(os.path.join(folder, "bytes"), exist_ok=True)
+    for name, content in (("bytes/12", b"x" * 12), ("message", b"\0\0\0\0\7message")):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(content)
+    ports = {"h1": free_port(), "h2": free_port()}
+    commands = [
+        [os.path.join(ROOT, ".build", "bench", "origin"), str(ports["h1"])],
+        ["nghttpd", "--no-tls", "--address=127.0.0.1", "--htdocs=" + folder, "--trailer=grpc-status: 0", str(ports["h2"])],
+    ]
+    return ports, [subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for c in commands]
+
+
 def wait_port(port, process, name, log):
     for _ in range(500):
         if process.poll() is not None:

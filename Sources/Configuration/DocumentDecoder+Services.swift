@@ -246,6 +246,7 @@ extension DocumentDecoder {
         limits.streamsPerConnectionMax = number(
             "maxConcurrentStreams", limits.streamsPerConnectionMax)
         limits.idleTimeout = duration(node, "idleTimeout", limits.idleTimeout)
+        limits.pingInterval = duration(node, "pingInterval", limits.pingInterval)
         return limits
     }
 }

@@ -147,6 +147,10 @@ extension ObjectSchema {
             .field(
                 "idleTimeout", .duration(orWord: "off"), default: "60s",
                 "How long an unused connection is kept."),
+            .field(
+                "pingInterval", .duration(orWord: "off"), default: "30s",
+                "How long an HTTP/2 connection with open streams may be silent before it is asked "
+                    + "with a PING, and again before it is given up."),
         ])
 
     static let defaults = ObjectSchema(

@@ -73,7 +73,10 @@ enum StreamPools {
         tables.upstream[id].stream = stream
         tables.sessions[session].streamsOpened += 1
         tables.upstream[socket].requestCount += 1
-        tables.upstream[socket].timer.clear()
+        if tables.sessions[session].engine.streamCount == 1 {
+            tables.sessions[session].isAsking = false
+            Sessions.armPing(&tables, &turn, session)
+        }
         return id
     }
 

@@ -14,6 +14,8 @@ enum DocumentJSON {
                         .object([
                             ("name", .string($0.name)),
                             ("address", .string(UnixPaths.text($0.address))),
+                            ("protocol", .string($0.protocol.rawValue)),
+                            ("tls", $0.tls.map(listenerTLS) ?? .string("off")),
                         ])
                     })
             ),
@@ -42,6 +44,22 @@ enum DocumentJSON {
         ])
     }
 
+    private static func listenerTLS(_ tls: Document.ListenerTLS) -> JSONText {
+        .object([
+            ("certificates", .array(tls.certificates.map { .string($0.certificate) })),
+            ("clientCA", .string(tls.clientCA ?? "none")),
+            ("minVersion", .string(tls.isModern ? "1.3" : "1.2")),
+        ])
+    }
+
+    private static func upstreamTLS(_ tls: Document.UpstreamTLS) -> JSONText {
+        .object([
+            ("ca", .string(tls.ca ?? "the system's")), ("sni", .string(tls.sni ?? "default")),
+            ("verify", .string(tls.verifies ? "on" : "off")),
+            ("certificate", .string(tls.certificate?.certificate ?? "none")),
+        ])
+    }
+
     static func timeouts(_ timeouts: Document.Timeouts) -> JSONText {
         .object([
             ("headers", .string(Units.text(timeouts.headers))),
@@ -57,6 +75,8 @@ enum DocumentJSON {
         var pairs: [(String, JSONText)] = [
             ("name", .string(service.name)),
             ("hosts", .array(service.hosts.map { .string($0) })),
+            ("protocol", .string("\(service.protocol)")),
+            ("tls", service.tls.map(upstreamTLS) ?? .string("off")),
             ("stable", .string(service.versions[service.stable].name)),
             (
                 "versions",

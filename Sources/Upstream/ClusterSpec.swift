@@ -57,5 +57,8 @@ public struct PoolLimits: Sendable, BitwiseCopyable, Equatable {
     /// Streams of one HTTP/2 connection; the endpoint's own limit holds besides.
     public var streamsPerConnectionMax = 100
     public var idleTimeout = Duration.seconds(60)
+    /// How long an HTTP/2 connection with open streams may be silent before it is asked with a
+    /// PING, and again before it is given up.
+    public var pingInterval = Duration.seconds(30)
     public init() {}
 }

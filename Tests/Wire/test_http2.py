@@ -387,6 +387,29 @@ server.listen(0, '127.0.0.1', () => {
                 self.assertEqual((answer.status, answer.text), (200, "ok"), mode)
             self.assertGreaterEqual(proxy.metric(r"sluice_upstream_retries_total"), 1)
 
+    def test_an_endpoint_that_falls_silent_is_asked_and_given_up(self):
+        """The connection stays open, and nobody reads it: what a vanished machine looks like."""
+        silent = threading.Event()
+
+        def serve(origin, connection):
+            import h2.config, h2.connection, h2.events
+            server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+            server.initiate_connection()
+            connection.sendall(server.data_to_send())
+            while not silent.is_set():
+                for event in server.receive_data(connection.recv(65536)):
+                    if isinstance(event, h2.events.RequestReceived):
+                        silent.set()
+                connection.sendall(server.data_to_send())
+            until(lambda: done, 20)
+        done = []
+        origin = Origin(serve)
+        self.addCleanup(origin.close)
+        proxy = self.start(config(origin.port, service="    protocol: http2\n    connectionPool: { pingInterval: 200ms }"))
+        self.assertEqual(proxy.get("/", method="POST", body=b"x").status, 502)
+        self.assertEqual(proxy.metric(r"sluice_upstream_disconnects_total"), 1)
+        done.append(True)
+
     def test_reload_keeps_streams(self):
         server = calls.Server("v1")
         self.addCleanup(server.stop)
