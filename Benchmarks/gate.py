@@ -116,7 +116,7 @@ def system_calls(folder, ports, scenario):
     return calls / count
 
 
-def measure():
+def measure(only=None):
     folder = tempfile.mkdtemp()
     Proxy.binary = os.path.join(folder, "sluice")
     shutil.copy(os.path.join(ROOT, ".build", "release", "sluice"), Proxy.binary)
@@ -126,6 +126,8 @@ def measure():
     figures = {}
     try:
         for scenario in SCENARIOS:
+            if only and scenario[0] != only:
+                continue
             ir, heap = instructions(folder, ports, scenario)
             figures[scenario[0] + " instructions"] = round(ir)
             figures[scenario[0] + " heap_and_counting_instructions"] = round(heap)
@@ -142,7 +144,10 @@ def measure():
 
 
 def main():
-    figures = measure()
+    only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else None
+    figures = measure(only)
+    if only:
+        return
     if "--rebase" in sys.argv:
         with open(BASELINE, "w") as file:
             file.writelines(f"{name} {value}\n" for name, value in figures.items())

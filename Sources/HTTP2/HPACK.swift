@@ -113,7 +113,10 @@ import CNGHTTP2
     }
 
     /// Adds a field; its bytes must stay where they are until the block is made.
-    mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+    ///
+    /// - Parameter isUnique: no other message will have the value, so it is kept out of the table:
+    ///   one that fills with ids finds nothing else any more.
+    mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>, isUnique: Bool = false) {
         var name = name
         if FieldList.hasUpper(name), names.capacity - names.writerIndex >= name.count {
             let start = names.writerIndex
@@ -122,7 +125,7 @@ import CNGHTTP2
         }
         unsafe name.withUnsafeBufferPointer { n in
             unsafe value.withUnsafeBufferPointer { v in
-                unsafe put(n.baseAddress, n.count, v.baseAddress, v.count)
+                unsafe put(n.baseAddress, n.count, v.baseAddress, v.count, isUnique: isUnique)
             }
         }
     }
@@ -153,13 +156,14 @@ import CNGHTTP2
 
     private mutating func put(
         _ name: UnsafePointer<UInt8>?, _ nameCount: Int, _ value: UnsafePointer<UInt8>?,
-        _ valueCount: Int
+        _ valueCount: Int, isUnique: Bool = false
     ) {
         guard unsafe count < fields.count else { return }
         unsafe fields[count] = nghttp2_nv(
             name: UnsafeMutablePointer(mutating: name),
             value: UnsafeMutablePointer(mutating: value), namelen: nameCount,
-            valuelen: valueCount, flags: 0)
+            valuelen: valueCount,
+            flags: isUnique ? UInt8(NGHTTP2_NV_FLAG_NO_INDEX.rawValue) : 0)
         count += 1
     }
 }

@@ -220,7 +220,8 @@ extension HTTP2Session {
             let value = text.extracting(field.value.range)
             if isWebSocket, ASCII.equalFold(name, "sec-websocket-key") { continue }
             if field.known == .contentType { isGRPC = GRPC.isContentType(value) }
-            work.fields.add(name, value)
+            work.fields.add(
+                name, value, isUnique: field.known == .requestID || field.known == .traceparent)
         }
         // Trailers are passed on here, and gRPC servers ask to be told so.
         if isGRPC { work.fields.add("te", "trailers") }

@@ -120,19 +120,35 @@ public struct DataPlane: ~Copyable {
     /// The next effect to perform, which may add others behind the last. `nil`: all are performed,
     /// and the bytes they named are forgotten.
     public mutating func nextEffect() -> Effect? {
+        if turn.hasStreams { return nextOfSockets() }
+        if turn.effectsTaken < turn.effects.count {
+            turn.effectsTaken &+= 1
+            return turn.effects[turn.effectsTaken &- 1]
+        }
+        forgetEffects()
+        return nil
+    }
+
+    /// The same where there are sessions: effects on streams are performed here, and what sessions
+    /// have to do is done in steps, each when the effects of the one before it are performed.
+    private mutating func nextOfSockets() -> Effect? {
         while true {
             while turn.effectsTaken < turn.effects.count {
                 turn.effectsTaken &+= 1
                 let effect = turn.effects[turn.effectsTaken &- 1]
-                if turn.hasStreams, Streams.perform(&tables, &turn, effect) { continue }
-                return effect
+                if !Streams.perform(&tables, &turn, effect) { return effect }
             }
-            turn.effectsTaken = 0
-            turn.effects.removeAll()
-            turn.output.clear(keepingAtMost: 262_144)
-            turn.logLine.clear()
-            guard turn.hasStreams, Sessions.step(&tables, &turn) else { return nil }
+            forgetEffects()
+            guard Sessions.step(&tables, &turn) else { return nil }
         }
+    }
+
+    @inline(__always)
+    private mutating func forgetEffects() {
+        turn.effectsTaken = 0
+        turn.effects.removeAll()
+        turn.output.clear(keepingAtMost: 262_144)
+        turn.logLine.clear()
     }
 
     /// The driver's turn is ending: what sessions have to write goes out with the effects that
@@ -224,6 +240,11 @@ public struct DataPlane: ~Copyable {
     /// Whether the id still names a connection.
     public func holds(_ id: ConnectionID) -> Bool {
         id.side == .downstream ? tables.downstream.holds(id.slot) : tables.upstream.holds(id.slot)
+    }
+
+    /// The number of the cluster that a connection to an endpoint is for.
+    public func cluster(_ slot: SlotID) -> Int {
+        tables.upstream.holds(slot) ? tables.upstream[slot].cluster : -1
     }
 
     /// Bytes that wait to be written.

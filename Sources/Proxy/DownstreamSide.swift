@@ -175,7 +175,7 @@ enum DownstreamSide {
                     tables.downstream[id].isReadPaused = true
                     return at
                 }
-                if at < end, turn.scratch.span(ByteRange(at, end: at + 1))[0] == HTTP2Preface.first,
+                if !tables.downstream[id].hasServed, at < end,
                     let isWhole = preface(tables, turn, id, ByteRange(at, end: end))
                 {
                     guard isWhole else { return at }
@@ -217,7 +217,8 @@ enum DownstreamSide {
     private static func preface(
         _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID, _ range: ByteRange
     ) -> Bool? {
-        guard !tables.downstream[id].hasServed, !tables.downstream[id].isStream,
+        guard !tables.downstream[id].isStream,
+            turn.scratch.span(range)[0] == HTTP2Preface.first,
             !turn.snapshots.newest.value.speaksHTTP1Only(tables.downstream[id].listener)
         else { return nil }
         return HTTP2Preface.match(turn.scratch.span(range))

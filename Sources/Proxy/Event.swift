@@ -58,8 +58,8 @@ public enum Effect: Sendable, BitwiseCopyable {
         case output
     }
 
-    /// Connect to an endpoint, with the cluster's TLS if it has any.
-    case connect(SlotID, Address, cluster: Int)
+    /// Connect to an endpoint, with the TLS of its cluster (`DataPlane.cluster`) if it has any.
+    case connect(SlotID, Address)
     /// Write bytes now; what does not go out at once comes back through `keepUnsent`.
     case send(ConnectionID, Source, ByteRange)
     /// Reading was paused or bytes were kept: read again, and show kept bytes again.

@@ -244,7 +244,7 @@ enum Pools {
         turn.counters.count(.upstreamConnections)
         turn.counters.count(.connects, cluster: cluster)
         Deadlines.arm(upstream: id, turn.now + timeout, &tables, &turn)
-        turn.effects.append(.connect(id, address, cluster: cluster))
+        turn.effects.append(.connect(id, address))
         return id
     }
 

@@ -27,7 +27,7 @@ enum ResponseRelay {
         }
         tables.exchanges[id].responsePhase = .body
         tables.exchanges[id].firstByteDeadline = .never
-        tables.exchanges[id].replay.release()
+        if tables.exchanges[id].replay.capacity > 0 { tables.exchanges[id].replay.release() }
         let downstream = tables.exchanges[id].downstream
         if tables.exchanges[id].requestPhase != .complete {
             let left = tables.downstream[downstream].body.remaining ?? .max

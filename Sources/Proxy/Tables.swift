@@ -341,7 +341,7 @@ struct Exchange: ~Copyable {
         attemptsLeft = 2
         holdsRequestPermit = false
         interimCount = 0
-        replay.clear(keepingAtMost: 0)
+        if replay.capacity > 0 { replay.release() }
         isReplayable = true
         replays = false
         replaysAll = false

@@ -17,7 +17,7 @@ extension WorkerLoop {
     private mutating func perform(_ effect: Effect) {
         switch effect {
         case .send(let id, let source, let range): send(id, source, range)
-        case .connect(let slot, let address, let cluster): connect(slot, address, cluster)
+        case .connect(let slot, let address): connect(slot, address)
         case .resume(let id): ready.append(id)
         case .shutdownWrite(let id):
             // With bytes waiting, the data plane says so again when they are out.
@@ -43,6 +43,7 @@ extension WorkerLoop {
         }
     }
 
+    @inline(__always)
     private mutating func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
         guard let socket = sockets.entry(id) else { return }
         if !socket.secure.isNone {
@@ -82,12 +83,12 @@ extension WorkerLoop {
         return !secure.links[link].unsent.isEmpty
     }
 
-    private mutating func connect(_ slot: SlotID, _ address: Address, _ cluster: Int) {
+    private mutating func connect(_ slot: SlotID, _ address: Address) {
         let id = ConnectionID(.upstream, slot)
         do throws(SystemError) {
             let (descriptor, isConnected) = try Socket.connect(address)
             sockets.insert(id, descriptor, isConnecting: !isConnected)
-            secure(id, cluster: cluster, address: address)
+            secure(id, cluster: plane.cluster(slot), address: address)
             try poller.addConnection(descriptor, token: id.token)
             if isConnected { connected(id) }
         } catch {

@@ -275,7 +275,8 @@ extension WorkerLoop {
 
     // MARK: Writing
 
-    /// Encrypts bytes of a send effect and writes them.
+    /// Encrypts bytes of a send effect and writes them. Kept out of the plain path.
+    @inline(never)
     mutating func sendSecure(
         _ id: ConnectionID, _ descriptor: Int32, _ link: SlotID, _ source: Effect.Source,
         _ range: ByteRange

@@ -115,7 +115,7 @@ struct WorkerLoop: ~Copyable {
             perform()
         }
         if event.isWritable, socket.hasUnsent { flush(id, descriptor) }
-        if event.isReadable || event.isHungUp { read(id, descriptor, untilEnd: event.isHungUp) }
+        if event.isReadable || event.isHungUp { read(id, socket, untilEnd: event.isHungUp) }
         if event.hasError, plane.holds(id) {
             plane.handle(.failed(id))
             perform()
@@ -123,9 +123,12 @@ struct WorkerLoop: ~Copyable {
     }
 
     /// Reads until the socket is empty, the data plane has enough, or the turn's share is used.
-    private mutating func read(_ id: ConnectionID, _ descriptor: Int32, untilEnd: Bool) {
-        if let link = sockets.entry(id)?.secure, !link.isNone {
-            return readSecure(id, descriptor, link, untilEnd: untilEnd)
+    private mutating func read(
+        _ id: ConnectionID, _ socket: SocketTable.Entry, untilEnd: Bool
+    ) {
+        let descriptor = socket.descriptor
+        if !socket.secure.isNone {
+            return readSecure(id, descriptor, socket.secure, untilEnd: untilEnd)
         }
         for _ in 0..<WorkerLoop.readsPerTurnMax {
             // A connection that the data plane still holds still has its descriptor.
@@ -189,7 +192,7 @@ struct WorkerLoop: ~Copyable {
         if ready.isEmpty { return }
         swap(&ready, &served)
         for id in served {
-            if let descriptor = sockets.descriptor(id) { read(id, descriptor, untilEnd: true) }
+            if let socket = sockets.entry(id) { read(id, socket, untilEnd: true) }
         }
         served.removeAll(keepingCapacity: true)
     }

@@ -176,7 +176,7 @@ public final class World {
 
     private func perform(_ effect: Effect) {
         switch effect {
-        case .connect(let slot, let address, _): connect(slot, address)
+        case .connect(let slot, let address): connect(slot, address)
         case .send(let id, let source, let range): send(id, source, range)
         case .resume(let id): ready.append(id)
         case .shutdownWrite(let id):
