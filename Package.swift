@@ -98,7 +98,7 @@ let package = Package(
         tests("TLSTests", ["TLS", "Base"]),
         tests("RoutingTests", ["Routing", "RE2", "HTTP1", "HTTPSemantics", "Base"]),
         tests("UpstreamTests", ["Upstream", "Base"]),
-        tests("TelemetryTests", ["Telemetry", "Base"]),
+        tests("TelemetryTests", ["Telemetry", "HTTPSemantics", "Base"]),
         tests("ConfigurationTests", ["Configuration", "Routing", "YAML", "Base"]),
         .target(
             name: "Simulation",

@@ -58,6 +58,24 @@ import Synchronization
     /// Says that the reader is awake again, whoever woke it. Reader only.
     public func wakeUp() { isAsleep.store(false, ordering: .relaxed) }
 
+    /// Hands over all bytes there are, in one run or two; `body` says how many it took, and is not
+    /// asked again when it took fewer. Reader only.
+    public func drain(_ body: (Span<UInt8>) -> Int) {
+        let start = read.load(ordering: .relaxed)
+        let end = written.load(ordering: .acquiring)
+        var at = start
+        while at < end {
+            let place = at & (capacity - 1)
+            let run = min(end - at, capacity - place)
+            let taken = body(unsafe Span(_unsafeStart: UnsafePointer(base + place), count: run))
+            precondition(taken >= 0 && taken <= run, "a reader takes what is there")
+            at += taken
+            // Room for the writer as soon as there is some.
+            read.store(at, ordering: .releasing)
+            if taken < run { return }
+        }
+    }
+
     /// Moves all bytes there are to the end of `buffer`. Reader only.
     public func drain(into buffer: inout ByteBuffer) {
         let start = read.load(ordering: .relaxed)

@@ -43,8 +43,13 @@ public enum HTTPDate {
 
     /// Appends `2026-11-23T20:08:00.123456Z`, to the microsecond.
     public static func appendRFC3339(_ time: WallTime, to out: inout ByteBuffer) {
-        let micros = max(0, time.microseconds)
-        let seconds = micros / 1_000_000
+        appendRFC3339(second: time, to: &out)
+        appendRFC3339(fraction: time, to: &out)
+    }
+
+    /// The part that holds for a second, up to its fraction: `2026-11-23T22:29:49`.
+    public static func appendRFC3339(second time: WallTime, to out: inout ByteBuffer) {
+        let seconds = max(0, time.microseconds) / 1_000_000
         let (year, month, day) = civil(days: seconds / 86_400)
         two(year / 100, &out)
         two(year % 100, &out)
@@ -54,8 +59,12 @@ public enum HTTPDate {
         two(day, &out)
         out.append(UInt8(0x54))
         clock(seconds % 86_400, &out)
+    }
+
+    /// The rest: `.009001Z`.
+    public static func appendRFC3339(fraction time: WallTime, to out: inout ByteBuffer) {
+        let rest = max(0, time.microseconds) % 1_000_000
         out.append(UInt8(0x2e))
-        let rest = micros % 1_000_000
         two(rest / 10_000, &out)
         two(rest / 100 % 100, &out)
         two(rest % 100, &out)

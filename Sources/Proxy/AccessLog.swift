@@ -28,7 +28,8 @@ enum AccessLog {
         }
         let start = turn.logLine.writerIndex
         settings.accessLogFormat.append(
-            exchange.summary, text: exchange.arena.readable, labels: labels,
+            exchange.summary, second: turn.logSecond(exchange.summary.arrival),
+            text: exchange.arena.readable, labels: labels,
             names: snapshot.value.store.bytes(
                 ByteRange(start: 0, count: snapshot.value.store.byteCount)), to: &turn.logLine)
         turn.effects.append(.log(ByteRange(start, end: turn.logLine.writerIndex)))

@@ -36,6 +36,9 @@ struct Turn: ~Copyable {
     /// `date: …` with its CRLF for the second `dateSecond`.
     private var dateLine = ByteBuffer(capacity: 64)
     private var dateSecond: Int64 = -1
+    /// A log line's time up to its fraction, for one second.
+    private var logTime = ByteBuffer(capacity: 32)
+    private var logTimeSecond: Int64 = -1
     var limits: HeadLimits
 
     var timers: TimerWheel
@@ -113,6 +116,17 @@ struct Turn: ~Copyable {
             dateLine.append("\r\n")
         }
         return dateLine.readable
+    }
+
+    /// A log line's time up to its fraction, composed once a second.
+    @_lifetime(immortal)
+    mutating func logSecond(_ time: WallTime) -> Span<UInt8> {
+        if time.seconds != logTimeSecond {
+            logTimeSecond = time.seconds
+            logTime.clear()
+            HTTPDate.appendRFC3339(second: time, to: &logTime)
+        }
+        return logTime.readable
     }
 
     /// The path in normal form of the request being routed.

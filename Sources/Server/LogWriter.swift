@@ -63,7 +63,6 @@ final class LogWriter: Sendable {
     // MARK: The thread
 
     private func run() {
-        var buffer = ByteBuffer(capacity: 65_536)
         var file: Int32 = -1
         while true {
             let rings = state.withLock { $0.rings }
@@ -78,27 +77,32 @@ final class LogWriter: Sendable {
             if now.reopens {
                 // Lines that are there belong to the file as it was; before the first file is open
                 // they wait for it.
-                if file >= 0 { drain(now.rings, &buffer, file) }
+                if file >= 0 { drain(now.rings, file) }
                 file = open(now.path, instead: file)
             }
-            drain(now.rings, &buffer, file)
+            drain(now.rings, file)
             if now.stops { return }
             // A short rest gathers lines of many requests into one write.
             SystemClock.pause(.milliseconds(5))
         }
     }
 
-    private func drain(_ rings: [ByteRing], _ buffer: inout ByteBuffer, _ file: Int32) {
+    /// Writes what the rings hold, straight from their memory.
+    private func drain(_ rings: [ByteRing], _ file: Int32) {
         for ring in rings {
-            buffer.clear()
-            ring.drain(into: &buffer)
-            while file >= 0, !buffer.isEmpty {
-                let written = Files.write(file, buffer.readable)
-                if written == 0 {
-                    report("the access log cannot be written; lines are lost")
-                    break
+            ring.drain { bytes in
+                // Without a file lines have nowhere to go.
+                guard file >= 0 else { return bytes.count }
+                var done = 0
+                while done < bytes.count {
+                    let written = Files.write(file, bytes.extracting(done..<bytes.count))
+                    if written == 0 {
+                        report("the access log cannot be written; lines are lost")
+                        return bytes.count
+                    }
+                    done += written
                 }
-                buffer.consume(written)
+                return done
             }
         }
     }

@@ -16,15 +16,16 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
     /// Appends one line with its newline.
     ///
     /// - Parameters:
+    ///   - second: the line's time up to its fraction (`HTTPDate.appendRFC3339(second:to:)`).
     ///   - text: what the summary's ranges refer to.
     ///   - names: what `labels`' ranges refer to.
     public func append(
-        _ summary: ExchangeSummary, text: Span<UInt8>, labels: Names, names: Span<UInt8>,
-        to out: inout ByteBuffer
+        _ summary: ExchangeSummary, second: Span<UInt8>, text: Span<UInt8>, labels: Names,
+        names: Span<UInt8>, to out: inout ByteBuffer
     ) {
         switch self {
-        case .json: AccessLogFormat.json(summary, text, labels, names, &out)
-        case .envoy: AccessLogFormat.envoy(summary, text, &out)
+        case .json: AccessLogFormat.json(summary, second, text, labels, names, &out)
+        case .envoy: AccessLogFormat.envoy(summary, second, text, &out)
         case .combined: AccessLogFormat.combined(summary, text, &out)
         }
         out.append(UInt8(ascii: "\n"))
@@ -33,14 +34,17 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
     // MARK: JSON
 
     private static func json(
-        _ s: ExchangeSummary, _ text: Span<UInt8>, _ labels: Names, _ names: Span<UInt8>,
-        _ out: inout ByteBuffer
+        _ s: ExchangeSummary, _ second: Span<UInt8>, _ text: Span<UInt8>, _ labels: Names,
+        _ names: Span<UInt8>, _ out: inout ByteBuffer
     ) {
+        out.reserve(1_024)
         out.append("{\"time\":\"")
-        HTTPDate.appendRFC3339(s.arrival, to: &out)
-        out.append("\",\"method\":")
-        quoted(text.extracting(s.method.range), &out)
-        out.append(",\"authority\":")
+        out.append(second)
+        HTTPDate.appendRFC3339(fraction: s.arrival, to: &out)
+        // A method is a token, and names of the configuration are letters, digits, "-_./".
+        out.append("\",\"method\":\"")
+        out.append(text.extracting(s.method.range))
+        out.append("\",\"authority\":")
         quoted(text.extracting(s.authority.range), &out)
         out.append(",\"path\":")
         quoted(text.extracting(s.target.range), &out)
@@ -54,13 +58,13 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
         out.appendDecimal(UInt64(s.status))
         out.append(",\"flags\":\"")
         s.flags.append(to: &out)
-        out.append("\",\"route\":")
-        quoted(names.extracting(labels.route.range), &out)
-        out.append(",\"service\":")
-        quoted(names.extracting(labels.service.range), &out)
-        out.append(",\"version\":")
-        quoted(names.extracting(labels.version.range), &out)
-        out.append(",\"assign\":\"")
+        out.append("\",\"route\":\"")
+        out.append(names.extracting(labels.route.range))
+        out.append("\",\"service\":\"")
+        out.append(names.extracting(labels.service.range))
+        out.append("\",\"version\":\"")
+        out.append(names.extracting(labels.version.range))
+        out.append("\",\"assign\":\"")
         out.append(s.assign.label)
         out.append("\",\"draw\":")
         if s.draw == .max { out.append("null") } else { out.appendDecimal(s.draw) }
@@ -160,10 +164,11 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
 
     /// Envoy's default format (its `access_log` documentation, "Default format string").
     private static func envoy(
-        _ s: ExchangeSummary, _ text: Span<UInt8>, _ out: inout ByteBuffer
+        _ s: ExchangeSummary, _ second: Span<UInt8>, _ text: Span<UInt8>, _ out: inout ByteBuffer
     ) {
         out.append("[")
-        HTTPDate.appendRFC3339(s.arrival, to: &out)
+        out.append(second)
+        HTTPDate.appendRFC3339(fraction: s.arrival, to: &out)
         out.append("] \"")
         requestLine(s, text, &out)
         out.append("\" ")

@@ -1,4 +1,5 @@
 import Base
+import HTTPSemantics
 import Telemetry
 import Testing
 
@@ -72,9 +73,12 @@ import Testing
         summary.status = 200
         summary.arrival = WallTime(microseconds: 1_800_000_000_123_456)
         summary.peer = .ipv4(127, 0, 0, 1, port: 9)
+        var second = ByteBuffer()
+        HTTPDate.appendRFC3339(second: summary.arrival, to: &second)
         var out = ByteBuffer()
         format.append(
-            summary, text: arena.readable, labels: .init(), names: arena.readable, to: &out)
+            summary, second: second.readable, text: arena.readable, labels: .init(),
+            names: arena.readable, to: &out)
         return ASCII.string(out.readable)
     }
 
@@ -87,6 +91,9 @@ import Testing
             #expect(line.utf8.allSatisfy { $0 == 0x0a || ($0 >= 0x20 && $0 < 0x7f) })
         }
         #expect(TelemetryTests.line(.json, path: "/a\"").contains("\"path\":\"/a\\\"\""))
+        #expect(
+            TelemetryTests.line(.json, path: "/").hasPrefix(
+                "{\"time\":\"2027-01-15T08:00:00.123456Z\",\"method\":\"GET\""))
         #expect(TelemetryTests.line(.combined, path: "/").contains("[15/Jan/2027:08:00:00 +0000]"))
     }
 }
