@@ -86,7 +86,11 @@ let package = Package(
             ], swiftSettings: strict),
         // What single steps cost: scripts/bench --micro.
         .executableTarget(
-            name: "Micro", dependencies: ["Base", "HTTPSemantics", "HTTP1", "Routing", "Platform"],
+            name: "Micro",
+            dependencies: [
+                "Base", "HTTPSemantics", "HTTP1", "HTTP2", "Routing", "Upstream", "Telemetry",
+                "Configuration", "Proxy", "Platform",
+            ],
             path: "Benchmarks/Micro", swiftSettings: strict),
         // Tests, one target a floor's target; then the simulated world; then the house's rules.
         tests("BaseTests", ["Base"]),
@@ -103,7 +107,7 @@ let package = Package(
         .target(
             name: "Simulation",
             dependencies: [
-                "Proxy", "Configuration", "Telemetry", "HTTP1", "HTTPSemantics", "Base",
+                "Proxy", "Configuration", "Telemetry", "HTTP1", "HTTP2", "HTTPSemantics", "Base",
             ], path: "Tests/Simulation", swiftSettings: strict),
         tests("SimulationTests", ["Simulation", "Telemetry", "Base"]),
         tests("TidyTests", []),

@@ -21,6 +21,18 @@ import Routing
         report("deadline that comes nearer: set") { nearerTimers($0) }
         report("status line, 3 fields: encode") { encodes($0) }
         report("request id: draw and encode") { identifiers($0) }
+        exchanges("request and answer through the data plane: lines as they came", route: "")
+        exchanges(
+            "request and answer through the data plane: 2 fields set, 1 removed",
+            route: ", headers: { request: { set: { x-a: b }, remove: [referer] }, "
+                + "response: { set: { server: sluice } } }")
+        let pair = SessionPair(request: request)
+        report("request and answer through two HTTP/2 sessions") { pair.run($0) }
+    }
+
+    static func exchanges(_ name: String, route: String) {
+        var exchanges = Exchanges(request: request, route: route)
+        report(name) { exchanges.run($0) }
     }
 
     /// Runs `body` for a number of rounds that takes about 2 ms, 40 times.

@@ -14,6 +14,21 @@ public struct SimulatedRequest: Sendable {
         self.method = method
         self.path = path
     }
+
+    /// The request as HTTP/1.1 text, with an id that the answer must carry.
+    func text(id: String) -> String {
+        var text = "\(method) \(path) HTTP/1.1\r\nHost: svc\r\nx-id: \(id)\r\n"
+        for header in headers { text += header + "\r\n" }
+        if isChunked {
+            text += "Transfer-Encoding: chunked\r\n\r\n"
+            if !body.isEmpty {
+                text += String(body.utf8.count, radix: 16) + "\r\n" + body + "\r\n"
+            }
+            return text + "0\r\n\r\n"
+        }
+        if body.isEmpty { return text + "\r\n" }
+        return text + "Content-Length: \(body.utf8.count)\r\n\r\n" + body
+    }
 }
 
 /// What a client saw of one request.
@@ -28,10 +43,42 @@ public struct Outcome: Sendable, Equatable {
     public var requestBodySeen = ""
     public var end = End.none
     public var cookie = ""
+
+    mutating func note(_ head: borrowing ResponseHead, _ bytes: Span<UInt8>) {
+        status = Int(head.status)
+        for i in 0..<head.fields.count {
+            let value = ASCII.string(bytes.extracting(head.fields[i].value.range))
+            switch ASCII.string(bytes.extracting(head.fields[i].name.range)).lowercased() {
+            case "x-id": responseID = value
+            case "x-version": version = value
+            case "x-body": requestBodySeen = value
+            case "set-cookie": cookie = value
+            default: break
+            }
+        }
+    }
+
+    /// Reads a whole response, if it is one.
+    mutating func read(_ text: [UInt8], isHead: Bool) {
+        var head = ResponseHead(fieldCountMax: 100)
+        var parser = ResponseHeadParser()
+        let limits = HeadLimits()
+        let bytes = text.span
+        guard case .complete(let count)? = try? parser.parse(bytes, into: &head, limits: limits)
+        else { return }
+        note(head, bytes)
+        var body = BodyDecoder(isHead || Status.hasNoBody(head.status) ? .none : head.framing)
+        var at = count
+        while let step = try? body.next(bytes, at: &at, limits: limits) {
+            guard case .content(let range) = step else { break }
+            bodyBytes += range.length
+        }
+        end = body.isComplete && at == text.count ? .complete : .truncated
+    }
 }
 
 /// A client that sends its requests over one connection, each after the last answer, or all at once.
-public final class SimulatedClient {
+public final class SimulatedClient: ClientEnd {
     private let world: World
     private let requests: [SimulatedRequest]
     private let isPipelining: Bool
@@ -66,20 +113,7 @@ public final class SimulatedClient {
     private func send() {
         guard let id, next < requests.count, !isClosed else { return }
         let request = requests[next]
-        var text =
-            "\(request.method) \(request.path) HTTP/1.1\r\nHost: svc\r\nx-id: \(name)-\(next)\r\n"
-        for header in request.headers { text += header + "\r\n" }
-        if request.isChunked {
-            text += "Transfer-Encoding: chunked\r\n\r\n"
-            if !request.body.isEmpty {
-                text += String(request.body.utf8.count, radix: 16) + "\r\n" + request.body + "\r\n"
-            }
-            text += "0\r\n\r\n"
-        } else if !request.body.isEmpty {
-            text += "Content-Length: \(request.body.utf8.count)\r\n\r\n" + request.body
-        } else {
-            text += "\r\n"
-        }
+        let text = request.text(id: "\(name)-\(next)")
         next += 1
         world.deliver(Array(text.utf8), to: id)
         if let leavesAfter, outcomes.count >= leavesAfter {
@@ -119,17 +153,7 @@ public final class SimulatedClient {
         guard case .complete(let count)? = try? parser.parse(view, into: &head, limits: limits)
         else { return false }
         var outcome = Outcome(id: "\(name)-\(outcomes.count)")
-        outcome.status = Int(head.status)
-        for i in 0..<head.fields.count {
-            let value = ASCII.string(view.extracting(head.fields[i].value.range))
-            switch ASCII.string(view.extracting(head.fields[i].name.range)).lowercased() {
-            case "x-id": outcome.responseID = value
-            case "x-version": outcome.version = value
-            case "x-body": outcome.requestBodySeen = value
-            case "set-cookie": outcome.cookie = value
-            default: break
-            }
-        }
+        outcome.note(head, view)
         inbound.removeFirst(count)
         let isHead = requests[min(outcomes.count, requests.count - 1)].method == "HEAD"
         open = (outcome, BodyDecoder(isHead ? .none : head.framing))

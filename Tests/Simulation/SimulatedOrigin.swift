@@ -16,6 +16,8 @@ public final class SimulatedOrigin {
     public var delay = Duration.zero
     /// Closes each connection after so many responses.
     public var requestsPerConnection = Int.max
+    /// By prior knowledge.
+    public var speaksHTTP2 = false
     public private(set) var requestCount = 0
 
     public init(_ address: String, version: String) {
@@ -27,11 +29,17 @@ public final class SimulatedOrigin {
     func answered() { requestCount += 1 }
 }
 
-/// One connection at an origin.
-final class OriginPeer {
+/// What the world delivers a connection's bytes to.
+protocol OriginEnd: AnyObject {
+    func received(_ bytes: [UInt8])
+    func closed()
+}
+
+/// One connection at an origin, or one stream of one.
+final class OriginPeer: OriginEnd {
     private let origin: SimulatedOrigin
     private unowned let world: World
-    private let id: ConnectionID
+    private let wire: Wire
     private var inbound: [UInt8] = []
     private var served = 0
     private var isOpen = true
@@ -39,10 +47,10 @@ final class OriginPeer {
     var resetsAfterBytes: Int?
     private var bytesSeen = 0
 
-    init(_ origin: SimulatedOrigin, _ world: World, _ id: ConnectionID) {
+    init(_ origin: SimulatedOrigin, _ world: World, _ wire: Wire) {
         self.origin = origin
         self.world = world
-        self.id = id
+        self.wire = wire
     }
 
     func closed() { isOpen = false }
@@ -52,7 +60,7 @@ final class OriginPeer {
         bytesSeen += bytes.count
         if let limit = resetsAfterBytes, bytesSeen > limit {
             isOpen = false
-            return world.reset(id)
+            return wire.reset()
         }
         inbound += bytes
         while let request = nextRequest() { answer(request) }
@@ -111,10 +119,10 @@ final class OriginPeer {
         let ends = closes || origin.reply == .untilClose
         world.after(origin.delay) { [self] in
             guard isOpen else { return }
-            world.deliver(bytes, to: id)
+            wire.deliver(bytes)
             if ends {
                 isOpen = false
-                world.end(id)
+                wire.end()
             }
         }
     }

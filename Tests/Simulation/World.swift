@@ -102,7 +102,7 @@ public final class World {
     // MARK: Clients
 
     /// Connects a client; `nil` when it is shed.
-    func connect(_ client: SimulatedClient) -> ConnectionID? {
+    func connect(_ client: ClientEnd) -> ConnectionID? {
         guard
             let id = plane.value.accept(listener: 0, peer: .ipv4(10, 1, 1, 1, port: 1_000))
         else { return nil }
@@ -190,6 +190,7 @@ public final class World {
                 switch link.peer {
                 case .client(let client): client.closed(wasReset: isReset)
                 case .origin(let connection): connection.closed()
+                case .none: break
                 }
             }
         case .askForConnection, .tellFreed, .layOut, .log: break
@@ -206,12 +207,30 @@ public final class World {
                 plane.value.handle(.connectFailed(slot, isRefused: true))
                 return perform()
             }
-            let connection = OriginPeer(origin, self, id)
-            if resets { connection.resetsAfterBytes = Int(random.below(300)) }
-            links[id] = Link(peer: .origin(connection))
+            // An origin of HTTP/2 speaks first, and needs the link.
+            links[id] = Link(peer: .none)
+            let peer = peer(of: origin, id, resets: resets)
+            links[id]?.peer = .origin(peer)
             plane.value.handle(.connected(slot, isHTTP2: false, isSecure: false))
             perform()
         }
+    }
+
+    private func peer(
+        of origin: SimulatedOrigin, _ id: ConnectionID, resets: Bool
+    ) -> OriginEnd {
+        let limit = resets ? Int(random.below(300)) : nil
+        if origin.speaksHTTP2 {
+            let peer = HTTP2OriginPeer(origin, self, id)
+            peer.resetsAfterBytes = limit
+            return peer
+        }
+        let wire = Wire(
+            deliver: { [self] in deliver($0, to: id) }, end: { [self] in end(id) },
+            reset: { [self] in reset(id) })
+        let peer = OriginPeer(origin, self, wire)
+        peer.resetsAfterBytes = limit
+        return peer
     }
 
     private func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
@@ -255,6 +274,7 @@ public final class World {
             switch link.peer {
             case .client(let client): client.received(sent)
             case .origin(let connection): connection.received(sent)
+            case .none: break
             }
         }
     }
@@ -266,7 +286,7 @@ public final class World {
         agenda.insert(at: at, order: scheduled) { [self] in
             switch link.peer {
             case .client(let client): client.ended()
-            case .origin: end(id)
+            case .origin, .none: end(id)
             }
         }
     }
@@ -277,7 +297,8 @@ public final class World {
     public var leftovers: [String: Int] {
         [
             "downstream": plane.value.downstreamCount, "exchanges": plane.value.exchangeCount,
-            "attempts": plane.value.attemptCount,
+            "attempts": plane.value.attemptCount, "sessions": plane.value.sessionCount,
+            "upstream": plane.value.upstreamCount,
         ].filter { $0.value != 0 }
     }
 
@@ -303,11 +324,19 @@ final class PlaneBox {
     init(_ value: consuming DataPlane) { self.value = value }
 }
 
+/// What the world delivers a client's bytes to.
+protocol ClientEnd: AnyObject {
+    func received(_ bytes: [UInt8])
+    func ended()
+    func closed(wasReset: Bool)
+}
+
 /// One connection as the network sees it.
 struct Link {
     enum Peer {
-        case client(SimulatedClient)
-        case origin(OriginPeer)
+        case client(ClientEnd)
+        case origin(OriginEnd)
+        case none
     }
     var peer: Peer
     var inbound: [UInt8] = []

@@ -1,0 +1,223 @@
+import Base
+import HTTP1
+import HTTP2
+import HTTPSemantics
+import Proxy
+
+/// What a simulated peer does to its connection, or to its stream.
+struct Wire {
+    var deliver: ([UInt8]) -> Void
+    var end: () -> Void
+    var reset: () -> Void
+}
+
+/// A session of a simulated peer: frames on the link, HTTP/1.1 text to and from its streams.
+final class SimulatedSession {
+    private var session = HTTP2Session()
+    private var workspace = HTTP2Workspace(limits: HeadLimits())
+    private unowned let world: World
+    private let link: ConnectionID
+    var opened: (SlotID) -> Void = { _ in }
+    var received: (SlotID, [UInt8]) -> Void = { _, _ in }
+    var closed: (SlotID, UInt32) -> Void = { _, _ in }
+
+    init(isServer: Bool, _ world: World, _ link: ConnectionID) {
+        self.world = world
+        self.link = link
+        session.open(
+            isServer: isServer, isSecure: false, limits: HTTP2Limits(), seed: world.seed,
+            now: world.now)
+    }
+
+    func makeStream() -> SlotID? { session.makeStream(owner: 1) }
+
+    func say(_ stream: SlotID, _ bytes: [UInt8]) {
+        _ = session.take(stream, bytes.span, &workspace)
+        flush()
+    }
+
+    func end(_ stream: SlotID) {
+        session.end(stream)
+        flush()
+    }
+
+    func release(_ stream: SlotID, _ code: HTTP2Code?) {
+        session.release(stream, broken: code, now: world.now)
+        flush()
+    }
+
+    func shutDown() {
+        session.shutDown()
+        flush()
+    }
+
+    func flush() {
+        var out = ByteBuffer()
+        while session.send(into: &out, atMost: 65_536, now: world.now) {}
+        let isOver = session.isFinished
+        if !out.isEmpty {
+            var bytes: [UInt8] = []
+            let view = out.readable
+            for i in 0..<view.count { bytes.append(view[i]) }
+            world.deliver(bytes, to: link)
+        }
+        handleEvents(ByteBuffer())
+        if isOver { world.end(link) }
+    }
+
+    func take(_ bytes: [UInt8]) {
+        var at = 0
+        while at < bytes.count {
+            var text = ByteBuffer()
+            let taken = session.receive(
+                bytes.span.extracting(at..<bytes.count), text: &text, now: world.now)
+            handleEvents(text)
+            if taken == 0 { break }
+            at += taken
+        }
+        flush()
+    }
+
+    private func handleEvents(_ text: borrowing ByteBuffer) {
+        var todo: [HTTP2Event] = []
+        for i in 0..<session.eventCount { todo.append(session.event(i)) }
+        session.forgetEvents()
+        for event in todo {
+            switch event {
+            case .opened(let stream):
+                session.setOwner(stream, 1)
+                opened(stream)
+            case .text(let stream, let range, _):
+                var piece: [UInt8] = []
+                let view = text.span(range)
+                for j in 0..<view.count { piece.append(view[j]) }
+                session.credit(stream, keeping: 0)
+                received(stream, piece)
+            case .closed(let stream, let code, _): closed(stream, code)
+            case .ended, .drained, .wrote, .goingAway, .settings, .breach, .malformed: break
+            }
+        }
+    }
+}
+
+/// A connection at an origin that speaks HTTP/2: each stream is a peer of its own.
+final class HTTP2OriginPeer: OriginEnd {
+    private let session: SimulatedSession
+    private var peers: [SlotID: OriginPeer] = [:]
+    private unowned let world: World
+    private let link: ConnectionID
+    private var isOpen = true
+    var resetsAfterBytes: Int?
+    private var bytesSeen = 0
+
+    init(_ origin: SimulatedOrigin, _ world: World, _ link: ConnectionID) {
+        self.world = world
+        self.link = link
+        session = SimulatedSession(isServer: true, world, link)
+        var served = 0
+        session.opened = { [unowned self] stream in
+            served += 1
+            // Some say that they take no more, in the middle of others.
+            if served == origin.requestsPerConnection { session.shutDown() }
+            peers[stream] = OriginPeer(
+                origin, world,
+                Wire(
+                    deliver: { [unowned self] in
+                        guard isOpen else { return }
+                        session.say(stream, $0)
+                        session.release(stream, nil)
+                    },
+                    end: { [unowned self] in if isOpen { session.end(stream) } },
+                    reset: { [unowned self] in session.release(stream, .internalError) }))
+        }
+        session.received = { [unowned self] stream, text in peers[stream]?.received(text) }
+        session.closed = { [unowned self] stream, code in
+            peers[stream]?.closed()
+            peers[stream] = nil
+            session.release(stream, nil)
+        }
+        session.flush()
+    }
+
+    func received(_ bytes: [UInt8]) {
+        guard isOpen else { return }
+        bytesSeen += bytes.count
+        if let limit = resetsAfterBytes, bytesSeen > limit {
+            isOpen = false
+            return world.reset(link)
+        }
+        session.take(bytes)
+    }
+
+    func closed() {
+        isOpen = false
+        for peer in peers.values { peer.closed() }
+    }
+}
+
+/// A client that sends all its requests at once, each on a stream of its own.
+public final class SimulatedHTTP2Client: ClientEnd {
+    private unowned let world: World
+    private let requests: [SimulatedRequest]
+    private let name: String
+    private var link: ConnectionID?
+    private var session: SimulatedSession?
+    private var texts: [SlotID: (index: Int, text: [UInt8])] = [:]
+    public private(set) var outcomes: [Outcome] = []
+    private var isClosed = false
+    /// Takes back so many of its requests at once.
+    public var cancels = 0
+    /// Breaks its connection after so many answers.
+    public var leavesAfter: Int?
+
+    public init(_ world: World, name: String, _ requests: [SimulatedRequest]) {
+        self.world = world
+        self.name = name
+        self.requests = requests
+    }
+
+    public func start() {
+        guard let link = world.connect(self) else { return }
+        self.link = link
+        let session = SimulatedSession(isServer: false, world, link)
+        self.session = session
+        session.received = { [unowned self] stream, text in texts[stream]?.text += text }
+        session.closed = { [unowned self] stream, code in finish(stream, code) }
+        for (i, request) in requests.enumerated() {
+            guard let stream = session.makeStream() else { continue }
+            texts[stream] = (i, [])
+            session.say(stream, Array(request.text(id: "\(name)-\(i)").utf8))
+            if i < cancels {
+                texts[stream] = nil
+                session.release(stream, .cancel)
+            }
+        }
+    }
+
+    private func finish(_ stream: SlotID, _ code: UInt32) {
+        session?.release(stream, nil)
+        guard let (index, text) = texts.removeValue(forKey: stream) else { return }
+        var outcome = Outcome(id: "\(name)-\(index)")
+        outcome.read(text, isHead: requests[index].method == "HEAD")
+        if code != 0 { outcome.end = .truncated }
+        if outcome.status != 0 { outcomes.append(outcome) }
+        if let leavesAfter, outcomes.count >= leavesAfter, let link, !isClosed {
+            isClosed = true
+            return world.reset(link)
+        }
+        if texts.isEmpty, let link, !isClosed {
+            isClosed = true
+            world.end(link)
+        }
+    }
+
+    func received(_ bytes: [UInt8]) { if !isClosed { session?.take(bytes) } }
+
+    func ended() {
+        guard let link, !isClosed else { return }
+        isClosed = true
+        world.end(link)
+    }
+
+    func closed(wasReset: Bool) { isClosed = true }
+}
