@@ -112,7 +112,7 @@ final class SessionPair {
         let response = response
         for _ in 0..<2 {
             wire.clear()
-            _ = client.send(into: &wire, atMost: 65_536, now: now)
+            _ = client.send(into: &wire, atMost: 65_536, now: now, &workspace)
             text.clear()
             _ = server.receive(wire.readable, text: &text, now: now)
             for i in 0..<server.eventCount {
@@ -123,7 +123,7 @@ final class SessionPair {
             }
             server.forgetEvents()
             wire.clear()
-            _ = server.send(into: &wire, atMost: 65_536, now: now)
+            _ = server.send(into: &wire, atMost: 65_536, now: now, &workspace)
             text.clear()
             _ = client.receive(wire.readable, text: &text, now: now)
             client.forgetEvents()

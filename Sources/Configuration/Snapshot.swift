@@ -43,6 +43,11 @@ public struct Snapshot: ~Copyable, Sendable {
         listener < listenerProtocols.count && listenerProtocols[listener] == .http1
     }
 
+    /// Whether nothing but HTTP/2 is understood on a listener.
+    public func speaksHTTP2Only(_ listener: Int) -> Bool {
+        listener < listenerProtocols.count && listenerProtocols[listener] == .http2
+    }
+
     /// Consecutive elements of one of the snapshot's arrays.
     public struct Run: BitwiseCopyable, Sendable {
         public var start: Int

@@ -7,14 +7,15 @@ extension HTTP2Session {
     /// Appends frames that may go out now, until there are none or `output` has grown by `room`.
     /// - Returns: whether more wait.
     public mutating func send(
-        into output: inout ByteBuffer, atMost room: Int, now: Instant
+        into output: inout ByteBuffer, atMost room: Int, now: Instant,
+        _ workspace: inout HTTP2Workspace
     ) -> Bool {
         guard isOpen else { return false }
         flush(to: &output)
         let end = output.writerIndex + room
         while !isBroken, !firstListed.isNone, sendWindow > 0 {
             if output.writerIndex >= end { return true }
-            writeData(nextListed(), to: &output, now: now)
+            writeData(nextListed(), to: &output, now: now, &workspace)
         }
         // What the writing of DATA made this side say.
         flush(to: &output)
@@ -31,7 +32,8 @@ extension HTTP2Session {
     // MARK: DATA (RFC 9113 §6.1)
 
     private mutating func writeData(
-        _ slot: SlotID, to output: inout ByteBuffer, now: Instant
+        _ slot: SlotID, to output: inout ByteBuffer, now: Instant,
+        _ workspace: inout HTTP2Workspace
     ) {
         let waiting = streams[slot].content.count
         let room = min(sendWindow, streams[slot].sendWindow, FrameHeader.payloadMax)
@@ -53,7 +55,7 @@ extension HTTP2Session {
             streams[slot].sendWindow -= count
             budget.dataFramesSent += 1
         }
-        if isLast, !ends { writeTrailers(slot, to: &output) }
+        if isLast, !ends { writeTrailers(slot, to: &output, &workspace) }
         if isLast { return endedHere(slot) }
         progressed(slot)
         if waiting > count { list(slot) }

@@ -4,9 +4,9 @@ import Base
 public enum HTTP2Event: Sendable, BitwiseCopyable {
     /// The peer opened a stream; its message follows as text.
     case opened(stream: SlotID)
-    /// The HTTP/1.1 bytes that the stream's frames stand for, and how many of them were in DATA
-    /// frames and must be credited.
-    case text(stream: SlotID, ByteRange, credit: Int)
+    /// The HTTP/1.1 bytes that the stream's frames stand for; what was in DATA frames is to be
+    /// credited when it has left (`HTTP2Session.credit`).
+    case text(stream: SlotID, ByteRange)
     /// The peer ended its side of a stream that is a tunnel.
     case ended(stream: SlotID)
     /// The stream is over in both directions; `code` is RFC 9113 §7's. `isUnprocessed`: the peer

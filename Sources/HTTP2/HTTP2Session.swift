@@ -146,9 +146,6 @@ public struct HTTP2Session: ~Copyable {
         return (hasGoneAway || hasPeerGoneAway && !isServer) && streamCount == 0
     }
 
-    /// Whether frames wait to be written.
-    public var wantsWrite: Bool { !outgoing.isEmpty || !firstListed.isNone && sendWindow > 0 }
-
     /// The peer has said that it takes no new streams, or the connection is in error.
     public var isGoingAway: Bool { !isOpen || isBroken || hasPeerGoneAway || hasGoneAway }
 

@@ -92,9 +92,6 @@ struct HeaderBlock: ~Copyable {
         addField(name, value)
     }
 
-    /// The library found a field that no message may have.
-    mutating func spoil() { isMalformed = true }
-
     private static func hasOuterBlank(_ value: Span<UInt8>) -> Bool {
         let count = value.count
         return count > 0 && (ASCII.isBlank(value[0]) || ASCII.isBlank(value[count &- 1]))

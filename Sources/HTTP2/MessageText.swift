@@ -32,7 +32,7 @@ extension HTTP2Session {
             appendEndless(to: &text)
             streams[slot].inbound = .ended
             streams[slot].hasEndedThere = isEnd
-            return piece(slot, from: start, credit: 0, text)
+            return piece(slot, from: start, text)
         }
         text.append(block.text.readable)
         if streams[slot].isWebSocket {
@@ -46,7 +46,7 @@ extension HTTP2Session {
             frame(slot, isEnd: isEnd, isBodyless: false, &text)
         }
         text.append("\r\n")
-        piece(slot, from: start, credit: 0, text)
+        piece(slot, from: start, text)
         if isEnd { endMessage(slot, hasTrailers: false, &text) }
     }
 
@@ -68,7 +68,7 @@ extension HTTP2Session {
                 return streamError(slot, .protocolError)
             }
             text.append("\r\n")
-            return piece(slot, from: start, credit: 0, text)
+            return piece(slot, from: start, text)
         }
         if streams[slot].isTunnelRequest, status < 300 {
             streams[slot].inbound = .raw
@@ -83,7 +83,7 @@ extension HTTP2Session {
             frame(slot, isEnd: isEnd, isBodyless: isBodyless, &text)
         }
         text.append("\r\n")
-        piece(slot, from: start, credit: 0, text)
+        piece(slot, from: start, text)
         if isEnd { endMessage(slot, hasTrailers: false, &text) }
     }
 
@@ -124,7 +124,7 @@ extension HTTP2Session {
         // Behind a head that was too large.
         case .head, .ended: return credit(slot, keeping: 0)
         }
-        piece(slot, from: start, credit: bytes.count, text)
+        piece(slot, from: start, text)
     }
 
     /// END_STREAM: the message has its end.
@@ -141,7 +141,7 @@ extension HTTP2Session {
             text.append("0\r\n")
             if hasTrailers, !block.isTooLarge { text.append(block.text.readable) }
             text.append("\r\n")
-            piece(slot, from: start, credit: 0, text)
+            piece(slot, from: start, text)
         }
         streams[slot].inbound = .ended
         closeIfDone(slot)
@@ -149,18 +149,17 @@ extension HTTP2Session {
 
     /// Tells of a piece of text; one that follows on joins the one before it.
     private mutating func piece(
-        _ slot: SlotID, from start: Int, credit: Int, _ text: borrowing ByteBuffer
+        _ slot: SlotID, from start: Int, _ text: borrowing ByteBuffer
     ) {
         let end = text.writerIndex
         if end == start { return }
         if events.count > 0,
-            case .text(let last, let range, let sum) = events[events.count - 1], last == slot,
+            case .text(let last, let range) = events[events.count - 1], last == slot,
             range.upper == start
         {
-            events[events.count - 1] = .text(
-                stream: slot, ByteRange(range.lower, end: end), credit: sum + credit)
+            events[events.count - 1] = .text(stream: slot, ByteRange(range.lower, end: end))
         } else {
-            events.append(.text(stream: slot, ByteRange(start, end: end), credit: credit))
+            events.append(.text(stream: slot, ByteRange(start, end: end)))
         }
     }
 

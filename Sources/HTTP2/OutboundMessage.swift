@@ -165,20 +165,22 @@ extension HTTP2Session {
     }
 
     /// Writes the trailers of a message whose content is all out.
-    mutating func writeTrailers(_ slot: SlotID, to out: inout ByteBuffer) {
+    mutating func writeTrailers(
+        _ slot: SlotID, to out: inout ByteBuffer, _ work: inout HTTP2Workspace
+    ) {
         let section = streams[slot].trailers.readable
-        var fields = FieldList(capacity: 256)
+        work.fields.removeAll()
         var at = 0
         while at < section.count,
             case .field(let field, let next)? = try? FieldLineParser.line(section, at: at)
         {
             if !field.known.isHopByHop {
-                fields.add(
+                work.fields.add(
                     section.extracting(field.name.range), section.extracting(field.value.range))
             }
             at = next
         }
-        writeHeaders(streams[slot].id, fields, isEnd: true, to: &out)
+        writeHeaders(streams[slot].id, work.fields, isEnd: true, to: &out)
     }
 
     private func collectResponse(

@@ -217,8 +217,12 @@ enum DownstreamSide {
     private static func preface(
         _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID, _ range: ByteRange
     ) -> Bool? {
-        guard !tables.downstream[id].isStream,
-            turn.scratch.span(range)[0] == HTTP2Preface.first,
+        guard !tables.downstream[id].isStream else { return nil }
+        // Whatever comes, the session says whether it is HTTP/2.
+        if turn.snapshots.newest.value.speaksHTTP2Only(tables.downstream[id].listener) {
+            return true
+        }
+        guard turn.scratch.span(range)[0] == HTTP2Preface.first,
             !turn.snapshots.newest.value.speaksHTTP1Only(tables.downstream[id].listener)
         else { return nil }
         return HTTP2Preface.match(turn.scratch.span(range))

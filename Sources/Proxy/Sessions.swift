@@ -199,7 +199,7 @@ enum Sessions {
         guard isWritable(tables, socket) else { return }
         let start = turn.output.writerIndex
         let hasMore = tables.sessions[session].engine.send(
-            into: &turn.output, atMost: flushBytesMax, now: turn.now)
+            into: &turn.output, atMost: flushBytesMax, now: turn.now, &turn.workspace)
         turn.send(socket, .output, ByteRange(start, end: turn.output.writerIndex))
         if hasMore { markDirty(&tables, &turn, session) }
         if tables.sessions[session].engine.eventCount > 0 {

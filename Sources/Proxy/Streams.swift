@@ -14,7 +14,7 @@ enum Streams {
         let side = tables.sessions[session].socket.side
         switch event {
         case .opened(let stream): opened(&tables, &turn, session, stream)
-        case .text(let stream, let range, _):
+        case .text(let stream, let range):
             guard let id = connection(tables, session, stream) else {
                 return tables.sessions[session].engine.credit(stream, keeping: 0)
             }

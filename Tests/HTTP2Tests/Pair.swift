@@ -50,7 +50,7 @@ final class Pair {
                 case .opened(let stream):
                     streams.append(stream)
                     session.setOwner(stream, UInt64(stream.index) + 1)
-                case .text(let stream, let range, _):
+                case .text(let stream, let range):
                     let piece = text.span(range)
                     for j in 0..<piece.count { texts[stream.index, default: []].append(piece[j]) }
                     if credits { session.credit(stream, keeping: 0) }
@@ -81,7 +81,7 @@ final class Pair {
 
         func output(now: Instant) -> [UInt8] {
             var out = ByteBuffer()
-            while session.send(into: &out, atMost: 65_536, now: now) {}
+            while session.send(into: &out, atMost: 65_536, now: now, &workspace) {}
             takeEvents(ByteBuffer())
             var bytes: [UInt8] = []
             let view = out.readable

@@ -53,7 +53,7 @@ final class SimulatedSession {
 
     func flush() {
         var out = ByteBuffer()
-        while session.send(into: &out, atMost: 65_536, now: world.now) {}
+        while session.send(into: &out, atMost: 65_536, now: world.now, &workspace) {}
         let isOver = session.isFinished
         if !out.isEmpty {
             var bytes: [UInt8] = []
@@ -87,7 +87,7 @@ final class SimulatedSession {
             case .opened(let stream):
                 session.setOwner(stream, 1)
                 opened(stream)
-            case .text(let stream, let range, _):
+            case .text(let stream, let range):
                 var piece: [UInt8] = []
                 let view = text.span(range)
                 for j in 0..<view.count { piece.append(view[j]) }

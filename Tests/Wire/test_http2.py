@@ -410,6 +410,20 @@ server.listen(0, '127.0.0.1', () => {
         self.assertEqual(proxy.metric(r"sluice_upstream_disconnects_total"), 1)
         done.append(True)
 
+    def test_listeners_that_speak_one_version(self):
+        demo = self.demo()
+        only = lambda protocol: config(demo.port).replace('address: "127.0.0.1:0" }]', f'address: "127.0.0.1:0", protocol: {protocol} }}]')
+        first, second = self.start(only("http1")), self.start(only("http2"))
+        self.assertIn(b"HTTP/1.1 400", first.raw(PREFACE + settings()))
+        self.assertEqual(first.get("/").status, 200)
+        client = Client(second.port, False)
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(client.outcome(), "goaway PROTOCOL_ERROR")
+        client = Client(second.port)
+        client.request()
+        self.assertEqual(client.outcome(), "200")
+        client.close()
+
     def test_reload_keeps_streams(self):
         server = calls.Server("v1")
         self.addCleanup(server.stop)

@@ -1,5 +1,5 @@
 """TLS on both sides: who is let in and who is not, names, sessions, certificates that change under load."""
-import os, re, shutil, socket, ssl, subprocess, threading, time, unittest
+import json, os, re, shutil, socket, ssl, subprocess, threading, time, unittest
 import grpc, httpx
 import calls
 from certificates import Authority
@@ -76,6 +76,16 @@ class TLS(unittest.TestCase):
             self.assertRegex(self.s_client(proxy.tls, old, "-cipher", "ALL:@SECLEVEL=0"), "alert|no protocols")
         weak = self.s_client(proxy.tls, "-tls1_2", "-cipher", "AES128-SHA:@SECLEVEL=0")
         self.assertIn("handshake failure", weak)
+
+    def test_the_log_says_what_was_spoken(self):
+        path = self.authority.file("access.log")
+        proxy = self.start(self.listener(self.own(), extra=f"accessLog: {{ path: {path} }}"))
+        for options in (["--http2"], ["--http1.1", "--tls-max", "1.2"]):
+            self.assertEqual(self.curl(proxy.tls, *options).returncode, 0)
+        proxy.get("/")
+        until(lambda: os.path.exists(path) and open(path).read().count("\n") == 3)
+        lines = [json.loads(line) for line in open(path)]
+        self.assertEqual([(l["protocol"], l.get("tls")) for l in lines], [("HTTP/2", "1.3"), ("HTTP/1.1", "1.2"), ("HTTP/1.1", None)])
 
     def test_only_modern(self):
         proxy = self.start(self.listener(self.own(more=', minVersion: "1.3"')))
