@@ -63,12 +63,12 @@ enum Retries {
     }
 
     /// The endpoint said that it has not acted on the request (RFC 9113 §8.7): any request may be
-    /// sent again, elsewhere if there is an elsewhere.
+    /// sent again, once, elsewhere if there is an elsewhere.
     private static func onUnprocessed(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
     ) -> Bool {
         let hasBegun = tables.exchanges[id].requestPhase != .head
-        guard tables.exchanges[id].attemptsLeft > 0,
+        guard tables.exchanges[id].attemptsLeft > 0, !tables.exchanges[id].isRepeated,
             tables.exchanges[id].responsePhase == .waiting, tables.exchanges[id].interimCount == 0,
             !tables.exchanges[id].hasRequestBody || !hasBegun || tables.exchanges[id].isReplayable
         else { return false }
@@ -81,6 +81,7 @@ enum Retries {
             tables.exchanges[id].replays = true
             tables.exchanges[id].replaysAll = tables.exchanges[id].requestPhase == .complete
         }
+        tables.exchanges[id].isRepeated = true
         tables.exchanges[id].attemptsLeft -= 1
         tables.exchanges[id].requestPhase = .head
         turn.counters.count(.retries, cluster: tables.exchanges[id].summary.cluster)

@@ -297,6 +297,8 @@ struct Exchange: ~Copyable {
     /// not acted on the request. Of a larger body than `Retries.replayBytesMax` nothing is kept.
     var replay = ByteBuffer()
     var isReplayable = true
+    /// An endpoint refused the request and it was sent again: not a second time.
+    var isRepeated = false
     /// The next connection gets the kept body too; the whole of it, if `replaysAll`.
     var replays = false
     var replaysAll = false
@@ -343,6 +345,7 @@ struct Exchange: ~Copyable {
         interimCount = 0
         if replay.capacity > 0 { replay.release() }
         isReplayable = true
+        isRepeated = false
         replays = false
         replaysAll = false
         arena.clear(keepingAtMost: 4_096)

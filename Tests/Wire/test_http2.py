@@ -1,6 +1,6 @@
 """HTTP/2 and gRPC with the clients and origins that people run, through every pairing of versions."""
-import asyncio, collections, hashlib, json, os, re, shutil, socket, subprocess, tempfile, threading, unittest
-import grpc, httpx
+import asyncio, hashlib, json, os, re, shutil, socket, subprocess, tempfile, threading, unittest
+import httpx
 import calls
 from frames import *
 from harness import OK, Demo, Origin, Proxy, answering, config, until
@@ -367,7 +367,7 @@ server.listen(0, '127.0.0.1', () => {
                 for event in server.receive_data(piece):
                     if isinstance(event, h2.events.StreamEnded):
                         answered += 1
-                        if origin.mode == "refuse" and answered == 1:
+                        if origin.mode == "refuse all" or (origin.mode == "refuse" and answered == 1):
                             server.reset_stream(event.stream_id, 7)
                         elif origin.mode == "goaway" and answered == 2:
                             server.close_connection(0, last_stream_id=event.stream_id - 2)
@@ -386,6 +386,10 @@ server.listen(0, '127.0.0.1', () => {
                 answer = proxy.get("/", method="POST", body=b"x" * 1000)
                 self.assertEqual((answer.status, answer.text), (200, "ok"), mode)
             self.assertGreaterEqual(proxy.metric(r"sluice_upstream_retries_total"), 1)
+        origin.mode = "refuse all"
+        proxy = self.behind(origin.port)
+        self.assertEqual(proxy.get("/").status, 502)
+        self.assertEqual(proxy.metric(r"sluice_upstream_retries_total"), 1, "once, not as often as it is refused")
 
     def test_an_endpoint_that_falls_silent_is_asked_and_given_up(self):
         """The connection stays open, and nobody reads it: what a vanished machine looks like."""
@@ -445,92 +449,6 @@ server.listen(0, '127.0.0.1', () => {
                     more.notify()
                 self.assertEqual(next(call), b"%d" % i)
             self.assertRaises(StopIteration, next, call)
-
-
-class Calls(unittest.TestCase):
-    """gRPC: all four kinds, deadlines, cancellation, metadata, large messages, a thousand at once."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.one, cls.two = calls.Server("v1"), calls.Server("v2")
-        cls.near = Proxy(config(cls.one.port, cls.two.port, ("90%", "10%"), service="    protocol: http2",
-                                extra="defaults: { limits: { http2: { maxConcurrentStreams: 1000 } } }"))
-        cls.far = Proxy(config(cls.near.port, service="    protocol: http2\n    connectionPool: { maxRequests: 2000, maxPendingRequests: 2000 }",
-                               extra="defaults: { limits: { http2: { maxConcurrentStreams: 1000 } } }"))
-
-    @classmethod
-    def tearDownClass(cls):
-        for each in (cls.far, cls.near, cls.one, cls.two):
-            each.stop()
-
-    def each(self):
-        for name, proxy in (("h2", self.near), ("h2 twice", self.far)):
-            with self.subTest(name), calls.channel(proxy.port) as channel:
-                yield channel
-
-    def test_unary_with_metadata(self):
-        for channel in self.each():
-            sent = (("x-user", "alice"), ("data-bin", b"\x00\xff\x01"))
-            answer, call = channel.unary_unary("/demo.Echo/Unary").with_call(b"hello", metadata=sent, timeout=20)
-            self.assertEqual((answer, call.code()), (b"hello", grpc.StatusCode.OK))
-            served = dict(call.trailing_metadata())["served-by"]
-            seen = (self.one if served == "v1" else self.two).echo.metadata[-1]
-            self.assertEqual((seen["x-user"], seen["data-bin"]), ("alice", b"\x00\xff\x01"))
-
-    def test_streams(self):
-        for channel in self.each():
-            self.assertEqual(list(channel.unary_stream("/demo.Echo/Server")(b"1000", timeout=20)), [b"%d" % i for i in range(1000)])
-            self.assertEqual(channel.stream_unary("/demo.Echo/Client")(iter([b"x" * 1000] * 1000), timeout=20), b"1000000")
-            self.assertEqual(list(channel.stream_stream("/demo.Echo/Both")((b"%d" % i for i in range(500)), timeout=20)), [b"%d" % i for i in range(500)])
-
-    def test_large_messages(self):
-        message = os.urandom(4 << 20)
-        for channel in self.each():
-            self.assertEqual(channel.unary_unary("/demo.Echo/Unary")(message, timeout=30), message)
-
-    def test_errors_come_with_their_details(self):
-        for channel in self.each():
-            with self.assertRaises(grpc.RpcError) as caught:
-                channel.unary_unary("/demo.Echo/Fail")(b"", timeout=20)
-            self.assertEqual((caught.exception.code(), caught.exception.details()), (grpc.StatusCode.FAILED_PRECONDITION, "not now"))
-            self.assertEqual(dict(caught.exception.trailing_metadata())["detail"], "why")
-            with self.assertRaises(grpc.RpcError) as caught:
-                channel.unary_unary("/demo.Echo/None")(b"", timeout=20)
-            self.assertEqual(caught.exception.code(), grpc.StatusCode.UNIMPLEMENTED)
-        self.assertGreaterEqual(self.near.metric(r'sluice_grpc_calls_total\{.*grpc_status="9"'), 2)
-        self.assertGreaterEqual(self.near.metric(r'sluice_errors_total\{.*cause="response"'), 4)
-
-    def test_deadlines_and_cancellation_reach_the_origin(self):
-        for channel in self.each():
-            for server in (self.one, self.two):
-                server.echo.cancelled.clear()
-            with self.assertRaises(grpc.RpcError) as caught:
-                channel.unary_unary("/demo.Echo/Wait")(b"", timeout=0.3)
-            self.assertEqual(caught.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
-            until(lambda: self.one.echo.cancelled.is_set() or self.two.echo.cancelled.is_set())
-            for server in (self.one, self.two):
-                server.echo.cancelled.clear()
-            call = channel.unary_stream("/demo.Echo/Endless")(b"")
-            next(call)
-            call.cancel()
-            until(lambda: self.one.echo.cancelled.is_set() or self.two.echo.cancelled.is_set())
-
-    def test_a_thousand_at_once(self):
-        for channel in self.each():
-            unary = channel.unary_unary("/demo.Echo/Unary")
-            futures = [unary.future(b"%d" % i, timeout=30) for i in range(1000)]
-            self.assertEqual([f.result() for f in futures], [b"%d" % i for i in range(1000)])
-
-    def test_no_origin_is_unavailable(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        proxy = Proxy(config(port, service="    protocol: http2"))
-        self.addCleanup(proxy.stop)
-        with calls.channel(proxy.port) as channel, self.assertRaises(grpc.RpcError) as caught:
-            channel.unary_unary("/demo.Echo/Unary")(b"", timeout=20)
-        self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
-        self.assertEqual(proxy.metric(r'sluice_grpc_calls_total\{.*grpc_status="14"'), 1)
 
 
 if __name__ == "__main__":

@@ -184,14 +184,7 @@ class Traffic(unittest.TestCase):
         until(lambda: proxy.get().status == 200, limit=5)
 
     def test_waits_for_a_connection_across_workers(self):
-        def serve(origin, connection):
-            rest = b""
-            while True:
-                head, rest = origin.head(connection, rest)
-                if head is None:
-                    return
-                connection.sendall(OK)
-        origin = Origin(serve)
+        origin = Origin(answering(OK))
         self.addCleanup(origin.close)
         proxy = self.start(config(
             origin.port, service="    connectionPool: { maxConnections: 1, idleTimeout: off }", extra=self.served_by))
