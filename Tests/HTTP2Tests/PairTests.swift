@@ -14,7 +14,8 @@ import Testing
         let stream = pair.stream()
         pair.client.say(stream, PairTests.get)
         pair.exchange()
-        #expect(pair.server.text() == "GET /a?b=c HTTP/1.1\r\nhost: a.test\r\nx-mixed: Case\r\n\r\n")
+        #expect(
+            pair.server.text() == "GET /a?b=c HTTP/1.1\r\nhost: a.test\r\nx-mixed: Case\r\n\r\n")
         pair.server.say(pair.server.streams[0], PairTests.ok)
         pair.exchange()
         #expect(pair.client.text() == PairTests.ok)
@@ -240,7 +241,8 @@ import Testing
         pair.client.say(
             pair.stream(),
             "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
-                + "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n")
+                + "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n"
+        )
         pair.exchange()
         #expect(pair.server.text().hasPrefix("GET /chat HTTP/1.1\r\nhost: a\r\n"))
         #expect(pair.server.text().contains("upgrade: websocket\r\nsec-websocket-key: "))

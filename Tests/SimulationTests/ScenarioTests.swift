@@ -162,7 +162,9 @@ enum Setup {
         let origins = Setup.origins()
         let yaml = Setup.yaml + "\n"
         let world = World(
-            seed: 8, yaml: yaml.replacingFirst("stable: v1", with: "stable: v1\n    whenUnavailable: fallback"),
+            seed: 8,
+            yaml: yaml.replacingFirst(
+                "stable: v1", with: "stable: v1\n    whenUnavailable: fallback"),
             origins: origins)
         origins[2].isUp = false
         let client = SimulatedClient(world, name: "c", (0..<4).map { _ in Setup.pinned() })
@@ -176,8 +178,10 @@ enum Setup {
     @Test("a head that edits made larger than its room is sent all the same")
     func largeEdits() {
         let value = String(repeating: "v", count: 300_000)
-        let edits = "headers: { request: { set: { x-large: \"\(value)\" } }, response: { set: { x-back: \"\(value)\" } } }"
-        let yaml = Setup.yaml.replacingFirst("name: rest, to: s", with: "name: rest, to: s, \(edits)")
+        let edits =
+            "headers: { request: { set: { x-large: \"\(value)\" } }, response: { set: { x-back: \"\(value)\" } } }"
+        let yaml = Setup.yaml.replacingFirst(
+            "name: rest, to: s", with: "name: rest, to: s, \(edits)")
         let world = World(seed: 9, yaml: yaml, origins: Setup.origins())
         var request = SimulatedRequest("POST", "/")
         request.body = "hello"

@@ -83,7 +83,8 @@ import Testing
         let isUpstream = random.below(2) == 0
         let yaml =
             isUpstream
-            ? Setup.yaml.replacingFirst("    stable: v1", with: "    protocol: http2\n    stable: v1")
+            ? Setup.yaml.replacingFirst(
+                "    stable: v1", with: "    protocol: http2\n    stable: v1")
             : Setup.yaml
         let world = World(seed: UInt64(seed), yaml: yaml, origins: origins)
         world.faults.readBytesMax = [1, 7, 100, 65_536][Int(random.below(4))]

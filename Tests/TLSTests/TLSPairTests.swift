@@ -27,7 +27,8 @@ final class TLSPair {
         return context
     }
 
-    init(_ clientContext: TLSContext, _ serverContext: TLSContext, name: String = "localhost",
+    init(
+        _ clientContext: TLSContext, _ serverContext: TLSContext, name: String = "localhost",
         resuming: TLSResumption? = nil
     ) {
         let isOpen = client.openClient(clientContext, name: name, resuming: resuming)
@@ -121,7 +122,8 @@ final class TLSPair {
 }
 
 @Suite struct TLSPairTests {
-    @Test("a handshake agrees on HTTP/2, verifies the name, and carries bytes, however it is cut",
+    @Test(
+        "a handshake agrees on HTTP/2, verifies the name, and carries bytes, however it is cut",
         arguments: 0..<40)
     func carries(_ seed: UInt64) throws {
         let tickets = try TLSTickets()
@@ -200,10 +202,14 @@ final class TLSPair {
         with.server.appendIdentity(to: &identity)
         let text = ASCII.string(identity.readable)
         #expect(text.hasPrefix("Hash="))
-        #expect(text.hasSuffix(";Subject=\"CN=al\\\\\\\"ice\";URI=\"spiffe://shop/alice\";DNS=\"alice.test\""))
+        #expect(
+            text.hasSuffix(
+                ";Subject=\"CN=al\\\\\\\"ice\";URI=\"spiffe://shop/alice\";DNS=\"alice.test\""))
     }
 
-    @Test("PEM that is none, a key of another certificate, and a missing key are refused with a reason")
+    @Test(
+        "PEM that is none, a key of another certificate, and a missing key are refused with a reason"
+    )
     func badFiles() throws {
         let tickets = try TLSTickets()
         let context = try TLSContext.server(.both, isModern: false, tickets: tickets)
