@@ -27,6 +27,8 @@ struct ticket_key {
 
 struct ctls_tickets {
     pthread_mutex_t lock;
+    // Not before the first server context: drawing them starts the library, which takes megabytes.
+    int are_drawn;
     struct ticket_key keys[2];
 };
 
@@ -47,21 +49,26 @@ ctls_tickets *ctls_tickets_new(void) {
     ctls_tickets *tickets = calloc(1, sizeof *tickets);
     if (tickets == NULL) return NULL;
     pthread_mutex_init(&tickets->lock, NULL);
-    if (!new_key(&tickets->keys[0]) || !new_key(&tickets->keys[1])) {
-        ctls_tickets_free(tickets);
-        return NULL;
-    }
     return tickets;
+}
+
+static int draw_keys(ctls_tickets *tickets) {
+    pthread_mutex_lock(&tickets->lock);
+    if (!tickets->are_drawn) tickets->are_drawn = new_key(&tickets->keys[0]) && new_key(&tickets->keys[1]);
+    int are_drawn = tickets->are_drawn;
+    pthread_mutex_unlock(&tickets->lock);
+    return are_drawn;
 }
 
 void ctls_tickets_rotate(ctls_tickets *tickets) {
     struct ticket_key key;
-    if (!new_key(&key)) return;
     pthread_mutex_lock(&tickets->lock);
-    tickets->keys[1] = tickets->keys[0];
-    tickets->keys[0] = key;
+    if (tickets->are_drawn && new_key(&key)) {
+        tickets->keys[1] = tickets->keys[0];
+        tickets->keys[0] = key;
+        OPENSSL_cleanse(&key, sizeof key);
+    }
     pthread_mutex_unlock(&tickets->lock);
-    OPENSSL_cleanse(&key, sizeof key);
 }
 
 void ctls_tickets_free(ctls_tickets *tickets) {
@@ -185,6 +192,7 @@ static ctls_context *context_new(int is_server, const uint8_t *alpn, size_t coun
 }
 
 ctls_context *ctls_server_new(ctls_tickets *tickets, int modern, const uint8_t *alpn, size_t count) {
+    if (!draw_keys(tickets)) return NULL;
     ctls_context *context = context_new(1, alpn, count);
     if (context == NULL) return NULL;
     context->tickets = tickets;

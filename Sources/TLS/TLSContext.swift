@@ -11,10 +11,12 @@ public struct TLSFailure: Error, Sendable {
 @safe public final class TLSTickets: @unchecked Sendable {
     let native: OpaquePointer
 
-    /// - Throws: when the library has no random bytes.
+    /// Keys are drawn with the first context of a listener, not before: a process without TLS
+    /// does not start the library.
+    /// - Throws: when memory is short.
     public init() throws(TLSFailure) {
         guard let made = unsafe ctls_tickets_new() else {
-            throw TLSFailure(reason: "no random bytes for ticket keys")
+            throw TLSFailure(reason: "out of memory")
         }
         unsafe native = made
     }
@@ -55,7 +57,9 @@ public struct TLSCertificate: Sendable {
     private let tickets: TLSTickets?
 
     private init(_ native: OpaquePointer?, _ tickets: TLSTickets?) throws(TLSFailure) {
-        guard let native = unsafe native else { throw TLSFailure(reason: "out of memory") }
+        guard let native = unsafe native else {
+            throw TLSFailure(reason: "no memory or no random bytes")
+        }
         unsafe self.native = native
         self.tickets = tickets
     }

@@ -38,7 +38,7 @@ enum ctls_failure {
 enum { CTLS_WANTS_MORE = 0, CTLS_ENDED = -1, CTLS_FAILED = -2 };
 
 // Keys of session tickets (RFC 5077), shared by all threads: the newest issues, the one before it is
-// still taken. NULL: no random bytes, or no memory.
+// still taken. They are drawn with the first server's context. NULL: no memory.
 ctls_tickets *ctls_tickets_new(void);
 void ctls_tickets_rotate(ctls_tickets *tickets);
 void ctls_tickets_free(ctls_tickets *tickets);
