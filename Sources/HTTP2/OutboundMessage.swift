@@ -135,7 +135,7 @@ extension HTTP2Session {
             let status = work.responseHead.status == 101 ? 200 : work.responseHead.status
             collectResponse(head, &work, status: status)
         } else {
-            guard assignNumber(slot) else { return }
+            guard takesWebSocket(slot), assignNumber(slot) else { return }
             if streams[slot].isWebSocket, let field = work.requestHead.webSocketKey(head) {
                 streams[slot].webSocketAccept = WebSocketAccept(
                     key: head.extracting(field.range))
@@ -146,6 +146,18 @@ extension HTTP2Session {
         let id = streams[slot].id
         writeOutgoing(id, work.fields, isEnd: isBodyless)
         if isBodyless { endedHere(slot) } else { list(slot) }
+    }
+
+    /// A peer that has not said so takes no extended CONNECT (RFC 8441 §3). One whose settings are
+    /// still on their way is asked: a new connection's first request does not wait for them.
+    private mutating func takesWebSocket(_ slot: SlotID) -> Bool {
+        if !streams[slot].isWebSocket || !peer.hasSettings || peer.allowsConnectProtocol {
+            return true
+        }
+        streams[slot].isClosed = true
+        events.append(
+            .closed(stream: slot, code: HTTP2Code.none.rawValue, isUnprocessed: false))
+        return false
     }
 
     /// Numbers grow by two and are never used again (RFC 9113 §5.1.1).

@@ -233,6 +233,24 @@ import Testing
         #expect(pair.client.closed == [0: 8])
     }
 
+    @Test("a peer whose settings do not offer WebSockets is not asked for one (RFC 8441 §3)")
+    func webSocketNotOffered() {
+        let pair = Pair()
+        // SETTINGS without a setting.
+        let settings: [UInt8] = [0, 0, 0, 4, 0, 0, 0, 0, 0]
+        pair.client.receive(settings.span, now: pair.now)
+        #expect(!pair.client.allowsWebSockets)
+        let stream = pair.stream()
+        pair.client.say(
+            stream,
+            "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+                + "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n"
+        )
+        pair.exchange()
+        #expect(pair.client.closed == [stream.index: 0])
+        #expect(pair.client.unprocessed.isEmpty && pair.server.streams.isEmpty)
+    }
+
     @Test("WebSockets cross as the handshake of either version")
     func webSocket() {
         let pair = Pair()
