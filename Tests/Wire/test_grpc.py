@@ -15,14 +15,16 @@ class Calls(unittest.TestCase):
                                 extra="defaults: { limits: { http2: { maxConcurrentStreams: 1000 } } }"))
         cls.far = Proxy(config(cls.near.port, service="    protocol: http2\n    connectionPool: { maxRequests: 2000, maxPendingRequests: 2000 }",
                                extra="defaults: { limits: { http2: { maxConcurrentStreams: 1000 } } }"))
+        cls.over_h1 = Proxy(config(cls.near.port, service="    connectionPool: { maxConnections: 2000, maxRequests: 2000, maxPendingRequests: 2000 }",
+                                   extra="defaults: { limits: { http2: { maxConcurrentStreams: 1000 } } }"))
 
     @classmethod
     def tearDownClass(cls):
-        for each in (cls.far, cls.near, cls.one, cls.two):
+        for each in (cls.over_h1, cls.far, cls.near, cls.one, cls.two):
             each.stop()
 
     def each(self):
-        for name, proxy in (("h2", self.near), ("h2 twice", self.far)):
+        for name, proxy in (("h2", self.near), ("h2 twice", self.far), ("h1 between", self.over_h1)):
             with self.subTest(name), calls.channel(proxy.port) as channel:
                 yield channel
 

@@ -111,14 +111,14 @@ class HTTP2(unittest.TestCase):
         client.close()
 
     def test_httpx_and_many_streams(self):
-        proxy = self.pairings()["h2 upstream"]
-
-        async def run():
+        async def run(proxy):
             async with httpx.AsyncClient(http1=False, http2=True, timeout=30) as client:
                 answers = await asyncio.gather(*(client.get(f"http://127.0.0.1:{proxy.port}/{i}") for i in range(300)))
             self.assertEqual({a.http_version for a in answers}, {"HTTP/2"})
             self.assertEqual([a.json()["path"] for a in answers], [f"/{i}" for i in range(300)])
-        asyncio.run(run())
+        for name, proxy in self.pairings().items():
+            with self.subTest(name):
+                asyncio.run(run(proxy))
 
     @unittest.skipUnless(NODE, "node is not installed")
     def test_node_as_client_and_origin(self):
@@ -152,31 +152,47 @@ server.listen(0, '127.0.0.1', () => {
     }
   });
 });"""
-        node = subprocess.Popen([NODE, "-e", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.addCleanup(node.kill)
-        proxy = self.behind(int(node.stdout.readline()))
-        out, _ = node.communicate(f"{proxy.port}\n", timeout=30)
-        self.assertEqual(sorted(out.splitlines()), sorted(f"from node: {i * 1000} {i * 1000}" for i in range(50)))
+        for between in ("h2", "h1"):
+            with self.subTest(between=between):
+                node = subprocess.Popen([NODE, "-e", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                self.addCleanup(node.kill)
+                proxy = self.behind(int(node.stdout.readline()))
+                if between == "h1":
+                    proxy = self.start(config(proxy.port))
+                out, _ = node.communicate(f"{proxy.port}\n", timeout=30)
+                self.assertEqual(sorted(out.splitlines()), sorted(f"from node: {i * 1000} {i * 1000}" for i in range(50)))
 
     def test_nghttp_and_h2load_count_exactly(self):
         one, two = self.demo("v1"), self.demo("v2")
-        proxy = self.start(config(one.port, two.port, ("99%", "1%")))
-        out = subprocess.run(["h2load", "-n20000", "-c10", "-m32", f"http://127.0.0.1:{proxy.port}/"], capture_output=True, text=True).stdout
-        self.assertIn("20000 succeeded, 0 failed", out)
-        count = lambda version: proxy.metric(rf'sluice_requests_total\{{.*version="{version}".*code="200"')
-        self.assertEqual((count("v1"), count("v2")), (19800, 200))
-        out = subprocess.run(["nghttp", "-v", f"http://127.0.0.1:{proxy.port}/"], capture_output=True, text=True).stdout
-        self.assertIn(":status: 200", out)
-        self.assertEqual(proxy.metric(r'sluice_requests_by_protocol_total\{protocol="HTTP/2"'), 20001)
+        near = [self.start(config(demo.port)) for demo in (one, two)]
+        straight = self.start(config(one.port, two.port, ("99%", "1%")))
+        through = self.start(config(near[0].port, near[1].port, ("99%", "1%"), service="    protocol: http2"))
+        for name, proxy in (("h1 upstream", straight), ("h2 upstream", through)):
+            with self.subTest(name):
+                out = subprocess.run(["h2load", "-n20000", "-c10", "-m32", f"http://127.0.0.1:{proxy.port}/"], capture_output=True, text=True).stdout
+                self.assertIn("20000 succeeded, 0 failed", out)
+                count = lambda version: proxy.metric(rf'sluice_requests_total\{{.*version="{version}".*code="200"')
+                self.assertEqual((count("v1"), count("v2")), (19800, 200))
+                out = subprocess.run(["nghttp", "-v", f"http://127.0.0.1:{proxy.port}/"], capture_output=True, text=True).stdout
+                self.assertIn(":status: 200", out)
+                self.assertEqual(proxy.metric(r'sluice_requests_by_protocol_total\{protocol="HTTP/2"'), 20001)
+        self.assertEqual([n.metric(r'sluice_requests_by_protocol_total\{protocol="HTTP/2"') for n in near], [19801, 200])
 
     def test_sessions_stick_over_both_versions(self):
         one, two = self.demo("v1"), self.demo("v2")
-        proxy = self.start(config(one.port, two.port, ("50%", "50%"), service="    sticky: { cookie: session }"))
+        sticky = "    sticky: { cookie: session }"
+        near = [self.start(config(demo.port)) for demo in (one, two)]
+        proxies = (self.start(config(one.port, two.port, ("50%", "50%"), service=sticky)),
+                   self.start(config(near[0].port, near[1].port, ("50%", "50%"), service=sticky + "\n    protocol: http2")))
+        versions = set()
         with httpx.Client(http1=False, http2=True) as second, httpx.Client() as first:
             for i in range(100):
                 cookie = {"cookie": f"theme=dark; session=user-{i}"}
-                served = {c.get(f"http://127.0.0.1:{proxy.port}/", headers=cookie).json()["version"] for c in (first, second, second)}
+                served = {c.get(f"http://127.0.0.1:{p.port}/", headers=cookie).json()["version"]
+                          for p in proxies for c in (first, second, second)}
                 self.assertEqual(len(served), 1)
+                versions |= served
+        self.assertEqual(versions, {"v1", "v2"})
 
     # Messages
 
