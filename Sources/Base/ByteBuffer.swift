@@ -17,9 +17,15 @@ import CScan
     public init(capacity: Int = 0) {
         unsafe base = capacity == 0 ? ByteBuffer.nowhere : .allocate(capacity: capacity)
         self.capacity = capacity
+        if capacity > 0 { BufferMemory.take(capacity) }
     }
 
-    deinit { if capacity > 0 { unsafe base.deallocate() } }
+    deinit {
+        if capacity > 0 {
+            unsafe base.deallocate()
+            BufferMemory.giveBack(capacity)
+        }
+    }
 
     @inlinable public var readerIndex: Int { reader }
     @inlinable public var writerIndex: Int { writer }
@@ -68,6 +74,7 @@ import CScan
             unsafe base.deallocate()
         }
         unsafe base = memory
+        BufferMemory.take(next - capacity)
         capacity = next
     }
 
@@ -223,6 +230,7 @@ import CScan
     /// Forgets all bytes and gives the memory back.
     public mutating func release() {
         if capacity == 0 { return clear() }
+        BufferMemory.giveBack(capacity)
         unsafe base.deallocate()
         unsafe base = ByteBuffer.nowhere
         capacity = 0

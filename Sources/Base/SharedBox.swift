@@ -27,6 +27,12 @@ import Synchronization
         @inline(__always) _read { yield unsafe storage.pointee.value }
     }
 
+    /// Nobody else holds a reference. Only an answer of yes lasts, and only while the asker alone
+    /// can hand references out.
+    public var isUnique: Bool {
+        unsafe storage.pointee.references.load(ordering: .acquiring) == 1
+    }
+
     public func retain() {
         _ = unsafe storage.pointee.references.add(1, ordering: .relaxed)
     }

@@ -29,6 +29,14 @@ import Synchronization
         unsafe base[index].store(value, ordering: .releasing)
     }
 
+    /// Sets a counter if nobody has changed it meanwhile.
+    public func exchange(_ index: Int, from held: UInt64, to value: UInt64) -> Bool {
+        precondition(index >= 0 && index < count, "a counter that is there")
+        return unsafe base[index].compareExchange(
+            expected: held, desired: value, ordering: .acquiringAndReleasing
+        ).exchanged
+    }
+
     /// Advances the least counter, the first of equals, and says which it was.
     public func takeLeast(preferring preferred: Int) -> Int {
         while true {

@@ -46,6 +46,7 @@ public struct Document: Sendable {
         /// A name to resolve, with its port.
         public var dns: NameAndPort?
         public var edits = HeaderEdits()
+        public var fault: Fault?
         public var mark: YAMLMark
     }
 
@@ -88,6 +89,11 @@ public struct Document: Sendable {
         public var limits: PoolLimits
         public var `protocol` = UpstreamProtocol.http1
         public var tls: UpstreamTLS?
+        public var healthCheck: HealthCheck?
+        public var outlier: OutlierPolicy?
+        /// 0...100.
+        public var healthyPercentMin = 0
+        public var warmup: Warmup?
         public var mark: YAMLMark
         /// Weights were written as percents.
         public var isPercent: Bool
@@ -134,6 +140,12 @@ public struct Document: Sendable {
         public var firstByte: Duration?
         public var request: Duration?
         public var idle: Duration?
+        public var perTry: Duration?
+        /// `nil`: the default ones.
+        public var retries: RetryPolicy?
+        public var fault: Fault?
+        public var mirror: Mirror?
+        public var rateLimit: RateLimit?
         public var allowsConnect: Bool
         public var mark: YAMLMark
 
@@ -148,6 +160,8 @@ public struct Document: Sendable {
         public var idle = Duration.seconds(60)
         public var keepAlive = Duration.seconds(75)
         public var write = Duration.seconds(30)
+        public var perTry = Duration.unlimited
+        public var connectionAge = Duration.unlimited
     }
 
     public struct Limits: Sendable, BitwiseCopyable {
@@ -156,6 +170,12 @@ public struct Document: Sendable {
         public var bodyBytes = UInt64.max
         /// 0: from the descriptor limit.
         public var connections = 0
+        /// A second; 0: as many as come.
+        public var acceptRate = 0
+        /// 0: from the memory there is.
+        public var bufferBytes = 0
+        /// 0: anything.
+        public var bytesPerSecondMin = 100
         public var http2 = HTTP2Limits()
     }
 
@@ -186,6 +206,9 @@ public struct Document: Sendable {
     public var services: [Service] = []
     public var routes: [Route] = []
     public var timeouts = Timeouts()
+    public var retries = RetryPolicy()
+    /// `nil`: without limit.
+    public var retryBudget: RetryBudget? = RetryBudget()
     public var limits = Limits()
     public var normalizesPaths = true
     public var forwarding = Forwarding()

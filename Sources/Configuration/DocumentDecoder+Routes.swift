@@ -38,9 +38,28 @@ extension DocumentDecoder {
             route.firstByte = time("firstByte")
             route.request = time("request")
             route.idle = time("idle")
+            route.perTry = time("perTry")
         }
+        resilience(node, &route)
         if let rewrite = node["rewrite"] { self.rewrite(rewrite, &route) }
         document.routes.append(route)
+    }
+
+    private mutating func resilience(_ node: YAMLNode, _ route: inout Document.Route) {
+        if let limit = node["rateLimit"] { route.rateLimit = rateLimit(limit) }
+        let isForwarding =
+            if case .forward = route.action { true } else { false }
+        for key in ["retries", "fault", "mirror"] {
+            if let value = node[key], !isForwarding {
+                fail("\(key) needs a route with to:", value.start)
+            }
+        }
+        guard isForwarding else { return }
+        if let retries = node["retries"] {
+            route.retries = self.retries(retries, document.retries)
+        }
+        if let fault = node["fault"] { route.fault = self.fault(fault) }
+        if let mirror = node["mirror"] { route.mirror = self.mirror(mirror, route.name) }
     }
 
     // MARK: Actions
@@ -71,7 +90,7 @@ extension DocumentDecoder {
         return forward(node)
     }
 
-    private mutating func forward(_ node: YAMLNode) -> Document.Action? {
+    mutating func forward(_ node: YAMLNode) -> Document.Action? {
         guard let to = node["to"], let text = to.text else { return nil }
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         let serviceName = String(parts[0])
@@ -178,7 +197,7 @@ extension DocumentDecoder {
         }
     }
 
-    private mutating func checkHost(_ node: YAMLNode) {
+    mutating func checkHost(_ node: YAMLNode) {
         let bytes = Array((node.text ?? "").utf8)
         if Authority.hostLength(bytes.span) == nil {
             fail("\"\(node.text ?? "")\" is not a host", node.start)

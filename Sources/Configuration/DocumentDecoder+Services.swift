@@ -40,7 +40,10 @@ extension DocumentDecoder {
         stable(node, &service)
         if let sticky = node["sticky"] { self.sticky(sticky, node, &service) }
         if let balancer = node["loadBalancer"] { self.balancer(balancer, &service) }
-        if let pool = node["connectionPool"] { service.limits = self.pool(pool) }
+        if let pool = node["connectionPool"] { service.limits = self.pool(pool, PoolLimits()) }
+        if let check = node["healthCheck"] { service.healthCheck = healthCheck(check, service) }
+        if let outlier = node["outlierDetection"] { outlierDetection(outlier, &service) }
+        if let warmup = node["warmup"] { service.warmup = self.warmup(warmup) }
         document.services.append(service)
     }
 
@@ -90,6 +93,7 @@ extension DocumentDecoder {
         var version = Document.Version(
             name: entry.key, weight: 0, endpoints: endpoints, dns: dns, mark: entry.keyStart)
         if let headers = node["headers"] { version.edits = headerEdits(headers) }
+        if let fault = node["fault"] { version.fault = self.fault(fault) }
         service.versions.append(version)
     }
 
@@ -232,8 +236,9 @@ extension DocumentDecoder {
         }
     }
 
-    private func pool(_ node: YAMLNode) -> PoolLimits {
-        var limits = PoolLimits()
+    /// - Parameter otherwise: what holds for keys that are left out.
+    func pool(_ node: YAMLNode, _ otherwise: PoolLimits) -> PoolLimits {
+        var limits = otherwise
         func number(_ key: String, _ otherwise: Int) -> Int {
             guard let text = node[key]?.text else { return otherwise }
             return Int(text) ?? .max
@@ -241,11 +246,14 @@ extension DocumentDecoder {
         limits.connectionsMax = number("maxConnections", limits.connectionsMax)
         limits.pendingRequestsMax = number("maxPendingRequests", limits.pendingRequestsMax)
         limits.requestsMax = number("maxRequests", limits.requestsMax)
+        limits.retriesMax = number("maxRetries", limits.retriesMax)
         limits.requestsPerConnectionMax = number(
             "maxRequestsPerConnection", limits.requestsPerConnectionMax)
         limits.streamsPerConnectionMax = number(
             "maxConcurrentStreams", limits.streamsPerConnectionMax)
         limits.idleTimeout = duration(node, "idleTimeout", limits.idleTimeout)
+        limits.connectionAgeMax = duration(
+            node, "maxConnectionDuration", limits.connectionAgeMax)
         limits.pingInterval = duration(node, "pingInterval", limits.pingInterval)
         return limits
     }

@@ -137,9 +137,16 @@ struct DocumentDecoder {
             document.timeouts.idle = duration(times, "idle", old.idle)
             document.timeouts.keepAlive = duration(times, "keepAlive", old.keepAlive)
             document.timeouts.write = duration(times, "write", old.write)
+            document.timeouts.perTry = duration(times, "perTry", old.perTry)
+            document.timeouts.connectionAge = duration(
+                times, "maxConnectionDuration", old.connectionAge)
             for entry in times.entries where entry.value.text.flatMap(Units.duration) == .zero {
                 fail("timeouts.\(entry.key) is 0", entry.value.start, hint: "off means no limit")
             }
+        }
+        if let retries = node["retries"] {
+            document.retries = self.retries(retries, document.retries)
+            retryBudget(retries)
         }
         if let limits = node["limits"] { self.limits(limits) }
         document.normalizesPaths = node["pathNormalization"]?.text != "off"
@@ -162,6 +169,18 @@ struct DocumentDecoder {
         }
         if let count = node["connections"]?.text.flatMap({ Int($0) }) {
             document.limits.connections = count
+        }
+        if let rate = node["acceptRate"]?.text { document.limits.acceptRate = Int(rate) ?? 0 }
+        if let size = node["bufferBytes"], let bytes = size.text.flatMap(Units.size) {
+            if bytes < 1 << 20 {
+                fail(
+                    "defaults.limits.bufferBytes is \"\(size.text ?? "")\", expected at least 1MiB",
+                    size.start)
+            }
+            document.limits.bufferBytes = bytes
+        }
+        if let rate = node["minBytesPerSecond"]?.text.flatMap({ Int($0) }) {
+            document.limits.bytesPerSecondMin = rate
         }
         document.limits.http2.headerListBytesMax = document.limits.headBytes
         document.limits.http2.fieldCountMax = document.limits.fields

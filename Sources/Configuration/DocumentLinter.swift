@@ -1,3 +1,4 @@
+import Base
 import RE2
 import Routing
 import YAML
@@ -25,10 +26,20 @@ enum DocumentLinter {
                     "\"\(first.name)\" on line \(first.mark.line) takes everything it matches")
             }
             earlier.append(route)
-            if let firstByte = route.firstByte, let request = route.request, firstByte > request {
+            let times = (
+                perTry: route.perTry ?? document.timeouts.perTry,
+                firstByte: route.firstByte ?? document.timeouts.firstByte,
+                request: route.request ?? document.timeouts.request
+            )
+            if let firstByte = route.firstByte, firstByte > times.request {
                 warn(
                     "timeouts.firstByte of \"\(route.name)\" is longer than request", route.mark,
                     "the whole exchange ends first")
+            }
+            if !times.perTry.isUnlimited, times.perTry > min(times.firstByte, times.request) {
+                warn(
+                    "timeouts.perTry of \"\(route.name)\" is longer than firstByte or request",
+                    route.mark, "no attempt lives that long")
             }
         }
     }

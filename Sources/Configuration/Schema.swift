@@ -8,10 +8,13 @@ public indirect enum ValueType: Sendable {
     /// A name for labels and references: letters, digits, `-`, `_`, `.`, at most 63 bytes.
     case name
     case integer(ClosedRange<Int>, orWord: String?)
+    /// A number of a range, or one of some words.
+    case integerOr(ClosedRange<Int>, [String])
     case duration(orWord: String?)
     case size(orWord: String?)
     /// A percentage with two decimals.
     case share
+    case shareOr(String)
     /// A relative integer or a percentage.
     case weight
     /// `1.2.3.4:80`, `[::1]:80` or `unix:/path`.
@@ -34,8 +37,6 @@ public struct FieldSpec: Sendable {
     /// As the file would write it.
     public var defaultText: String?
     public var help: String
-    /// Known, but not built yet: an error that says so.
-    public var isPlanned = false
 }
 
 extension FieldSpec {
@@ -47,10 +48,6 @@ extension FieldSpec {
 
     static func required(_ name: String, _ type: ValueType, _ help: String) -> FieldSpec {
         FieldSpec(name: name, type: type, isRequired: true, help: help)
-    }
-
-    static func planned(_ name: String, _ help: String) -> FieldSpec {
-        FieldSpec(name: name, type: .anyText, help: help, isPlanned: true)
     }
 }
 

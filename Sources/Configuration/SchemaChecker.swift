@@ -61,11 +61,7 @@ struct SchemaChecker {
                 unknown(entry, schema, path)
                 continue
             }
-            if field.isPlanned {
-                fail(
-                    "\(place) is not built yet", entry.keyStart,
-                    hint: "take the key out; this version would otherwise ignore it")
-            } else if entry.value.isNull, !field.type.takesEmptyText {
+            if entry.value.isNull, !field.type.takesEmptyText {
                 fail(
                     "\(place) has no value, expected \(field.type.expectation)", entry.keyStart,
                     hint: "give it a value, or take the key out")
@@ -82,7 +78,7 @@ struct SchemaChecker {
     private mutating func unknown(
         _ entry: YAMLNode.Entry, _ schema: ObjectSchema, _ path: String
     ) {
-        let names = schema.fields.filter { !$0.isPlanned }.map(\.name)
+        let names = schema.fields.map(\.name)
         var hint = "known keys: " + names.joined(separator: ", ")
         if let meant = DidYouMean.closest(to: entry.key, among: names) {
             hint = "did you mean \"\(meant)\"?"
@@ -141,12 +137,20 @@ struct SchemaChecker {
             hint = SchemaChecker.nameHint
         case .integer(let range, let word):
             isValid = text == word || Int(text).map(range.contains) ?? false
+        case .integerOr(let range, let words):
+            isValid = words.contains(text) || Int(text).map(range.contains) ?? false
+            if let meant = DidYouMean.closest(to: text, among: words) {
+                hint = "did you mean \"\(meant)\"?"
+            }
         case .duration(let word):
             isValid = text == word || Units.duration(text) != nil
             if Int(text) != nil { hint = "a number needs a unit: \(text)s or \(text)ms" }
         case .size(let word): isValid = text == word || Units.size(text) != nil
         case .share:
             isValid = Units.share(text) != nil
+            if Int(text) != nil { hint = "did you mean \(text)%?" }
+        case .shareOr(let word):
+            isValid = text == word || Units.share(text) != nil
             if Int(text) != nil { hint = "did you mean \(text)%?" }
         case .weight:
             isValid =
@@ -204,10 +208,14 @@ extension ValueType {
         case .integer(let range, let word):
             let numbers = "a whole number from \(range.lowerBound) to \(range.upperBound)"
             return word.map { "\(numbers), or \($0)" } ?? numbers
+        case .integerOr(let range, let words):
+            return "one of \(words.joined(separator: ", ")), or a whole number from "
+                + "\(range.lowerBound) to \(range.upperBound)"
         case .duration(let word):
             return "a duration such as 250ms or 1m30s" + (word.map { ", or \($0)" } ?? "")
         case .size(let word): return "a size such as 64KiB" + (word.map { ", or \($0)" } ?? "")
         case .share: return "a percentage from 0% to 100% with at most two decimals"
+        case .shareOr(let word): return "\(ValueType.share.expectation), or \(word)"
         case .weight: return "a whole number from 0 to 1000000, or a percentage such as 1%"
         case .address: return "an address such as 127.0.0.1:8080, [::1]:8080 or unix:/path"
         case .choice(let words):

@@ -13,7 +13,7 @@ public enum SchemaJSON {
     }
 
     private static func object(_ schema: ObjectSchema) -> JSONText {
-        let fields = schema.fields.filter { !$0.isPlanned }
+        let fields = schema.fields
         var pairs: [(String, JSONText)] = [
             ("type", .string("object")), ("description", .string(schema.help)),
             (
@@ -61,6 +61,9 @@ public enum SchemaJSON {
                     ("type", .string("integer")), ("minimum", .integer(range.lowerBound)),
                     ("maximum", .integer(range.upperBound)),
                 ]), word)
+        case .integerOr(let range, let words):
+            let number = self.type(.integer(range, orWord: nil))
+            return .object([("anyOf", .array([number, self.type(.choice(words))]))])
         case .duration(let word):
             return orWord(
                 pattern("^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?([0-9]{1,5}ms)?$"), word)
@@ -71,6 +74,7 @@ public enum SchemaJSON {
                     ("pattern", .string("^[0-9]{1,12}(B|KiB|MiB|GiB|KB|MB|GB)?$")),
                 ]), word)
         case .share: return pattern(sharePattern)
+        case .shareOr(let word): return orWord(pattern(sharePattern), word)
         case .weight:
             return .object([
                 (

@@ -22,9 +22,12 @@ extension ObjectSchema {
             .field(
                 "connect", .choice(["allow", "refuse"]), default: "refuse",
                 "Whether CONNECT is passed on to the origin."),
-            .planned("retries", "Retries of this route."),
-            .planned("fault", "Fault injection."),
-            .planned("mirror", "Mirroring to another version."),
+            .field(
+                "retries", .either([.choice(["off"]), .object(routeRetries)]),
+                "When a request of this route is sent once more."),
+            .field("fault", .object(fault), "Faults, for tests of the callers."),
+            .field("mirror", .object(mirror), "Copies to another version."),
+            .field("rateLimit", .object(rateLimit), "So many requests in so much time."),
         ])
 
     static let match = ObjectSchema(

@@ -77,8 +77,13 @@ extension ObjectSchema {
                 "connectTimeout", .duration(orWord: nil), default: "250ms",
                 "How long a connect to an endpoint may take."),
             .field("connectionPool", .object(connectionPool), "Bounds, over all workers."),
-            .planned("healthCheck", "Active health checks."),
-            .planned("outlierDetection", "Ejection of endpoints that answer with errors."),
+            .field("healthCheck", .object(healthCheck), "Asks endpoints whether they are well."),
+            .field(
+                "outlierDetection", .object(outlierDetection),
+                "Ejects endpoints that answer with errors."),
+            .field(
+                "warmup", .either([.duration(orWord: "off"), .object(warmup)]), default: "off",
+                "The slow start of an endpoint that is back, or new."),
         ])
 
     static let version = ObjectSchema(
@@ -92,6 +97,7 @@ extension ObjectSchema {
                 "dns", .text(expected: "name:port"),
                 "A name whose every address is an endpoint."),
             .field("headers", .object(headerEdits), "Edits for requests that this version serves."),
+            .field("fault", .object(fault), "Faults in requests that this version would serve."),
         ])
 
     static let sticky = ObjectSchema(
@@ -139,6 +145,9 @@ extension ObjectSchema {
                 "maxRequests", .integer(1...1_000_000, orWord: "unlimited"), default: "1024",
                 "Requests in flight."),
             .field(
+                "maxRetries", .integer(0...1_000_000, orWord: "unlimited"), default: "unlimited",
+                "Retries under way; the retry budget holds besides."),
+            .field(
                 "maxRequestsPerConnection", .integer(1...1_000_000_000, orWord: "unlimited"),
                 default: "unlimited", "Requests before a connection is closed."),
             .field(
@@ -147,6 +156,9 @@ extension ObjectSchema {
             .field(
                 "idleTimeout", .duration(orWord: "off"), default: "60s",
                 "How long an unused connection is kept."),
+            .field(
+                "maxConnectionDuration", .duration(orWord: "off"), default: "off",
+                "The age at which a connection serves no new request."),
             .field(
                 "pingInterval", .duration(orWord: "off"), default: "30s",
                 "How long an HTTP/2 connection with open streams may be silent before it is asked "
@@ -157,7 +169,9 @@ extension ObjectSchema {
         name: "defaults", help: "What holds unless a route says otherwise.",
         fields: [
             .field("timeouts", .object(timeouts), "Times."),
-            .planned("retries", "Retries beyond the safe ones."),
+            .field(
+                "retries", .either([.choice(["off"]), .object(retries)]),
+                "When a request is sent once more."),
             .field("limits", .object(limits), "Limits on what is read."),
             .field("forwarding", .object(forwarding), "Fields that the proxy adds."),
             .field(
@@ -184,7 +198,13 @@ extension ObjectSchema {
             .field(
                 "write", .duration(orWord: "off"), default: "30s",
                 "Without progress in writing to a client."),
-            .planned("perTry", "The time of one attempt."),
+            .field(
+                "perTry", .duration(orWord: "off"), default: "off",
+                "One attempt, from the search for a connection, or the end of the body, to the "
+                    + "response head; then the next, if retries allow it."),
+            .field(
+                "maxConnectionDuration", .duration(orWord: "off"), default: "off",
+                "The age at which a client connection takes no new request."),
         ])
 
     static let routeTimeouts = ObjectSchema(
@@ -209,6 +229,17 @@ extension ObjectSchema {
                 "connections", .integer(1...10_000_000, orWord: "auto"), default: "auto",
                 "Client connections; auto leaves room for upstream ones under the descriptor limit."
             ),
+            .field(
+                "acceptRate", .integer(1...1_000_000, orWord: "unlimited"), default: "unlimited",
+                "Connections accepted a second; the others wait in the kernel's queue."),
+            .field(
+                "bufferBytes", .size(orWord: "auto"), default: "auto",
+                "Memory of all buffers, above which new requests get 503; auto: half of the "
+                    + "container's limit, else a quarter of the machine's memory."),
+            .field(
+                "minBytesPerSecond", .integer(0...1_000_000_000, orWord: nil), default: "100",
+                "What a client must send of a body, and take of an answer that waits for it, on "
+                    + "average; 0: anything."),
             .field("http2", .object(http2Limits), "What one HTTP/2 connection may do."),
         ])
 

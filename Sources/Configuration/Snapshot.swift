@@ -23,6 +23,11 @@ public struct Snapshot: ~Copyable, Sendable {
     public let sticky: FixedArray<SharedBox<Stickiness>>
     public let edits: FixedArray<EditPlan>
     public let rows: FixedArray<RowPlan>
+    public let retries: FixedArray<RetryPolicy>
+    public let filters: FixedArray<FilterPlan>
+    public let faults: FixedArray<FaultPlan>
+    public let mirrors: FixedArray<MirrorPlan>
+    public let checks: FixedArray<CheckPlan>
     /// Texts of the plans.
     public let store: ByteStore
     public let settings: Settings
@@ -36,6 +41,15 @@ public struct Snapshot: ~Copyable, Sendable {
             splits[i].intervals.release()
         }
         for i in 0..<sticky.count { sticky[i].release() }
+        for i in 0..<filters.count { filters[i].rateLimit?.release() }
+        for i in 0..<faults.count {
+            faults[i].delayDraws?.release()
+            faults[i].abortDraws?.release()
+        }
+        for i in 0..<mirrors.count {
+            mirrors[i].cluster.release()
+            mirrors[i].draws.release()
+        }
     }
 
     /// Whether HTTP/2's preface is no preface on a listener.
@@ -80,6 +94,12 @@ public struct Snapshot: ~Copyable, Sendable {
         public var firstByte = Duration.unlimited
         public var request = Duration.unlimited
         public var idle = Duration.unlimited
+        /// Of one attempt.
+        public var perTry = Duration.unlimited
+        /// Into `retries`.
+        public var retry = 0
+        /// Into `filters`, or -1.
+        public var filter = -1
         public var requestEdits = Run.none
         public var responseEdits = Run.none
         public var pathEdit = PathEdit.none
@@ -108,10 +128,59 @@ public struct Snapshot: ~Copyable, Sendable {
         /// Into `sticky`, or -1.
         public var sticky = -1
         public var fallsBack = false
+        /// Into `checks`, or -1.
+        public var check = -1
         public var hashSource = Stickiness.Source.header
         /// The header or cookie that the balancer hashes; empty: the client's address.
         public var hashName = ByteRange.empty
         public var hashKnown = KnownField.other
+    }
+
+    /// What a route does with a request besides passing it on.
+    public struct FilterPlan: BitwiseCopyable, Sendable {
+        public enum Key: UInt8, BitwiseCopyable, Sendable { case none, address, header, cookie }
+
+        public var rateLimit: SharedBox<RateLimit>?
+        public var rateKey = Key.none
+        public var rateName = ByteRange.empty
+        public var rateKnown = KnownField.other
+        /// Into `faults`, or -1.
+        public var fault = -1
+        /// Into `mirrors`, or -1.
+        public var mirror = -1
+    }
+
+    public struct FaultPlan: BitwiseCopyable, Sendable {
+        public var delay = Duration.zero
+        /// Version 0 of a draw is held back, or answered.
+        public var delayDraws: SharedBox<Draws>?
+        public var abortDraws: SharedBox<Draws>?
+        public var abortStatus: UInt16 = 0
+        /// Of gRPC calls; -1: what the status means to them.
+        public var abortGRPC: Int16 = -1
+        public var isByHeader = false
+    }
+
+    public struct MirrorPlan: BitwiseCopyable, Sendable {
+        public var service: Int
+        /// Into `versions`.
+        public var version: Int
+        /// The version's endpoints, with limits and connections of their own.
+        public var cluster: SharedBox<Cluster>
+        /// Version 0 of a draw is copied.
+        public var draws: SharedBox<Draws>
+        public var bodyBytesMax: Int
+        /// Where the copies are counted.
+        public var row: RowPlan
+    }
+
+    /// The request that checks a service's endpoints.
+    public struct CheckPlan: BitwiseCopyable, Sendable {
+        public var policy: HealthCheckPolicy
+        /// Head and body; nothing for a check that only connects.
+        public var message = ByteRange.empty
+        /// A route with the check's times that no request matches.
+        public var route: Int
     }
 
     public struct VersionPlan: BitwiseCopyable, Sendable {
@@ -121,6 +190,8 @@ public struct Snapshot: ~Copyable, Sendable {
         public var cluster: SharedBox<Cluster>
         public var requestEdits: Run
         public var responseEdits: Run
+        /// Into `faults`, or -1.
+        public var fault: Int
     }
 
     public struct SplitPlan: BitwiseCopyable, Sendable {
@@ -152,5 +223,7 @@ public struct Snapshot: ~Copyable, Sendable {
         public var accessLogFormat = AccessLogFormat.json
         /// Row of requests that no route took.
         public var noRouteRow = 0
+        /// Nanoseconds that a byte of a client's body or answer buys; 0: slowness is no reason.
+        public var nanosecondsPerByte: Int64 = 0
     }
 }

@@ -1,4 +1,5 @@
 import Base
+import HTTP2
 import HTTPSemantics
 import Routing
 import Telemetry
@@ -16,12 +17,16 @@ public struct SnapshotCompiler: ~Copyable {
         public var stickyKeys: [String: [SipHash]]
         /// What tells each service's TLS from what it was before.
         public var transports: [String: UInt64] = [:]
+        /// When the snapshot is made: endpoints that it names first warm up from here.
+        public var now = Instant(nanoseconds: 0)
 
         public init(
             generation: UInt64, hash: String,
             addresses: [Document.NameAndPort: [Address]] = [:],
-            stickyKeys: [String: [SipHash]] = [:], transports: [String: UInt64] = [:]
+            stickyKeys: [String: [SipHash]] = [:], transports: [String: UInt64] = [:],
+            now: Instant = Instant(nanoseconds: 0)
         ) {
+            self.now = now
             self.generation = generation
             self.hash = hash
             self.addresses = addresses
@@ -30,18 +35,23 @@ public struct SnapshotCompiler: ~Copyable {
         }
     }
 
-    private let document: Document
-    private let inputs: Inputs
-    private let registry: SharedRegistry
-    private var store = ByteStore()
+    let document: Document
+    let inputs: Inputs
+    let registry: SharedRegistry
+    var store = ByteStore()
     private var edits: [Snapshot.EditPlan] = []
     private var rows: [Snapshot.RowPlan] = []
     private var versions: [Snapshot.VersionPlan] = []
     private var services: [Snapshot.ServicePlan] = []
     private var splits: [Snapshot.SplitPlan] = []
     private var sticky: [SharedBox<Stickiness>] = []
-    private var routes: [Snapshot.RoutePlan] = []
+    var routes: [Snapshot.RoutePlan] = []
     private var matches: [[MatchRule]] = []
+    var retries: [RetryPolicy] = []
+    var filters: [Snapshot.FilterPlan] = []
+    var faults: [Snapshot.FaultPlan] = []
+    var mirrors: [Snapshot.MirrorPlan] = []
+    var checks: [Snapshot.CheckPlan] = []
 
     private init(_ document: Document, _ inputs: Inputs, _ registry: SharedRegistry) {
         self.document = document
@@ -55,10 +65,12 @@ public struct SnapshotCompiler: ~Copyable {
         _ document: Document, _ inputs: Inputs, registry: SharedRegistry
     ) -> SharedBox<Snapshot> {
         var compiler = SnapshotCompiler(document, inputs, registry)
-        registry.beginSnapshot()
+        registry.beginSnapshot(now: inputs.now, isFirst: inputs.generation <= 1)
+        compiler.retries.append(document.retries)
         for service in document.services { compiler.add(service) }
         for route in document.routes { compiler.add(route) }
         for (service, hosts) in compiler.implicitRoutes() { compiler.addImplicit(service, hosts) }
+        for i in document.services.indices { compiler.addCheck(ofService: i) }
         registry.endSnapshot()
         return SharedBox(compiler.finish())
     }
@@ -70,7 +82,9 @@ public struct SnapshotCompiler: ~Copyable {
             table: RouteTable(routes: matches), routes: FixedArray(routes),
             services: FixedArray(services), versions: FixedArray(versions),
             splits: FixedArray(splits), sticky: FixedArray(sticky), edits: FixedArray(edits),
-            rows: FixedArray(rows), store: store, settings: settings,
+            rows: FixedArray(rows), retries: FixedArray(retries), filters: FixedArray(filters),
+            faults: FixedArray(faults), mirrors: FixedArray(mirrors), checks: FixedArray(checks),
+            store: store, settings: settings,
             listenerProtocols: FixedArray(listenerProtocols()))
     }
 
@@ -99,10 +113,13 @@ public struct SnapshotCompiler: ~Copyable {
             settings.accessLogFormat = log.format
         }
         settings.noRouteRow = row(route: "", service: "", version: "")
+        let rate = document.limits.bytesPerSecondMin
+        settings.nanosecondsPerByte = rate == 0 ? 0 : 1_000_000_000 / Int64(rate)
+        settings.http2.nanosecondsPerByte = settings.nanosecondsPerByte
         return settings
     }
 
-    private mutating func row(route: String, service: String, version: String) -> Int {
+    mutating func row(route: String, service: String, version: String) -> Int {
         let row = registry.metrics.row(
             .init(route: route, service: service, version: version))
         rows.append(Snapshot.RowPlan(id: row.id, slot: row.slot))
@@ -134,24 +151,34 @@ public struct SnapshotCompiler: ~Copyable {
                         keys: sticky.keysPath.flatMap { inputs.stickyKeys[$0] } ?? [])))
         }
         for version in service.versions {
-            let endpoints =
-                version.dns.map { inputs.addresses[$0] ?? [] } ?? version.endpoints
-            var spec = ClusterSpec(
-                service: service.name, version: version.name, endpoints: endpoints,
-                policy: service.policy, limits: service.limits,
-                connectTimeout: service.connectTimeout)
-            spec.protocol = service.protocol
-            spec.transport =
-                (inputs.transports[service.name] ?? 0) ^ UInt64(service.protocol.rawValue)
+            let spec = spec(service, version)
             let request = run(version.edits.request), response = run(version.edits.response)
             versions.append(
                 Snapshot.VersionPlan(
                     name: store.intern(version.name),
                     line: store.intern(versionLine(version.name)),
                     cluster: SharedBox(registry.cluster(spec)),
-                    requestEdits: request, responseEdits: response))
+                    requestEdits: request, responseEdits: response,
+                    fault: fault(version.fault, of: service.name + "/" + version.name)))
         }
         services.append(plan)
+    }
+
+    /// How a version's endpoints are chosen and reached.
+    func spec(_ service: Document.Service, _ version: Document.Version) -> ClusterSpec {
+        let endpoints = version.dns.map { inputs.addresses[$0] ?? [] } ?? version.endpoints
+        var spec = ClusterSpec(
+            service: service.name, version: version.name, endpoints: endpoints,
+            policy: service.policy, limits: service.limits, connectTimeout: service.connectTimeout)
+        spec.protocol = service.protocol
+        spec.transport =
+            (inputs.transports[service.name] ?? 0) ^ UInt64(service.protocol.rawValue)
+        spec.outlier = service.outlier
+        spec.healthCheck = service.healthCheck?.policy
+        spec.warmup = service.warmup
+        spec.healthyPercentMin = service.healthyPercentMin
+        spec.retryBudget = document.retryBudget
+        return spec
     }
 
     private func versionLine(_ version: String) -> String {
@@ -189,6 +216,9 @@ public struct SnapshotCompiler: ~Copyable {
         plan.firstByte = route.firstByte ?? document.timeouts.firstByte
         plan.request = route.request ?? document.timeouts.request
         plan.idle = route.idle ?? document.timeouts.idle
+        plan.perTry = route.perTry ?? document.timeouts.perTry
+        plan.retry = retry(route.retries)
+        plan.filter = filter(route)
         plan.requestEdits = run(route.edits.request)
         plan.responseEdits = run(route.edits.response)
         plan.allowsConnect = route.allowsConnect
@@ -274,6 +304,7 @@ public struct SnapshotCompiler: ~Copyable {
         plan.firstByte = document.timeouts.firstByte
         plan.request = document.timeouts.request
         plan.idle = document.timeouts.idle
+        plan.perTry = document.timeouts.perTry
         forward(&plan, name, service, nil, SplitWeights(config.versions.map(\.weight)))
         routes.append(plan)
         var match = MatchRule()
@@ -283,4 +314,12 @@ public struct SnapshotCompiler: ~Copyable {
 
     /// The route label of requests that a service's own hosts took. No listed route can have it.
     public static func implicitName(_ service: String) -> String { "service/" + service }
+
+    func versionIndex(_ service: Int, _ version: Int) -> Int {
+        services[service].versions.start + version
+    }
+
+    mutating func setCheck(_ check: Int, ofService service: Int) {
+        services[service].check = check
+    }
 }

@@ -80,6 +80,12 @@ public enum Units {
         return hundredths <= 10_000 ? hundredths : nil
     }
 
+    /// Hundredths of a percent as the file writes them.
+    public static func percent(_ hundredths: Int) -> String {
+        let rest = hundredths % 100
+        return "\(hundredths / 100)" + (rest == 0 ? "" : ".\(rest / 10)\(rest % 10)") + "%"
+    }
+
     /// `host:port` of a name that must be resolved.
     public static func nameAndPort(_ text: String) -> (name: String, port: UInt16)? {
         guard let colon = text.lastIndex(of: ":") else { return nil }

@@ -50,31 +50,31 @@ extension HTTP2Session {
                 output.append(streams[slot].content.readable.extracting(0..<count))
                 streams[slot].content.consume(count)
             }
-            streams[slot].progressedAt = now
+            streams[slot].progressed(by: count, now: now, limits)
             sendWindow -= count
             streams[slot].sendWindow -= count
             budget.dataFramesSent += 1
         }
         if isLast, !ends { writeTrailers(slot, to: &output, &workspace) }
-        if isLast { return endedHere(slot) }
-        progressed(slot)
+        if isLast { return endedHere(slot, wrote: count) }
+        progressed(slot, by: count)
         if waiting > count { list(slot) }
     }
 
-    private mutating func progressed(_ slot: SlotID) {
+    private mutating func progressed(_ slot: SlotID, by byteCount: Int) {
         guard streams[slot].isStalled else { return }
         if streams[slot].content.count <= HTTP2Session.lowWaterBytes {
             streams[slot].isStalled = false
             events.append(.drained(stream: slot))
         } else {
-            events.append(.wrote(stream: slot))
+            events.append(.wrote(stream: slot, byteCount: byteCount))
         }
     }
 
     /// END_STREAM was written.
-    mutating func endedHere(_ slot: SlotID) {
+    mutating func endedHere(_ slot: SlotID, wrote byteCount: Int = 0) {
         streams[slot].hasEndedHere = true
-        progressed(slot)
+        progressed(slot, by: byteCount)
         if streams[slot].hasEndedThere { return closeIfDone(slot) }
         // §8.1: the whole answer is out, the rest of the request is not wanted.
         if isServer, streams[slot].isReleased { reset(slot, .none) }

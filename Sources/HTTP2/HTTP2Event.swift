@@ -15,7 +15,7 @@ public enum HTTP2Event: Sendable, BitwiseCopyable {
     /// What was handed in for the stream has been written, as far as it had to wait.
     case drained(stream: SlotID)
     /// Some of what waits for the stream's window was written.
-    case wrote(stream: SlotID)
+    case wrote(stream: SlotID, byteCount: Int)
     /// The peer takes no new streams.
     case goingAway
     /// The peer's settings are known.

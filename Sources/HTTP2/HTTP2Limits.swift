@@ -27,6 +27,9 @@ public struct HTTP2Limits: Sendable, BitwiseCopyable, Equatable {
     public var windowUpdatesPerDataFrame = 10
     /// Frames that answer the peer and wait to be written.
     public var queuedControlFramesMax = 1_000
+    /// What a byte that is taken buys whoever waits for the rest; 0: any byte buys all the time
+    /// there is.
+    public var nanosecondsPerByte: Int64 = 0
 
     public init() {}
 }

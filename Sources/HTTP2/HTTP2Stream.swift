@@ -52,7 +52,8 @@ struct HTTP2Stream: ~Copyable {
     var receiveWindow = 0
     /// Received, gone, and not yet told to the peer.
     var creditDue = 0
-    /// When content last went out, or the owner let go.
+    /// When the owner let go, moved on by what has gone out since and never past now: whoever takes
+    /// a byte now and then falls behind all the same.
     var progressedAt = Instant(nanoseconds: 0)
     /// In the list of streams with something to send.
     var isListed = false
@@ -72,6 +73,14 @@ struct HTTP2Stream: ~Copyable {
     var windowBytes = 0
 
     init() {}
+
+    mutating func progressed(by byteCount: Int, now: Instant, _ limits: HTTP2Limits) {
+        let (time, overflow) = Int64(byteCount).multipliedReportingOverflow(
+            by: limits.nanosecondsPerByte)
+        progressedAt =
+            overflow || limits.nanosecondsPerByte == 0
+            ? now : min(now, progressedAt + .nanoseconds(time))
+    }
 
     mutating func reset() {
         id = 0

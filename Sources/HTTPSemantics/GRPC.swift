@@ -27,6 +27,24 @@ public enum GRPC {
         }
     }
 
+    /// The HTTP status that says what a call's status says, for those who look at HTTP alone.
+    public static func httpStatus(for status: UInt8) -> UInt16 {
+        switch status {
+        case 0: return 200
+        case 1: return 499
+        case 3, 9, 11: return 400
+        case 4: return 504
+        case 5: return 404
+        case 6, 10: return 409
+        case 7: return 403
+        case 8: return 429
+        case 12: return 501
+        case 14: return 503
+        case 16: return 401
+        default: return 500
+        }
+    }
+
     /// `grpc-timeout`: at most eight digits and a unit. `nil`: not well-formed, and ignored.
     public static func timeout(_ value: Span<UInt8>) -> Duration? {
         guard (2...9).contains(value.count) else { return nil }

@@ -7,8 +7,9 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case host, connection, contentLength, transferEncoding, te, trailer, upgrade, keepAlive
     case proxyConnection, expect, cookie, setCookie, date, via, http2Settings
     case forwardedFor, forwardedProto, forwardedHost, requestID, traceparent
-    case userAgent, referer, contentType, server, authorization
+    case userAgent, referer, contentType, mirror, authorization
     case forwardedClientCert, grpcStatus, grpcMessage, grpcTimeout
+    case retryAfter, requestTimeout
 
     /// The table that the scan of field lines looks names up in.
     static let names = FieldNames(
@@ -46,12 +47,14 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .userAgent: return "user-agent"
         case .referer: return "referer"
         case .contentType: return "content-type"
-        case .server: return "server"
+        case .mirror: return "x-sluice-mirror"
         case .authorization: return "authorization"
         case .forwardedClientCert: return "x-forwarded-client-cert"
         case .grpcStatus: return "grpc-status"
         case .grpcMessage: return "grpc-message"
         case .grpcTimeout: return "grpc-timeout"
+        case .retryAfter: return "retry-after"
+        case .requestTimeout: return "x-request-timeout-ms"
         }
     }
 

@@ -19,6 +19,24 @@ public enum Machine {
         return (quota + period - 1) / period
     }
 
+    /// Bytes of memory that the process may use: the cgroup's limit, else the machine's.
+    public static func memory() -> (bytes: Int, isContainer: Bool) {
+        let total = memoryTotal()
+        for path in [
+            "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        ] {
+            if let limit = text(path).flatMap(Int.init), limit > 0, limit < total {
+                return (limit, true)
+            }
+        }
+        return (total, false)
+    }
+
+    private static func memoryTotal() -> Int {
+        let pages = sysconf(Int32(_SC_PHYS_PAGES)), page = sysconf(Int32(_SC_PAGESIZE))
+        return pages > 0 && page > 0 ? pages * page : 1 << 30
+    }
+
     public static func limit(fromCPUMax text: String) -> Int? {
         let parts = text.split(separator: " ")
         guard parts.count == 2, let quota = Int(parts[0]), let period = Int(parts[1]), period > 0,

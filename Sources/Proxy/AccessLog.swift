@@ -18,11 +18,9 @@ enum AccessLog {
             let route = snapshot.value.routes[exchange.route]
             labels.route = route.name
             if route.service >= 0 {
-                let service = snapshot.value.services[route.service]
-                labels.service = service.name
+                labels.service = snapshot.value.services[route.service].name
                 if exchange.version >= 0 {
-                    labels.version =
-                        snapshot.value.versions[service.versions.start + exchange.version].name
+                    labels.version = snapshot.value.versions[exchange.version].name
                 }
             }
         }

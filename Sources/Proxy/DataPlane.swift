@@ -42,6 +42,8 @@ public struct DataPlane: ~Copyable {
     public init(_ setup: Setup, shard: CounterShard, now: Instant, wall: WallTime) {
         tables = Tables(connectionsMax: setup.connectionsMax)
         turn = Turn(setup, shard: shard, now: now, wall: wall)
+        Pools.adopt(&tables, &turn)
+        Rounds.adopt(&turn)
     }
 
     // MARK: Driving
@@ -112,6 +114,7 @@ public struct DataPlane: ~Copyable {
             UpstreamSide.connected(&tables, &turn, id, isHTTP2: isHTTP2, isSecure: isSecure)
         case .connectFailed(let id, let isRefused):
             UpstreamSide.connectFailed(&tables, &turn, id, isRefused: isRefused)
+        case .connectImpossible(let id): UpstreamSide.connectImpossible(&tables, &turn, id)
         case .connectionWanted(let cluster): Pools.giveUpIdle(&tables, &turn, cluster: cluster)
         case .connectionFreed(let cluster): Pools.servePending(&tables, &turn, cluster: cluster)
         }
@@ -261,7 +264,7 @@ public struct DataPlane: ~Copyable {
         case .downstream:
             let sent = body(tables.downstream[id.slot].outbound.readable)
             tables.downstream[id.slot].outbound.consume(sent)
-            if sent > 0 { DownstreamSide.wrote(&tables, &turn, id.slot) }
+            if sent > 0 { DownstreamSide.wrote(&tables, &turn, id.slot, byteCount: sent) }
         case .upstream:
             let sent = body(tables.upstream[id.slot].outbound.readable)
             tables.upstream[id.slot].outbound.consume(sent)
@@ -301,6 +304,32 @@ public struct DataPlane: ~Copyable {
         let new = snapshot.value.settings.limits
         turn.snapshots.adopt(snapshot)
         if old.headBytes != new.headBytes || old.fields != new.fields { turn.apply(new) }
+        Pools.adopt(&tables, &turn)
+        Rounds.adopt(&turn)
+    }
+
+    /// States what is short in the process.
+    ///
+    /// - Parameters:
+    ///   - isCrowded: connections; each answer is the last of its connection.
+    ///   - isFull: memory; new requests are refused.
+    public mutating func setPressure(isCrowded: Bool, isFull: Bool) {
+        turn.isCrowded = isCrowded
+        turn.refusesRequests = isFull
+    }
+
+    /// Makes room for other clients: closes some connections that have lain idle for a second.
+    public mutating func evictIdle() { DownstreamSide.evictIdle(&tables, &turn) }
+
+    /// A listener is gone: its connections finish what they have.
+    public mutating func leave(listener: Int) {
+        for index in 0..<tables.downstream.indexEnd {
+            guard let id = tables.downstream.tenant(at: index),
+                tables.downstream[id].listener == listener, !tables.downstream[id].isStream
+            else { continue }
+            tables.downstream[id].isLeaving = true
+            DownstreamSide.announceEnd(&tables, &turn, id)
+        }
     }
 
     /// Stops keeping connections: those between requests close, the others after their response.
@@ -308,13 +337,7 @@ public struct DataPlane: ~Copyable {
         turn.isDraining = true
         for index in 0..<tables.downstream.indexEnd {
             guard let id = tables.downstream.tenant(at: index) else { continue }
-            if tables.downstream[id].phase == .session {
-                Sessions.announceEnd(&tables, &turn, tables.downstream[id].session)
-            } else if tables.downstream[id].phase == .idle, tables.downstream[id].inbound.isEmpty,
-                !tables.downstream[id].isStream, !tables.downstream[id].isSecuring
-            {
-                DownstreamSide.close(&tables, &turn, id, reset: false)
-            }
+            DownstreamSide.announceEnd(&tables, &turn, id)
         }
     }
 

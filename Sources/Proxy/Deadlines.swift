@@ -15,6 +15,10 @@ enum Deadlines {
         case exchange
         /// Of a probe: the next connect to an endpoint that refused.
         case probe
+        /// Of a health check: the next one.
+        case check
+        /// Of a cluster: the next comparison of success rates.
+        case comparison
     }
 
     static func payload(_ kind: Kind, _ index: UInt32) -> UInt64 {
@@ -43,6 +47,8 @@ enum Deadlines {
                 exchange(&tables, &turn, id)
             }
         case .probe: Pools.probe(&tables, &turn, Int(index))
+        case .check: HealthChecks.fired(&tables, &turn, Int(index))
+        case .comparison: Rounds.compare(&turn, Int(index))
         case nil: preconditionFailure("a timer of a known kind")
         }
     }
@@ -50,10 +56,14 @@ enum Deadlines {
     private static func downstream(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         if tables.downstream[id].hasUnsent {
             // The client takes nothing: whatever it still lacks, it will not get.
+            turn.counters.count(.slowReaders)
             return DownstreamSide.failed(&tables, &turn, id)
         }
         switch tables.downstream[id].phase {
-        case .idle, .lingering: DownstreamSide.close(&tables, &turn, id, reset: false)
+        case .idle:
+            if turn.now >= tables.downstream[id].expires { turn.counters.count(.agedConnections) }
+            DownstreamSide.close(&tables, &turn, id, reset: false)
+        case .lingering: DownstreamSide.close(&tables, &turn, id, reset: false)
         case .head:
             DownstreamSide.refuse(&tables, &turn, id, status: 408, cause: RefusalCause.headTimeout)
         case .session: Sessions.expired(&tables, &turn, tables.downstream[id].session)
@@ -67,6 +77,11 @@ enum Deadlines {
             firstByte: tables.exchanges[id].firstByteDeadline,
             idle: tables.exchanges[id].idleDeadline
         )
+        if tables.exchanges[id].attemptDeadline <= turn.now, exchange.request > turn.now {
+            tables.exchanges[id].attemptDeadline = .never
+            if tables.exchanges[id].isWaiting { return Waits.end(&tables, &turn, id) }
+            if exchange.firstByte > turn.now { return Retries.onTimeout(&tables, &turn, id) }
+        }
         let flags: ResponseFlags
         if exchange.request <= turn.now {
             flags = .durationTimeout
@@ -84,7 +99,9 @@ enum Deadlines {
     static func arm(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         let nearest = min(
             tables.exchanges[id].requestDeadline,
-            min(tables.exchanges[id].firstByteDeadline, tables.exchanges[id].idleDeadline))
+            min(
+                tables.exchanges[id].firstByteDeadline,
+                min(tables.exchanges[id].idleDeadline, tables.exchanges[id].attemptDeadline)))
         tables.exchanges[id].timer.attach(to: &turn.timers, payload: payload(.exchange, id.index))
         tables.exchanges[id].timer.set(nearest, on: &turn.timers)
     }
@@ -100,6 +117,32 @@ enum Deadlines {
         }
         tables.exchanges[id].idleDeadline = turn.now + idle
         arm(&tables, &turn, id)
+    }
+
+    /// Bytes of a request's body came from the client: they buy time, but never more than
+    /// `timeouts.idle`. A call may be slow: its client has nothing to say at times.
+    static func sent(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, byteCount: Int
+    ) {
+        if tables.exchanges[id].isGRPC || tables.exchanges[id].responsePhase != .waiting {
+            return progressed(&tables, &turn, id)
+        }
+        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
+        tables.exchanges[id].idleDeadline = bought(
+            byteCount, before: tables.exchanges[id].idleDeadline,
+            most: snapshot.value.routes[tables.exchanges[id].route].idle, turn)
+        arm(&tables, &turn, id)
+    }
+
+    /// A deadline moved by what so many bytes buy (`limits.minBytesPerSecond`).
+    static func bought(
+        _ byteCount: Int, before deadline: Instant, most: Duration, _ turn: borrowing Turn
+    ) -> Instant {
+        let price = turn.snapshots.newest.value.settings.nanosecondsPerByte
+        let latest = turn.now + most
+        if price == 0 || deadline.isNever { return latest }
+        let (time, overflow) = Int64(byteCount).multipliedReportingOverflow(by: price)
+        return overflow ? latest : min(latest, deadline + .nanoseconds(time))
     }
 
     static func arm(

@@ -31,9 +31,18 @@ enum Decisions {
         if case .length(let bytes) = turn.requestHead.framing, bytes > settings.limits.bodyBytes {
             return refuse(&tables, &turn, id, head, 413, RefusalCause.bodyTooLarge)
         }
+        if turn.refusesRequests { return shed(&tables, &turn, id, head) }
         let plan = snapshot.value.routes[route]
         tables.exchanges[id].requestDeadline = turn.now + plan.request
-        if tables.exchanges[id].isGRPC { shortenDeadline(&tables, turn, id, head) }
+        if tables.exchanges[id].isGRPC
+            || turn.requestHead.fields.seen.contains(.requestTimeout)
+        {
+            shortenDeadline(&tables, turn, id, head)
+        }
+        if plan.filter >= 0 {
+            turn.faultDelay = .zero
+            guard Filters.apply(&tables, &turn, id, plan.filter, snapshot, head) else { return }
+        }
         switch plan.kind {
         case .redirect, .respond:
             Forwarding.keepTexts(&tables.exchanges[id], turn, head)
@@ -46,16 +55,34 @@ enum Decisions {
         }
     }
 
-    /// A gRPC call says how long its answer is of use; that may shorten the time, never lengthen
-    /// it.
+    /// A client says how long its answer is of use; that may shorten the time, never lengthen it.
     private static func shortenDeadline(
         _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, _ head: ByteRange
     ) {
-        guard let field = turn.requestHead.fields.first(.grpcTimeout),
-            let timeout = GRPC.timeout(turn.scratch.span(field.value.shifted(by: head.lower)))
-        else { return }
-        tables.exchanges[id].requestDeadline = min(
-            tables.exchanges[id].requestDeadline, turn.now + timeout)
+        func shorten(_ timeout: Duration?) {
+            guard let timeout else { return }
+            tables.exchanges[id].requestDeadline = min(
+                tables.exchanges[id].requestDeadline, turn.now + timeout)
+        }
+        if tables.exchanges[id].isGRPC, let field = turn.requestHead.fields.first(.grpcTimeout) {
+            shorten(GRPC.timeout(turn.scratch.span(field.value.shifted(by: head.lower))))
+        }
+        if let field = turn.requestHead.fields.first(.requestTimeout),
+            let milliseconds = ASCII.decimal(
+                turn.scratch.span(field.value.shifted(by: head.lower))), milliseconds > 0
+        {
+            shorten(.milliseconds(Int64(min(milliseconds, 1 << 40))))
+        }
+    }
+
+    /// Memory is short: what is under way is finished, nothing new is begun.
+    private static func shed(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange
+    ) {
+        Forwarding.keepTexts(&tables.exchanges[id], turn, head)
+        turn.counters.count(.requestsShed)
+        tables.exchanges[id].keepsAlive = false
+        Exchanges.reply(&tables, &turn, id, status: 503, flags: .overload, cause: .local)
     }
 
     private static func refuse(
@@ -74,7 +101,6 @@ enum Decisions {
         _ snapshot: SharedBox<Snapshot>
     ) {
         let plan = snapshot.value.rows[row]
-        tables.exchanges[id].row = row
         tables.exchanges[id].rowSlot = plan.slot
         tables.exchanges[id].summary.row = plan.id
     }
@@ -127,28 +153,63 @@ enum Decisions {
         let service = snapshot.value.services[plan.service]
         var version = chooseVersion(&tables, &turn, id, plan, service, snapshot, head)
         var cluster = snapshot.value.versions[service.versions.start + version].cluster
-        if !cluster.value.isAvailable, service.fallsBack, version != service.stable {
+        if service.fallsBack, version != service.stable,
+            !cluster.value.isAvailable(now: turn.now)
+        {
             version = service.stable
             cluster = snapshot.value.versions[service.versions.start + version].cluster
             tables.exchanges[id].summary.assign = .fallback
         }
-        tables.exchanges[id].version = version
+        tables.exchanges[id].version = service.versions.start + version
         tables.exchanges[id].cluster = cluster
         tables.exchanges[id].summary.cluster = cluster.value.id
         moveRow(&tables, &turn, id, plan.rows + 1 + version, snapshot)
         if cluster.value.policy.isHashed {
             tables.exchanges[id].hash = hash(turn, service, snapshot, head, tables.exchanges[id])
         }
-        Forwarding.encodeRequest(&tables.exchanges[id], &turn, plan, service, snapshot, head)
-        if !turn.requestHead.framing.hasBody {
-            tables.exchanges[id].firstByteDeadline = turn.now + plan.firstByte
-        } else {
-            tables.exchanges[id].idleDeadline = turn.now + plan.idle
+        let fault = snapshot.value.versions[service.versions.start + version].fault
+        if fault >= 0 {
+            if plan.filter < 0 { turn.faultDelay = .zero }
+            guard Faults.apply(&tables, &turn, id, fault, snapshot, head) else { return }
         }
+        Forwarding.encodeRequest(&tables.exchanges[id], &turn, plan, service, snapshot, head)
+        Retries.prepare(&tables.exchanges[id], snapshot.value.retries[plan.retry])
+        if plan.filter >= 0 || fault >= 0 {
+            guard special(&tables, &turn, id, plan, snapshot, head) else { return }
+        }
+        startClocks(&tables, turn, id, plan)
         Pools.lease(&tables, &turn, exchange: id, isImmediate: true)
         // A request that is out already has armed its timer, one that was answered has none.
         if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .head {
             Deadlines.arm(&tables, &turn, id)
+        }
+    }
+
+    /// What only some routes and versions want of a request that is ready to go: a copy of it, and
+    /// a delay.
+    /// - Returns: `false` when it waits.
+    private static func special(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ plan: Snapshot.RoutePlan,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) -> Bool {
+        if plan.filter >= 0 {
+            let mirror = snapshot.value.filters[plan.filter].mirror
+            if mirror >= 0 { Mirrors.begin(&tables, &turn, id, mirror, plan, snapshot, head) }
+        }
+        guard turn.faultDelay > .zero else { return true }
+        Waits.begin(&tables, &turn, id, turn.faultDelay)
+        return false
+    }
+
+    /// The times of a request that goes now.
+    @inline(__always)
+    static func startClocks(
+        _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, _ plan: Snapshot.RoutePlan
+    ) {
+        if !tables.exchanges[id].hasRequestBody {
+            tables.exchanges[id].firstByteDeadline = turn.now + plan.firstByte
+        } else {
+            tables.exchanges[id].idleDeadline = turn.now + plan.idle
         }
     }
 
@@ -220,22 +281,10 @@ enum Decisions {
         var address = exchange.summary.peer
         address.port = 0
         if service.hashName.isEmpty { return address.stableHash }
-        for i in 0..<turn.requestHead.fields.count
-        where turn.requestHead.fields[i].known == service.hashKnown {
-            let field = turn.requestHead.fields[i]
-            let value = turn.scratch.span(field.value.shifted(by: head.lower))
-            if service.hashSource == .cookie {
-                let name = snapshot.value.store.bytes(service.hashName)
-                if let range = Cookie.value(named: name, in: value) {
-                    return XXH64.hash(value.extracting(range.range), seed: 0)
-                }
-                continue
-            }
-            let name = turn.scratch.span(field.name.shifted(by: head.lower))
-            if ASCII.equalFold(name, snapshot.value.store.bytes(service.hashName)) {
-                return XXH64.hash(value, seed: 0)
-            }
-        }
+        let value = RequestKey.find(
+            service.hashSource, service.hashKnown, snapshot.value.store.bytes(service.hashName),
+            turn, head)
+        if let value { return XXH64.hash(turn.scratch.span(value), seed: 0) }
         return address.stableHash
     }
 }

@@ -29,8 +29,9 @@ enum DownstreamSide {
         tables.downstream[id].listener = listener
         tables.downstream[id].peer = peer
         // A client that connects and says nothing has as long as one that begins a head.
-        let wait = turn.snapshots.newest.value.settings.timeouts.headers
-        Deadlines.arm(downstream: id, turn.now + wait, &tables, &turn)
+        let times = turn.snapshots.newest.value.settings.timeouts
+        tables.downstream[id].expires = turn.now + times.connectionAge
+        Deadlines.arm(downstream: id, turn.now + times.headers, &tables, &turn)
         return ConnectionID(.downstream, id)
     }
 
@@ -117,18 +118,25 @@ enum DownstreamSide {
 
     /// The socket did not take everything: its source must wait, and progress has a deadline.
     static func blocked(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
-        let write = turn.snapshots.newest.value.settings.timeouts.write
-        Deadlines.arm(downstream: id, turn.now + write, &tables, &turn)
+        if !tables.downstream[id].isBlocked {
+            tables.downstream[id].isBlocked = true
+            let write = turn.snapshots.newest.value.settings.timeouts.write
+            Deadlines.arm(downstream: id, turn.now + write, &tables, &turn)
+        }
         let exchange = tables.downstream[id].exchange
         if let upstream = Exchanges.connection(tables, of: exchange) {
             tables.upstream[upstream].isReadPaused = true
         }
     }
 
-    /// Some of what waits went out.
-    static func wrote(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
-        let write = turn.snapshots.newest.value.settings.timeouts.write
-        Deadlines.arm(downstream: id, turn.now + write, &tables, &turn)
+    /// Some of what waits went out: it buys time, but never more than `timeouts.write`.
+    static func wrote(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, byteCount: Int
+    ) {
+        let deadline = Deadlines.bought(
+            byteCount, before: tables.downstream[id].timer.deadline,
+            most: turn.snapshots.newest.value.settings.timeouts.write, turn)
+        Deadlines.arm(downstream: id, deadline, &tables, &turn)
         let exchange = tables.downstream[id].exchange
         if !exchange.isNone { Deadlines.progressed(&tables, &turn, exchange) }
     }
@@ -138,6 +146,7 @@ enum DownstreamSide {
         guard tables.downstream.holds(id) else { return }
         tables.downstream[id].outbound.release()
         tables.downstream[id].timer.clear()
+        tables.downstream[id].isBlocked = false
         if tables.downstream[id].phase == .session {
             return Sessions.drained(&tables, &turn, tables.downstream[id].session)
         }
@@ -349,7 +358,49 @@ enum DownstreamSide {
     @inline(__always)
     private static func armIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         let keepAlive = turn.snapshots.newest.value.settings.timeouts.keepAlive
-        Deadlines.arm(downstream: id, turn.now + keepAlive, &tables, &turn)
+        let deadline = min(turn.now + keepAlive, tables.downstream[id].expires)
+        Deadlines.arm(downstream: id, deadline, &tables, &turn)
+    }
+
+    // MARK: Room for others
+
+    /// The connection takes no new request from here on: closes it, or says so.
+    static func announceEnd(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        if tables.downstream[id].phase == .session {
+            Sessions.announceEnd(&tables, &turn, tables.downstream[id].session)
+        } else if tables.downstream[id].phase == .idle, tables.downstream[id].inbound.isEmpty,
+            !tables.downstream[id].isStream, !tables.downstream[id].isSecuring,
+            !tables.downstream[id].hasUnsent
+        {
+            close(&tables, &turn, id, reset: false)
+        }
+    }
+
+    /// Connections that are looked at when room is short, and closed at most.
+    private static let evictionSteps: UInt32 = 64
+    private static let evictionsMax = 8
+    /// A connection that is idle for less may have a request on its way.
+    private static let evictableAfter = Duration.seconds(1)
+
+    /// Closes some connections that have served and have been idle since.
+    static func evictIdle(_ tables: inout Tables, _ turn: inout Turn) {
+        let end = tables.downstream.indexEnd
+        guard end > 0 else { return }
+        let keepAlive = turn.snapshots.newest.value.settings.timeouts.keepAlive
+        var closed = 0
+        for _ in 0..<min(end, evictionSteps) where closed < evictionsMax {
+            turn.evictionHand = turn.evictionHand + 1 < end ? turn.evictionHand + 1 : 0
+            guard let id = tables.downstream.tenant(at: turn.evictionHand),
+                tables.downstream[id].phase == .idle, tables.downstream[id].hasServed,
+                !tables.downstream[id].isStream, !tables.downstream[id].hasUnsent,
+                tables.downstream[id].inbound.isEmpty,
+                // Armed when it became idle.
+                turn.now + keepAlive >= tables.downstream[id].timer.deadline + evictableAfter
+            else { continue }
+            closed += 1
+            turn.counters.count(.idleConnectionsEvicted)
+            close(&tables, &turn, id, reset: false)
+        }
     }
 
     /// Lets the client send again, if it was held up.

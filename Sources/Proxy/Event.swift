@@ -1,4 +1,5 @@
 import Base
+import Upstream
 
 /// Which side of the proxy a connection is on.
 public enum Side: UInt8, Sendable, BitwiseCopyable { case downstream, upstream }
@@ -34,6 +35,8 @@ public enum Event: Sendable, BitwiseCopyable {
     case connected(SlotID, isHTTP2: Bool, isSecure: Bool)
     /// It did not; `isRefused` when nobody listens there.
     case connectFailed(SlotID, isRefused: Bool)
+    /// It was not even tried: descriptors or memory have run out here.
+    case connectImpossible(SlotID)
     /// So many bytes were read into `Turn.scratch`; 0 when only kept bytes are to be looked at
     /// again.
     case received(ConnectionID, Int)
@@ -76,4 +79,13 @@ public enum Effect: Sendable, BitwiseCopyable {
     case layOut
     /// An access-log line in `Turn.logLine`.
     case log(ByteRange)
+    /// Something happened to an endpoint that whoever runs the process wants to read of.
+    case note(EndpointNote, cluster: Int, endpoint: Address)
+}
+
+/// What happened to an endpoint.
+public enum EndpointNote: Sendable, BitwiseCopyable {
+    case ejected(OutlierEjection.Cause)
+    case becameHealthy
+    case becameUnhealthy
 }

@@ -37,6 +37,7 @@ enum Exchanges {
         tables.exchanges[id].isChunkedRequest = turn.requestHead.framing == .chunked
         tables.exchanges[id].hasRequestBody = turn.requestHead.framing.hasBody
         tables.exchanges[id].keepsAlive = turn.requestHead.keepsAlive && !turn.isDraining
+        if turn.now >= tables.downstream[downstream].expires { age(&tables, &turn, downstream) }
         tables.exchanges[id].summary.arrival = turn.wall
         tables.exchanges[id].summary.listener = tables.downstream[downstream].listener
         if turn.requestHead.fields.seen.contains(.contentType) {
@@ -52,6 +53,15 @@ enum Exchanges {
         tables.exchanges[id].summary.tlsVersion = tables.downstream[downstream].tlsVersion
         if tables.exchanges[id].isSecure { prepareIdentity(&tables, &turn, downstream) }
         Decisions.decide(&tables, &turn, id, head: head)
+    }
+
+    /// The connection is as old as it may become: this request is its last.
+    private static func age(
+        _ tables: inout Tables, _ turn: inout Turn, _ downstream: SlotID
+    ) {
+        turn.counters.count(.agedConnections)
+        tables.downstream[downstream].expires = .never
+        tables.downstream[downstream].isLeaving = true
     }
 
     /// The certificate that the client of a connection, or of its session, has shown.
@@ -84,7 +94,10 @@ enum Exchanges {
         let downstream = tables.exchanges[id].downstream
         var isTaken = true
         switch tables.exchanges[id].requestPhase {
-        case .head, .body: isTaken = RequestRelay.relay(&tables, &turn, id, &at, end)
+        case .head, .body:
+            let from = at, copy = tables.exchanges[id].mirror
+            isTaken = RequestRelay.relay(&tables, &turn, id, &at, end)
+            if !copy.isNone { Mirrors.feed(&tables, &turn, copy, ByteRange(from, end: at)) }
         case .discarding: RequestRelay.discard(&tables, &turn, id, &at, end)
         // Bytes behind the request belong to the next one.
         case .complete: isTaken = false
@@ -137,10 +150,18 @@ enum Exchanges {
         if tables.exchanges[id].responsePhase == .waiting, requestPhase == .body,
             flags == .streamIdle
         {
-            // The client stopped in the middle of its body.
+            if let connection = connection(tables, of: id), tables.upstream[connection].hasUnsent {
+                // It is the endpoint that does not take it.
+                Outliers.failed(tables, &turn, id)
+                return fail(
+                    &tables, &turn, id, status: 504, flags: .upstreamTimeout, cause: .timeout)
+            }
+            // The client stopped in the middle of its body, or sends it too slowly.
+            turn.counters.count(.slowSenders)
             Pools.abandon(&tables, &turn, exchange: id)
             return reply(&tables, &turn, id, status: 408, flags: flags, cause: .none)
         }
+        if flags == .upstreamTimeout { Outliers.failed(tables, &turn, id) }
         fail(&tables, &turn, id, status: 504, flags: flags, cause: .timeout)
     }
 
@@ -203,6 +224,8 @@ enum Exchanges {
     static func finish(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         tables.exchanges[id].summary.duration = turn.now - tables.exchanges[id].arrival
+        if tables.exchanges[id].kind != .client { return finishInner(&tables, &turn, id) }
+        if !tables.exchanges[id].mirror.isNone { Mirrors.originalEnded(&tables, &turn, id) }
         let summary = tables.exchanges[id].summary
         // What was answered without a version starts and ends in its route's row at once.
         if !tables.exchanges[id].isCounted {
@@ -212,9 +235,29 @@ enum Exchanges {
         if snapshot.value.settings.accessLogSample > 0 {
             AccessLog.write(tables.exchanges[id], snapshot, &turn)
         }
+        if tables.exchanges[id].isTunnel { turn.counters.count(.tunnelsClosed) }
+        free(&tables, &turn, id)
+    }
+
+    /// A request that no client sent is over: counted for itself, and not logged.
+    private static func finishInner(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID
+    ) {
+        switch tables.exchanges[id].kind {
+        case .client: break
+        case .mirror:
+            turn.counters.mirrored(
+                tables.exchanges[id].summary, rowSlot: tables.exchanges[id].rowSlot)
+        case .check: HealthChecks.finished(tables, &turn, id)
+        }
+        free(&tables, &turn, id)
+    }
+
+    @inline(__always)
+    private static func free(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         let downstream = tables.exchanges[id].downstream
         if tables.downstream.holds(downstream) { tables.downstream[downstream].exchange = .none }
-        if tables.exchanges[id].isTunnel { turn.counters.count(.tunnelsClosed) }
+        Pools.freeRetryPermit(&tables, &turn, id)
         Pools.freeRequestPermit(&tables, &turn, id)
         turn.snapshots.unpin(tables.exchanges[id].snapshot)
         tables.exchanges[id].timer.clear()

@@ -89,12 +89,13 @@ enum ForwardedFields {
         }
     }
 
-    /// A random UUID, version 4 (RFC 9562 §5.4).
-    static func appendRequestID(_ random: inout PRNG, to out: inout ByteBuffer) {
+    /// A random UUID, version 4 (RFC 9562 §5.4), in two words.
+    @inline(__always)
+    static func drawRequestID(_ random: inout PRNG) -> (high: UInt64, low: UInt64) {
         let a = random.next()
         let b = random.next()
         let high = a & 0xffff_ffff_ffff_0fff | 0x4000
         let low = b & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
-        out.appendUUID(high: high, low: low)
+        return (high, low)
     }
 }

@@ -13,7 +13,7 @@ enum Forwarding {
         _ exchange: inout Exchange, _ turn: inout Turn, _ plan: Snapshot.RoutePlan,
         _ service: Snapshot.ServicePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
-        let version = snapshot.value.versions[service.versions.start + exchange.version]
+        let version = snapshot.value.versions[exchange.version]
         exchange.arena.reserve(head.length + 256)
         exchange.isConnect = turn.requestHead.method == .connect
         exchange.wantsTunnel = exchange.isConnect
@@ -46,6 +46,7 @@ enum Forwarding {
         KnownFields(.connection).with(.transferEncoding).with(.te).with(.trailer).with(.upgrade)
             .with(.keepAlive).with(.proxyConnection).with(.http2Settings).with(.forwardedFor)
             .with(.forwardedProto).with(.forwardedHost).with(.forwardedClientCert).with(.requestID)
+            .with(.mirror)
     }
 
     /// Whether every line of the head goes on as it came: most requests' do.
@@ -275,7 +276,8 @@ enum Forwarding {
         if field.isNominated { return true }
         switch field.known {
         case .other, .via: return false
-        case .forwardedFor, .forwardedProto, .forwardedHost, .forwardedClientCert: return true
+        case .forwardedFor, .forwardedProto, .forwardedHost, .forwardedClientCert, .mirror:
+            return true
         case .requestID: return writesRequestID
         case .expect: return isHTTP10
         default: return field.known.isHopByHop
@@ -306,10 +308,15 @@ enum Forwarding {
         if snapshot.value.settings.requestID == .create, exchange.summary.requestID.isEmpty {
             exchange.arena.append("x-request-id: ")
             let start = exchange.arena.writerIndex
-            ForwardedFields.appendRequestID(&turn.random, to: &exchange.arena)
+            // A copy has the id of its request.
+            if exchange.kind == .client {
+                turn.requestID = ForwardedFields.drawRequestID(&turn.random)
+            }
+            exchange.arena.appendUUID(high: turn.requestID.high, low: turn.requestID.low)
             exchange.summary.requestID = ByteRange(start, end: exchange.arena.writerIndex)
             exchange.arena.append("\r\n")
         }
+        if exchange.kind == .mirror { exchange.arena.append("x-sluice-mirror: 1\r\n") }
         if exchange.isSecure, !turn.identity.isEmpty {
             MessageEncoder.field(
                 "x-forwarded-client-cert", turn.identity.readable, to: &exchange.arena)

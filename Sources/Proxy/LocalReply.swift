@@ -12,7 +12,8 @@ enum LocalReply {
         let downstream = tables.exchanges[id].downstream
         let start = turn.output.writerIndex
         if tables.exchanges[id].isGRPC {
-            let code = GRPC.status(forHTTP: status)
+            let asked = tables.exchanges[id].replyGRPC
+            let code = asked >= 0 ? UInt8(asked) : GRPC.status(forHTTP: status)
             tables.exchanges[id].summary.status = 200
             tables.exchanges[id].summary.grpcStatus = Int8(code)
             composeGRPC(code, Status.reason(status), tables.exchanges[id], &turn)
@@ -37,7 +38,7 @@ enum LocalReply {
         let downstream = tables.exchanges[id].downstream
         let left = tables.downstream[downstream].body.remaining ?? .max
         if left > DownstreamSide.discardBytesMax || tables.downstream[downstream].hasEnded
-            || turn.isDraining
+            || turn.isDraining || turn.isCrowded || tables.downstream[downstream].isLeaving
         {
             tables.exchanges[id].keepsAlive = false
         }
@@ -61,6 +62,10 @@ enum LocalReply {
             turn.output.append(": ")
             flags.append(to: &turn.output)
             turn.output.append("\r\n")
+        }
+        if !turn.replyLines.isEmpty {
+            turn.output.append(turn.replyLines.readable)
+            turn.replyLines.clear()
         }
         if closes { turn.output.append("connection: close\r\n") }
         if status == 405 {
@@ -91,6 +96,10 @@ enum LocalReply {
             turn.output.append(": ")
             exchange.summary.flags.append(to: &turn.output)
             turn.output.append("\r\n")
+        }
+        if !turn.replyLines.isEmpty {
+            turn.output.append(turn.replyLines.readable)
+            turn.replyLines.clear()
         }
         if !exchange.keepsAlive { turn.output.append("connection: close\r\n") }
         turn.output.append("\r\n")

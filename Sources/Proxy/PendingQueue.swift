@@ -86,9 +86,9 @@ extension Pools {
         let box = self.cluster(tables, of: exchange)
         for position in 0..<box.value.endpoints.count {
             let endpoint = box.value.endpoints[position]
-            guard endpoint.id < turn.endpointPools.count, !endpoint.state.value.isOut else {
-                continue
-            }
+            guard endpoint.id < turn.endpointPools.count,
+                box.value.isIn(position, now: turn.now)
+            else { continue }
             let idle = turn.endpointPools[endpoint.id].idle
             if idle.isNone { continue }
             PendingQueue.remove(&tables, &turn, attempt, cluster: cluster)

@@ -15,17 +15,14 @@ enum Pools {
     /// Finds an endpoint and a connection for the exchange.
     ///
     /// - Parameters:
-    ///   - skipping: an endpoint's position that just failed.
     ///   - connects: an idle connection will not do.
     ///   - isImmediate: see `assign`.
     static func lease(
-        _ tables: inout Tables, _ turn: inout Turn, exchange: SlotID, skipping: Int = -1,
-        connects: Bool = false, isImmediate: Bool = false
+        _ tables: inout Tables, _ turn: inout Turn, exchange: SlotID, connects: Bool = false,
+        isImmediate: Bool = false
     ) {
         let cluster = self.cluster(tables, of: exchange)
         let id = cluster.value.id
-        let snapshot = turn.snapshots[tables.exchanges[exchange].snapshot]
-        prepare(&tables, &turn, cluster, generation: snapshot.value.generation)
         if !tables.exchanges[exchange].holdsRequestPermit {
             guard cluster.value.state.value.takeRequest(max: cluster.value.limits.requestsMax)
             else {
@@ -36,7 +33,8 @@ enum Pools {
             tables.exchanges[exchange].holdsRequestPermit = true
         }
         guard
-            let position = choose(&turn, cluster, tables.exchanges[exchange].hash, skipping)
+            let position = choose(
+                &turn, cluster, tables.exchanges[exchange].hash, tables.exchanges[exchange].tried)
         else {
             return Exchanges.fail(
                 &tables, &turn, exchange, status: 503, flags: .noHealthyUpstream, cause: .local)
@@ -106,53 +104,13 @@ enum Pools {
         return cluster
     }
 
-    /// Makes room in this worker's tables for the cluster and its endpoints, once a snapshot.
-    @inline(__always)
-    private static func prepare(
-        _ tables: inout Tables, _ turn: inout Turn, _ cluster: SharedBox<Cluster>,
-        generation: UInt64
-    ) {
-        let id = cluster.value.id
-        while turn.clusterPools.count <= id { turn.clusterPools.append(ClusterPool()) }
-        if turn.clusterPools[id].generation == generation { return }
-        let hadOther =
-            turn.clusterPools[id].generation != 0
-            && turn.clusterPools[id].transport != cluster.value.transport
-        turn.clusterPools[id].generation = generation
-        turn.clusterPools[id].transport = cluster.value.transport
-        turn.clusterPools[id].state = cluster.value.state
-        turn.clusterPools[id].limits = cluster.value.limits
-        turn.clusterPools[id].speaksHTTP2 = cluster.value.protocol == .http2
-        for i in 0..<cluster.value.endpoints.count {
-            let endpoint = cluster.value.endpoints[i].id
-            while turn.endpointPools.count <= endpoint { turn.endpointPools.append(EndpointPool()) }
-        }
-        if hadOther { retire(&tables, &turn, cluster: id) }
-    }
-
-    /// The way to the endpoints has changed: connections made before serve nobody new.
-    private static func retire(_ tables: inout Tables, _ turn: inout Turn, cluster: Int) {
-        for index in 0..<tables.upstream.indexEnd {
-            guard let id = tables.upstream.tenant(at: index),
-                tables.upstream[id].cluster == cluster
-            else { continue }
-            switch tables.upstream[id].phase {
-            case .idle: UpstreamSide.close(&tables, &turn, id, reset: false)
-            case .session:
-                StreamPools.unlist(&tables, &turn, tables.upstream[id].session)
-                turn.endpointPools[tables.upstream[id].endpoint].speaksHTTP2 = false
-            case .connecting, .busy, .tunnel, .closed: break
-            }
-        }
-    }
-
     @inline(__always)
     private static func choose(
-        _ turn: inout Turn, _ cluster: SharedBox<Cluster>, _ hash: UInt64, _ skipping: Int
+        _ turn: inout Turn, _ cluster: SharedBox<Cluster>, _ hash: UInt64, _ tried: Cluster.Tried
     ) -> Int? {
         let choice = cluster.value.choose(
-            hash: hash, turn: &turn.clusterPools[cluster.value.id].turn, skipping: skipping,
-            random: &turn.random)
+            hash: hash, turn: &turn.clusterPools[cluster.value.id].turn, tried: tried,
+            now: turn.now, random: &turn.random)
         guard let choice else { return nil }
         guard choice.rival >= 0 else { return choice.position }
         let load = turn.endpointPools[cluster.value.endpoints[choice.position].id].load
@@ -160,13 +118,15 @@ enum Pools {
         return rivalLoad < load ? choice.rival : choice.position
     }
 
-    /// Whether another endpoint than the one at `position` may be used.
+    /// Whether an endpoint may be used that the exchange has not tried.
     static func hasOther(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, _ exchange: SlotID, than position: Int
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ exchange: SlotID
     ) -> Bool {
         let cluster = cluster(tables, of: exchange)
         for i in 0..<cluster.value.endpoints.count
-        where i != position && !cluster.value.endpoints[i].state.value.isOut {
+        where !tables.exchanges[exchange].tried.contains(i)
+            && cluster.value.isIn(i, now: turn.now)
+        {
             return true
         }
         return false
@@ -183,7 +143,7 @@ enum Pools {
         _ turn: borrowing Turn, _ cluster: SharedBox<Cluster>
     ) -> (id: SlotID, position: Int)? {
         for position in 0..<cluster.value.endpoints.count
-        where !cluster.value.endpoints[position].state.value.isOut {
+        where cluster.value.isIn(position, now: turn.now) {
             if let idle = idleConnection(turn, cluster, position) { return idle }
         }
         return nil
@@ -240,6 +200,8 @@ enum Pools {
         tables.upstream[id].endpoint = endpoint
         tables.upstream[id].cluster = cluster
         tables.upstream[id].transport = turn.clusterPools[cluster].transport
+        tables.upstream[id].expires =
+            turn.now + turn.clusterPools[cluster].limits.connectionAgeMax
         turn.endpointPools[endpoint].connectingCount += 1
         turn.counters.count(.upstreamConnections)
         turn.counters.count(.connects, cluster: cluster)
@@ -317,7 +279,7 @@ enum Pools {
 
     /// The connection has served and may serve again.
     static func release(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
-        if tables.upstream[id].isStream {
+        if tables.upstream[id].isStream || tables.upstream[id].isCheck {
             return UpstreamSide.close(&tables, &turn, id, reset: false)
         }
         let cluster = tables.upstream[id].cluster
@@ -327,13 +289,16 @@ enum Pools {
         tables.upstream[id].isReadPaused = false
         let limits = turn.clusterPools[cluster].limits
         if tables.upstream[id].requestCount >= limits.requestsPerConnectionMax || turn.isDraining
-            || tables.upstream[id].transport != turn.clusterPools[cluster].transport
+            || !serves(tables, turn, id)
         {
             return UpstreamSide.close(&tables, &turn, id, reset: false)
         }
+        let expires = tables.upstream[id].expires
+        if turn.now >= expires { return closeAged(&tables, &turn, id) }
         tables.upstream[id].phase = .idle
         linkIdle(&tables, &turn, id, endpoint, cluster)
-        Deadlines.arm(upstream: id, turn.now + limits.idleTimeout, &tables, &turn)
+        Deadlines.arm(
+            upstream: id, min(turn.now + limits.idleTimeout, expires), &tables, &turn)
         if !turn.clusterPools[cluster].firstPending.isNone {
             return servePending(&tables, &turn, cluster: cluster)
         }
@@ -341,6 +306,11 @@ enum Pools {
             // Somebody on another worker waits for the place that this connection holds.
             UpstreamSide.close(&tables, &turn, id, reset: false)
         }
+    }
+
+    private static func closeAged(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        turn.counters.count(.agedConnections)
+        UpstreamSide.close(&tables, &turn, id, reset: false)
     }
 
     @inline(__always)
@@ -384,6 +354,7 @@ enum Pools {
         }
         let endpoint = tables.attempts[attempt].endpoint
         if endpoint >= 0 { turn.endpointPools[endpoint].load -= 1 }
+        if tables.exchanges[exchange].holdsRetryPermit { freeRetryPermit(&tables, &turn, exchange) }
         tables.attempts.free(attempt)
         tables.exchanges[exchange].attempt = .none
     }
@@ -405,6 +376,13 @@ enum Pools {
                 if wasSent { UpstreamSide.close(&tables, &turn, connection, reset: reset) }
             }
         }
+    }
+
+    static func freeRetryPermit(_ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID) {
+        guard tables.exchanges[exchange].holdsRetryPermit else { return }
+        tables.exchanges[exchange].holdsRetryPermit = false
+        let cluster = tables.exchanges[exchange].summary.cluster
+        turn.clusterPools[cluster].state?.value.freeRetry()
     }
 
     static func freeRequestPermit(

@@ -14,7 +14,7 @@ extension Pools {
         cluster.value.state.retain()
         var probe = Probe(
             endpoint: endpoint.state, cluster: cluster.value.state,
-            connectTimeout: cluster.value.connectTimeout)
+            connectTimeout: cluster.value.connectTimeout, warmup: cluster.value.warmup)
         probe.isActive = true
         let index: Int
         if let free = turn.probes.firstIndex(where: { !$0.isActive }) {
@@ -60,12 +60,18 @@ extension Pools {
 
     static func probeSucceeded(_ turn: inout Turn, endpoint: Int) {
         let index = turn.endpointPools[endpoint].probe
-        guard index >= 0 else { return }
-        turn.probes[index].endpoint.value.bringBack()
+        if index >= 0 { endProbe(&turn, index) }
+    }
+
+    /// The endpoint is back, or no longer of interest.
+    static func endProbe(_ turn: inout Turn, _ index: Int) {
+        let probe = turn.probes[index]
+        probe.endpoint.value.bringBack(warmup: probe.warmup, now: turn.now)
+        turn.endpointPools[probe.endpoint.value.id].probe = -1
         turn.probes[index].isActive = false
-        turn.probes[index].endpoint.release()
-        turn.probes[index].cluster.release()
-        turn.endpointPools[endpoint].probe = -1
+        turn.probes[index].timer.clear()
+        probe.endpoint.release()
+        probe.cluster.release()
     }
 
     static func probeFailed(_ tables: inout Tables, _ turn: inout Turn, endpoint: Int) {

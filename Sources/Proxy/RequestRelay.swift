@@ -49,15 +49,15 @@ enum RequestRelay {
             tables.exchanges[id].requestPhase = .body
         }
         tables.exchanges[id].summary.bytesReceived += UInt64(at - from)
-        if tables.upstream[connection].isStream {
+        if tables.upstream[connection].isStream || tables.exchanges[id].keepsBody {
             Retries.keep(
-                &tables.exchanges[id], turn.scratch.span(ByteRange(from, end: at)))
+                &tables.exchanges[id], turn, turn.scratch.span(ByteRange(from, end: at)))
         }
         turn.send(ConnectionID(.upstream, connection), .scratch, ByteRange(start, end: at))
         if tables.downstream[downstream].body.isComplete {
             requestDone(&tables, &turn, id)
         } else if at > from || isHeadPending {
-            Deadlines.progressed(&tables, &turn, id)
+            Deadlines.sent(&tables, &turn, id, byteCount: at - from)
         }
     }
 
@@ -100,9 +100,9 @@ enum RequestRelay {
         let received = tables.exchanges[id].summary.bytesReceived
         let limit = turn.snapshots[tables.exchanges[id].snapshot].value.settings.limits.bodyBytes
         if received > limit { return violated(&tables, &turn, id, .bodyTooLarge) }
-        if tables.upstream[connection].isStream {
+        if tables.upstream[connection].isStream || tables.exchanges[id].keepsBody {
             Retries.keep(
-                &tables.exchanges[id],
+                &tables.exchanges[id], turn,
                 turn.output.span(ByteRange(bodyStart, end: turn.output.writerIndex)))
         }
         turn.send(
@@ -111,7 +111,7 @@ enum RequestRelay {
         if tables.downstream[downstream].body.isComplete {
             requestDone(&tables, &turn, id)
         } else if at > from {
-            Deadlines.progressed(&tables, &turn, id)
+            Deadlines.sent(&tables, &turn, id, byteCount: at - from)
         }
     }
 
@@ -132,9 +132,14 @@ enum RequestRelay {
         tables.exchanges[id].requestPhase = .complete
         guard tables.exchanges[id].responsePhase == .waiting else { return }
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
-        let firstByte = snapshot.value.routes[tables.exchanges[id].route].firstByte
+        let route = tables.exchanges[id].route
         tables.exchanges[id].idleDeadline = .never
-        tables.exchanges[id].firstByteDeadline = turn.now + firstByte
+        // Over all attempts; `perTry` is for each.
+        if tables.exchanges[id].firstByteDeadline.isNever {
+            tables.exchanges[id].firstByteDeadline =
+                turn.now + snapshot.value.routes[route].firstByte
+        }
+        tables.exchanges[id].attemptDeadline = turn.now + snapshot.value.routes[route].perTry
         Deadlines.arm(&tables, &turn, id)
     }
 

@@ -22,18 +22,22 @@ enum ResponseRelay {
         tables.exchanges[id].summary.status = status
         tables.exchanges[id].summary.firstByte = turn.now - tables.exchanges[id].arrival
         if status >= 500 { tables.exchanges[id].summary.cause = .response }
-        if tables.exchanges[id].isGRPC, let field = turn.responseHead.fields.first(.grpcStatus) {
-            noteGRPC(&tables, id, turn.scratch.span(field.value.shifted(by: head.lower)))
-        }
         tables.exchanges[id].responsePhase = .body
         tables.exchanges[id].firstByteDeadline = .never
+        tables.exchanges[id].attemptDeadline = .never
+        if tables.exchanges[id].retryCount > 0, status < 500 {
+            turn.counters.count(
+                .retriesSucceeded, cluster: tables.exchanges[id].summary.cluster)
+        }
         if tables.exchanges[id].replay.capacity > 0 { tables.exchanges[id].replay.release() }
         let downstream = tables.exchanges[id].downstream
         if tables.exchanges[id].requestPhase != .complete {
             let left = tables.downstream[downstream].body.remaining ?? .max
             if left > DownstreamSide.discardBytesMax { tables.exchanges[id].keepsAlive = false }
         }
-        if turn.isDraining || tables.downstream[downstream].hasEnded {
+        if turn.isDraining || turn.isCrowded || tables.downstream[downstream].hasEnded
+            || tables.downstream[downstream].isLeaving
+        {
             tables.exchanges[id].keepsAlive = false
         }
         let framing = bodyFraming(turn.responseHead, tables.exchanges[id].method)
@@ -42,6 +46,14 @@ enum ResponseRelay {
         tables.exchanges[id].sink = sink(framing, isHTTP10: tables.exchanges[id].isHTTP10)
         if tables.exchanges[id].sink == .untilClose { tables.exchanges[id].keepsAlive = false }
         encode(tables.exchanges[id], &turn, head)
+    }
+
+    /// What an answer's head says of a call, when the call ends with it.
+    static func noteGRPC(
+        _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, _ head: ByteRange
+    ) {
+        guard let field = turn.responseHead.fields.first(.grpcStatus) else { return }
+        noteGRPC(&tables, id, turn.scratch.span(field.value.shifted(by: head.lower)))
     }
 
     /// A call's own outcome, in its head or its trailers: an error of the version even though HTTP
@@ -70,7 +82,7 @@ enum ResponseRelay {
     }
 
     /// RFC 9112 §6.3: the request's method and the status decide before the fields do.
-    private static func bodyFraming(
+    static func bodyFraming(
         _ head: borrowing ResponseHead, _ method: Method
     ) -> BodyFraming {
         if method == .head || Status.hasNoBody(head.status) { return .none }
@@ -91,8 +103,7 @@ enum ResponseRelay {
     ) {
         let snapshot = turn.snapshots[exchange.snapshot]
         let route = snapshot.value.routes[exchange.route]
-        let service = snapshot.value.services[route.service]
-        let version = snapshot.value.versions[service.versions.start + exchange.version]
+        let version = snapshot.value.versions[exchange.version]
         turn.headOut.clear()
         turn.headOut.reserve(head.length + 128)
         if passesUnchanged(turn.responseHead, route, version) {
@@ -108,7 +119,7 @@ enum ResponseRelay {
         if !route.responseEdits.isEmpty {
             Forwarding.append(route.responseEdits, snapshot, to: &turn.headOut)
         }
-        own(exchange, &turn, snapshot, version, service, hasDate: hasDate)
+        own(exchange, &turn, snapshot, route, version, hasDate: hasDate)
         if exchange.sink == .chunked { turn.headOut.append("transfer-encoding: chunked\r\n") }
         if !exchange.keepsAlive {
             turn.headOut.append("connection: close\r\n")
@@ -169,11 +180,12 @@ enum ResponseRelay {
     @inline(__always)
     private static func own(
         _ exchange: borrowing Exchange, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>,
-        _ version: Snapshot.VersionPlan, _ service: Snapshot.ServicePlan, hasDate: Bool
+        _ route: Snapshot.RoutePlan, _ version: Snapshot.VersionPlan, hasDate: Bool
     ) {
         if exchange.owesCookie {
             turn.counters.count(.stickyCookiesIssued)
-            snapshot.value.sticky[service.sticky].value.appendSetCookie(
+            let sticky = snapshot.value.services[route.service].sticky
+            snapshot.value.sticky[sticky].value.appendSetCookie(
                 position: exchange.cookiePosition, wall: turn.wall, isSecure: exchange.isSecure,
                 to: &turn.headOut)
         }
@@ -249,6 +261,9 @@ enum ResponseRelay {
             switch step {
             case .content(let range):
                 tables.exchanges[id].summary.bytesSent += UInt64(range.length)
+                if tables.exchanges[id].kind == .check {
+                    HealthChecks.keep(&tables.exchanges[id], turn.scratch.span(range))
+                }
                 if isCopied {
                     MessageEncoder.chunkHead(range.length, to: &turn.output)
                     turn.output.append(turn.scratch.span(range))

@@ -1,16 +1,50 @@
 import Base
+import Configuration
+import HTTP1
 import HTTPSemantics
 import Telemetry
+import Upstream
 
-/// When a request may be sent once more: only when the origin cannot have acted on it twice.
+/// When a request is sent once more. The only way back in the life of an exchange, from an attempt
+/// that failed to the next lease, and bounded: by the route's policy, by the version's budget, and
+/// by what can be repeated at all.
+///
+/// Always to the same version, to another endpoint if there is one. Two kinds:
+///
+/// - repairs, once each, whatever the policy says: a reused connection that died under an
+///   idempotent request (RFC 9112 §9.3.1) was the pool's mistake, not the endpoint's answer;
+/// - retries under the policy: each takes a token of the budget and waits out its backoff.
 enum Retries {
-    /// Bytes of a body that are kept until the answer begins.
-    static let replayBytesMax = 65_536
+    /// The policy's part in a request that is about to be sent for the first time.
+    @inline(__always)
+    static func prepare(_ exchange: inout Exchange, _ policy: RetryPolicy) {
+        exchange.retriesLeft = policy.retriesMax
+        guard policy.retriesMax > 0 else { return }
+        exchange.looksAtAnswers = policy.looksAtAnswers
+        if exchange.hasRequestBody {
+            exchange.keepsBody = policy.repeatsSent && mayRepeat(exchange.method, policy)
+        }
+    }
 
-    /// Body text goes to a stream: it is kept as long as it is short.
-    static func keep(_ exchange: inout Exchange, _ text: Span<UInt8>) {
+    private static func mayRepeat(_ method: Method, _ policy: RetryPolicy) -> Bool {
+        method.isIdempotent || policy.repeatsAllMethods
+    }
+
+    private static func policy(
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID
+    ) -> RetryPolicy {
+        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
+        return snapshot.value.retries[snapshot.value.routes[tables.exchanges[id].route].retry]
+    }
+
+    /// Body text goes to an endpoint: it is kept as long as it is short.
+    static func keep(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ text: Span<UInt8>
+    ) {
         guard exchange.isReplayable, !text.isEmpty else { return }
-        if exchange.replay.count + text.count > replayBytesMax {
+        let snapshot = turn.snapshots[exchange.snapshot]
+        let policy = snapshot.value.retries[snapshot.value.routes[exchange.route].retry]
+        if exchange.replay.count + text.count > policy.bodyBytesMax {
             exchange.isReplayable = false
             exchange.replay.release()
         } else {
@@ -18,82 +52,305 @@ enum Retries {
         }
     }
 
+    // MARK: Reasons
+
     /// No connection was made, so nothing was sent: any request may try another endpoint.
     static func connectFailed(
         _ tables: inout Tables, _ turn: inout Turn, attempt: SlotID, timedOut: Bool
     ) {
         let id = tables.attempts[attempt].exchange
-        let failedAt = tables.attempts[attempt].position
-        Pools.endAttempt(&tables, &turn, exchange: id)
-        tables.exchanges[id].summary.flags.insert(.upstreamConnectFailure)
-        if tables.exchanges[id].attemptsLeft > 0, Pools.hasOther(tables, turn, id, than: failedAt) {
-            again(&tables, &turn, id)
-            return Pools.lease(&tables, &turn, exchange: id, skipping: failedAt)
+        Outliers.failed(tables, &turn, id)
+        tables.exchanges[id].tried.insert(tables.attempts[attempt].position)
+        if policy(tables, turn, id).conditions.contains(.connectFailure),
+            Pools.hasOther(tables, turn, id), takePermit(&tables, &turn, id)
+        {
+            Pools.endAttempt(&tables, &turn, exchange: id)
+            // Another endpoint, which has seen nothing of this: there is no reason to wait.
+            return again(&tables, &turn, id, .retriesAfterConnect, wait: .zero)
         }
+        Pools.endAttempt(&tables, &turn, exchange: id)
         Exchanges.fail(
             &tables, &turn, id, status: timedOut ? 504 : 502, flags: .upstreamConnectFailure,
             cause: timedOut ? .timeout : .connect)
     }
 
-    /// A reused connection died before the first byte of the response: the origin had closed it
-    /// while the request was on its way (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
+    /// The connection of an attempt is gone, or its stream, before the exchange was over.
     /// - Returns: whether the request is on its way again.
-    static func onDeadConnection(
+    static func onLostConnection(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
     ) -> Bool {
+        guard tables.exchanges[id].responsePhase == .waiting else { return false }
         if tables.upstream[connection].isUnprocessed {
-            return onUnprocessed(&tables, &turn, id, connection)
+            return onRefused(&tables, &turn, id, connection)
         }
+        if repair(&tables, &turn, id, connection) { return true }
+        Outliers.failed(tables, &turn, id)
+        guard policy(tables, turn, id).takesReset, canRepeat(tables, turn, id),
+            takePermit(&tables, &turn, id)
+        else { return false }
+        leave(&tables, &turn, id, connection)
+        backOff(&tables, &turn, id, .retriesAfterReset)
+        return true
+    }
+
+    /// What came was not HTTP. Nothing more can be read of the connection.
+    /// - Returns: whether the request is on its way again.
+    static func onInvalid(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
+    ) -> Bool {
+        guard tables.exchanges[id].responsePhase == .waiting else { return false }
+        Outliers.failed(tables, &turn, id)
+        guard policy(tables, turn, id).takesReset, canRepeat(tables, turn, id),
+            takePermit(&tables, &turn, id)
+        else { return false }
+        leave(&tables, &turn, id, connection)
+        backOff(&tables, &turn, id, .retriesAfterReset)
+        return true
+    }
+
+    /// A reused connection died before the first byte of the response: the origin had closed it
+    /// while the request was on its way (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
+    private static func repair(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
+    ) -> Bool {
         let attempt = tables.exchanges[id].attempt
-        guard tables.attempts[attempt].isReused, tables.exchanges[id].attemptsLeft > 0,
-            tables.exchanges[id].responsePhase == .waiting,
-            tables.exchanges[id].interimCount == 0,
-            tables.upstream[connection].inbound.isEmpty,
+        guard tables.attempts[attempt].isReused, !tables.exchanges[id].isRepaired,
+            tables.exchanges[id].interimCount == 0, tables.upstream[connection].inbound.isEmpty,
             tables.exchanges[id].method.isIdempotent, !tables.exchanges[id].hasRequestBody,
             !tables.exchanges[id].wantsTunnel
         else { return false }
         Pools.endAttempt(&tables, &turn, exchange: id)
-        tables.upstream[connection].attempt = .none
-        UpstreamSide.close(&tables, &turn, connection, reset: false)
-        again(&tables, &turn, id)
+        close(&tables, &turn, connection, reset: false)
+        tables.exchanges[id].isRepaired = true
+        restart(&tables, &turn, id)
         // Others that were idle may be as dead: this time a new connection is made.
-        tables.exchanges[id].attemptsLeft = 0
         Pools.lease(&tables, &turn, exchange: id, connects: true)
         return true
     }
 
     /// The endpoint said that it has not acted on the request (RFC 9113 §8.7): any request may be
     /// sent again, once, elsewhere if there is an elsewhere.
-    private static func onUnprocessed(
+    private static func onRefused(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
     ) -> Bool {
         let hasBegun = tables.exchanges[id].requestPhase != .head
-        guard tables.exchanges[id].attemptsLeft > 0, !tables.exchanges[id].isRepeated,
-            tables.exchanges[id].responsePhase == .waiting, tables.exchanges[id].interimCount == 0,
-            !tables.exchanges[id].hasRequestBody || !hasBegun || tables.exchanges[id].isReplayable
+        guard !tables.exchanges[id].isRefused, tables.exchanges[id].interimCount == 0,
+            !tables.exchanges[id].hasRequestBody || !hasBegun || tables.exchanges[id].isReplayable,
+            policy(tables, turn, id).conditions.contains(.refusedStream),
+            takePermit(&tables, &turn, id)
         else { return false }
-        let attempt = tables.exchanges[id].attempt
-        let failedAt = tables.attempts[attempt].position
-        Pools.endAttempt(&tables, &turn, exchange: id)
-        tables.upstream[connection].attempt = .none
-        UpstreamSide.close(&tables, &turn, connection, reset: false)
-        if tables.exchanges[id].hasRequestBody, hasBegun {
-            tables.exchanges[id].replays = true
-            tables.exchanges[id].replaysAll = tables.exchanges[id].requestPhase == .complete
-        }
-        tables.exchanges[id].isRepeated = true
-        tables.exchanges[id].attemptsLeft -= 1
-        tables.exchanges[id].requestPhase = .head
-        turn.counters.count(.retries, cluster: tables.exchanges[id].summary.cluster)
-        Pools.lease(&tables, &turn, exchange: id, skipping: failedAt)
+        tables.exchanges[id].isRefused = true
+        leave(&tables, &turn, id, connection)
+        again(&tables, &turn, id, .retriesAfterRefusal, wait: .zero)
         return true
     }
 
-    private static func again(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
-        tables.exchanges[id].attemptsLeft -= 1
-        if tables.exchanges[id].requestPhase != .complete || !tables.exchanges[id].hasRequestBody {
-            tables.exchanges[id].requestPhase = .head
+    /// The final head of an answer was read. `at` is behind it.
+    /// - Returns: whether it is dropped and the request is on its way again.
+    static func onAnswer(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ head: ByteRange, _ at: Int, _ end: Int
+    ) -> Bool {
+        let policy = policy(tables, turn, id)
+        guard isWanted(tables, turn, id, policy, head) else { return false }
+        guard tables.exchanges[id].retriesLeft > 0 else {
+            tables.exchanges[id].summary.flags.insert(.retryLimit)
+            return false
         }
+        var wait = Duration.zero
+        if turn.responseHead.fields.seen.contains(.retryAfter) {
+            let value = turn.responseHead.fields.value(.retryAfter)
+            let asked = RetryAfter.wait(
+                turn.scratch.span(value.shifted(by: head.lower)), wall: turn.wall)
+            if let asked {
+                guard asked <= policy.retryAfterMax else { return false }
+                wait = asked
+            }
+        }
+        guard canRepeat(tables, turn, id),
+            turn.now + wait < tables.exchanges[id].requestDeadline,
+            takePermit(&tables, &turn, id)
+        else { return false }
+        drop(&tables, &turn, id, connection, at, end)
+        backOff(&tables, &turn, id, .retriesAfterAnswer, atLeast: wait)
+        return true
+    }
+
+    private static func isWanted(
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID, _ policy: RetryPolicy,
+        _ head: ByteRange
+    ) -> Bool {
+        if policy.takes(status: turn.responseHead.status) { return true }
+        guard tables.exchanges[id].isGRPC, tables.exchanges[id].summary.grpcStatus >= 0 else {
+            return false
+        }
+        return policy.takes(grpcStatus: tables.exchanges[id].summary.grpcStatus)
+    }
+
+    /// An attempt has had its time.
+    static func onTimeout(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        turn.counters.count(.perTryTimeouts, cluster: tables.exchanges[id].summary.cluster)
+        Outliers.failed(tables, &turn, id)
+        if policy(tables, turn, id).takesReset, canRepeat(tables, turn, id),
+            takePermit(&tables, &turn, id)
+        {
+            insertTried(&tables, id)
+            Pools.abandon(&tables, &turn, exchange: id)
+            return backOff(&tables, &turn, id, .retriesAfterTimeout)
+        }
+        Exchanges.timedOut(&tables, &turn, id, flags: .upstreamTimeout)
+    }
+
+    // MARK: Whether
+
+    /// Whether the request as it was sent can be sent again.
+    private static func canRepeat(
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID
+    ) -> Bool {
+        let hasBegun = tables.exchanges[id].requestPhase != .head
+        return tables.exchanges[id].responsePhase == .waiting && !tables.exchanges[id].wantsTunnel
+            && mayRepeat(tables.exchanges[id].method, policy(tables, turn, id))
+            && (!tables.exchanges[id].hasRequestBody || !hasBegun
+                || tables.exchanges[id].keepsBody && tables.exchanges[id].isReplayable)
+    }
+
+    /// Takes a retry of the policy, of the version's limit and of its budget. The attempt that has
+    /// failed still holds its own place.
+    private static func takePermit(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID
+    ) -> Bool {
+        guard tables.exchanges[id].retriesLeft > 0 else {
+            tables.exchanges[id].summary.flags.insert(.retryLimit)
+            return false
+        }
+        let cluster = Pools.cluster(tables, of: id)
+        let isHeld = tables.exchanges[id].holdsRetryPermit
+        let refusal = cluster.value.state.value.takeRetry(
+            max: isHeld ? .max : cluster.value.limits.retriesMax,
+            budget: cluster.value.retryBudget, now: turn.now)
+        if let refusal {
+            turn.counters.count(
+                refusal == .budget ? .retryBudgetSpent : .retryLimitReached,
+                cluster: cluster.value.id)
+            tables.exchanges[id].summary.flags.insert(.retryLimit)
+            return false
+        }
+        if isHeld { cluster.value.state.value.freeRetry() }
+        tables.exchanges[id].retriesLeft -= 1
+        // The attempt that ends now gives no place back: the next one goes on with it.
+        tables.exchanges[id].holdsRetryPermit = false
+        return true
+    }
+
+    // MARK: Again
+
+    /// The failed attempt is over, and so is its connection.
+    private static func leave(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
+    ) {
+        insertTried(&tables, id)
+        Pools.endAttempt(&tables, &turn, exchange: id)
+        close(&tables, &turn, connection, reset: false)
+    }
+
+    private static func insertTried(_ tables: inout Tables, _ id: SlotID) {
+        let attempt = tables.exchanges[id].attempt
+        guard tables.attempts.holds(attempt) else { return }
+        tables.exchanges[id].tried.insert(tables.attempts[attempt].position)
+    }
+
+    private static func close(
+        _ tables: inout Tables, _ turn: inout Turn, _ connection: SlotID, reset: Bool
+    ) {
+        tables.upstream[connection].attempt = .none
+        UpstreamSide.close(&tables, &turn, connection, reset: reset)
+    }
+
+    /// The answer goes nowhere. Its connection is kept if all of it is there already.
+    private static func drop(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID, _ at: Int,
+        _ end: Int
+    ) {
+        var body = BodyDecoder(
+            ResponseRelay.bodyFraming(turn.responseHead, tables.exchanges[id].method))
+        var at = at
+        let bytes = turn.scratch.span(ByteRange(start: 0, count: end))
+        while let step = try? body.next(bytes, at: &at, limits: turn.limits), step.isProgress {}
+        let keeps =
+            body.isComplete && at == end && turn.responseHead.keepsAlive
+            && tables.exchanges[id].requestPhase == .complete
+            && !tables.upstream[connection].hasUnsent && !tables.upstream[connection].hasEnded
+        insertTried(&tables, id)
+        Pools.endAttempt(&tables, &turn, exchange: id)
+        if keeps {
+            tables.upstream[connection].attempt = .none
+            Pools.release(&tables, &turn, connection)
+        } else {
+            close(&tables, &turn, connection, reset: !body.isComplete)
+        }
+    }
+
+    private static func backOff(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ reason: ClusterMetric,
+        atLeast least: Duration = .zero
+    ) {
+        let wait = policy(tables, turn, id).backoff.wait(
+            before: Int(tables.exchanges[id].retryCount) + 1, random: &turn.random)
+        again(&tables, &turn, id, reason, wait: max(wait, least))
+    }
+
+    /// Sends the request again, now or after a wait.
+    private static func again(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ reason: ClusterMetric,
+        wait: Duration
+    ) {
+        tables.exchanges[id].holdsRetryPermit = true
+        tables.exchanges[id].retryCount &+= 1
+        turn.counters.count(reason, cluster: tables.exchanges[id].summary.cluster)
+        restart(&tables, &turn, id)
+        if wait > .zero {
+            Waits.begin(&tables, &turn, id, wait)
+        } else {
+            Pools.lease(&tables, &turn, exchange: id)
+        }
+    }
+
+    /// The request is as it was before the first attempt, but for what was kept of its body.
+    private static func restart(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         turn.counters.count(.retries, cluster: tables.exchanges[id].summary.cluster)
+        if tables.exchanges[id].hasRequestBody, tables.exchanges[id].requestPhase != .head {
+            tables.exchanges[id].replays = true
+            tables.exchanges[id].replaysAll = tables.exchanges[id].requestPhase == .complete
+        }
+        tables.exchanges[id].requestPhase = .head
+        tables.exchanges[id].attemptDeadline = .never
+        tables.exchanges[id].summary.grpcStatus = -1
+        tables.exchanges[id].summary.cause = .none
+    }
+}
+
+/// Exchanges that do nothing for a time: between two attempts, or held back by a fault.
+enum Waits {
+    static func begin(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ wait: Duration
+    ) {
+        tables.exchanges[id].isWaiting = true
+        tables.exchanges[id].attemptDeadline = turn.now + wait
+        Deadlines.arm(&tables, &turn, id)
+    }
+
+    /// The time is over: what waited goes on.
+    static func end(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        tables.exchanges[id].isWaiting = false
+        tables.exchanges[id].attemptDeadline = .never
+        if tables.exchanges[id].abortStatus != 0 { return Faults.abort(&tables, &turn, id) }
+        if tables.exchanges[id].retryCount == 0 {
+            // Held back by a fault: its time begins now.
+            let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
+            let plan = snapshot.value.routes[tables.exchanges[id].route]
+            Decisions.startClocks(&tables, turn, id, plan)
+        }
+        Pools.lease(&tables, &turn, exchange: id)
+        if tables.exchanges.holds(id) { Deadlines.arm(&tables, &turn, id) }
     }
 }

@@ -86,8 +86,10 @@ enum Sessions {
     }
 
     /// A connection to an endpoint speaks HTTP/2.
+    ///
+    /// - Parameter isListed: requests may have streams of it.
     static func begin(
-        _ tables: inout Tables, _ turn: inout Turn, upstream id: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, upstream id: SlotID, isListed: Bool = true
     ) -> SlotID? {
         let isSecure = tables.upstream[id].isSecure
         guard let session = open(&tables, &turn, ConnectionID(.upstream, id), isSecure: isSecure)
@@ -97,7 +99,7 @@ enum Sessions {
         tables.upstream[id].timer.clear()
         tables.sessions[session].endpoint = tables.upstream[id].endpoint
         tables.sessions[session].cluster = tables.upstream[id].cluster
-        StreamPools.list(&tables, &turn, session)
+        if isListed { StreamPools.list(&tables, &turn, session) }
         turn.counters.count(.upstreamSessions)
         return session
     }
@@ -247,7 +249,9 @@ enum Sessions {
             Deadlines.arm(downstream: socket.slot, turn.now + deadline, &tables, &turn)
         case .upstream:
             let limits = turn.clusterPools[tables.sessions[session].cluster].limits
-            Deadlines.arm(upstream: socket.slot, turn.now + limits.idleTimeout, &tables, &turn)
+            let deadline = min(
+                turn.now + limits.idleTimeout, tables.upstream[socket.slot].expires)
+            Deadlines.arm(upstream: socket.slot, deadline, &tables, &turn)
         }
     }
 

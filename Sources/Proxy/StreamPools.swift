@@ -31,6 +31,15 @@ enum StreamPools {
         if !next.isNone { tables.sessions[next].previous = previous }
     }
 
+    /// The session takes no new streams, and ends with its last.
+    static func retire(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+        guard tables.sessions.holds(session) else { return }
+        unlist(&tables, &turn, session)
+        guard tables.sessions[session].engine.streamCount == 0 else { return }
+        tables.sessions[session].engine.shutDown()
+        Sessions.markDirty(&tables, &turn, session)
+    }
+
     /// A session to an endpoint that takes another stream now.
     static func session(
         _ tables: borrowing Tables, _ turn: borrowing Turn, endpoint: Int, cluster: Int
@@ -42,7 +51,8 @@ enum StreamPools {
                 limits.streamsPerConnectionMax, tables.sessions[session].engine.streamsAllowed)
             if tables.sessions[session].engine.streamCount < allowed,
                 tables.sessions[session].streamsOpened < limits.requestsPerConnectionMax,
-                !tables.sessions[session].engine.isGoingAway
+                !tables.sessions[session].engine.isGoingAway,
+                turn.now < tables.upstream[tables.sessions[session].socket.slot].expires
             {
                 return session
             }
@@ -101,14 +111,14 @@ enum StreamPools {
     static func streamFreed(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
         let cluster = tables.sessions[session].cluster
         let limits = turn.clusterPools[cluster].limits
+        let socket = tables.sessions[session].socket.slot
         let isUsedUp = tables.sessions[session].streamsOpened >= limits.requestsPerConnectionMax
-        let isEmpty = tables.sessions[session].engine.streamCount == 0
-        if isUsedUp || turn.isDraining || tables.sessions[session].engine.isGoingAway {
-            unlist(&tables, &turn, session)
-            if isEmpty {
-                tables.sessions[session].engine.shutDown()
-                Sessions.markDirty(&tables, &turn, session)
-            }
+        let isAged = turn.now >= tables.upstream[socket].expires
+        if isUsedUp || isAged || turn.isDraining || !Pools.serves(tables, turn, socket)
+            || tables.upstream[socket].isCheck || tables.sessions[session].engine.isGoingAway
+        {
+            if isAged, tables.sessions[session].isListed { turn.counters.count(.agedConnections) }
+            retire(&tables, &turn, session)
         }
         if !turn.clusterPools[cluster].firstPending.isNone {
             Pools.servePending(&tables, &turn, cluster: cluster)

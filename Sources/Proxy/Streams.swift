@@ -28,9 +28,9 @@ enum Streams {
         case .drained(let stream):
             guard let id = connection(tables, session, stream) else { return }
             drained(&tables, &turn, id)
-        case .wrote(let stream):
+        case .wrote(let stream, let byteCount):
             guard let id = connection(tables, session, stream), side == .downstream else { return }
-            DownstreamSide.wrote(&tables, &turn, id.slot)
+            DownstreamSide.wrote(&tables, &turn, id.slot, byteCount: byteCount)
         case .goingAway:
             if side == .upstream {
                 turn.counters.count(.upstreamGoAways)
@@ -227,7 +227,7 @@ enum Streams {
         case .close(let id, let reset):
             guard let (session, stream) = place(tables, id) else { return false }
             close(&tables, &turn, id, session, stream, reset: reset)
-        case .connect, .askForConnection, .tellFreed, .layOut, .log: return false
+        case .connect, .askForConnection, .tellFreed, .layOut, .log, .note: return false
         }
         return true
     }
@@ -255,6 +255,7 @@ enum Streams {
         _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SlotID,
         _ stream: SlotID, _ source: Effect.Source, _ range: ByteRange
     ) {
+        // What is sent to nobody's end of an inner request goes nowhere.
         guard tables.sessions.holds(session) else { return }
         let bytes =
             source == .scratch ? turn.scratch.span(range) : turn.output.span(range)

@@ -83,8 +83,16 @@ struct DownstreamConnection: ~Copyable {
     var shutsDownAfterFlush = false
     var timer = LazyTimer()
 
-    /// A connection of HTTP/1.1 that is a stream of HTTP/2.
+    /// When it takes no new request any more.
+    var expires = Instant.never
+    /// Its listener is gone, or its time is over: the answer under way is its last.
+    var isLeaving = false
+    /// The peer has not taken everything for a while; the timer is the time that it has for it.
+    var isBlocked = false
+
+    /// Not a socket: a stream of HTTP/2, or nobody's end of an inner request.
     var isStream: Bool { !stream.isNone }
+    var isInner: Bool { stream == .inner }
     var isSecure: Bool { tlsVersion != 0 }
     /// Bytes wait that the peer does not take now.
     var hasUnsent: Bool { !outbound.isEmpty || isStalled }
@@ -108,10 +116,18 @@ struct DownstreamConnection: ~Copyable {
         hasEnded = false
         closesAfterFlush = false
         shutsDownAfterFlush = false
+        expires = .never
+        isLeaving = false
+        isBlocked = false
         timer.clear()
     }
 
     init() {}
+}
+
+extension SlotID {
+    /// In place of a stream: nobody's end of a request that Sluice makes itself.
+    static var inner: SlotID { SlotID(index: .max, generation: 1) }
 }
 
 /// A connection to an endpoint.
@@ -147,6 +163,11 @@ struct UpstreamConnection: ~Copyable {
     var keepsAlive = false
     /// Opened only to see whether a refused endpoint is back.
     var isProbe = false
+    /// Opened for a health check, and for that alone: no place in the pool, no limit.
+    var isCheck = false
+    var check = 0
+    /// When it serves no new request any more.
+    var expires = Instant.never
     /// The session that the socket carries, or that the stream belongs to.
     var session = SlotID.none
     /// Of a stream: its slot in the session.
@@ -185,6 +206,8 @@ struct UpstreamConnection: ~Copyable {
         shutsDownAfterFlush = false
         requestCount = 0
         isProbe = false
+        isCheck = false
+        expires = .never
         nextIdle = .none
         previousIdle = .none
         timer.clear()
@@ -233,6 +256,15 @@ struct Attempt: ~Copyable {
 ///
 /// Request and response move on their own; the exchange ends when both have, or when one breaks.
 struct Exchange: ~Copyable {
+    /// Whose request it is.
+    enum Kind: UInt8, BitwiseCopyable {
+        case client
+        /// A copy of a client's, whose answer is dropped.
+        case mirror
+        /// A health check's.
+        case check
+    }
+
     enum RequestPhase: UInt8, BitwiseCopyable {
         /// The head waits in the arena for a connection.
         case head
@@ -253,6 +285,7 @@ struct Exchange: ~Copyable {
     enum Sink: UInt8, BitwiseCopyable { case none, length, chunked, untilClose }
 
     private let addressOnly = AddressOnly()
+    var kind = Kind.client
     var downstream = SlotID.none
     var attempt = SlotID.none
     var requestPhase = RequestPhase.head
@@ -262,11 +295,10 @@ struct Exchange: ~Copyable {
     /// Into the worker's held snapshots.
     var snapshot = 0
     var route = -1
+    /// Into the snapshot's versions, or -1.
     var version = -1
     /// Of the version, in the exchange's snapshot.
     var cluster: SharedBox<Cluster>?
-    /// Into the snapshot's rows.
-    var row = 0
     var rowSlot = 0
     /// Counted as started in its row.
     var isCounted = false
@@ -289,16 +321,37 @@ struct Exchange: ~Copyable {
     var cookiePosition: UInt64 = 0
     /// Key for the hashed balancers.
     var hash: UInt64 = 0
-    var attemptsLeft: UInt8 = 0
+    /// Attempts that may still follow, by the route's policy.
+    var retriesLeft: UInt8 = 0
+    var retryCount: UInt8 = 0
+    /// Endpoints that have had an attempt.
+    var tried = Cluster.Tried()
     var holdsRequestPermit = false
+    var holdsRetryPermit = false
+    /// An answer's status may be a reason for another attempt.
+    var looksAtAnswers = false
+    /// Another attempt may need the body.
+    var keepsBody = false
+    /// Between two attempts, or held back by a fault: `attemptDeadline` is the end of that.
+    var isWaiting = false
+    /// What a fault answers behind its delay; 0: nothing.
+    var abortStatus: UInt16 = 0
+    /// What a local reply to a call says; -1: what its HTTP status means.
+    var replyGRPC: Int16 = -1
+    /// The exchange of its copy.
+    var mirror = SlotID.none
+    /// Of a check: which.
+    var check = 0
     var interimCount: UInt8 = 0
 
-    /// The body's text as it went to a stream, to be sent again if the endpoint says that it has
-    /// not acted on the request. Of a larger body than `Retries.replayBytesMax` nothing is kept.
+    /// The body's text as it went to an endpoint, for another attempt. Of a body larger than the
+    /// policy allows nothing is kept.
     var replay = ByteBuffer()
     var isReplayable = true
-    /// An endpoint refused the request and it was sent again: not a second time.
-    var isRepeated = false
+    /// A reused connection died under the request, or an endpoint refused it, and it was sent
+    /// again: not a second time for that.
+    var isRepaired = false
+    var isRefused = false
     /// The next connection gets the kept body too; the whole of it, if `replaysAll`.
     var replays = false
     var replaysAll = false
@@ -313,10 +366,13 @@ struct Exchange: ~Copyable {
     var requestDeadline = Instant.never
     var firstByteDeadline = Instant.never
     var idleDeadline = Instant.never
+    /// Of the attempt under way, or of the wait in front of the next.
+    var attemptDeadline = Instant.never
     var timer = LazyTimer()
 
     @inline(__always)
     mutating func reset() {
+        kind = .client
         downstream = .none
         attempt = .none
         requestPhase = .head
@@ -326,7 +382,6 @@ struct Exchange: ~Copyable {
         route = -1
         version = -1
         cluster = nil
-        row = 0
         rowSlot = 0
         isCounted = false
         isHTTP10 = false
@@ -340,12 +395,22 @@ struct Exchange: ~Copyable {
         isTunnel = false
         owesCookie = false
         hash = 0
-        attemptsLeft = 2
+        retriesLeft = 0
+        retryCount = 0
+        tried = Cluster.Tried()
         holdsRequestPermit = false
+        holdsRetryPermit = false
+        looksAtAnswers = false
+        keepsBody = false
+        isWaiting = false
+        abortStatus = 0
+        replyGRPC = -1
+        mirror = .none
         interimCount = 0
         if replay.capacity > 0 { replay.release() }
         isReplayable = true
-        isRepeated = false
+        isRepaired = false
+        isRefused = false
         replays = false
         replaysAll = false
         arena.clear(keepingAtMost: 4_096)
@@ -355,6 +420,7 @@ struct Exchange: ~Copyable {
         requestDeadline = .never
         firstByteDeadline = .never
         idleDeadline = .never
+        attemptDeadline = .never
         timer.clear()
     }
 

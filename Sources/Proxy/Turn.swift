@@ -49,18 +49,35 @@ struct Turn: ~Copyable {
     var endpointPools = PlainArray<EndpointPool>()
     var clusterPools = PlainArray<ClusterPool>()
     var probes: [Probe] = []
+    /// Of the snapshot in force.
+    var generation: UInt64 = 0
+    /// What one worker does for all: health checks, comparisons of success rates.
+    var rounds = Rounds()
     /// Of this worker, 0...63.
     let worker: Int
     /// What was read of a session while its text is in the scratch. No memory before the first.
     var raw = ByteBuffer()
     var work = SessionWork()
     var workspace = HTTP2Workspace(limits: HeadLimits(headBytesMax: 1_024, fieldCountMax: 1))
-    /// A session was open in this process; without, no effect can concern a stream.
+    /// A session was open in this process, or an inner request; without, every effect is a
+    /// socket's.
     var hasStreams = false
     /// Sockets of clients; streams are not counted.
     var socketCount = 0
     let socketsMax: Int
     var isDraining = false
+    /// Room for connections is short: each answer is the last of its connection.
+    var isCrowded = false
+    /// Where the search for idle connections goes on.
+    var evictionHand: UInt32 = 0
+    /// Memory is short: new requests are refused.
+    var refusesRequests = false
+    /// How long a fault holds the request back that is being decided.
+    var faultDelay = Duration.zero
+    /// Field lines for the local reply that is composed next.
+    var replyLines = ByteBuffer()
+    /// The two words of the request id that was made last, for a copy of its request.
+    var requestID: (high: UInt64, low: UInt64) = (0, 0)
 
     /// Bytes that one read may bring.
     static let readBytesMax = 65_536
@@ -221,12 +238,12 @@ struct EndpointPool: BitwiseCopyable {
     /// Requests in flight from this worker.
     var load = 0
     var probe = -1
+    /// The last snapshot that named it.
+    var generation: UInt64 = 0
 }
 
 /// One cluster as this worker uses it.
 struct ClusterPool: BitwiseCopyable {
-    /// Of the snapshot that state and limits are from; 0: of none.
-    var generation: UInt64 = 0
     var state: SharedBox<ClusterState>?
     var limits = PoolLimits()
     var firstPending = SlotID.none
@@ -246,6 +263,7 @@ struct Probe: BitwiseCopyable {
     var endpoint: SharedBox<EndpointState>
     var cluster: SharedBox<ClusterState>
     var connectTimeout: Duration
+    var warmup: Warmup?
     var backoff = ProbeBackoff()
     var timer = LazyTimer()
     var isActive = false

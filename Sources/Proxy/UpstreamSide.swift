@@ -20,6 +20,7 @@ enum UpstreamSide {
             tables.upstream[id].isProbe = false
             Pools.probeSucceeded(&turn, endpoint: tables.upstream[id].endpoint)
         }
+        if tables.upstream[id].isCheck, HealthChecks.connected(&tables, &turn, id) { return }
         if isHTTP2 || turn.clusterPools[tables.upstream[id].cluster].speaksHTTP2 {
             return startSession(&tables, &turn, id, attempt)
         }
@@ -37,6 +38,7 @@ enum UpstreamSide {
     ) {
         let cluster = tables.upstream[id].cluster
         tables.upstream[id].attempt = .none
+        if tables.upstream[id].isCheck { return startCheck(&tables, &turn, id, attempt) }
         turn.endpointPools[tables.upstream[id].endpoint].speaksHTTP2 = true
         guard Sessions.begin(&tables, &turn, upstream: id) != nil else {
             close(&tables, &turn, id, reset: true)
@@ -56,10 +58,23 @@ enum UpstreamSide {
         }
     }
 
+    /// A session for one health check, which no other request gets a stream of.
+    private static func startCheck(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ attempt: SlotID
+    ) {
+        guard tables.attempts.holds(attempt),
+            let session = Sessions.begin(&tables, &turn, upstream: id, isListed: false),
+            let stream = StreamPools.open(&tables, &turn, session)
+        else { return close(&tables, &turn, id, reset: true) }
+        tables.upstream[stream].isCheck = true
+        Pools.assign(&tables, &turn, attempt: attempt, connection: stream, isReused: false)
+    }
+
     static func connectFailed(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, isRefused: Bool
     ) {
         guard tables.upstream.holds(id) else { return }
+        if tables.upstream[id].isCheck { return HealthChecks.connectFailed(&tables, &turn, id) }
         let attempt = tables.upstream[id].attempt
         turn.counters.count(.connectFailures, cluster: tables.upstream[id].cluster)
         let endpoint = tables.upstream[id].endpoint
@@ -73,10 +88,28 @@ enum UpstreamSide {
         Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
     }
 
+    /// Descriptors or memory have run out here, which is not the endpoint's fault.
+    static func connectImpossible(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard tables.upstream.holds(id) else { return }
+        if tables.upstream[id].isCheck { return HealthChecks.connectFailed(&tables, &turn, id) }
+        let attempt = tables.upstream[id].attempt
+        let endpoint = tables.upstream[id].endpoint
+        let wasProbe = tables.upstream[id].isProbe
+        close(&tables, &turn, id, reset: false)
+        if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
+        guard tables.attempts.holds(attempt) else { return }
+        Exchanges.fail(
+            &tables, &turn, tables.attempts[attempt].exchange, status: 503,
+            flags: .upstreamOverflow, cause: .local)
+    }
+
     /// The connection's deadline: a connect that takes too long, or an idle one that has served.
     static func expired(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         switch tables.upstream[id].phase {
         case .connecting:
+            if tables.upstream[id].isCheck {
+                return HealthChecks.connectFailed(&tables, &turn, id)
+            }
             let attempt = tables.upstream[id].attempt
             turn.counters.count(.connectTimeouts, cluster: tables.upstream[id].cluster)
             let endpoint = tables.upstream[id].endpoint
@@ -253,7 +286,7 @@ enum UpstreamSide {
                     limits: turn.limits)
             } catch {
                 at = end
-                return invalid(&tables, &turn, exchange)
+                return invalid(&tables, &turn, exchange, id)
             }
             guard case .complete(let headBytes) = progress else { return }
             let head = ByteRange(start: at, count: headBytes)
@@ -262,16 +295,26 @@ enum UpstreamSide {
             case 101:
                 if Tunnels.begin(&tables, &turn, exchange, id, head, &at, end) { return }
                 at = end
-                return invalid(&tables, &turn, exchange)
+                return invalid(&tables, &turn, exchange, id)
             case 102...199, 100:
                 guard ResponseRelay.interim(&tables, &turn, exchange, head) else {
                     at = end
-                    return invalid(&tables, &turn, exchange)
+                    return invalid(&tables, &turn, exchange, id)
                 }
             default:
                 if tables.exchanges[exchange].isConnect, turn.responseHead.status < 300,
                     Tunnels.begin(&tables, &turn, exchange, id, head, &at, end)
                 {
+                    return
+                }
+                let isGRPC = tables.exchanges[exchange].isGRPC
+                if isGRPC { ResponseRelay.noteGRPC(&tables, turn, exchange, head) }
+                Outliers.answered(tables, &turn, exchange, status: turn.responseHead.status)
+                if tables.exchanges[exchange].looksAtAnswers,
+                    turn.responseHead.status >= 400 || isGRPC,
+                    Retries.onAnswer(&tables, &turn, exchange, id, head, at, end)
+                {
+                    at = end
                     return
                 }
                 ResponseRelay.begin(&tables, &turn, exchange, id, head)
@@ -283,7 +326,7 @@ enum UpstreamSide {
                 &tables, &turn, exchange, id, &at, end, isHeadPending: isHeadPending)
         else {
             at = end
-            return invalid(&tables, &turn, exchange)
+            return invalid(&tables, &turn, exchange, id)
         }
         if tables.upstream[id].body.isComplete {
             let isClean = at == end
@@ -293,7 +336,10 @@ enum UpstreamSide {
     }
 
     /// The origin's bytes are not HTTP, or not this response's.
-    private static func invalid(_ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID) {
+    private static func invalid(
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID, _ id: SlotID
+    ) {
+        if Retries.onInvalid(&tables, &turn, exchange, id) { return }
         Exchanges.fail(
             &tables, &turn, exchange, status: 502, flags: .upstreamProtocolError, cause: .invalid)
     }
@@ -323,7 +369,7 @@ enum UpstreamSide {
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ exchange: SlotID
     ) {
         turn.counters.count(.disconnects, cluster: tables.upstream[id].cluster)
-        if Retries.onDeadConnection(&tables, &turn, exchange, id) { return }
+        if Retries.onLostConnection(&tables, &turn, exchange, id) { return }
         Exchanges.fail(
             &tables, &turn, exchange, status: 502, flags: .upstreamTermination, cause: .reset)
     }
@@ -355,10 +401,12 @@ enum UpstreamSide {
         if tables.upstream[id].phase == .idle { Pools.unlinkIdle(&tables, &turn, id) }
         if tables.upstream[id].phase == .connecting { Pools.connectionMade(&tables, &turn, id) }
         let cluster = tables.upstream[id].cluster
+        let isCheck = tables.upstream[id].isCheck
         tables.upstream[id].reset()
         tables.upstream.free(id)
         turn.counters.count(.upstreamConnectionsClosed)
         turn.effects.append(.close(ConnectionID(.upstream, id), reset: reset))
-        Pools.connectionFreed(&tables, &turn, cluster: cluster)
+        // A check's connection has no place among the cluster's.
+        if !isCheck { Pools.connectionFreed(&tables, &turn, cluster: cluster) }
     }
 }

@@ -49,36 +49,72 @@ enum AdminViews {
     private static func version(
         _ version: Document.Version, _ cluster: SharedBox<Cluster>, _ control: ControlLoop
     ) -> JSONText {
-        var endpoints: [JSONText] = []
-        for i in 0..<cluster.value.endpoints.count {
-            let endpoint = cluster.value.endpoints[i]
-            endpoints.append(
-                .object([
-                    ("address", .string(UnixPaths.text(endpoint.address))),
-                    ("state", .string(endpoint.state.value.isOut ? "out" : "in")),
-                    (
-                        "why",
-                        .string(endpoint.state.value.isOut ? "refused its last connect" : "")
-                    ),
-                    (
-                        "failedConnects",
-                        .integer(Int(endpoint.state.value.failedConnects.load(ordering: .relaxed)))
-                    ),
-                ]))
+        let now = SystemClock.now()
+        let endpoints = (0..<cluster.value.endpoints.count).map {
+            endpoint(cluster.value.endpoints[$0].state, now)
         }
-        let state = cluster.value.state
         var pairs: [(String, JSONText)] = [
             ("version", .string(version.name)), ("endpoints", .array(endpoints)),
-            ("connections", .integer(state.value.connectionCount)),
-            ("requests", .integer(state.value.requestCount)),
-            ("pending", .integer(state.value.pendingCount)),
         ]
+        pairs += levels(cluster, now)
         if let dns = version.dns {
             let answer = control.resolver.answers[Resolver.Name(host: dns.name, port: dns.port)]
             pairs.append(("dns", .string("\(dns.name):\(dns.port)")))
             pairs.append(("dnsFailure", .string(answer?.failure ?? "not tried yet")))
         }
         return .object(pairs)
+    }
+
+    /// How much of a version's limits is taken.
+    private static func levels(
+        _ cluster: SharedBox<Cluster>, _ now: Instant
+    ) -> [(String, JSONText)] {
+        let state = cluster.value.state
+        let limits = cluster.value.limits
+        func level(_ count: Int, _ max: Int) -> JSONText {
+            .object([
+                ("now", .integer(count)),
+                ("max", max == .max ? .string("unlimited") : .integer(max)),
+            ])
+        }
+        return [
+            ("connections", level(state.value.connectionCount, limits.connectionsMax)),
+            ("requests", level(state.value.requestCount, limits.requestsMax)),
+            ("pending", level(state.value.pendingCount, limits.pendingRequestsMax)),
+            ("retries", level(state.value.retryCount, limits.retriesMax)),
+            (
+                "retryBudgetLeft",
+                cluster.value.retryBudget.map {
+                    .integer(state.value.retriesLeft($0, now: now))
+                } ?? .string("unlimited")
+            ),
+            (
+                "ejected",
+                cluster.value.detectsOutliers
+                    ? level(
+                        state.value.ejectedCount,
+                        cluster.value.outlier.ejectedMax(of: cluster.value.endpoints.count))
+                    : .string("off")
+            ),
+            ("panic", .bool(cluster.value.isPanicking(now: now))),
+        ]
+    }
+
+    private static func endpoint(_ state: SharedBox<EndpointState>, _ now: Instant) -> JSONText {
+        let view = state.value.view(now: now)
+        return .object([
+            ("address", .string(UnixPaths.text(state.value.address))),
+            ("state", .string(EndpointText.isIn(view) ? "in" : "out")),
+            ("why", .string(EndpointText.why(view, now))),
+            ("failuresInARow", .integer(view.failuresInARow)),
+            ("ejections", .integer(Int(state.value.ejections.load(ordering: .relaxed)))),
+            ("checksPassed", .integer(Int(clamping: view.checksPassed))),
+            ("checksFailed", .integer(Int(clamping: view.checksFailed))),
+            (
+                "failedConnects",
+                .integer(Int(state.value.failedConnects.load(ordering: .relaxed)))
+            ),
+        ])
     }
 
     static func connections(_ control: ControlLoop) -> JSONText {
@@ -109,6 +145,11 @@ enum AdminViews {
     /// Why the process is not ready, or `nil` when it is.
     static func notReadyReason(_ control: ControlLoop) -> String? {
         if control.drain.isUnderWay { return "not ready: draining" }
+        // Once all were checked the process stays ready, whatever endpoints come later.
+        if !control.hasCheckedEndpoints {
+            if let reason = uncheckedReason(control) { return reason }
+            control.hasCheckedEndpoints = true
+        }
         let answers = control.resolver.answers
         for service in control.file.document.services {
             for version in service.versions {
@@ -123,5 +164,48 @@ enum AdminViews {
             }
         }
         return nil
+    }
+
+    /// An endpoint whose first health check is still to come says nothing about itself yet.
+    private static func uncheckedReason(_ control: ControlLoop) -> String? {
+        guard control.file.document.services.contains(where: { $0.healthCheck != nil }) else {
+            return nil
+        }
+        let now = SystemClock.now()
+        let snapshot = control.group.cell.retained()
+        defer { snapshot.release() }
+        for (i, service) in snapshot.value.document.services.enumerated()
+        where service.healthCheck != nil {
+            let versions = snapshot.value.services[i].versions
+            for v in versions.start..<versions.end {
+                let cluster = snapshot.value.versions[v].cluster
+                for e in 0..<cluster.value.endpoints.count
+                where !cluster.value.endpoints[e].state.value.view(now: now).isChecked {
+                    let address = UnixPaths.text(cluster.value.endpoints[e].address)
+                    return "not ready: \(service.name): \(address) was not checked yet"
+                }
+            }
+        }
+        return nil
+    }
+}
+
+/// How an endpoint stands, in words.
+enum EndpointText {
+    static func isIn(_ view: EndpointState.View) -> Bool {
+        view.condition.isDisjoint(with: [.refused, .ejected, .unhealthy])
+    }
+
+    /// Every reason why it is out, or not quite in; empty without one.
+    static func why(_ view: EndpointState.View, _ now: Instant) -> String {
+        var reasons: [String] = []
+        if view.condition.contains(.refused) { reasons.append("refused its last connect") }
+        if view.condition.contains(.unhealthy) { reasons.append("its health checks fail") }
+        if let until = view.ejectedUntil, let cause = view.ejectionCause {
+            let seconds = (until - now).millisecondsUp / 1_000 + 1
+            reasons.append("ejected for \(cause.label), for another \(seconds)s")
+        }
+        if view.condition.contains(.warming) { reasons.append("warming up") }
+        return reasons.joined(separator: "; ")
     }
 }

@@ -6,6 +6,7 @@ import Resolver
 import Synchronization
 import TLS
 import Telemetry
+import Upstream
 
 /// The main thread: signals, the configuration file, names, the admin and metrics endpoints, drain.
 ///
@@ -33,6 +34,8 @@ final class ControlLoop {
     let startedAt: WallTime
     private(set) var drain = DrainState()
     private var reloadAt = Instant.never
+    /// Every endpoint that has health checks has had its first.
+    var hasCheckedEndpoints = false
 
     /// How long after the last change of the file it is read: editors write in several steps.
     static let watchDebounce = Duration.milliseconds(50)
@@ -44,7 +47,7 @@ final class ControlLoop {
         static let signals: UInt64 = 2
         static let resolver: UInt64 = 4
         static let watch: UInt64 = 6
-        static let layOut: UInt64 = 8
+        static let workers: UInt64 = 8
     }
 
     init(_ parts: consuming Startup.Parts) throws(SystemError) {
@@ -65,7 +68,7 @@ final class ControlLoop {
         poller = try Poller()
         try poller.addInput(signals.descriptor, token: Token.signals)
         try poller.addInput(resolverWakeup.descriptor, token: Token.resolver)
-        try poller.addInput(group.layOutWanted.descriptor, token: Token.layOut)
+        try poller.addInput(group.controlWanted.descriptor, token: Token.workers)
         try admin.register(with: poller)
         watchFiles()
     }
@@ -111,10 +114,27 @@ final class ControlLoop {
         case Token.watch:
             let hasChanged = watches.values.reduce(false) { $1.drain() || $0 }
             if hasChanged { reloadAt = SystemClock.now() + ControlLoop.watchDebounce }
-        case Token.layOut:
-            group.layOutWanted.clear()
+        case Token.workers:
+            group.controlWanted.clear()
             registry.layOutAhead()
+            logNews()
         default: admin.handle(event, poller: poller) { AdminRouter.respond(to: $0, control: self) }
+        }
+    }
+
+    private func logNews() {
+        for item in group.takeNews() {
+            let labels = registry.metrics.clusterLabels(item.cluster)
+            let fields = [
+                ("service", labels.service), ("version", labels.version),
+                ("endpoint", UnixPaths.text(item.endpoint)),
+            ]
+            switch item.note {
+            case .ejected(let cause):
+                log.warning("endpoint ejected", fields + [("cause", "\(cause.label)")])
+            case .becameUnhealthy: log.warning("endpoint unhealthy", fields)
+            case .becameHealthy: log.info("endpoint healthy", fields)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 import Base
 import Configuration
 import Routing
+import Upstream
 
 /// The configuration in force as JSON: what was understood, defaults included. Names of key files
 /// are shown, keys never.
@@ -22,6 +23,8 @@ enum DocumentJSON {
             ("services", .array(document.services.map(service))),
             ("routes", .array(document.routes.map { route($0, document) })),
             ("timeouts", timeouts(document.timeouts)),
+            ("retries", .string(document.retries.text)),
+            ("retryBudget", .string(document.retryBudget?.text ?? "unlimited")),
             (
                 "limits",
                 .object([
@@ -32,6 +35,9 @@ enum DocumentJSON {
                         document.limits.bodyBytes == .max
                             ? .string("unlimited") : .integer(Int(document.limits.bodyBytes))
                     ),
+                    ("acceptRate", number(document.limits.acceptRate, otherwise: "unlimited")),
+                    ("bufferBytes", number(document.limits.bufferBytes, otherwise: "auto")),
+                    ("minBytesPerSecond", .integer(document.limits.bytesPerSecondMin)),
                 ])
             ),
             (
@@ -68,7 +74,13 @@ enum DocumentJSON {
             ("idle", .string(Units.text(timeouts.idle))),
             ("keepAlive", .string(Units.text(timeouts.keepAlive))),
             ("write", .string(Units.text(timeouts.write))),
+            ("perTry", .string(Units.text(timeouts.perTry))),
+            ("maxConnectionDuration", .string(Units.text(timeouts.connectionAge))),
         ])
+    }
+
+    private static func number(_ value: Int, otherwise: String) -> JSONText {
+        value == 0 ? .string(otherwise) : .integer(value)
     }
 
     private static func service(_ service: Document.Service) -> JSONText {
@@ -92,11 +104,17 @@ enum DocumentJSON {
                                 "dns",
                                 version.dns.map { .string("\($0.name):\($0.port)") } ?? .null
                             ),
+                            ("fault", version.fault.map(fault) ?? .string("off")),
                         ])
                     })
             ),
             ("whenUnavailable", .string(service.fallsBack ? "fallback" : "fail")),
             ("connectTimeout", .string(Units.text(service.connectTimeout))),
+            ("connectionPool", pool(service.limits)),
+            ("healthCheck", service.healthCheck.map(healthCheck) ?? .string("off")),
+            ("outlierDetection", service.outlier.map(outlier) ?? .string("off")),
+            ("minHealthPercent", .integer(service.healthyPercentMin)),
+            ("warmup", .string(service.warmup.map { Units.text($0.duration) } ?? "off")),
         ]
         if let sticky = service.sticky {
             pairs.append(
@@ -128,6 +146,7 @@ enum DocumentJSON {
         case .redirect(let redirect): pairs.append(("redirect", .integer(Int(redirect.status))))
         case .respond(let status, _, _): pairs.append(("respond", .integer(Int(status))))
         }
+        pairs += resilience(route, document)
         return .object(pairs)
     }
 }

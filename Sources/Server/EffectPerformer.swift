@@ -38,8 +38,10 @@ extension WorkerLoop {
             for other in group.workers where workers & (1 << UInt64(other.index)) != 0 {
                 other.mailbox.put(.connectionFreed(cluster: cluster))
             }
-        case .layOut: group.layOutWanted.wake()
+        case .layOut: group.controlWanted.wake()
         case .log(let range): log(range)
+        case .note(let note, let cluster, let endpoint):
+            group.tell(.init(note: note, cluster: cluster, endpoint: endpoint))
         }
     }
 
@@ -92,7 +94,10 @@ extension WorkerLoop {
             try poller.addConnection(descriptor, token: id.token)
             if isConnected { connected(id) }
         } catch {
-            plane.handle(.connectFailed(slot, isRefused: Socket.isRefusal(error.code)))
+            plane.handle(
+                Socket.isExhaustion(error.code)
+                    ? .connectImpossible(slot)
+                    : .connectFailed(slot, isRefused: Socket.isRefusal(error.code)))
         }
     }
 

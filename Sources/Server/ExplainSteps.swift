@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Platform
 import Routing
 import Upstream
 
@@ -127,14 +128,15 @@ struct Steps {
     mutating func endpoints(_ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>) {
         let service = snapshot.value.services[plan.service]
         let config = document.services[plan.service]
+        let now = SystemClock.now()
         var all: [JSONText] = []
         for (i, version) in config.versions.enumerated() {
             let cluster = snapshot.value.versions[service.versions.start + i].cluster
             var texts: [String] = []
             for e in 0..<cluster.value.endpoints.count {
                 let endpoint = cluster.value.endpoints[e]
-                texts.append(
-                    UnixPaths.text(endpoint.address) + (endpoint.state.value.isOut ? " (out)" : ""))
+                let why = EndpointText.why(endpoint.state.value.view(now: now), now)
+                texts.append(UnixPaths.text(endpoint.address) + (why.isEmpty ? "" : " (\(why))"))
             }
             let list = texts.isEmpty ? "none" : texts.joined(separator: ", ")
             lines.append("endpoints \(version.name): \(list), by \(config.policy)")
@@ -150,15 +152,94 @@ struct Steps {
     mutating func times(_ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>) {
         let connect = document.services[plan.service].connectTimeout
         let times = [
-            ("connect", connect), ("firstByte", plan.firstByte), ("request", plan.request),
-            ("idle", plan.idle),
+            ("connect", connect), ("perTry", plan.perTry), ("firstByte", plan.firstByte),
+            ("request", plan.request), ("idle", plan.idle),
         ]
         let text = times.map { "\($0.0) \(Units.text($0.1))" }.joined(separator: ", ")
         lines.append("timeouts  " + text)
-        lines.append(
-            "retries   a failed connect at up to 2 other endpoints; "
-                + "once more when a reused connection died first (idempotent methods)")
         pairs.append(
             ("timeouts", .object(times.map { ($0.0, .string(Units.text($0.1))) })))
+        retries(plan, snapshot)
+        filters(plan, snapshot)
+        health(plan)
+    }
+
+    private mutating func say(_ title: String, _ key: String, _ text: String) {
+        let gap = String(repeating: " ", count: max(1, 10 - title.utf8.count))
+        lines.append(title + gap + text)
+        pairs.append((key, .string(text)))
+    }
+
+    private mutating func retries(_ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>) {
+        let policy = snapshot.value.retries[plan.retry]
+        var text = policy.text
+        if policy.retriesMax > 0 {
+            text += ", within " + (document.retryBudget?.text ?? "no budget")
+        }
+        text += "; once more when a reused connection died first (idempotent methods)"
+        say("retries", "retries", text)
+    }
+
+    private mutating func filters(_ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>) {
+        guard plan.filter >= 0 else { return }
+        let filter = snapshot.value.filters[plan.filter]
+        if let limit = filter.rateLimit?.value.policy {
+            let key = filter.rateKey == .none ? "" : " for each \(filter.rateKey)"
+            say(
+                "rate", "rateLimit",
+                "\(limit.requests) requests in \(Units.text(limit.per)), \(limit.burst) at once"
+                    + key)
+        }
+        if filter.fault >= 0 {
+            let fault = snapshot.value.faults[filter.fault]
+            var parts: [String] = []
+            if let draws = fault.delayDraws {
+                parts.append("\(Units.text(fault.delay)) for \(Steps.share(draws.value))")
+            }
+            if let draws = fault.abortDraws {
+                parts.append("status \(fault.abortStatus) for \(Steps.share(draws.value))")
+            }
+            if fault.isByHeader { parts.append("as x-sluice-fault-* asks") }
+            say("fault", "fault", parts.joined(separator: ", "))
+        }
+        if filter.mirror >= 0 {
+            let mirror = snapshot.value.mirrors[filter.mirror]
+            let service = document.services[mirror.service]
+            let first = snapshot.value.services[mirror.service].versions.start
+            say(
+                "mirror", "mirror",
+                "\(Steps.share(mirror.draws.value)) to \(service.name)/"
+                    + service.versions[mirror.version - first].name)
+        }
+    }
+
+    /// The share of a draw's version 0.
+    private static func share(_ draws: borrowing Draws) -> String {
+        Units.percent(draws.weights.weights[0] * 10_000 / draws.weights.sum)
+    }
+
+    private mutating func health(_ plan: Snapshot.RoutePlan) {
+        let service = document.services[plan.service]
+        if let check = service.healthCheck?.policy {
+            say(
+                "health", "healthCheck",
+                "\(check.kind) every \(Units.text(check.interval)), within "
+                    + "\(Units.text(check.timeout)); out after \(check.unhealthyThreshold) "
+                    + "failures, in after \(check.healthyThreshold) successes")
+        }
+        if let outlier = service.outlier {
+            func run(_ name: String, _ max: Int) -> String? { max > 0 ? "\(max) \(name)" : nil }
+            let runs = [
+                run("5xx", outlier.errorsInARowMax),
+                run("gateway errors", outlier.gatewayErrorsInARowMax),
+                run("failures without an answer", outlier.localFailuresInARowMax),
+            ].compactMap { $0 }.joined(separator: ", ")
+            say(
+                "ejection", "outlierDetection",
+                "after \(runs) in a row"
+                    + (outlier.successRate == nil ? "" : ", or an outlier's success rate")
+                    + "; \(Units.text(outlier.baseEjectionTime)) the first time, at most "
+                    + "\(outlier.maxEjectionPercent) % of the endpoints")
+        }
     }
 }

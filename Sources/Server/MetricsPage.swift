@@ -116,6 +116,7 @@ enum MetricsPage {
                     ))
             }
         }
+        let now = SystemClock.now()
         page.family(
             gauge("sluice_upstream_pool_connections", "Connections to the version, all workers."))
         for row in rows {
@@ -127,6 +128,15 @@ enum MetricsPage {
         page.family(
             gauge("sluice_upstream_pool_pending", "Requests that wait for a connection."))
         for row in rows { page.sample(row.0, UInt64(max(0, row.1.value.state.value.pendingCount))) }
+        page.family(gauge("sluice_upstream_pool_retries", "Retries under way to the version."))
+        for row in rows { page.sample(row.0, UInt64(max(0, row.1.value.state.value.retryCount))) }
+        page.family(
+            gauge("sluice_upstream_retry_budget", "Retries that the version's budget would allow."))
+        for row in rows {
+            guard let budget = row.1.value.retryBudget else { continue }
+            page.sample(row.0, UInt64(row.1.value.state.value.retriesLeft(budget, now: now)))
+        }
+        limits(rows, &page)
         page.family(
             gauge("sluice_endpoint_available", "1 while the endpoint is in the rotation."))
         for row in rows {
@@ -134,7 +144,51 @@ enum MetricsPage {
                 let endpoint = row.1.value.endpoints[i]
                 page.sample(
                     row.0 + [("endpoint", UnixPaths.text(endpoint.address))],
-                    endpoint.state.value.isOut ? 0 : 1)
+                    EndpointText.isIn(endpoint.state.value.view(now: now)) ? 1 : 0)
+            }
+        }
+        endpoints(rows, now, &page)
+    }
+
+    /// Why endpoints are out, a sample for each reason that there may be.
+    private static func endpoints(
+        _ rows: [([(String, String)], SharedBox<Cluster>)], _ now: Instant,
+        _ page: inout PrometheusText
+    ) {
+        page.family(
+            gauge("sluice_endpoint_condition", "1 while the reason holds for the endpoint."))
+        let reasons: [(EndpointCondition, String)] = [
+            (.refused, "refused"), (.unhealthy, "unhealthy"), (.ejected, "ejected"),
+            (.warming, "warming"),
+        ]
+        for row in rows {
+            for i in 0..<row.1.value.endpoints.count {
+                let endpoint = row.1.value.endpoints[i]
+                let condition = endpoint.state.value.view(now: now).condition
+                for (bit, name) in reasons {
+                    page.sample(
+                        row.0 + [
+                            ("endpoint", UnixPaths.text(endpoint.address)), ("reason", name),
+                        ], condition.contains(bit) ? 1 : 0)
+                }
+            }
+        }
+    }
+
+    /// The limits beside the levels; those without limit have no sample.
+    private static func limits(
+        _ rows: [([(String, String)], SharedBox<Cluster>)], _ page: inout PrometheusText
+    ) {
+        page.family(
+            gauge("sluice_upstream_pool_limit", "Limits of the version, by what they bound."))
+        for row in rows {
+            let limits = row.1.value.limits
+            let all = [
+                ("connections", limits.connectionsMax), ("pending", limits.pendingRequestsMax),
+                ("requests", limits.requestsMax), ("retries", limits.retriesMax),
+            ]
+            for (name, max) in all where max != .max {
+                page.sample(row.0 + [("limit", name)], UInt64(max))
             }
         }
     }
@@ -155,6 +209,14 @@ enum MetricsPage {
         page.sample([], UInt64(figures.threads))
         page.family(gauge("process_start_time_seconds", "When the process started."))
         page.sample([], microseconds: UInt64(control.startedAt.microseconds))
+        page.family(gauge("sluice_buffer_bytes", "Memory that buffers hold."))
+        page.sample([], UInt64(max(0, BufferMemory.bytes)))
+        page.family(
+            gauge("sluice_buffer_limit_bytes", "Above it new requests are refused."))
+        page.sample([], UInt64(control.group.admission.bufferLimit))
+        page.family(
+            gauge("sluice_downstream_connections_limit", "Client connections that may be open."))
+        page.sample([], UInt64(control.group.admission.connectionsMax))
         page.family(gauge("sluice_worker_connections", "Client connections by worker."))
         for worker in control.group.workers {
             page.sample([("worker", "\(worker.index)")], UInt64(control.group.loads[worker.index]))

@@ -40,6 +40,7 @@ extension ControlLoop {
             log.configure(level: next.document.logLevel, isJSON: next.document.logsJSON)
             resolver.watch(Startup.names(of: next.document))
             resolver.waitForFirstAnswers(limit: .seconds(2))
+            group.admission.apply(next.document.limits)
             publish()
             apply(change)
             logWriter.setPath(next.document.accessLog?.path)

@@ -97,11 +97,16 @@ public enum Startup {
         let logWriter = try LogWriter { log.error($0) }
         try logWriter.start()
         logWriter.setPath(file.document.accessLog?.path)
+        let connections = connectionsMax(file.document, descriptors: descriptors)
+        let memory = Machine.memory()
+        let admission = Admission(
+            file.document.limits, connectionsMax: connections, memoryBytes: memory.bytes,
+            isContainer: memory.isContainer)
         let group = try WorkerGroup(
-            cell: SnapshotCell(snapshot), count: count, logWriter: logWriter, log: log)
+            cell: SnapshotCell(snapshot), count: count, logWriter: logWriter, admission: admission,
+            log: log)
         group.directory = TLSDirectory(file.document, file.tls, registry)
         let admin = try AdminServer(file.document, configPath: file.path, log: log)
-        let connections = connectionsMax(file.document, descriptors: descriptors, workers: count)
         // Before the first client is accepted: clients may use up all descriptors.
         let control = try ControlLoop(
             Parts(
@@ -136,9 +141,7 @@ public enum Startup {
     }
 
     /// Each client connection may need one to an endpoint; some descriptors are for the rest.
-    private static func connectionsMax(
-        _ document: Document, descriptors: Int, workers: Int
-    ) -> Int {
+    private static func connectionsMax(_ document: Document, descriptors: Int) -> Int {
         let all =
             document.limits.connections > 0
             ? document.limits.connections : max(16, (descriptors - 64) / 2)
@@ -190,6 +193,6 @@ public enum Startup {
         }
         return SnapshotCompiler.Inputs(
             generation: generation, hash: file.hash, addresses: addresses,
-            stickyKeys: file.stickyKeys, transports: file.tls.transports)
+            stickyKeys: file.stickyKeys, transports: file.tls.transports, now: SystemClock.now())
     }
 }

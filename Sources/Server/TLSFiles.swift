@@ -178,11 +178,14 @@ final class TLSDirectory: Sendable {
         for service in document.services {
             guard let upstream = files.services[service.name] else { continue }
             for version in service.versions {
-                let number = registry.metrics.cluster(
-                    service: service.name, version: version.name)
-                while clients.count <= number { clients.append(nil) }
                 let name = upstream.sni ?? version.dns?.name ?? service.name
-                clients[number] = Client(context: upstream.context, name: name)
+                // Copies of requests have connections of their own.
+                for isMirror in [false, true] {
+                    let number = registry.metrics.cluster(
+                        service: service.name, version: version.name, isMirror: isMirror)
+                    while clients.count <= number { clients.append(nil) }
+                    clients[number] = Client(context: upstream.context, name: name)
+                }
             }
         }
         self.servers = servers

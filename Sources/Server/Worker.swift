@@ -35,20 +35,45 @@ final class WorkerGroup: Sendable {
     /// Client connections of each worker, to spread new ones.
     let loads: Loads
     let logWriter: LogWriter
-    /// Wakes the control thread when a split needs its next pages.
-    let layOutWanted: Wakeup
+    let admission: Admission
+    /// Wakes the control thread when a split needs its next pages, or an endpoint has news.
+    let controlWanted: Wakeup
     let log: ProcessLog
+    private let news = Mutex<[EndpointNews]>([])
     private let members = Mutex<[Worker]>([])
     private let contexts = Mutex(TLSDirectory.none)
 
     init(
-        cell: SnapshotCell, count: Int, logWriter: LogWriter, log: ProcessLog
+        cell: SnapshotCell, count: Int, logWriter: LogWriter, admission: Admission, log: ProcessLog
     ) throws(SystemError) {
+        self.admission = admission
         self.log = log
         self.cell = cell
         loads = Loads(count: count)
         self.logWriter = logWriter
-        layOutWanted = try Wakeup()
+        controlWanted = try Wakeup()
+    }
+
+    /// What happened to an endpoint, for the process's log, which a worker must not wait for.
+    struct EndpointNews: Sendable {
+        var note: EndpointNote
+        var cluster: Int
+        var endpoint: Address
+    }
+
+    /// Of news that nobody has taken so many are kept.
+    private static let newsMax = 1_000
+
+    func tell(_ item: EndpointNews) {
+        news.withLock { if $0.count < WorkerGroup.newsMax { $0.append(item) } }
+        controlWanted.wake()
+    }
+
+    func takeNews() -> [EndpointNews] {
+        news.withLock { news in
+            defer { news = [] }
+            return news
+        }
     }
 
     /// The TLS contexts in force; put there before the snapshot that goes with them.
@@ -69,11 +94,22 @@ final class WorkerGroup: Sendable {
 /// Open client connections of each worker.
 final class Loads: Sendable {
     private let counters: SharedCounters
+    private let sum = Atomic<Int>(0)
 
     init(count: Int) { counters = SharedCounters(count: count) }
 
     /// Counts a new connection for the least loaded worker; of equals `preferred`.
-    func take(preferring preferred: Int) -> Int { counters.takeLeast(preferring: preferred) }
-    func giveBack(_ worker: Int) { counters.giveBack(worker) }
+    func take(preferring preferred: Int) -> Int {
+        sum.add(1, ordering: .relaxed)
+        return counters.takeLeast(preferring: preferred)
+    }
+
+    func giveBack(_ worker: Int) {
+        sum.subtract(1, ordering: .relaxed)
+        counters.giveBack(worker)
+    }
+
+    /// Of all workers.
+    var total: Int { sum.load(ordering: .relaxed) }
     subscript(worker: Int) -> Int { Int(counters[worker]) }
 }

@@ -13,7 +13,9 @@ struct WorkerLoop: ~Copyable {
     static let acceptsPerTurnMax = 64
     static let readsPerTurnMax = 16
     /// How long accepting pauses when descriptors have run out.
-    static let exhaustionPause = Duration.milliseconds(100)
+    static let exhaustionPause = Duration.milliseconds(20)
+    /// How long it pauses when there are as many connections as there may be.
+    static let crowdedPause = Duration.milliseconds(5)
 
     let worker: Worker
     let group: WorkerGroup
@@ -64,6 +66,8 @@ struct WorkerLoop: ~Copyable {
         let count = try poller.wait(milliseconds: timeout())
         let now = SystemClock.now()
         plane.beginTurn(now: now, wall: SystemClock.wall())
+        plane.setPressure(
+            isCrowded: group.admission.isCrowded(now: now), isFull: group.admission.isFull)
         if group.cell.newestGeneration != plane.generation {
             secure.directory = group.directory
             plane.adopt(group.cell.retained())
@@ -205,8 +209,30 @@ struct WorkerLoop: ~Copyable {
         let descriptor = Int32(truncatingIfNeeded: token >> 32)
         guard let listener = listeners.first(where: { $0.descriptor == descriptor }) else { return }
         for _ in 0..<WorkerLoop.acceptsPerTurnMax {
-            guard acceptOne(listener) else { return }
+            guard admits(), acceptOne(listener) else { return }
         }
+    }
+
+    /// Whether another client may be let in; if not, accepting pauses.
+    private mutating func admits() -> Bool {
+        let now = SystemClock.now()
+        guard group.loads.total < group.admission.connectionsMax else {
+            pauseAccepting(WorkerLoop.crowdedPause, .pausedByConnections)
+            makeRoom(now)
+            return false
+        }
+        if let wait = group.admission.takeRate(now: now) {
+            pauseAccepting(wait, .pausedByRate)
+            return false
+        }
+        return true
+    }
+
+    /// Somebody waits for a place: connections that nobody uses go, the others after their answer.
+    private mutating func makeRoom(_ now: Instant) {
+        group.admission.crowd(now: now)
+        plane.evictIdle()
+        perform()
     }
 
     /// - Returns: `false` when nothing waits, or nothing can be taken now.
@@ -223,7 +249,11 @@ struct WorkerLoop: ~Copyable {
             }
             return true
         case .failure(let error):
-            if Socket.isExhaustion(error.code) { pauseAccepting() }
+            group.admission.giveBackRate()
+            if Socket.isExhaustion(error.code) {
+                pauseAccepting(WorkerLoop.exhaustionPause, .pausedByDescriptors)
+                makeRoom(SystemClock.now())
+            }
             // Anything else concerns one connection that is gone already.
             return !Socket.isWouldBlock(error.code) && !Socket.isExhaustion(error.code)
         }
@@ -248,10 +278,11 @@ struct WorkerLoop: ~Copyable {
         perform()
     }
 
-    private mutating func pauseAccepting() {
+    private mutating func pauseAccepting(_ time: Duration, _ cause: WorkerMetric) {
         guard acceptsAgainAt.isNever else { return }
+        plane.count(cause)
         for listener in listeners { poller.remove(listener.descriptor) }
-        acceptsAgainAt = SystemClock.now() + WorkerLoop.exhaustionPause
+        acceptsAgainAt = SystemClock.now() + time
     }
 
     private mutating func resumeAccepting() {
@@ -261,7 +292,9 @@ struct WorkerLoop: ~Copyable {
 
     private mutating func register(_ listener: (descriptor: Int32, listener: Int)) {
         let token = WorkerLoop.token(listenerDescriptor: listener.descriptor)
-        if (try? poller.addListener(listener.descriptor, token: token)) == nil { pauseAccepting() }
+        if (try? poller.addListener(listener.descriptor, token: token)) == nil {
+            pauseAccepting(WorkerLoop.exhaustionPause, .pausedByDescriptors)
+        }
     }
 
     // MARK: Mail
@@ -291,6 +324,7 @@ struct WorkerLoop: ~Copyable {
             let listener = listeners.remove(at: i)
             poller.remove(descriptor)
             while acceptOne(listener) {}
+            plane.leave(listener: listener.listener)
         }
         worker.listenersRemoved.add(1, ordering: .releasing)
     }

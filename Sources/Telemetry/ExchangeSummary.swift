@@ -11,6 +11,8 @@ public enum Assign: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case weighted
     /// Its version was not available and the stable one took it.
     case fallback
+    /// A copy of a request; nobody's answer.
+    case mirror
 
     public var label: StaticString {
         switch self {
@@ -19,6 +21,7 @@ public enum Assign: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .sticky: return "sticky"
         case .weighted: return "weighted"
         case .fallback: return "fallback"
+        case .mirror: return "mirror"
         }
     }
 }

@@ -11,6 +11,9 @@ public enum WorkerMetric: Int, Sendable, CaseIterable {
     case requestsHTTP10, requestsHTTP11, requestsHTTP2
     case downstreamResumptions, upstreamResumptions
     case downstreamSessions, upstreamSessions, upstreamGoAways
+    case pausedByConnections, pausedByDescriptors, pausedByRate
+    case requestsShed, idleConnectionsEvicted, agedConnections
+    case slowReaders, slowSenders
 
     /// Slots kept for this list, whatever its length.
     static let reserved = 64
@@ -20,6 +23,19 @@ public enum WorkerMetric: Int, Sendable, CaseIterable {
 public enum ClusterMetric: UInt16, Sendable, CaseIterable {
     case connects, connectFailures, attempts, retries, pendingOverflow, requestOverflow
     case connectTimeouts, disconnects, protocolErrors
+    case retriesAfterConnect, retriesAfterRefusal, retriesAfterReset, retriesAfterAnswer
+    case retriesAfterTimeout, retriesSucceeded
+    case retryBudgetSpent, retryLimitReached
+    case perTryTimeouts
+    case ejectedForErrors, ejectedForGatewayErrors, ejectedForLocalFailures
+    case ejectedForSuccessRate
+    case checksPassed, checksFailed
+    case mirrorsDropped
+}
+
+/// The families that a worker counts per route.
+public enum RouteMetric: UInt16, Sendable, CaseIterable {
+    case rateLimited, delaysInjected, abortsInjected
 }
 
 /// Every metric family the process emits: name, type and meaning, in the order of the page.
@@ -44,6 +60,9 @@ public enum MetricCatalog {
     public static let errors = Family(
         name: "sluice_errors_total", kind: .counter,
         help: "Client requests that count as an error of their version, by cause.")
+    public static let mirrorDuration = Family(
+        name: "sluice_mirror_duration_seconds", kind: .histogram,
+        help: "Time from a copy's head to the end of its answer.")
     public static let inFlight = Family(
         name: "sluice_requests_in_flight", kind: .gauge, help: "Client requests not ended yet.")
     public static let duration = Family(
@@ -74,99 +93,6 @@ public enum MetricCatalog {
     public static let handshakeFailures = Family(
         name: "sluice_tls_handshake_failures_total", kind: .counter,
         help: "TLS handshakes that failed, by side and cause.")
-
-    public static func worker(_ metric: WorkerMetric) -> Family? {
-        func counter(_ name: String, _ help: String) -> Family {
-            Family(name: name, kind: .counter, help: help)
-        }
-        switch metric {
-        case .downstreamConnections:
-            return counter("sluice_downstream_connections_total", "Client connections accepted.")
-        case .downstreamConnectionsShed:
-            return counter(
-                "sluice_downstream_connections_shed_total",
-                "Client connections closed at once because a limit was reached.")
-        case .upstreamConnections:
-            return counter(
-                "sluice_upstream_connections_opened_total", "Connects begun to endpoints.")
-        case .stickyCookiesIssued:
-            return counter("sluice_sticky_cookies_issued_total", "Session cookies sent to clients.")
-        case .stickyCookiesRejected:
-            return counter(
-                "sluice_sticky_cookies_rejected_total",
-                "Session cookies ignored because they were malformed or not signed by a known key.")
-        case .accessLogLines:
-            return counter(
-                "sluice_access_log_lines_total", "Access log lines handed to the writer.")
-        case .accessLogDropped:
-            return counter(
-                "sluice_access_log_dropped_total",
-                "Access log lines dropped because the writer is slow.")
-        case .tunnelsOpened:
-            return counter("sluice_tunnels_total", "Connections upgraded to a tunnel.")
-        case .downstreamResumptions:
-            return counter(
-                "sluice_downstream_tls_resumptions_total",
-                "TLS handshakes of clients that took up an earlier session.")
-        case .upstreamResumptions:
-            return counter(
-                "sluice_upstream_tls_resumptions_total",
-                "TLS handshakes with endpoints that took up an earlier session.")
-        case .downstreamSessions:
-            return counter(
-                "sluice_downstream_http2_connections_total",
-                "Client connections that speak HTTP/2.")
-        case .upstreamSessions:
-            return counter(
-                "sluice_upstream_http2_connections_total",
-                "Connections to endpoints that speak HTTP/2.")
-        case .upstreamGoAways:
-            return counter(
-                "sluice_upstream_goaways_total", "GOAWAY frames received from endpoints.")
-        case .requestsStarted:
-            return counter("sluice_requests_started_total", "Client requests whose head was read.")
-        case .requestsHTTP10, .requestsHTTP11, .requestsHTTP2, .downstreamConnectionsClosed,
-            .upstreamConnectionsClosed, .requestsFinished, .tunnelsClosed:
-            return nil
-        }
-    }
-
-    public static func cluster(_ metric: ClusterMetric) -> Family {
-        func counter(_ name: String, _ help: String) -> Family {
-            Family(name: name, kind: .counter, help: help)
-        }
-        switch metric {
-        case .connects:
-            return counter(
-                "sluice_upstream_connects_total", "Connects to endpoints of the version.")
-        case .connectFailures:
-            return counter("sluice_upstream_connect_failures_total", "Connects that failed.")
-        case .connectTimeouts:
-            return counter(
-                "sluice_upstream_connect_timeouts_total", "Connects that took longer than allowed.")
-        case .attempts:
-            return counter(
-                "sluice_upstream_attempts_total", "Requests sent to endpoints, repeats included.")
-        case .retries:
-            return counter("sluice_upstream_retries_total", "Requests sent again.")
-        case .pendingOverflow:
-            return counter(
-                "sluice_upstream_pending_overflow_total",
-                "Requests refused because too many wait for a connection.")
-        case .requestOverflow:
-            return counter(
-                "sluice_upstream_request_overflow_total",
-                "Requests refused because too many are in flight.")
-        case .protocolErrors:
-            return counter(
-                "sluice_upstream_protocol_errors_total",
-                "HTTP/2 connections ended because the endpoint broke the protocol.")
-        case .disconnects:
-            return counter(
-                "sluice_upstream_disconnects_total",
-                "Connections that the endpoint ended in the middle of an exchange.")
-        }
-    }
 
     /// Upper bounds of the duration histogram in microseconds; +Inf follows.
     public static let durationBounds: [UInt64] = [

@@ -11,10 +11,13 @@ public final class MetricRegistry: Sendable {
         public var route: String
         public var service: String
         public var version: String
-        public init(route: String, service: String, version: String) {
+        /// Of copies of requests, which are counted apart.
+        public var isMirror: Bool
+        public init(route: String, service: String, version: String, isMirror: Bool = false) {
             self.route = route
             self.service = service
             self.version = version
+            self.isMirror = isMirror
         }
     }
 
@@ -36,6 +39,8 @@ public final class MetricRegistry: Sendable {
         case handshakeFailures
         /// gRPC calls of a row, by their status.
         case calls
+        /// What a route's filters did: the route's row, `RouteMetric`.
+        case filters
     }
 
     struct State {
@@ -78,13 +83,22 @@ public final class MetricRegistry: Sendable {
     }
 
     /// The number of a (service, version), stable for the life of the process.
-    public func cluster(service: String, version: String) -> Int {
-        let labels = RowLabels(route: "", service: service, version: version)
+    public func cluster(service: String, version: String, isMirror: Bool = false) -> Int {
+        let labels = RowLabels(
+            route: "", service: service, version: version, isMirror: isMirror)
         return state.withLock { state in
             if let id = state.clusterIDs[labels] { return id }
             state.clusters.append(labels)
             state.clusterIDs[labels] = state.clusters.count - 1
             return state.clusters.count - 1
+        }
+    }
+
+    /// The names behind a cluster's number.
+    public func clusterLabels(_ id: Int) -> RowLabels {
+        state.withLock { state in
+            id >= 0 && id < state.clusters.count
+                ? state.clusters[id] : RowLabels(route: "", service: "", version: "")
         }
     }
 

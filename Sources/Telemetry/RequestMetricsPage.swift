@@ -65,11 +65,13 @@ public struct RequestMetricsPage {
                 ], sum(series.slot))
         }
         writeTransport(to: &page)
-        for metric in ClusterMetric.allCases { write(metric, to: &page) }
+        writeClusters(to: &page)
+        writeRoutes(to: &page)
+        var last = ""
         for metric in WorkerMetric.allCases {
-            guard let family = MetricCatalog.worker(metric) else { continue }
-            page.family(family)
-            page.sample([], worker(metric))
+            guard let entry = MetricCatalog.worker(metric) else { continue }
+            begin(entry.family, after: &last, &page)
+            page.sample(entry.label.map { [$0] } ?? [], worker(metric))
         }
         gauge(
             "sluice_downstream_connections", "Client connections open.", .downstreamConnections,
@@ -162,50 +164,89 @@ public struct RequestMetricsPage {
                 ("version", row.labels.version),
             ]
         }
+        let rows = contents.rows.filter { !$0.labels.isMirror }
         page.family(MetricCatalog.inFlight)
-        for row in contents.rows {
+        for row in rows {
             let finished = sum(row.slot + MetricRegistry.RowSlot.finished)
             let started = sum(row.slot + MetricRegistry.RowSlot.started)
             page.sample(rowLabels(row), started >= finished ? started - finished : 0)
         }
         page.family(MetricCatalog.bytesReceived)
-        for row in contents.rows {
+        for row in rows {
             page.sample(rowLabels(row), sum(row.slot + MetricRegistry.RowSlot.bytesReceived))
         }
         page.family(MetricCatalog.bytesSent)
-        for row in contents.rows {
+        for row in rows {
             page.sample(rowLabels(row), sum(row.slot + MetricRegistry.RowSlot.bytesSent))
         }
         page.family(MetricCatalog.duration)
-        for row in contents.rows where sum(row.slot + MetricRegistry.RowSlot.finished) > 0 {
-            var total: UInt64 = 0
-            for (i, bound) in MetricCatalog.durationBounds.enumerated() {
-                total += sum(row.slot + MetricRegistry.RowSlot.buckets + i)
-                page.sample(
-                    rowLabels(row) + [("le", PrometheusText.seconds(bound))], total,
-                    suffix: "_bucket")
-            }
-            total += sum(
-                row.slot + MetricRegistry.RowSlot.buckets + MetricCatalog.durationBounds.count)
-            page.sample(rowLabels(row) + [("le", "+Inf")], total, suffix: "_bucket")
-            page.sample(
-                rowLabels(row),
-                microseconds: sum(row.slot + MetricRegistry.RowSlot.durationSum), suffix: "_sum")
-            page.sample(rowLabels(row), total, suffix: "_count")
+        for row in rows where sum(row.slot + MetricRegistry.RowSlot.finished) > 0 {
+            writeDuration(row, rowLabels(row), to: &page)
+        }
+        page.family(MetricCatalog.mirrorDuration)
+        for row in contents.rows where row.labels.isMirror {
+            writeDuration(row, rowLabels(row), to: &page)
         }
     }
 
-    private func write(_ metric: ClusterMetric, to page: inout PrometheusText) {
-        page.family(MetricCatalog.cluster(metric))
-        var slots: [MetricRegistry.RowLabels: Int] = [:]
-        for series in contents.series
-        where series.kind == .cluster && series.code == metric.rawValue {
-            slots[series.labels] = series.slot
-        }
-        for labels in contents.clusters {
+    private func writeDuration(
+        _ row: MetricRegistry.Row, _ labels: [(String, String)], to page: inout PrometheusText
+    ) {
+        var total: UInt64 = 0
+        for (i, bound) in MetricCatalog.durationBounds.enumerated() {
+            total += sum(row.slot + MetricRegistry.RowSlot.buckets + i)
             page.sample(
-                [("service", labels.service), ("version", labels.version)],
-                slots[labels].map(sum) ?? 0)
+                labels + [("le", PrometheusText.seconds(bound))], total, suffix: "_bucket")
+        }
+        total += sum(
+            row.slot + MetricRegistry.RowSlot.buckets + MetricCatalog.durationBounds.count)
+        page.sample(labels + [("le", "+Inf")], total, suffix: "_bucket")
+        page.sample(
+            labels, microseconds: sum(row.slot + MetricRegistry.RowSlot.durationSum),
+            suffix: "_sum")
+        page.sample(labels, total, suffix: "_count")
+    }
+
+    /// Metrics of one family stand together in their list.
+    private func begin(
+        _ family: MetricCatalog.Family, after last: inout String, _ page: inout PrometheusText
+    ) {
+        if family.name != last { page.family(family) }
+        last = family.name
+    }
+
+    private func writeClusters(to page: inout PrometheusText) {
+        var slots: [UInt16: [MetricRegistry.RowLabels: Int]] = [:]
+        for series in contents.series where series.kind == .cluster {
+            slots[series.code, default: [:]][series.labels] = series.slot
+        }
+        var last = ""
+        for metric in ClusterMetric.allCases {
+            guard let entry = MetricCatalog.cluster(metric) else { continue }
+            begin(entry.family, after: &last, &page)
+            for labels in contents.clusters where labels.isMirror || metric != .mirrorsDropped {
+                var pairs = [("service", labels.service), ("version", labels.version)]
+                if labels.isMirror { pairs.append(("pool", "mirror")) }
+                if let label = entry.label { pairs.append(label) }
+                page.sample(pairs, slots[metric.rawValue]?[labels].map(sum) ?? 0)
+            }
+        }
+    }
+
+    private func writeRoutes(to page: inout PrometheusText) {
+        var last = ""
+        for metric in RouteMetric.allCases {
+            guard let entry = MetricCatalog.route(metric) else { continue }
+            begin(entry.family, after: &last, &page)
+            for series in contents.series
+            where series.kind == .filters && series.code == metric.rawValue {
+                var pairs = [
+                    ("route", series.labels.route), ("service", series.labels.service),
+                    ("version", series.labels.version),
+                ]
+                if let label = entry.label { pairs.append(label) }
+                page.sample(pairs, sum(series.slot))
+            }
         }
     }
 }

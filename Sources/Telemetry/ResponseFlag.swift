@@ -30,6 +30,15 @@ public struct ResponseFlags: OptionSet, Sendable, BitwiseCopyable, Hashable {
     /// URX: another attempt was owed and none was left.
     public static var retryLimit: ResponseFlags { .init(rawValue: 1 << 11) }
 
+    /// DI: held back by fault injection.
+    public static var delayInjected: ResponseFlags { .init(rawValue: 1 << 12) }
+    /// FI: answered by fault injection.
+    public static var faultInjected: ResponseFlags { .init(rawValue: 1 << 13) }
+    /// RL: refused by the route's rate limit.
+    public static var rateLimited: ResponseFlags { .init(rawValue: 1 << 14) }
+    /// OM: refused because memory is short.
+    public static var overload: ResponseFlags { .init(rawValue: 1 << 15) }
+
     /// Appends the letters, comma-separated; "-" for none.
     public func append(to out: inout ByteBuffer) {
         if isEmpty { return out.append(UInt8(ascii: "-")) }
@@ -52,5 +61,9 @@ public struct ResponseFlags: OptionSet, Sendable, BitwiseCopyable, Hashable {
         put(.streamIdle, "SI")
         put(.durationTimeout, "DT")
         put(.retryLimit, "URX")
+        put(.delayInjected, "DI")
+        put(.faultInjected, "FI")
+        put(.rateLimited, "RL")
+        put(.overload, "OM")
     }
 }

@@ -31,6 +31,12 @@ public struct WorkerCounters: ~Copyable {
                 .cluster, listener: 0, row: cluster, assign: .none, code: metric.rawValue))
     }
 
+    public mutating func count(_ metric: RouteMetric, row: Int) {
+        add(
+            MetricRegistry.key(
+                .filters, listener: 0, row: row, assign: .none, code: metric.rawValue))
+    }
+
     /// A request refused before it was routed.
     public mutating func countRefused(listener: Int, cause: UInt8) {
         add(
@@ -67,12 +73,23 @@ public struct WorkerCounters: ~Copyable {
         shard.add(1, to: WorkerMetric.requestsStarted.rawValue)
     }
 
+    /// A copy of a request ended: counted by its outcome and its time alone, since it is nobody's
+    /// request.
+    public mutating func mirrored(_ summary: ExchangeSummary, rowSlot: Int) {
+        outcome(summary, rowSlot: rowSlot)
+    }
+
     /// A request of a row ended.
     public mutating func finished(_ summary: ExchangeSummary, rowSlot: Int) {
-        let micros = UInt64(max(0, summary.duration.microseconds))
         shard.add(1, to: rowSlot + MetricRegistry.RowSlot.finished)
         shard.add(1, to: WorkerMetric.requestsFinished.rawValue)
         shard.add(1, to: summary.version.metric.rawValue)
+        outcome(summary, rowSlot: rowSlot)
+    }
+
+    @inline(__always)
+    private mutating func outcome(_ summary: ExchangeSummary, rowSlot: Int) {
+        let micros = UInt64(max(0, summary.duration.microseconds))
         if summary.grpcStatus >= 0 {
             add(
                 MetricRegistry.key(

@@ -17,6 +17,13 @@ public struct Cluster: ~Copyable, Sendable {
     public let connectTimeout: Duration
     public let `protocol`: UpstreamProtocol
     public let transport: UInt64
+    /// Whether outcomes are looked at; `outlier` says how.
+    public let detectsOutliers: Bool
+    public let outlier: OutlierPolicy
+    public let healthCheck: HealthCheckPolicy?
+    public let warmup: Warmup?
+    public let retryBudget: RetryBudget?
+    private let healthyPercentMin: Int
     private let ring: HashRing
     private let maglev: MaglevTable
 
@@ -32,6 +39,12 @@ public struct Cluster: ~Copyable, Sendable {
         connectTimeout = spec.connectTimeout
         `protocol` = spec.protocol
         transport = spec.transport
+        detectsOutliers = spec.outlier != nil
+        outlier = spec.outlier ?? OutlierPolicy()
+        healthCheck = spec.healthCheck
+        warmup = spec.warmup
+        retryBudget = spec.retryBudget
+        healthyPercentMin = spec.healthyPercentMin
         let addresses = endpoints.map { $0.value.address }
         ring = HashRing(policy == .ringHash ? addresses : [])
         maglev = MaglevTable(policy == .maglev ? addresses : [])
@@ -44,11 +57,38 @@ public struct Cluster: ~Copyable, Sendable {
         state.release()
     }
 
-    /// Whether any endpoint may be used now.
-    public var isAvailable: Bool {
-        for i in 0..<endpoints.count where !endpoints[i].state.value.isOut { return true }
+    // MARK: Availability
+
+    /// Whether an endpoint may be used now; one whose ejection is over comes back by being asked.
+    @inline(__always)
+    public func isIn(_ position: Int, now: Instant) -> Bool {
+        let state = endpoints[position].state
+        if state.value.condition.isEmpty { return true }
+        return !isOut(state, now: now)
+    }
+
+    private func isOut(_ endpoint: SharedBox<EndpointState>, now: Instant) -> Bool {
+        if endpoint.value.isOut(now: now) { return true }
+        endpoint.value.readmitIfDue(cluster: state.value, warmup: warmup, now: now)
         return false
     }
+
+    /// Whether any endpoint may be used now.
+    public func isAvailable(now: Instant) -> Bool {
+        for i in 0..<endpoints.count where isIn(i, now: now) { return true }
+        return isPanicking(now: now)
+    }
+
+    /// So few endpoints are in the rotation that all are used: those that are left would only fall
+    /// under the load of the others.
+    public func isPanicking(now: Instant) -> Bool {
+        if healthyPercentMin == 0 || endpoints.count == 0 { return false }
+        var healthy = 0
+        for i in 0..<endpoints.count where isIn(i, now: now) { healthy += 1 }
+        return healthy * 100 < healthyPercentMin * endpoints.count
+    }
+
+    // MARK: Choosing
 
     /// Positions to choose from for one request.
     public struct Choice: BitwiseCopyable, Sendable {
@@ -63,58 +103,125 @@ public struct Cluster: ~Copyable, Sendable {
         }
     }
 
+    /// Positions that an exchange has tried, to be avoided while there are others.
+    public struct Tried: BitwiseCopyable, Sendable {
+        /// Positions below 64, a bit each.
+        private var bits: UInt64 = 0
+        /// The last one, wherever it is.
+        private var last = -1
+
+        public init() {}
+
+        public mutating func insert(_ position: Int) {
+            last = position
+            if position < 64 { bits |= 1 << UInt64(position) }
+        }
+
+        @inline(__always)
+        public func contains(_ position: Int) -> Bool {
+            position == last || position < 64 && bits >> UInt64(position) & 1 == 1
+        }
+
+        @inline(__always)
+        public var isEmpty: Bool { last < 0 }
+    }
+
     /// The endpoints for the next request; `nil` when none may be used.
     ///
     /// - Parameters:
     ///   - hash: the request's key, for the hashed policies.
     ///   - turn: this worker's count of choices, for round robin.
-    ///   - skipping: a position to avoid if another is there, or -1.
+    ///   - tried: positions to avoid if others are there.
     public func choose(
-        hash: UInt64, turn: inout UInt32, skipping: Int, random: inout PRNG
+        hash: UInt64, turn: inout UInt32, tried: Tried, now: Instant, random: inout PRNG
     ) -> Choice? {
         let count = endpoints.count
         if count == 0 { return nil }
-        if count == 1 { return endpoints[0].state.value.isOut ? nil : Choice(0) }
+        if count == 1 {
+            return isIn(0, now: now) || isPanicking(now: now) ? Choice(0) : nil
+        }
         let first: Int
         switch policy {
-        case .leastRequest: return leastRequest(skipping, &random)
+        case .leastRequest: return leastRequest(tried, now, &random)
         case .roundRobin:
             turn &+= 1
-            first = Int(turn) % count
-        case .random: first = Int(random.below(UInt64(count)))
+            first = yielding(Int(turn) % count, now, &random)
+        case .random: first = yielding(Int(random.below(UInt64(count))), now, &random)
         case .ringHash:
-            return (ring.find(hash) { self.isUsable($0, skipping) } ?? usable(from: 0, -1)).map {
-                Choice($0)
-            }
-        case .maglev:
-            first = maglev.find(hash)
+            return ring.find(hash) { self.isUsable($0, tried, now) }.map { Choice($0) }
+                ?? fallback(from: 0, tried, now)
+        case .maglev: first = maglev.find(hash)
         }
-        return (usable(from: first, skipping) ?? usable(from: first, -1)).map { Choice($0) }
+        return isUsable(first, tried, now) ? Choice(first) : fallback(from: first, tried, now)
     }
 
-    private func isUsable(_ position: Int, _ skipping: Int) -> Bool {
-        position != skipping && !endpoints[position].state.value.isOut
+    private func isUsable(_ position: Int, _ tried: Tried, _ now: Instant) -> Bool {
+        !tried.contains(position) && isIn(position, now: now)
     }
 
-    /// The first usable endpoint from a position on, around.
-    private func usable(from first: Int, _ skipping: Int) -> Int? {
+    /// Where the first choice cannot be used: in panic any that was not tried, else the next usable
+    /// one around that was not tried, else any usable one.
+    private func fallback(from first: Int, _ tried: Tried, _ now: Instant) -> Choice? {
+        if isPanicking(now: now) {
+            return Choice(search(from: first) { !tried.contains($0) } ?? first)
+        }
+        if let found = search(from: first, { self.isUsable($0, tried, now) }) {
+            return Choice(found)
+        }
+        if tried.isEmpty { return nil }
+        return search(from: first) { self.isIn($0, now: now) }.map { Choice($0) }
+    }
+
+    private func search(from first: Int, _ isGood: (Int) -> Bool) -> Int? {
         var position = first
         for _ in 0..<endpoints.count {
-            if isUsable(position, skipping) { return position }
+            if isGood(position) { return position }
             position = position + 1 == endpoints.count ? 0 : position + 1
         }
         return nil
     }
 
-    private func leastRequest(_ skipping: Int, _ random: inout PRNG) -> Choice? {
+    /// The position itself, or the one behind it when that one has not warmed up and leaves it this
+    /// request.
+    private func yielding(_ position: Int, _ now: Instant, _ random: inout PRNG) -> Int {
+        let state = endpoints[position].state
+        if state.value.condition.isEmpty { return position }
+        guard state.value.yields(warmup, now: now, random: &random) else { return position }
+        return position + 1 == endpoints.count ? 0 : position + 1
+    }
+
+    @inline(__always)
+    private func leastRequest(_ tried: Tried, _ now: Instant, _ random: inout PRNG) -> Choice? {
         let count = endpoints.count
         let a = Int(random.below(UInt64(count)))
         var b = Int(random.below(UInt64(count - 1)))
         if b >= a { b += 1 }
-        guard isUsable(a, skipping) else {
-            if isUsable(b, skipping) { return Choice(b) }
-            return (usable(from: a, skipping) ?? usable(from: a, -1)).map { Choice($0) }
+        if tried.isEmpty, endpoints[a].state.value.condition.isEmpty,
+            endpoints[b].state.value.condition.isEmpty
+        {
+            return Choice(a, or: b)
         }
-        return isUsable(b, skipping) ? Choice(a, or: b) : Choice(a)
+        return leastRequest(a, b, tried, now, &random)
+    }
+
+    /// The same where something is wrong with one of the two.
+    private func leastRequest(
+        _ a: Int, _ b: Int, _ tried: Tried, _ now: Instant, _ random: inout PRNG
+    ) -> Choice? {
+        if isPanicking(now: now) { return tried.contains(a) ? Choice(b) : Choice(a, or: b) }
+        let isA = isUsable(a, tried, now), isB = isUsable(b, tried, now)
+        switch (isA, isB) {
+        case (true, true):
+            if endpoints[a].state.value.yields(warmup, now: now, random: &random) {
+                return Choice(b)
+            }
+            if endpoints[b].state.value.yields(warmup, now: now, random: &random) {
+                return Choice(a)
+            }
+            return Choice(a, or: b)
+        case (true, false): return Choice(a)
+        case (false, true): return Choice(b)
+        case (false, false): return fallback(from: a, tried, now)
+        }
     }
 }

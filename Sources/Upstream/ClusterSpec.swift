@@ -13,6 +13,14 @@ public struct ClusterSpec: Sendable {
     /// What tells this way to the endpoints from another: connections made before it changed are
     /// not used after.
     public var transport: UInt64 = 0
+    /// Of copies of requests: connections and limits of their own.
+    public var isMirror = false
+    public var outlier: OutlierPolicy?
+    public var healthCheck: HealthCheckPolicy?
+    public var warmup: Warmup?
+    public var retryBudget: RetryBudget? = RetryBudget()
+    /// With a smaller share of its endpoints in the rotation all of them are used, 0...100.
+    public var healthyPercentMin = 0
 
     public init(
         service: String, version: String, endpoints: [Address], policy: BalancingPolicy,
@@ -54,6 +62,10 @@ public struct PoolLimits: Sendable, BitwiseCopyable, Equatable {
     public var pendingRequestsMax = 1_024
     public var requestsMax = 1_024
     public var requestsPerConnectionMax = Int.max
+    /// Retries under way.
+    public var retriesMax = Int.max
+    /// The age at which a connection serves no new request.
+    public var connectionAgeMax = Duration.unlimited
     /// Streams of one HTTP/2 connection; the endpoint's own limit holds besides.
     public var streamsPerConnectionMax = 100
     public var idleTimeout = Duration.seconds(60)

@@ -107,6 +107,6 @@ import Testing
         #expect(text.contains("\"required\": [\n    \"listeners\"\n  ]"))
         #expect(!text.contains("\"description\": \"\""))
         #expect(text.contains("\"whenUnavailable\""))
-        #expect(!text.contains("outlierDetection"))
+        #expect(text.contains("outlierDetection"))
     }
 }

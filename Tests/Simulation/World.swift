@@ -193,7 +193,7 @@ public final class World {
                 case .none: break
                 }
             }
-        case .askForConnection, .tellFreed, .layOut, .log: break
+        case .askForConnection, .tellFreed, .layOut, .log, .note: break
         }
     }
 

@@ -216,7 +216,8 @@ class Conformance(unittest.TestCase):
         client = Client(self.proxy.port)
         client.request(method="POST", extra=[("cookie", "a=1"), ("x-a", "1"), ("cookie", "b=2"), ("te", "trailers")], path="/x?y=1")
         self.assertEqual(client.outcome(), "200")
-        head = self.origin.heads[before]
+        # Streams that another test left behind may still come in.
+        head = next(h for h in self.origin.heads[before:] if h.startswith("POST /x"))
         self.assertTrue(head.startswith("POST /x?y=1 HTTP/1.1\r\nhost: a.test\r\nx-a: 1\r\ncookie: a=1; b=2\r\n"), head)
         self.assertNotIn("te:", head.lower().replace("date:", ""))
         client.close()

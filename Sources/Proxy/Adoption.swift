@@ -1,0 +1,79 @@
+import Base
+import Configuration
+import Upstream
+
+// A new snapshot is in force: what it names gets its place in this worker's tables, what it no
+// longer names drains.
+
+extension Pools {
+    static func adopt(_ tables: inout Tables, _ turn: inout Turn) {
+        let snapshot = turn.snapshots.newest
+        turn.generation = snapshot.value.generation
+        for i in 0..<snapshot.value.versions.count {
+            place(&turn, snapshot.value.versions[i].cluster)
+        }
+        for i in 0..<snapshot.value.mirrors.count {
+            place(&turn, snapshot.value.mirrors[i].cluster)
+        }
+        for i in turn.probes.indices where turn.probes[i].isActive {
+            let endpoint = turn.probes[i].endpoint.value.id
+            if !isCurrent(turn, endpoint: endpoint) { endProbe(&turn, i) }
+        }
+        for index in 0..<tables.upstream.indexEnd {
+            guard let id = tables.upstream.tenant(at: index), !tables.upstream[id].isStream,
+                !serves(tables, turn, id)
+            else { continue }
+            leave(&tables, &turn, id)
+        }
+    }
+
+    private static func place(_ turn: inout Turn, _ cluster: SharedBox<Cluster>) {
+        let id = cluster.value.id
+        while turn.clusterPools.count <= id { turn.clusterPools.append(ClusterPool()) }
+        turn.clusterPools[id].transport = cluster.value.transport
+        turn.clusterPools[id].state = cluster.value.state
+        turn.clusterPools[id].limits = cluster.value.limits
+        turn.clusterPools[id].speaksHTTP2 = cluster.value.protocol == .http2
+        for i in 0..<cluster.value.endpoints.count {
+            let endpoint = cluster.value.endpoints[i].id
+            while turn.endpointPools.count <= endpoint { turn.endpointPools.append(EndpointPool()) }
+            // A number that was free meanwhile is another endpoint's now.
+            if turn.endpointPools[endpoint].generation + 1 < turn.generation {
+                turn.endpointPools[endpoint].speaksHTTP2 = false
+            }
+            turn.endpointPools[endpoint].generation = turn.generation
+        }
+    }
+
+    /// Whether the snapshot in force names the endpoint.
+    @inline(__always)
+    static func isCurrent(_ turn: borrowing Turn, endpoint: Int) -> Bool {
+        turn.endpointPools[endpoint].generation == turn.generation
+    }
+
+    /// Whether a connection may serve another request: its endpoint is named, and reached in the
+    /// same way as before.
+    @inline(__always)
+    static func serves(_ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID) -> Bool {
+        isCurrent(turn, endpoint: tables.upstream[id].endpoint)
+            && tables.upstream[id].transport
+                == turn.clusterPools[tables.upstream[id].cluster].transport
+    }
+
+    /// The connection finishes what it has.
+    private static func leave(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        switch tables.upstream[id].phase {
+        case .idle: UpstreamSide.close(&tables, &turn, id, reset: false)
+        case .connecting:
+            // Somebody who waits for it began before; it ends with that exchange.
+            if !tables.attempts.holds(tables.upstream[id].attempt) {
+                UpstreamSide.close(&tables, &turn, id, reset: false)
+            }
+        case .session:
+            let session = tables.upstream[id].session
+            turn.endpointPools[tables.upstream[id].endpoint].speaksHTTP2 = false
+            StreamPools.retire(&tables, &turn, session)
+        case .busy, .tunnel, .closed: break
+        }
+    }
+}

@@ -1,0 +1,106 @@
+import Base
+import Configuration
+import HTTP1
+import HTTPSemantics
+import Routing
+import Telemetry
+import Upstream
+
+/// Copies of requests to another version: fire and forget. A copy has connections and limits of its
+/// own, is marked `x-sluice-mirror`, and whatever becomes of it the client's exchange goes on as if
+/// there were none.
+///
+/// A copy's body is fed to it as the client's goes to its own endpoint; a copy that falls behind by
+/// more than `bodyBytes` is given up.
+enum Mirrors {
+    /// Copies the request whose head lies in the scratch and was just encoded for its own endpoint.
+    static func begin(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ index: Int,
+        _ route: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) {
+        let plan = snapshot.value.mirrors[index]
+        let draw = plan.draws.value.draw()
+        if draw.wantsLayout { turn.effects.append(.layOut) }
+        // A tunnel cannot be copied.
+        guard draw.version == 0, !tables.exchanges[id].wantsTunnel else { return }
+        let cluster = plan.cluster.value.id
+        guard
+            plan.cluster.value.state.value.takeRequest(max: plan.cluster.value.limits.requestsMax)
+        else { return turn.counters.count(.mirrorsDropped, cluster: cluster) }
+        guard let (downstream, copy) = InnerRequests.open(&tables, &turn, .mirror) else {
+            plan.cluster.value.state.value.freeRequest()
+            return turn.counters.count(.mirrorsDropped, cluster: cluster)
+        }
+        tables.downstream[downstream].body = BodyDecoder(turn.requestHead.framing)
+        tables.downstream[downstream].peer = tables.exchanges[id].summary.peer
+        describe(&tables, copy, of: id)
+        tables.exchanges[copy].version = plan.version
+        tables.exchanges[copy].cluster = plan.cluster
+        tables.exchanges[copy].summary.cluster = cluster
+        tables.exchanges[copy].summary.row = plan.row.id
+        tables.exchanges[copy].rowSlot = plan.row.slot
+        tables.exchanges[copy].holdsRequestPermit = true
+        let service = snapshot.value.services[plan.service]
+        Forwarding.encodeRequest(
+            &tables.exchanges[copy], &turn, route, service, snapshot, head)
+        tables.exchanges[copy].requestDeadline = turn.now + route.request
+        if tables.exchanges[copy].hasRequestBody {
+            tables.exchanges[copy].idleDeadline = turn.now + route.idle
+        } else {
+            tables.exchanges[copy].firstByteDeadline = turn.now + route.firstByte
+        }
+        tables.exchanges[id].mirror = copy
+        Pools.lease(&tables, &turn, exchange: copy)
+        if tables.exchanges.holds(copy), tables.exchanges[copy].requestPhase == .head {
+            Deadlines.arm(&tables, &turn, copy)
+        }
+    }
+
+    /// What the copy has of its request.
+    private static func describe(_ tables: inout Tables, _ copy: SlotID, of id: SlotID) {
+        let summary = tables.exchanges[id].summary
+        let method = tables.exchanges[id].method, route = tables.exchanges[id].route
+        let isChunked = tables.exchanges[id].isChunkedRequest
+        let hasBody = tables.exchanges[id].hasRequestBody
+        let isGRPC = tables.exchanges[id].isGRPC, isSecure = tables.exchanges[id].isSecure
+        let hash = tables.exchanges[id].hash
+        tables.exchanges[copy].method = method
+        tables.exchanges[copy].route = route
+        tables.exchanges[copy].isChunkedRequest = isChunked
+        tables.exchanges[copy].hasRequestBody = hasBody
+        tables.exchanges[copy].isGRPC = isGRPC
+        tables.exchanges[copy].isSecure = isSecure
+        tables.exchanges[copy].hash = hash
+        tables.exchanges[copy].keepsAlive = !hasBody
+        tables.exchanges[copy].summary.listener = summary.listener
+        tables.exchanges[copy].summary.peer = summary.peer
+        tables.exchanges[copy].summary.version = summary.version
+        tables.exchanges[copy].summary.assign = .mirror
+    }
+
+    /// Bytes of the request's body have gone on; they still lie in the scratch.
+    static func feed(
+        _ tables: inout Tables, _ turn: inout Turn, _ copy: SlotID, _ range: ByteRange
+    ) {
+        guard !range.isEmpty, tables.exchanges.holds(copy) else { return }
+        let downstream = tables.exchanges[copy].downstream
+        let snapshot = turn.snapshots[tables.exchanges[copy].snapshot]
+        let filter = snapshot.value.routes[tables.exchanges[copy].route].filter
+        let limit = snapshot.value.mirrors[snapshot.value.filters[filter].mirror].bodyBytesMax
+        if tables.downstream[downstream].inbound.count + range.length > limit {
+            turn.counters.count(
+                .mirrorsDropped, cluster: tables.exchanges[copy].summary.cluster)
+            return DownstreamSide.failed(&tables, &turn, downstream)
+        }
+        DownstreamSide.receivedText(&tables, &turn, downstream, range)
+    }
+
+    /// The client's exchange is over: a copy without the whole body will not get the rest.
+    static func originalEnded(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        let copy = tables.exchanges[id].mirror
+        guard tables.exchanges.holds(copy) else { return }
+        let original = tables.exchanges[id].downstream
+        if tables.downstream.holds(original), tables.downstream[original].body.isComplete { return }
+        DownstreamSide.failed(&tables, &turn, tables.exchanges[copy].downstream)
+    }
+}

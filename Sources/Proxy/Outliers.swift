@@ -1,0 +1,76 @@
+import Base
+import Configuration
+import HTTPSemantics
+import Telemetry
+import Upstream
+
+/// What became of attempts, told to the endpoints that had them: a run of bad answers takes one out
+/// of the rotation (`OutlierEjection`).
+enum Outliers {
+    /// The endpoint has answered.
+    @inline(__always)
+    static func answered(
+        _ tables: borrowing Tables, _ turn: inout Turn, _ id: SlotID, status: UInt16
+    ) {
+        let cluster = Pools.cluster(tables, of: id)
+        guard cluster.value.detectsOutliers else { return }
+        record(tables, &turn, id, cluster, status: status)
+    }
+
+    private static func record(
+        _ tables: borrowing Tables, _ turn: inout Turn, _ id: SlotID, _ cluster: SharedBox<Cluster>,
+        status: UInt16
+    ) {
+        // A health check says it in its own way.
+        guard tables.exchanges[id].kind == .client else { return }
+        var outcome = OutlierEjection.Outcome(status: status)
+        if outcome == .success, tables.exchanges[id].summary.grpcStatus > 0 {
+            // A call that ends at once: its own status is what HTTP would have said.
+            let status = UInt8(tables.exchanges[id].summary.grpcStatus)
+            outcome = OutlierEjection.Outcome(status: GRPC.httpStatus(for: status))
+        }
+        guard outcome == .success else { return take(tables, &turn, id, cluster, outcome) }
+        let position = tables.attempts[tables.exchanges[id].attempt].position
+        cluster.value.endpoints[position].state.value.succeeded(cluster.value.outlier)
+    }
+
+    /// No answer came: the connect failed, the connection broke, or a timeout passed.
+    static func failed(_ tables: borrowing Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard tables.attempts.holds(tables.exchanges[id].attempt),
+            tables.exchanges[id].kind == .client
+        else { return }
+        let cluster = Pools.cluster(tables, of: id)
+        guard cluster.value.detectsOutliers else { return }
+        take(tables, &turn, id, cluster, .localFailure)
+    }
+
+    private static func take(
+        _ tables: borrowing Tables, _ turn: inout Turn, _ id: SlotID, _ cluster: SharedBox<Cluster>,
+        _ outcome: OutlierEjection.Outcome
+    ) {
+        let position = tables.attempts[tables.exchanges[id].attempt].position
+        guard position >= 0 else { return }
+        let cause = cluster.value.endpoints[position].state.value.failed(
+            outcome, cluster.value.outlier, cluster: cluster.value.state.value,
+            endpointCount: cluster.value.endpoints.count, now: turn.now)
+        if let cause { ejected(&turn, cluster, position, cause) }
+    }
+
+    static func ejected(
+        _ turn: inout Turn, _ cluster: SharedBox<Cluster>, _ position: Int,
+        _ cause: OutlierEjection.Cause
+    ) {
+        let metric: ClusterMetric
+        switch cause {
+        case .errors: metric = .ejectedForErrors
+        case .gatewayErrors: metric = .ejectedForGatewayErrors
+        case .localFailures: metric = .ejectedForLocalFailures
+        case .successRate: metric = .ejectedForSuccessRate
+        }
+        turn.counters.count(metric, cluster: cluster.value.id)
+        turn.effects.append(
+            .note(
+                .ejected(cause), cluster: cluster.value.id,
+                endpoint: cluster.value.endpoints[position].address))
+    }
+}

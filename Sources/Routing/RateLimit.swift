@@ -1,0 +1,117 @@
+import Base
+
+/// So many requests in so much time, and so many at once; for a route, or for each value of a
+/// field of its requests.
+public struct RateLimitPolicy: Sendable, Hashable {
+    /// 1...1,000,000,000.
+    public var requests: Int
+    public var per: Duration
+    /// Requests that may come at once after a time without any; 1 or more.
+    public var burst: Int
+    /// Buckets for single values; 0: one bucket for the route.
+    public var keysMax: Int
+
+    public init(requests: Int, per: Duration, burst: Int, keysMax: Int) {
+        self.requests = requests
+        self.per = per
+        self.burst = burst
+        self.keysMax = keysMax
+    }
+}
+
+/// Token buckets of one route, exact over any number of threads: each is one word, the time at
+/// which it will be full again (the generic cell rate algorithm, ITU-T I.371), moved by
+/// compare-and-exchange.
+///
+/// With keys, buckets lie in a table of a fixed size. A bucket that is full says nothing, so its
+/// place goes to the next key that needs one; keys that find no place share one bucket, which
+/// limits them together: a flood of invented keys costs no memory and wins nothing.
+public struct RateLimit: ~Copyable, Sendable {
+    /// What became of one request.
+    public struct Verdict: Sendable, BitwiseCopyable, Equatable {
+        public var isAllowed: Bool
+        /// Requests that might follow at once.
+        public var remaining: Int
+        /// Until the bucket is full again, or, for a refused request, until the next is allowed.
+        public var wait: Duration
+    }
+
+    public let policy: RateLimitPolicy
+    /// Nanoseconds between two requests at the limit.
+    private let interval: UInt64
+    /// What a full bucket holds, in nanoseconds.
+    private let depth: UInt64
+    /// The route's bucket, and behind it two words a place: the key, 0 for none, and its bucket.
+    private let words: SharedCounters
+    private let mask: UInt64
+
+    /// Places that a key may have.
+    private static let probes: UInt64 = 8
+
+    public init(_ policy: RateLimitPolicy) {
+        self.policy = policy
+        interval = UInt64(max(1, policy.per.nanoseconds / Int64(max(1, policy.requests))))
+        let (product, overflow) = interval.multipliedReportingOverflow(
+            by: UInt64(max(1, policy.burst)))
+        depth = overflow ? 1 << 61 : min(product, 1 << 61)
+        var places = policy.keysMax == 0 ? 0 : 16
+        while places < policy.keysMax { places *= 2 }
+        words = SharedCounters(count: 1 + places * 2)
+        mask = UInt64(max(1, places)) - 1
+    }
+
+    /// Takes one request of the route's bucket.
+    public func take(now: Instant) -> Verdict { take(bucket: 0, now.nanoseconds) }
+
+    /// Gives a request of the route's bucket back that was taken and not used.
+    public func giveBack() {
+        while true {
+            let held = words[0]
+            if words.exchange(0, from: held, to: held > interval ? held &- interval : 0) { return }
+        }
+    }
+
+    /// Takes one request of a key's bucket.
+    /// - Parameter key: a hash of the value; keys with the same hash share a bucket.
+    public func take(key: UInt64, now: Instant) -> Verdict {
+        guard policy.keysMax > 0 else { return take(now: now) }
+        let bucket = bucket(of: key == 0 ? 1 : key, now.nanoseconds)
+        return take(bucket: bucket ?? 0, now.nanoseconds)
+    }
+
+    /// The bucket that a key has, or gets now.
+    private func bucket(of key: UInt64, _ now: UInt64) -> Int? {
+        for probe in 0..<RateLimit.probes {
+            let place = 1 + 2 * Int((key &+ probe) & mask)
+            if words[place] == key { return place + 1 }
+        }
+        for probe in 0..<RateLimit.probes {
+            let place = 1 + 2 * Int((key &+ probe) & mask)
+            let held = words[place]
+            if held == key { return place + 1 }
+            // A bucket whose time is past is full: whoever it belonged to loses nothing, and
+            // whoever gets it starts with a full one.
+            if held != 0, words[place + 1] > now { continue }
+            if words.exchange(place, from: held, to: key) || words[place] == key {
+                return place + 1
+            }
+        }
+        return nil
+    }
+
+    private func take(bucket: Int, _ now: UInt64) -> Verdict {
+        while true {
+            let held = words[bucket]
+            let next = max(held, now) &+ interval
+            if next > now &+ depth {
+                return Verdict(
+                    isAllowed: false, remaining: 0,
+                    wait: .nanoseconds(Int64(clamping: next &- now &- depth)))
+            }
+            guard words.exchange(bucket, from: held, to: next) else { continue }
+            return Verdict(
+                isAllowed: true, remaining: Int((now &+ depth &- next) / interval),
+                wait: .nanoseconds(Int64(clamping: next &- now)))
+        }
+    }
+}

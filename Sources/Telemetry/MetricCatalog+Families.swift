@@ -1,0 +1,167 @@
+// Names and meanings of what workers count about themselves, clusters and routes. A metric that is
+// missing here is not on the page; a test looks for each.
+
+extension MetricCatalog {
+    /// One metric's place on the page: several may share a family and differ by a label.
+    public struct Entry: Sendable {
+        public let family: Family
+        public let label: (name: String, value: String)?
+    }
+
+    private static func counter(
+        _ name: String, _ help: String, _ label: (String, String)? = nil
+    ) -> Entry {
+        Entry(
+            family: Family(name: name, kind: .counter, help: help),
+            label: label.map { (name: $0.0, value: $0.1) })
+    }
+
+    /// `nil` for what is only a part of another figure.
+    public static func worker(_ metric: WorkerMetric) -> Entry? { workerEntries[metric] }
+
+    public static func cluster(_ metric: ClusterMetric) -> Entry? { clusterEntries[metric] }
+
+    public static func route(_ metric: RouteMetric) -> Entry? { routeEntries[metric] }
+
+    private static let workerEntries: [WorkerMetric: Entry] = [
+        .downstreamConnections: counter(
+            "sluice_downstream_connections_total", "Client connections accepted."),
+        .downstreamConnectionsShed: counter(
+            "sluice_downstream_connections_shed_total",
+            "Client connections closed at once because a limit was reached."),
+        .upstreamConnections: counter(
+            "sluice_upstream_connections_opened_total", "Connects begun to endpoints."),
+        .stickyCookiesIssued: counter(
+            "sluice_sticky_cookies_issued_total", "Session cookies sent to clients."),
+        .stickyCookiesRejected: counter(
+            "sluice_sticky_cookies_rejected_total",
+            "Session cookies ignored because they were malformed or not signed by a known key."),
+        .accessLogLines: counter(
+            "sluice_access_log_lines_total", "Access log lines handed to the writer."),
+        .accessLogDropped: counter(
+            "sluice_access_log_dropped_total",
+            "Access log lines dropped because the writer is slow."),
+        .tunnelsOpened: counter("sluice_tunnels_total", "Connections upgraded to a tunnel."),
+        .downstreamResumptions: counter(
+            "sluice_downstream_tls_resumptions_total",
+            "TLS handshakes of clients that took up an earlier session."),
+        .upstreamResumptions: counter(
+            "sluice_upstream_tls_resumptions_total",
+            "TLS handshakes with endpoints that took up an earlier session."),
+        .downstreamSessions: counter(
+            "sluice_downstream_http2_connections_total", "Client connections that speak HTTP/2."),
+        .upstreamSessions: counter(
+            "sluice_upstream_http2_connections_total",
+            "Connections to endpoints that speak HTTP/2."),
+        .upstreamGoAways: counter(
+            "sluice_upstream_goaways_total", "GOAWAY frames received from endpoints."),
+        .requestsStarted: counter(
+            "sluice_requests_started_total", "Client requests whose head was read."),
+        .pausedByConnections: pause("connections"),
+        .pausedByDescriptors: pause("descriptors"),
+        .pausedByRate: pause("rate"),
+        .requestsShed: counter(
+            "sluice_requests_shed_total",
+            "Requests refused because limits.bufferBytes was reached."),
+        .idleConnectionsEvicted: counter(
+            "sluice_idle_connections_evicted_total",
+            "Idle client connections closed to make room for others."),
+        .agedConnections: counter(
+            "sluice_aged_connections_total",
+            "Connections of both sides ended because of their age."),
+        .slowReaders: slow("reader"),
+        .slowSenders: slow("sender"),
+    ]
+
+    private static func pause(_ cause: String) -> Entry {
+        counter(
+            "sluice_accept_pauses_total",
+            "Times that accepting stopped for a moment, by what was short.", ("cause", cause))
+    }
+
+    private static func slow(_ kind: String) -> Entry {
+        counter(
+            "sluice_slow_clients_total",
+            "Exchanges ended because the client took or sent too little.", ("kind", kind))
+    }
+
+    private static let clusterEntries: [ClusterMetric: Entry] = [
+        .connects: counter(
+            "sluice_upstream_connects_total", "Connects to endpoints of the version."),
+        .connectFailures: counter(
+            "sluice_upstream_connect_failures_total", "Connects that failed."),
+        .connectTimeouts: counter(
+            "sluice_upstream_connect_timeouts_total", "Connects that took longer than allowed."),
+        .attempts: counter(
+            "sluice_upstream_attempts_total", "Requests sent to endpoints, repeats included."),
+        .retries: counter("sluice_upstream_retries_total", "Requests sent again."),
+        .pendingOverflow: counter(
+            "sluice_upstream_pending_overflow_total",
+            "Requests refused because too many wait for a connection."),
+        .requestOverflow: counter(
+            "sluice_upstream_request_overflow_total",
+            "Requests refused because too many are in flight."),
+        .protocolErrors: counter(
+            "sluice_upstream_protocol_errors_total",
+            "HTTP/2 connections ended because the endpoint broke the protocol."),
+        .disconnects: counter(
+            "sluice_upstream_disconnects_total",
+            "Connections that the endpoint ended in the middle of an exchange."),
+        .retriesAfterConnect: retry("connect-failure"),
+        .retriesAfterRefusal: retry("refused-stream"),
+        .retriesAfterReset: retry("reset"),
+        .retriesAfterAnswer: retry("response"),
+        .retriesAfterTimeout: retry("per-try-timeout"),
+        .retriesSucceeded: counter(
+            "sluice_upstream_retries_succeeded_total",
+            "Requests that a retry brought an answer other than 5xx."),
+        .retryBudgetSpent: refused("budget"),
+        .retryLimitReached: refused("limit"),
+        .perTryTimeouts: counter(
+            "sluice_upstream_per_try_timeouts_total", "Attempts ended by timeouts.perTry."),
+        .ejectedForErrors: ejection("consecutive-5xx"),
+        .ejectedForGatewayErrors: ejection("consecutive-gateway-errors"),
+        .ejectedForLocalFailures: ejection("consecutive-local-origin-failures"),
+        .ejectedForSuccessRate: ejection("success-rate"),
+        .checksPassed: check("passed"),
+        .checksFailed: check("failed"),
+        .mirrorsDropped: counter(
+            "sluice_mirrors_dropped_total",
+            "Copies that were not made, or given up, because a limit was reached."),
+    ]
+
+    private static func retry(_ reason: String) -> Entry {
+        counter(
+            "sluice_upstream_retries_by_reason_total",
+            "Requests sent again under `retries`, by what the attempt before failed by.",
+            ("reason", reason))
+    }
+
+    private static func refused(_ cause: String) -> Entry {
+        counter(
+            "sluice_upstream_retries_refused_total", "Retries that were due and not made.",
+            ("cause", cause))
+    }
+
+    private static func ejection(_ cause: String) -> Entry {
+        counter(
+            "sluice_upstream_ejections_total", "Ejections of endpoints by their own answers.",
+            ("cause", cause))
+    }
+
+    private static func check(_ result: String) -> Entry {
+        counter(
+            "sluice_upstream_health_checks_total", "Health checks of endpoints.",
+            ("result", result))
+    }
+
+    private static let routeEntries: [RouteMetric: Entry] = [
+        .rateLimited: counter("sluice_rate_limited_total", "Requests refused by a rate limit."),
+        .delaysInjected: fault("delay"),
+        .abortsInjected: fault("abort"),
+    ]
+
+    private static func fault(_ kind: String) -> Entry {
+        counter("sluice_faults_injected_total", "Faults made on purpose, by kind.", ("kind", kind))
+    }
+}
