@@ -141,7 +141,7 @@ extension DocumentDecoder {
                 "retries repeats methods that are not idempotent", (node["methods"] ?? node).start,
                 hint: "an order may be placed twice; methods: idempotent does not do that")
         }
-        return policy
+        return policy.retriesMax == 0 ? .off : policy
     }
 
     private func condition(_ node: YAMLNode, _ policy: inout RetryPolicy) {

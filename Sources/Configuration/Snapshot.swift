@@ -100,6 +100,8 @@ public struct Snapshot: ~Copyable, Sendable {
         public var retry = 0
         /// Into `filters`, or -1.
         public var filter = -1
+        /// It has filters, or a version of its service has a fault.
+        public var isSpecial = false
         public var requestEdits = Run.none
         public var responseEdits = Run.none
         public var pathEdit = PathEdit.none

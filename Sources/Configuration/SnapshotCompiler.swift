@@ -254,6 +254,7 @@ public struct SnapshotCompiler: ~Copyable {
         let config = document.services[service]
         plan.kind = .forward
         plan.service = service
+        plan.isSpecial = plan.filter >= 0 || config.versions.contains { $0.fault != nil }
         plan.pinned = version ?? -1
         plan.rows = row(route: name, service: config.name, version: "")
         for version in config.versions {

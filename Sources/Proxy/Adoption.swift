@@ -20,9 +20,10 @@ extension Pools {
             if !isCurrent(turn, endpoint: endpoint) { endProbe(&turn, i) }
         }
         for index in 0..<tables.upstream.indexEnd {
-            guard let id = tables.upstream.tenant(at: index), !tables.upstream[id].isStream,
-                !serves(tables, turn, id)
+            guard let id = tables.upstream.tenant(at: index), !tables.upstream[id].isRetired,
+                !tables.upstream[id].isStream, !isReached(tables, turn, id)
             else { continue }
+            tables.upstream[id].isRetired = true
             leave(&tables, &turn, id)
         }
     }
@@ -51,10 +52,10 @@ extension Pools {
         turn.endpointPools[endpoint].generation == turn.generation
     }
 
-    /// Whether a connection may serve another request: its endpoint is named, and reached in the
-    /// same way as before.
-    @inline(__always)
-    static func serves(_ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID) -> Bool {
+    /// Whether the connection's endpoint is named, and reached in the same way as before.
+    private static func isReached(
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID
+    ) -> Bool {
         isCurrent(turn, endpoint: tables.upstream[id].endpoint)
             && tables.upstream[id].transport
                 == turn.clusterPools[tables.upstream[id].cluster].transport

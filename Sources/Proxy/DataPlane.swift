@@ -164,25 +164,36 @@ public struct DataPlane: ~Copyable {
         source == .scratch ? turn.scratch.span(range) : turn.output.span(range)
     }
 
+    /// What happened to endpoints since the last call.
+    public mutating func takeNews() -> [EndpointNews] {
+        defer { turn.news = [] }
+        return turn.news
+    }
+
     /// The bytes of a log effect.
     @_lifetime(immortal)
     public func logLine(_ range: ByteRange) -> Span<UInt8> { turn.logLine.span(range) }
 
-    /// Lets the driver read into the scratch, at most `readBytesMax` bytes behind what it holds; a
-    /// `.received` event must follow at once. `nil`: nothing is to be read from the connection now.
-    public mutating func fillScratch<Outcome>(
-        _ id: ConnectionID, _ body: (inout ByteBuffer) -> Outcome
-    ) -> Outcome? {
-        guard wantsRead(id) else { return nil }
-        turn.scratch.clear(headroom: turn.headroom)
-        return body(&turn.scratch)
+    /// Lends the scratch to the driver, which reads at most `readBytesMax` bytes into it, gives it
+    /// back with `takeBack`, and tells of them with a `.received` event at once.
+    ///
+    /// - Parameter buffer: gets the scratch in exchange for itself.
+    /// - Returns: `false`: nothing is to be read from the connection now, and nothing was lent.
+    @inline(__always)
+    public mutating func lendScratch(_ id: ConnectionID, to buffer: inout ByteBuffer) -> Bool {
+        guard wantsRead(id) else { return false }
+        lendScratch(to: &buffer)
+        return true
     }
 
     /// The same, whether anything is wanted or not: for bytes that have been read already.
-    public mutating func fillScratch(_ body: (inout ByteBuffer) -> Void) {
+    @inline(__always)
+    public mutating func lendScratch(to buffer: inout ByteBuffer) {
         turn.scratch.clear(headroom: turn.headroom)
-        body(&turn.scratch)
+        swap(&turn.scratch, &buffer)
     }
+
+    public mutating func takeBack(_ buffer: inout ByteBuffer) { swap(&turn.scratch, &buffer) }
 
     /// Bytes that one read may bring.
     public static var readBytesMax: Int { Turn.readBytesMax }
@@ -218,6 +229,7 @@ public struct DataPlane: ~Copyable {
     // MARK: Bytes
 
     /// Whether more should be read from a connection now.
+    @inline(__always)
     public func wantsRead(_ id: ConnectionID) -> Bool {
         switch id.side {
         case .downstream:
@@ -314,7 +326,7 @@ public struct DataPlane: ~Copyable {
     ///   - isCrowded: connections; each answer is the last of its connection.
     ///   - isFull: memory; new requests are refused.
     public mutating func setPressure(isCrowded: Bool, isFull: Bool) {
-        turn.isCrowded = isCrowded
+        turn.endsConnections = turn.isDraining || isCrowded
         turn.refusesRequests = isFull
     }
 
@@ -327,14 +339,14 @@ public struct DataPlane: ~Copyable {
             guard let id = tables.downstream.tenant(at: index),
                 tables.downstream[id].listener == listener, !tables.downstream[id].isStream
             else { continue }
-            tables.downstream[id].isLeaving = true
-            DownstreamSide.announceEnd(&tables, &turn, id)
+            DownstreamSide.leave(&tables, &turn, id)
         }
     }
 
     /// Stops keeping connections: those between requests close, the others after their response.
     public mutating func drain() {
         turn.isDraining = true
+        turn.endsConnections = true
         for index in 0..<tables.downstream.indexEnd {
             guard let id = tables.downstream.tenant(at: index) else { continue }
             DownstreamSide.announceEnd(&tables, &turn, id)

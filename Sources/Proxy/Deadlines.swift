@@ -61,7 +61,9 @@ enum Deadlines {
         }
         switch tables.downstream[id].phase {
         case .idle:
-            if turn.now >= tables.downstream[id].expires { turn.counters.count(.agedConnections) }
+            if turn.now >= tables.downstream[id].expires {
+                turn.counters.count(.agedConnections)
+            }
             DownstreamSide.close(&tables, &turn, id, reset: false)
         case .lingering: DownstreamSide.close(&tables, &turn, id, reset: false)
         case .head:

@@ -46,16 +46,17 @@ enum Decisions {
         switch plan.kind {
         case .redirect, .respond:
             Forwarding.keepTexts(&tables.exchanges[id], turn, head)
-            DirectReply.send(&tables, &turn, id, plan, snapshot, head)
+            DirectReply.send(&tables, &turn, id, route, snapshot, head)
         case .forward:
             if turn.requestHead.method == .connect, !plan.allowsConnect {
                 return refuse(&tables, &turn, id, head, 405, RefusalCause.connectRefused)
             }
-            forward(&tables, &turn, id, plan, snapshot, head)
+            forward(&tables, &turn, id, route, snapshot, head)
         }
     }
 
     /// A client says how long its answer is of use; that may shorten the time, never lengthen it.
+    @inline(never)
     private static func shortenDeadline(
         _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, _ head: ByteRange
     ) {
@@ -76,6 +77,7 @@ enum Decisions {
     }
 
     /// Memory is short: what is under way is finished, nothing new is begun.
+    @inline(never)
     private static func shed(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange
     ) {
@@ -85,6 +87,7 @@ enum Decisions {
         Exchanges.reply(&tables, &turn, id, status: 503, flags: .overload, cause: .local)
     }
 
+    @inline(never)
     private static func refuse(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange,
         _ status: UInt16, _ cause: UInt8
@@ -147,11 +150,22 @@ enum Decisions {
 
     @inline(__always)
     private static func forward(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ plan: Snapshot.RoutePlan,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ route: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
+        // Large: read where it lies, and passed on by its number.
+        let plan = snapshot.value.routes[route]
         let service = snapshot.value.services[plan.service]
-        var version = chooseVersion(&tables, &turn, id, plan, service, snapshot, head)
+        var version = plan.pinned
+        if version >= 0 {
+            tables.exchanges[id].summary.assign = .header
+        } else if service.sticky >= 0 {
+            version = stickyVersion(
+                &tables, &turn, id, split: plan.split, sticky: service.sticky, snapshot, head)
+        } else {
+            tables.exchanges[id].summary.assign = .weighted
+            version = draw(&tables, &turn, id, split: plan.split, snapshot)
+        }
         var cluster = snapshot.value.versions[service.versions.start + version].cluster
         if service.fallsBack, version != service.stable,
             !cluster.value.isAvailable(now: turn.now)
@@ -165,19 +179,21 @@ enum Decisions {
         tables.exchanges[id].summary.cluster = cluster.value.id
         moveRow(&tables, &turn, id, plan.rows + 1 + version, snapshot)
         if cluster.value.policy.isHashed {
-            tables.exchanges[id].hash = hash(turn, service, snapshot, head, tables.exchanges[id])
+            tables.exchanges[id].hash = hash(
+                turn, plan.service, snapshot, head, tables.exchanges[id])
         }
-        let fault = snapshot.value.versions[service.versions.start + version].fault
-        if fault >= 0 {
-            if plan.filter < 0 { turn.faultDelay = .zero }
-            guard Faults.apply(&tables, &turn, id, fault, snapshot, head) else { return }
+        if plan.isSpecial {
+            guard applyFault(&tables, &turn, id, plan.filter, snapshot, head) else { return }
         }
-        Forwarding.encodeRequest(&tables.exchanges[id], &turn, plan, service, snapshot, head)
-        Retries.prepare(&tables.exchanges[id], snapshot.value.retries[plan.retry])
-        if plan.filter >= 0 || fault >= 0 {
-            guard special(&tables, &turn, id, plan, snapshot, head) else { return }
+        Forwarding.encodeRequest(
+            &tables.exchanges[id], &turn, service: plan.service, snapshot, head)
+        Retries.prepare(
+            &tables.exchanges[id], snapshot, plan.retry,
+            detectsOutliers: cluster.value.detectsOutliers)
+        if plan.isSpecial {
+            guard holdOrGo(&tables, &turn, id, route, snapshot, head) else { return }
         }
-        startClocks(&tables, turn, id, plan)
+        startClocks(&tables, turn, id, firstByte: plan.firstByte, idle: plan.idle)
         Pools.lease(&tables, &turn, exchange: id, isImmediate: true)
         // A request that is out already has armed its timer, one that was answered has none.
         if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .head {
@@ -185,13 +201,28 @@ enum Decisions {
         }
     }
 
+    /// The fault of the request's version, if it has one.
+    /// - Returns: `false` when the request was answered, or waits for that.
+    @inline(never)
+    private static func applyFault(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ filter: Int,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) -> Bool {
+        if filter < 0 { turn.faultDelay = .zero }
+        let fault = snapshot.value.versions[tables.exchanges[id].version].fault
+        guard fault >= 0 else { return true }
+        return Faults.apply(&tables, &turn, id, fault, snapshot, head)
+    }
+
     /// What only some routes and versions want of a request that is ready to go: a copy of it, and
     /// a delay.
     /// - Returns: `false` when it waits.
-    private static func special(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ plan: Snapshot.RoutePlan,
+    @inline(never)
+    private static func holdOrGo(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ route: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> Bool {
+        let plan = snapshot.value.routes[route]
         if plan.filter >= 0 {
             let mirror = snapshot.value.filters[plan.filter].mirror
             if mirror >= 0 { Mirrors.begin(&tables, &turn, id, mirror, plan, snapshot, head) }
@@ -204,12 +235,13 @@ enum Decisions {
     /// The times of a request that goes now.
     @inline(__always)
     static func startClocks(
-        _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, _ plan: Snapshot.RoutePlan
+        _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, firstByte: Duration,
+        idle: Duration
     ) {
         if !tables.exchanges[id].hasRequestBody {
-            tables.exchanges[id].firstByteDeadline = turn.now + plan.firstByte
+            tables.exchanges[id].firstByteDeadline = turn.now + firstByte
         } else {
-            tables.exchanges[id].idleDeadline = turn.now + plan.idle
+            tables.exchanges[id].idleDeadline = turn.now + idle
         }
     }
 
@@ -223,51 +255,36 @@ enum Decisions {
         turn.counters.started(rowSlot: tables.exchanges[id].rowSlot)
     }
 
-    private static func chooseVersion(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ plan: Snapshot.RoutePlan,
-        _ service: Snapshot.ServicePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
-    ) -> Int {
-        if plan.pinned >= 0 {
-            tables.exchanges[id].summary.assign = .header
-            return plan.pinned
-        }
-        let split = snapshot.value.splits[plan.split]
-        if service.sticky >= 0 {
-            return stickyVersion(&tables, &turn, id, split, service, snapshot, head)
-        }
-        tables.exchanges[id].summary.assign = .weighted
-        return draw(&tables, &turn, id, split)
-    }
-
     private static func draw(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ split: Snapshot.SplitPlan
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, split: Int,
+        _ snapshot: SharedBox<Snapshot>
     ) -> Int {
-        let draw = split.draws.value.draw()
-        if draw.wantsLayout { turn.effects.append(.layOut) }
+        let draw = snapshot.value.splits[split].draws.value.draw()
+        if draw.wantsLayout { turn.effects.append(.wakeControl) }
         tables.exchanges[id].summary.draw = draw.number
         return draw.version
     }
 
     /// splitting.md §3: the session's position; a new session is drawn and placed.
     private static func stickyVersion(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ split: Snapshot.SplitPlan,
-        _ service: Snapshot.ServicePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, split: Int, sticky: Int,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> Int {
-        let sticky = snapshot.value.sticky[service.sticky]
-        let session = sticky.value.session(
+        let session = snapshot.value.sticky[sticky].value.session(
             head: turn.requestHead, bytes: turn.scratch.span(head), wall: turn.wall)
         if session.hadForgery { turn.counters.count(.stickyCookiesRejected) }
         tables.exchanges[id].owesCookie = session.wantsCookie
         tables.exchanges[id].cookiePosition = session.position
         if session.origin != .none {
             tables.exchanges[id].summary.assign = .sticky
-            return split.intervals.value.version(at: session.position)
+            return snapshot.value.splits[split].intervals.value.version(at: session.position)
         }
         tables.exchanges[id].summary.assign = .weighted
-        let version = draw(&tables, &turn, id, split)
+        let version = draw(&tables, &turn, id, split: split, snapshot)
         if session.wantsCookie {
-            let place = split.draws.value.nextPlace(version: version)
-            tables.exchanges[id].cookiePosition = split.intervals.value.position(
+            let plan = snapshot.value.splits[split]
+            let place = plan.draws.value.nextPlace(version: version)
+            tables.exchanges[id].cookiePosition = plan.intervals.value.position(
                 in: version, at: place)
         }
         return version
@@ -275,9 +292,10 @@ enum Decisions {
 
     /// The key of the hashed balancers: a header, a cookie, or the client's address.
     private static func hash(
-        _ turn: borrowing Turn, _ service: Snapshot.ServicePlan, _ snapshot: SharedBox<Snapshot>,
+        _ turn: borrowing Turn, _ service: Int, _ snapshot: SharedBox<Snapshot>,
         _ head: ByteRange, _ exchange: borrowing Exchange
     ) -> UInt64 {
+        let service = snapshot.value.services[service]
         var address = exchange.summary.peer
         address.port = 0
         if service.hashName.isEmpty { return address.stableHash }

@@ -364,6 +364,15 @@ enum DownstreamSide {
 
     // MARK: Room for others
 
+    /// The listener is gone: the request under way is the connection's last, or the next one if
+    /// that is on its way.
+    static func leave(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        tables.downstream[id].expires = DownstreamConnection.left
+        let exchange = tables.downstream[id].exchange
+        if tables.exchanges.holds(exchange) { tables.exchanges[exchange].keepsAlive = false }
+        announceEnd(&tables, &turn, id)
+    }
+
     /// The connection takes no new request from here on: closes it, or says so.
     static func announceEnd(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         if tables.downstream[id].phase == .session {

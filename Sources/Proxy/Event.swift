@@ -75,17 +75,23 @@ public enum Effect: Sendable, BitwiseCopyable {
     /// Tell other workers (a bit each) about a cluster's connections.
     case askForConnection(cluster: Int)
     case tellFreed(workers: UInt64, cluster: Int)
-    /// A split has begun a new page: lay out the next ones.
-    case layOut
+    /// Wake the control thread: a split has begun a new page and the next ones are to be laid out,
+    /// or there is news of an endpoint (`DataPlane.takeNews`).
+    case wakeControl
     /// An access-log line in `Turn.logLine`.
     case log(ByteRange)
-    /// Something happened to an endpoint that whoever runs the process wants to read of.
-    case note(EndpointNote, cluster: Int, endpoint: Address)
 }
 
 /// What happened to an endpoint.
-public enum EndpointNote: Sendable, BitwiseCopyable {
-    case ejected(OutlierEjection.Cause)
-    case becameHealthy
-    case becameUnhealthy
+public struct EndpointNews: Sendable, BitwiseCopyable {
+    public enum Kind: Sendable, BitwiseCopyable {
+        case ejected(OutlierEjection.Cause)
+        case becameHealthy
+        case becameUnhealthy
+    }
+
+    public var kind: Kind
+    /// Its cluster's number.
+    public var cluster: Int
+    public var endpoint: Address
 }

@@ -37,7 +37,9 @@ enum Exchanges {
         tables.exchanges[id].isChunkedRequest = turn.requestHead.framing == .chunked
         tables.exchanges[id].hasRequestBody = turn.requestHead.framing.hasBody
         tables.exchanges[id].keepsAlive = turn.requestHead.keepsAlive && !turn.isDraining
-        if turn.now >= tables.downstream[downstream].expires { age(&tables, &turn, downstream) }
+        if turn.now >= tables.downstream[downstream].expires {
+            age(&tables, &turn, id, downstream)
+        }
         tables.exchanges[id].summary.arrival = turn.wall
         tables.exchanges[id].summary.listener = tables.downstream[downstream].listener
         if turn.requestHead.fields.seen.contains(.contentType) {
@@ -55,13 +57,16 @@ enum Exchanges {
         Decisions.decide(&tables, &turn, id, head: head)
     }
 
-    /// The connection is as old as it may become: this request is its last.
+    /// The connection is as old as it may become, or its listener is gone: this request is its
+    /// last.
+    @inline(never)
     private static func age(
-        _ tables: inout Tables, _ turn: inout Turn, _ downstream: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ downstream: SlotID
     ) {
-        turn.counters.count(.agedConnections)
-        tables.downstream[downstream].expires = .never
-        tables.downstream[downstream].isLeaving = true
+        tables.exchanges[id].keepsAlive = false
+        if tables.downstream[downstream].expires != DownstreamConnection.left {
+            turn.counters.count(.agedConnections)
+        }
     }
 
     /// The certificate that the client of a connection, or of its session, has shown.
@@ -226,12 +231,12 @@ enum Exchanges {
         tables.exchanges[id].summary.duration = turn.now - tables.exchanges[id].arrival
         if tables.exchanges[id].kind != .client { return finishInner(&tables, &turn, id) }
         if !tables.exchanges[id].mirror.isNone { Mirrors.originalEnded(&tables, &turn, id) }
-        let summary = tables.exchanges[id].summary
         // What was answered without a version starts and ends in its route's row at once.
         if !tables.exchanges[id].isCounted {
             turn.counters.started(rowSlot: tables.exchanges[id].rowSlot)
         }
-        turn.counters.finished(summary, rowSlot: tables.exchanges[id].rowSlot)
+        turn.counters.finished(
+            tables.exchanges[id].summary, rowSlot: tables.exchanges[id].rowSlot)
         if snapshot.value.settings.accessLogSample > 0 {
             AccessLog.write(tables.exchanges[id], snapshot, &turn)
         }

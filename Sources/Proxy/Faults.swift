@@ -43,7 +43,7 @@ enum Faults {
 
     private static func hits(_ draws: SharedBox<Draws>, _ turn: inout Turn) -> Bool {
         let draw = draws.value.draw()
-        if draw.wantsLayout { turn.effects.append(.layOut) }
+        if draw.wantsLayout { turn.effects.append(.wakeControl) }
         return draw.version == 0
     }
 

@@ -10,9 +10,10 @@ enum Forwarding {
     /// Encodes the request's head into the exchange's arena and notes texts for the log there.
     @inline(__always)
     static func encodeRequest(
-        _ exchange: inout Exchange, _ turn: inout Turn, _ plan: Snapshot.RoutePlan,
-        _ service: Snapshot.ServicePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+        _ exchange: inout Exchange, _ turn: inout Turn, service: Int,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
+        let plan = snapshot.value.routes[exchange.route]
         let version = snapshot.value.versions[exchange.version]
         exchange.arena.reserve(head.length + 256)
         exchange.isConnect = turn.requestHead.method == .connect
@@ -20,7 +21,7 @@ enum Forwarding {
         if passesUnchanged(turn.requestHead, plan, version, snapshot) {
             copyHead(&exchange, turn, head)
         } else {
-            rewriteHead(&exchange, turn, plan, service, version, snapshot, head)
+            rewriteHead(&exchange, turn, service: service, snapshot, head)
         }
         added(&exchange, &turn, snapshot, head)
         if !plan.requestEdits.isEmpty {
@@ -88,10 +89,12 @@ enum Forwarding {
 
     /// Writes the lines that go on, each as it came or anew.
     private static func rewriteHead(
-        _ exchange: inout Exchange, _ turn: borrowing Turn, _ plan: Snapshot.RoutePlan,
-        _ service: Snapshot.ServicePlan, _ version: Snapshot.VersionPlan,
+        _ exchange: inout Exchange, _ turn: borrowing Turn, service: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
+        let plan = snapshot.value.routes[exchange.route]
+        let service = snapshot.value.services[service]
+        let version = snapshot.value.versions[exchange.version]
         var hasHost = false
         var run = requestLine(&exchange, turn, plan, snapshot, head)
         let hasEdits = !plan.requestEdits.isEmpty || !version.requestEdits.isEmpty

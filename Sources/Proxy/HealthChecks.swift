@@ -130,6 +130,7 @@ enum HealthChecks {
         tables.exchanges[id].summary.cluster = check.cluster.value.id
         tables.exchanges[id].summary.endpoint = check.endpoint.value.address
         tables.exchanges[id].isGRPC = check.policy.kind == .grpc
+        tables.exchanges[id].retry.watchesAnswers = check.policy.kind == .grpc
         tables.exchanges[id].method = check.policy.kind == .grpc ? .post : .get
         tables.exchanges[id].keepsAlive = true
         tables.exchanges[id].arena.append(snapshot.value.store.bytes(plan.message))
@@ -200,16 +201,17 @@ enum HealthChecks {
     /// A check's exchange is over.
     static func finished(_ tables: borrowing Tables, _ turn: inout Turn, _ id: SlotID) {
         let index = tables.exchanges[id].check
-        let summary = tables.exchanges[id].summary
+        let status = tables.exchanges[id].summary.status
         let policy = turn.rounds.checks[index].policy
-        var isWell = summary.flags.isEmpty && tables.exchanges[id].responsePhase == .complete
+        var isWell =
+            tables.exchanges[id].summary.flags.isEmpty
+            && tables.exchanges[id].responsePhase == .complete
         if policy.kind == .grpc {
             isWell =
-                isWell && summary.status == 200 && summary.grpcStatus == 0
+                isWell && status == 200 && tables.exchanges[id].summary.grpcStatus == 0
                 && isServing(tables.exchanges[id].replay.readable)
         } else {
-            isWell =
-                isWell && summary.status >= policy.statusMin && summary.status <= policy.statusMax
+            isWell = isWell && status >= policy.statusMin && status <= policy.statusMax
         }
         finish(&turn, index, isWell: isWell)
     }
@@ -230,9 +232,8 @@ enum HealthChecks {
         let change = check.endpoint.value.checked(
             isWell: isWell, check.policy, warmup: check.cluster.value.warmup, now: turn.now)
         guard let change else { return }
-        turn.effects.append(
-            .note(
-                change == .becameHealthy ? .becameHealthy : .becameUnhealthy,
-                cluster: check.cluster.value.id, endpoint: check.endpoint.value.address))
+        turn.tell(
+            change == .becameHealthy ? .becameHealthy : .becameUnhealthy, check.cluster,
+            check.endpoint.value.address)
     }
 }

@@ -38,7 +38,7 @@ enum LocalReply {
         let downstream = tables.exchanges[id].downstream
         let left = tables.downstream[downstream].body.remaining ?? .max
         if left > DownstreamSide.discardBytesMax || tables.downstream[downstream].hasEnded
-            || turn.isDraining || turn.isCrowded || tables.downstream[downstream].isLeaving
+            || turn.endsConnections
         {
             tables.exchanges[id].keepsAlive = false
         }
@@ -113,9 +113,10 @@ enum LocalReply {
 /// Redirects and fixed responses that a route orders.
 enum DirectReply {
     static func send(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ plan: Snapshot.RoutePlan,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ route: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
+        let plan = snapshot.value.routes[route]
         LocalReply.willReply(&tables, turn, id, status: plan.status)
         let start = turn.output.writerIndex
         MessageEncoder.statusLine(plan.status, to: &turn.output)

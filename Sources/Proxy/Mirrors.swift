@@ -20,7 +20,7 @@ enum Mirrors {
     ) {
         let plan = snapshot.value.mirrors[index]
         let draw = plan.draws.value.draw()
-        if draw.wantsLayout { turn.effects.append(.layOut) }
+        if draw.wantsLayout { turn.effects.append(.wakeControl) }
         // A tunnel cannot be copied.
         guard draw.version == 0, !tables.exchanges[id].wantsTunnel else { return }
         let cluster = plan.cluster.value.id
@@ -40,9 +40,8 @@ enum Mirrors {
         tables.exchanges[copy].summary.row = plan.row.id
         tables.exchanges[copy].rowSlot = plan.row.slot
         tables.exchanges[copy].holdsRequestPermit = true
-        let service = snapshot.value.services[plan.service]
         Forwarding.encodeRequest(
-            &tables.exchanges[copy], &turn, route, service, snapshot, head)
+            &tables.exchanges[copy], &turn, service: plan.service, snapshot, head)
         tables.exchanges[copy].requestDeadline = turn.now + route.request
         if tables.exchanges[copy].hasRequestBody {
             tables.exchanges[copy].idleDeadline = turn.now + route.idle
@@ -58,7 +57,8 @@ enum Mirrors {
 
     /// What the copy has of its request.
     private static func describe(_ tables: inout Tables, _ copy: SlotID, of id: SlotID) {
-        let summary = tables.exchanges[id].summary
+        let listener = tables.exchanges[id].summary.listener
+        let peer = tables.exchanges[id].summary.peer, version = tables.exchanges[id].summary.version
         let method = tables.exchanges[id].method, route = tables.exchanges[id].route
         let isChunked = tables.exchanges[id].isChunkedRequest
         let hasBody = tables.exchanges[id].hasRequestBody
@@ -69,12 +69,13 @@ enum Mirrors {
         tables.exchanges[copy].isChunkedRequest = isChunked
         tables.exchanges[copy].hasRequestBody = hasBody
         tables.exchanges[copy].isGRPC = isGRPC
+        tables.exchanges[copy].retry.watchesAnswers = isGRPC
         tables.exchanges[copy].isSecure = isSecure
         tables.exchanges[copy].hash = hash
         tables.exchanges[copy].keepsAlive = !hasBody
-        tables.exchanges[copy].summary.listener = summary.listener
-        tables.exchanges[copy].summary.peer = summary.peer
-        tables.exchanges[copy].summary.version = summary.version
+        tables.exchanges[copy].summary.listener = listener
+        tables.exchanges[copy].summary.peer = peer
+        tables.exchanges[copy].summary.version = version
         tables.exchanges[copy].summary.assign = .mirror
     }
 

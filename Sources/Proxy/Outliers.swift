@@ -8,21 +8,12 @@ import Upstream
 /// of the rotation (`OutlierEjection`).
 enum Outliers {
     /// The endpoint has answered.
-    @inline(__always)
     static func answered(
         _ tables: borrowing Tables, _ turn: inout Turn, _ id: SlotID, status: UInt16
     ) {
         let cluster = Pools.cluster(tables, of: id)
-        guard cluster.value.detectsOutliers else { return }
-        record(tables, &turn, id, cluster, status: status)
-    }
-
-    private static func record(
-        _ tables: borrowing Tables, _ turn: inout Turn, _ id: SlotID, _ cluster: SharedBox<Cluster>,
-        status: UInt16
-    ) {
         // A health check says it in its own way.
-        guard tables.exchanges[id].kind == .client else { return }
+        guard cluster.value.detectsOutliers, tables.exchanges[id].kind == .client else { return }
         var outcome = OutlierEjection.Outcome(status: status)
         if outcome == .success, tables.exchanges[id].summary.grpcStatus > 0 {
             // A call that ends at once: its own status is what HTTP would have said.
@@ -68,9 +59,6 @@ enum Outliers {
         case .successRate: metric = .ejectedForSuccessRate
         }
         turn.counters.count(metric, cluster: cluster.value.id)
-        turn.effects.append(
-            .note(
-                .ejected(cause), cluster: cluster.value.id,
-                endpoint: cluster.value.endpoints[position].address))
+        turn.tell(.ejected(cause), cluster, cluster.value.endpoints[position].address)
     }
 }

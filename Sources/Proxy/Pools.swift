@@ -34,7 +34,8 @@ enum Pools {
         }
         guard
             let position = choose(
-                &turn, cluster, tables.exchanges[exchange].hash, tables.exchanges[exchange].tried)
+                &turn, cluster, tables.exchanges[exchange].hash,
+                tables.exchanges[exchange].retry.tried)
         else {
             return Exchanges.fail(
                 &tables, &turn, exchange, status: 503, flags: .noHealthyUpstream, cause: .local)
@@ -124,7 +125,7 @@ enum Pools {
     ) -> Bool {
         let cluster = cluster(tables, of: exchange)
         for i in 0..<cluster.value.endpoints.count
-        where !tables.exchanges[exchange].tried.contains(i)
+        where !tables.exchanges[exchange].retry.tried.contains(i)
             && cluster.value.isIn(i, now: turn.now)
         {
             return true
@@ -232,7 +233,7 @@ enum Pools {
             sendHead(&tables, &turn, exchange, connection)
             return RequestRelay.requestDone(&tables, &turn, exchange)
         }
-        if tables.exchanges[exchange].replays {
+        if tables.exchanges[exchange].retry.replays {
             return replay(&tables, &turn, exchange, connection)
         }
         if isImmediate { return }
@@ -249,14 +250,14 @@ enum Pools {
     private static func replay(
         _ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID, _ connection: SlotID
     ) {
-        tables.exchanges[exchange].replays = false
+        tables.exchanges[exchange].retry.replays = false
         sendHead(&tables, &turn, exchange, connection)
         let start = turn.output.writerIndex
         turn.output.append(tables.exchanges[exchange].replay.readable)
         turn.send(
             ConnectionID(.upstream, connection), .output,
             ByteRange(start, end: turn.output.writerIndex))
-        if tables.exchanges[exchange].replaysAll {
+        if tables.exchanges[exchange].retry.replaysAll {
             return RequestRelay.requestDone(&tables, &turn, exchange)
         }
         tables.exchanges[exchange].requestPhase = .body
@@ -289,7 +290,7 @@ enum Pools {
         tables.upstream[id].isReadPaused = false
         let limits = turn.clusterPools[cluster].limits
         if tables.upstream[id].requestCount >= limits.requestsPerConnectionMax || turn.isDraining
-            || !serves(tables, turn, id)
+            || tables.upstream[id].isRetired
         {
             return UpstreamSide.close(&tables, &turn, id, reset: false)
         }
@@ -354,7 +355,9 @@ enum Pools {
         }
         let endpoint = tables.attempts[attempt].endpoint
         if endpoint >= 0 { turn.endpointPools[endpoint].load -= 1 }
-        if tables.exchanges[exchange].holdsRetryPermit { freeRetryPermit(&tables, &turn, exchange) }
+        if tables.exchanges[exchange].retry.holdsPermit {
+            freeRetryPermit(&tables, &turn, exchange)
+        }
         tables.attempts.free(attempt)
         tables.exchanges[exchange].attempt = .none
     }
@@ -379,8 +382,8 @@ enum Pools {
     }
 
     static func freeRetryPermit(_ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID) {
-        guard tables.exchanges[exchange].holdsRetryPermit else { return }
-        tables.exchanges[exchange].holdsRetryPermit = false
+        guard tables.exchanges[exchange].retry.holdsPermit else { return }
+        tables.exchanges[exchange].retry.holdsPermit = false
         let cluster = tables.exchanges[exchange].summary.cluster
         turn.clusterPools[cluster].state?.value.freeRetry()
     }

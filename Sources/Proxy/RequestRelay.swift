@@ -49,7 +49,7 @@ enum RequestRelay {
             tables.exchanges[id].requestPhase = .body
         }
         tables.exchanges[id].summary.bytesReceived += UInt64(at - from)
-        if tables.upstream[connection].isStream || tables.exchanges[id].keepsBody {
+        if tables.upstream[connection].isStream || tables.exchanges[id].retry.keepsBody {
             Retries.keep(
                 &tables.exchanges[id], turn, turn.scratch.span(ByteRange(from, end: at)))
         }
@@ -100,7 +100,7 @@ enum RequestRelay {
         let received = tables.exchanges[id].summary.bytesReceived
         let limit = turn.snapshots[tables.exchanges[id].snapshot].value.settings.limits.bodyBytes
         if received > limit { return violated(&tables, &turn, id, .bodyTooLarge) }
-        if tables.upstream[connection].isStream || tables.exchanges[id].keepsBody {
+        if tables.upstream[connection].isStream || tables.exchanges[id].retry.keepsBody {
             Retries.keep(
                 &tables.exchanges[id], turn,
                 turn.output.span(ByteRange(bodyStart, end: turn.output.writerIndex)))

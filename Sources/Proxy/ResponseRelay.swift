@@ -25,7 +25,7 @@ enum ResponseRelay {
         tables.exchanges[id].responsePhase = .body
         tables.exchanges[id].firstByteDeadline = .never
         tables.exchanges[id].attemptDeadline = .never
-        if tables.exchanges[id].retryCount > 0, status < 500 {
+        if tables.exchanges[id].retry.count > 0, status < 500 {
             turn.counters.count(
                 .retriesSucceeded, cluster: tables.exchanges[id].summary.cluster)
         }
@@ -35,9 +35,7 @@ enum ResponseRelay {
             let left = tables.downstream[downstream].body.remaining ?? .max
             if left > DownstreamSide.discardBytesMax { tables.exchanges[id].keepsAlive = false }
         }
-        if turn.isDraining || turn.isCrowded || tables.downstream[downstream].hasEnded
-            || tables.downstream[downstream].isLeaving
-        {
+        if turn.endsConnections || tables.downstream[downstream].hasEnded {
             tables.exchanges[id].keepsAlive = false
         }
         let framing = bodyFraming(turn.responseHead, tables.exchanges[id].method)
@@ -110,7 +108,7 @@ enum ResponseRelay {
             let lines = ByteRange(start: head.lower, count: head.length - 2)
             turn.headOut.append(turn.scratch.span(lines))
         } else {
-            rewriteHead(&turn, route, version, snapshot, head)
+            rewriteHead(&turn, route: exchange.route, version: exchange.version, snapshot, head)
         }
         let hasDate = turn.responseHead.fields.seen.contains(.date)
         if !version.responseEdits.isEmpty {
@@ -146,9 +144,11 @@ enum ResponseRelay {
 
     /// Writes the lines that go on, each as it came or anew.
     private static func rewriteHead(
-        _ turn: inout Turn, _ route: Snapshot.RoutePlan, _ version: Snapshot.VersionPlan,
-        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+        _ turn: inout Turn, route: Int, version: Int, _ snapshot: SharedBox<Snapshot>,
+        _ head: ByteRange
     ) {
+        let route = snapshot.value.routes[route]
+        let version = snapshot.value.versions[version]
         let status = turn.responseHead.status
         let hasEdits = !route.responseEdits.isEmpty || !version.responseEdits.isEmpty
         var run = FieldRun()

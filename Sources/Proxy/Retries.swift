@@ -17,13 +17,22 @@ import Upstream
 enum Retries {
     /// The policy's part in a request that is about to be sent for the first time.
     @inline(__always)
-    static func prepare(_ exchange: inout Exchange, _ policy: RetryPolicy) {
-        exchange.retriesLeft = policy.retriesMax
-        guard policy.retriesMax > 0 else { return }
-        exchange.looksAtAnswers = policy.looksAtAnswers
-        if exchange.hasRequestBody {
-            exchange.keepsBody = policy.repeatsSent && mayRepeat(exchange.method, policy)
-        }
+    static func prepare(
+        _ exchange: inout Exchange, _ snapshot: SharedBox<Snapshot>, _ policy: Int,
+        detectsOutliers: Bool
+    ) {
+        exchange.retry.left = snapshot.value.retries[policy].retriesMax
+        exchange.retry.watchesAnswers = exchange.isGRPC || detectsOutliers
+        // Most policies concern attempts that were never sent.
+        if !snapshot.value.retries[policy].repeatsSent { return }
+        prepareRepeats(&exchange, snapshot.value.retries[policy])
+    }
+
+    @inline(never)
+    private static func prepareRepeats(_ exchange: inout Exchange, _ policy: RetryPolicy) {
+        exchange.retry.looksAtAnswers = policy.looksAtAnswers
+        if policy.looksAtAnswers { exchange.retry.watchesAnswers = true }
+        exchange.retry.keepsBody = exchange.hasRequestBody && mayRepeat(exchange.method, policy)
     }
 
     private static func mayRepeat(_ method: Method, _ policy: RetryPolicy) -> Bool {
@@ -41,11 +50,11 @@ enum Retries {
     static func keep(
         _ exchange: inout Exchange, _ turn: borrowing Turn, _ text: Span<UInt8>
     ) {
-        guard exchange.isReplayable, !text.isEmpty else { return }
+        guard exchange.retry.isReplayable, !text.isEmpty else { return }
         let snapshot = turn.snapshots[exchange.snapshot]
         let policy = snapshot.value.retries[snapshot.value.routes[exchange.route].retry]
         if exchange.replay.count + text.count > policy.bodyBytesMax {
-            exchange.isReplayable = false
+            exchange.retry.isReplayable = false
             exchange.replay.release()
         } else {
             exchange.replay.append(text)
@@ -60,7 +69,7 @@ enum Retries {
     ) {
         let id = tables.attempts[attempt].exchange
         Outliers.failed(tables, &turn, id)
-        tables.exchanges[id].tried.insert(tables.attempts[attempt].position)
+        tables.exchanges[id].retry.tried.insert(tables.attempts[attempt].position)
         if policy(tables, turn, id).conditions.contains(.connectFailure),
             Pools.hasOther(tables, turn, id), takePermit(&tables, &turn, id)
         {
@@ -76,6 +85,7 @@ enum Retries {
 
     /// The connection of an attempt is gone, or its stream, before the exchange was over.
     /// - Returns: whether the request is on its way again.
+    @inline(never)
     static func onLostConnection(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
     ) -> Bool {
@@ -114,14 +124,14 @@ enum Retries {
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
     ) -> Bool {
         let attempt = tables.exchanges[id].attempt
-        guard tables.attempts[attempt].isReused, !tables.exchanges[id].isRepaired,
+        guard tables.attempts[attempt].isReused, !tables.exchanges[id].retry.isRepaired,
             tables.exchanges[id].interimCount == 0, tables.upstream[connection].inbound.isEmpty,
             tables.exchanges[id].method.isIdempotent, !tables.exchanges[id].hasRequestBody,
             !tables.exchanges[id].wantsTunnel
         else { return false }
         Pools.endAttempt(&tables, &turn, exchange: id)
         close(&tables, &turn, connection, reset: false)
-        tables.exchanges[id].isRepaired = true
+        tables.exchanges[id].retry.isRepaired = true
         restart(&tables, &turn, id)
         // Others that were idle may be as dead: this time a new connection is made.
         Pools.lease(&tables, &turn, exchange: id, connects: true)
@@ -134,26 +144,43 @@ enum Retries {
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
     ) -> Bool {
         let hasBegun = tables.exchanges[id].requestPhase != .head
-        guard !tables.exchanges[id].isRefused, tables.exchanges[id].interimCount == 0,
-            !tables.exchanges[id].hasRequestBody || !hasBegun || tables.exchanges[id].isReplayable,
+        guard !tables.exchanges[id].retry.isRefused, tables.exchanges[id].interimCount == 0,
+            !tables.exchanges[id].hasRequestBody || !hasBegun
+                || tables.exchanges[id].retry.isReplayable,
             policy(tables, turn, id).conditions.contains(.refusedStream),
             takePermit(&tables, &turn, id)
         else { return false }
-        tables.exchanges[id].isRefused = true
+        tables.exchanges[id].retry.isRefused = true
         leave(&tables, &turn, id, connection)
         again(&tables, &turn, id, .retriesAfterRefusal, wait: .zero)
         return true
     }
 
+    /// The final head of an answer was read that somebody looks at. `at` is behind it.
+    /// - Returns: whether it is dropped and the request is on its way again.
+    @inline(never)
+    static func watch(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ head: ByteRange, _ at: Int, _ end: Int
+    ) -> Bool {
+        let isGRPC = tables.exchanges[id].isGRPC
+        if isGRPC { ResponseRelay.noteGRPC(&tables, turn, id, head) }
+        Outliers.answered(tables, &turn, id, status: turn.responseHead.status)
+        guard tables.exchanges[id].retry.looksAtAnswers,
+            turn.responseHead.status >= 400 || isGRPC
+        else { return false }
+        return onAnswer(&tables, &turn, id, connection, head, at, end)
+    }
+
     /// The final head of an answer was read. `at` is behind it.
     /// - Returns: whether it is dropped and the request is on its way again.
-    static func onAnswer(
+    private static func onAnswer(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
         _ head: ByteRange, _ at: Int, _ end: Int
     ) -> Bool {
         let policy = policy(tables, turn, id)
         guard isWanted(tables, turn, id, policy, head) else { return false }
-        guard tables.exchanges[id].retriesLeft > 0 else {
+        guard tables.exchanges[id].retry.left > 0 else {
             tables.exchanges[id].summary.flags.insert(.retryLimit)
             return false
         }
@@ -211,7 +238,7 @@ enum Retries {
         return tables.exchanges[id].responsePhase == .waiting && !tables.exchanges[id].wantsTunnel
             && mayRepeat(tables.exchanges[id].method, policy(tables, turn, id))
             && (!tables.exchanges[id].hasRequestBody || !hasBegun
-                || tables.exchanges[id].keepsBody && tables.exchanges[id].isReplayable)
+                || tables.exchanges[id].retry.keepsBody && tables.exchanges[id].retry.isReplayable)
     }
 
     /// Takes a retry of the policy, of the version's limit and of its budget. The attempt that has
@@ -219,12 +246,12 @@ enum Retries {
     private static func takePermit(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID
     ) -> Bool {
-        guard tables.exchanges[id].retriesLeft > 0 else {
+        guard tables.exchanges[id].retry.left > 0 else {
             tables.exchanges[id].summary.flags.insert(.retryLimit)
             return false
         }
         let cluster = Pools.cluster(tables, of: id)
-        let isHeld = tables.exchanges[id].holdsRetryPermit
+        let isHeld = tables.exchanges[id].retry.holdsPermit
         let refusal = cluster.value.state.value.takeRetry(
             max: isHeld ? .max : cluster.value.limits.retriesMax,
             budget: cluster.value.retryBudget, now: turn.now)
@@ -236,9 +263,9 @@ enum Retries {
             return false
         }
         if isHeld { cluster.value.state.value.freeRetry() }
-        tables.exchanges[id].retriesLeft -= 1
+        tables.exchanges[id].retry.left -= 1
         // The attempt that ends now gives no place back: the next one goes on with it.
-        tables.exchanges[id].holdsRetryPermit = false
+        tables.exchanges[id].retry.holdsPermit = false
         return true
     }
 
@@ -256,7 +283,7 @@ enum Retries {
     private static func insertTried(_ tables: inout Tables, _ id: SlotID) {
         let attempt = tables.exchanges[id].attempt
         guard tables.attempts.holds(attempt) else { return }
-        tables.exchanges[id].tried.insert(tables.attempts[attempt].position)
+        tables.exchanges[id].retry.tried.insert(tables.attempts[attempt].position)
     }
 
     private static func close(
@@ -295,7 +322,7 @@ enum Retries {
         atLeast least: Duration = .zero
     ) {
         let wait = policy(tables, turn, id).backoff.wait(
-            before: Int(tables.exchanges[id].retryCount) + 1, random: &turn.random)
+            before: Int(tables.exchanges[id].retry.count) + 1, random: &turn.random)
         again(&tables, &turn, id, reason, wait: max(wait, least))
     }
 
@@ -304,8 +331,8 @@ enum Retries {
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ reason: ClusterMetric,
         wait: Duration
     ) {
-        tables.exchanges[id].holdsRetryPermit = true
-        tables.exchanges[id].retryCount &+= 1
+        tables.exchanges[id].retry.holdsPermit = true
+        tables.exchanges[id].retry.count &+= 1
         turn.counters.count(reason, cluster: tables.exchanges[id].summary.cluster)
         restart(&tables, &turn, id)
         if wait > .zero {
@@ -319,8 +346,8 @@ enum Retries {
     private static func restart(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         turn.counters.count(.retries, cluster: tables.exchanges[id].summary.cluster)
         if tables.exchanges[id].hasRequestBody, tables.exchanges[id].requestPhase != .head {
-            tables.exchanges[id].replays = true
-            tables.exchanges[id].replaysAll = tables.exchanges[id].requestPhase == .complete
+            tables.exchanges[id].retry.replays = true
+            tables.exchanges[id].retry.replaysAll = tables.exchanges[id].requestPhase == .complete
         }
         tables.exchanges[id].requestPhase = .head
         tables.exchanges[id].attemptDeadline = .never
@@ -344,11 +371,12 @@ enum Waits {
         tables.exchanges[id].isWaiting = false
         tables.exchanges[id].attemptDeadline = .never
         if tables.exchanges[id].abortStatus != 0 { return Faults.abort(&tables, &turn, id) }
-        if tables.exchanges[id].retryCount == 0 {
+        if tables.exchanges[id].retry.count == 0 {
             // Held back by a fault: its time begins now.
             let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
             let plan = snapshot.value.routes[tables.exchanges[id].route]
-            Decisions.startClocks(&tables, turn, id, plan)
+            Decisions.startClocks(
+                &tables, turn, id, firstByte: plan.firstByte, idle: plan.idle)
         }
         Pools.lease(&tables, &turn, exchange: id)
         if tables.exchanges.holds(id) { Deadlines.arm(&tables, &turn, id) }

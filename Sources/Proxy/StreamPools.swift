@@ -114,7 +114,7 @@ enum StreamPools {
         let socket = tables.sessions[session].socket.slot
         let isUsedUp = tables.sessions[session].streamsOpened >= limits.requestsPerConnectionMax
         let isAged = turn.now >= tables.upstream[socket].expires
-        if isUsedUp || isAged || turn.isDraining || !Pools.serves(tables, turn, socket)
+        if isUsedUp || isAged || turn.isDraining || tables.upstream[socket].isRetired
             || tables.upstream[socket].isCheck || tables.sessions[session].engine.isGoingAway
         {
             if isAged, tables.sessions[session].isListed { turn.counters.count(.agedConnections) }

@@ -85,8 +85,6 @@ struct DownstreamConnection: ~Copyable {
 
     /// When it takes no new request any more.
     var expires = Instant.never
-    /// Its listener is gone, or its time is over: the answer under way is its last.
-    var isLeaving = false
     /// The peer has not taken everything for a while; the timer is the time that it has for it.
     var isBlocked = false
 
@@ -96,6 +94,9 @@ struct DownstreamConnection: ~Copyable {
     var isSecure: Bool { tlsVersion != 0 }
     /// Bytes wait that the peer does not take now.
     var hasUnsent: Bool { !outbound.isEmpty || isStalled }
+
+    /// In place of a time that is over: the connection's listener is gone.
+    static var left: Instant { Instant(nanoseconds: 0) }
 
     mutating func reset() {
         session = .none
@@ -117,7 +118,6 @@ struct DownstreamConnection: ~Copyable {
         closesAfterFlush = false
         shutsDownAfterFlush = false
         expires = .never
-        isLeaving = false
         isBlocked = false
         timer.clear()
     }
@@ -168,6 +168,8 @@ struct UpstreamConnection: ~Copyable {
     var check = 0
     /// When it serves no new request any more.
     var expires = Instant.never
+    /// Its endpoint is named no more, or reached in another way: it serves no new request.
+    var isRetired = false
     /// The session that the socket carries, or that the stream belongs to.
     var session = SlotID.none
     /// Of a stream: its slot in the session.
@@ -207,6 +209,7 @@ struct UpstreamConnection: ~Copyable {
         requestCount = 0
         isProbe = false
         isCheck = false
+        isRetired = false
         expires = .never
         nextIdle = .none
         previousIdle = .none
@@ -321,17 +324,9 @@ struct Exchange: ~Copyable {
     var cookiePosition: UInt64 = 0
     /// Key for the hashed balancers.
     var hash: UInt64 = 0
-    /// Attempts that may still follow, by the route's policy.
-    var retriesLeft: UInt8 = 0
-    var retryCount: UInt8 = 0
-    /// Endpoints that have had an attempt.
-    var tried = Cluster.Tried()
     var holdsRequestPermit = false
-    var holdsRetryPermit = false
-    /// An answer's status may be a reason for another attempt.
-    var looksAtAnswers = false
-    /// Another attempt may need the body.
-    var keepsBody = false
+    var interimCount: UInt8 = 0
+    var retry = RetryState()
     /// Between two attempts, or held back by a fault: `attemptDeadline` is the end of that.
     var isWaiting = false
     /// What a fault answers behind its delay; 0: nothing.
@@ -342,19 +337,33 @@ struct Exchange: ~Copyable {
     var mirror = SlotID.none
     /// Of a check: which.
     var check = 0
-    var interimCount: UInt8 = 0
-
     /// The body's text as it went to an endpoint, for another attempt. Of a body larger than the
     /// policy allows nothing is kept.
     var replay = ByteBuffer()
-    var isReplayable = true
-    /// A reused connection died under the request, or an endpoint refused it, and it was sent
-    /// again: not a second time for that.
-    var isRepaired = false
-    var isRefused = false
-    /// The next connection gets the kept body too; the whole of it, if `replaysAll`.
-    var replays = false
-    var replaysAll = false
+
+    /// Whether, and how, the request may be sent once more.
+    struct RetryState: BitwiseCopyable {
+        /// Attempts that may still follow, by the route's policy, and those that did.
+        var left: UInt8 = 0
+        var count: UInt8 = 0
+        var holdsPermit = false
+        /// An answer's status may be a reason for another attempt.
+        var looksAtAnswers = false
+        /// Somebody looks at heads of answers: this, the endpoint's ejection, or a call's status.
+        var watchesAnswers = false
+        /// Another attempt may need the body, and all of it was kept so far.
+        var keepsBody = false
+        var isReplayable = true
+        /// The next connection gets the kept body too; the whole of it, if `replaysAll`.
+        var replays = false
+        var replaysAll = false
+        /// A reused connection died under the request, or an endpoint refused it, and it was sent
+        /// again: not a second time for that.
+        var isRepaired = false
+        var isRefused = false
+        /// Endpoints that have had an attempt.
+        var tried = Cluster.Tried()
+    }
 
     /// The head for the origin, and behind it texts for the log. Kept for the whole exchange.
     var arena = ByteBuffer()
@@ -395,28 +404,18 @@ struct Exchange: ~Copyable {
         isTunnel = false
         owesCookie = false
         hash = 0
-        retriesLeft = 0
-        retryCount = 0
-        tried = Cluster.Tried()
         holdsRequestPermit = false
-        holdsRetryPermit = false
-        looksAtAnswers = false
-        keepsBody = false
+        interimCount = 0
+        retry = RetryState()
         isWaiting = false
         abortStatus = 0
         replyGRPC = -1
         mirror = .none
-        interimCount = 0
         if replay.capacity > 0 { replay.release() }
-        isReplayable = true
-        isRepaired = false
-        isRefused = false
-        replays = false
-        replaysAll = false
         arena.clear(keepingAtMost: 4_096)
         head = .empty
         upgrade = .empty
-        summary = ExchangeSummary()
+        summary.reset()
         requestDeadline = .never
         firstByteDeadline = .never
         idleDeadline = .never

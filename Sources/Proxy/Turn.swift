@@ -19,6 +19,7 @@ struct Turn: ~Copyable {
     var output = ByteBuffer(capacity: 16_384)
     var logLine = ByteBuffer(capacity: 1_024)
     var effects = PlainArray<Effect>(capacity: 64)
+    var news: [EndpointNews] = []
     /// Effects that the driver has taken.
     var effectsTaken = 0
 
@@ -66,8 +67,9 @@ struct Turn: ~Copyable {
     var socketCount = 0
     let socketsMax: Int
     var isDraining = false
-    /// Room for connections is short: each answer is the last of its connection.
-    var isCrowded = false
+    /// The process drains, or room for connections is short: each answer is the last of its
+    /// connection.
+    var endsConnections = false
     /// Where the search for idle connections goes on.
     var evictionHand: UInt32 = 0
     /// Memory is short: new requests are refused.
@@ -161,6 +163,14 @@ struct Turn: ~Copyable {
         let start = scratch.place(kept.readable, endingAt: headroom)
         kept.release()
         return start..<end
+    }
+
+    /// Tells whoever runs the process what happened to an endpoint.
+    mutating func tell(
+        _ kind: EndpointNews.Kind, _ cluster: SharedBox<Cluster>, _ endpoint: Address
+    ) {
+        news.append(EndpointNews(kind: kind, cluster: cluster.value.id, endpoint: endpoint))
+        effects.append(.wakeControl)
     }
 
     mutating func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {

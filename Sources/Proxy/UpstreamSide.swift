@@ -307,12 +307,8 @@ enum UpstreamSide {
                 {
                     return
                 }
-                let isGRPC = tables.exchanges[exchange].isGRPC
-                if isGRPC { ResponseRelay.noteGRPC(&tables, turn, exchange, head) }
-                Outliers.answered(tables, &turn, exchange, status: turn.responseHead.status)
-                if tables.exchanges[exchange].looksAtAnswers,
-                    turn.responseHead.status >= 400 || isGRPC,
-                    Retries.onAnswer(&tables, &turn, exchange, id, head, at, end)
+                if tables.exchanges[exchange].retry.watchesAnswers,
+                    Retries.watch(&tables, &turn, exchange, id, head, at, end)
                 {
                     at = end
                     return

@@ -129,7 +129,7 @@ final class ControlLoop {
                 ("service", labels.service), ("version", labels.version),
                 ("endpoint", UnixPaths.text(item.endpoint)),
             ]
-            switch item.note {
+            switch item.kind {
             case .ejected(let cause):
                 log.warning("endpoint ejected", fields + [("cause", "\(cause.label)")])
             case .becameUnhealthy: log.warning("endpoint unhealthy", fields)

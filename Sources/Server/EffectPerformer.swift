@@ -38,10 +38,8 @@ extension WorkerLoop {
             for other in group.workers where workers & (1 << UInt64(other.index)) != 0 {
                 other.mailbox.put(.connectionFreed(cluster: cluster))
             }
-        case .layOut: group.controlWanted.wake()
+        case .wakeControl: group.tell(plane.takeNews())
         case .log(let range): log(range)
-        case .note(let note, let cluster, let endpoint):
-            group.tell(.init(note: note, cluster: cluster, endpoint: endpoint))
         }
     }
 
@@ -72,10 +70,12 @@ extension WorkerLoop {
         if id.side == .upstream, let socket = sockets.entry(id), !socket.secure.isNone {
             readSecure(id, socket.descriptor, socket.secure, untilEnd: true)
         } else if id.side == .upstream, let descriptor = sockets.descriptor(id) {
-            let transfer = plane.fillScratch(id) {
-                Socket.receive(descriptor, into: &$0, atMost: DataPlane.readBytesMax)
+            if plane.lendScratch(id, to: &lent) {
+                let transfer = Socket.receive(
+                    descriptor, into: &lent, atMost: DataPlane.readBytesMax)
+                plane.takeBack(&lent)
+                if case .bytes(let count) = transfer { plane.handle(.received(id, count)) }
             }
-            if case .bytes(let count)? = transfer { plane.handle(.received(id, count)) }
         }
         if plane.holds(id) { plane.handle(.failed(id)) }
     }

@@ -174,16 +174,15 @@ extension WorkerLoop {
         var count = 0
         let none = ByteBuffer()
         // The scratch takes all of it, whether the data plane wants more or not.
-        plane.fillScratch { scratch in
-            var bytes = isFed ? none.readable : secure.cipher.readable
-            repeat {
-                reading = secure.links[link].session.read(
-                    bytes, to: &scratch, atMost: DataPlane.readBytesMax - count,
-                    answers: &secure.output)
-                bytes = none.readable
-                if case .bytes(let more) = reading { count += more }
-            } while reading.isMore && count < DataPlane.readBytesMax
-        }
+        plane.lendScratch(to: &lent)
+        var bytes = isFed ? none.readable : secure.cipher.readable
+        repeat {
+            reading = secure.links[link].session.read(
+                bytes, to: &lent, atMost: DataPlane.readBytesMax - count, answers: &secure.output)
+            bytes = none.readable
+            if case .bytes(let more) = reading { count += more }
+        } while reading.isMore && count < DataPlane.readBytesMax
+        plane.takeBack(&lent)
         sendCipher(id, descriptor, link)
         if id.side == .upstream, let ticket = secure.links[link].session.takeResumption() {
             if secure.resumptions.count >= SecureLinks.resumptionsMax {

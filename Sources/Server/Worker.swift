@@ -54,18 +54,12 @@ final class WorkerGroup: Sendable {
         controlWanted = try Wakeup()
     }
 
-    /// What happened to an endpoint, for the process's log, which a worker must not wait for.
-    struct EndpointNews: Sendable {
-        var note: EndpointNote
-        var cluster: Int
-        var endpoint: Address
-    }
-
     /// Of news that nobody has taken so many are kept.
     private static let newsMax = 1_000
 
-    func tell(_ item: EndpointNews) {
-        news.withLock { if $0.count < WorkerGroup.newsMax { $0.append(item) } }
+    /// Wakes the control thread, with news for the process's log, which a worker must not wait for.
+    func tell(_ items: [EndpointNews]) {
+        if !items.isEmpty { news.withLock { if $0.count < WorkerGroup.newsMax { $0 += items } } }
         controlWanted.wake()
     }
 

@@ -24,6 +24,8 @@ struct WorkerLoop: ~Copyable {
     var sockets = SocketTable()
     var secure = SecureLinks()
     var listeners: [(descriptor: Int32, listener: Int)] = []
+    /// In exchange for the scratch while that is lent.
+    var lent = ByteBuffer()
     /// Connections to be read without a new edge.
     var ready: [ConnectionID] = []
     private var served: [ConnectionID] = []
@@ -136,10 +138,10 @@ struct WorkerLoop: ~Copyable {
         }
         for _ in 0..<WorkerLoop.readsPerTurnMax {
             // A connection that the data plane still holds still has its descriptor.
-            let transfer = plane.fillScratch(id) {
-                Socket.receive(descriptor, into: &$0, atMost: DataPlane.readBytesMax)
-            }
-            guard let transfer else { return }
+            guard plane.lendScratch(id, to: &lent) else { return }
+            let transfer = Socket.receive(
+                descriptor, into: &lent, atMost: DataPlane.readBytesMax)
+            plane.takeBack(&lent)
             switch transfer {
             case .bytes(let count):
                 plane.handle(.received(id, count))

@@ -20,7 +20,7 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
     ///   - text: what the summary's ranges refer to.
     ///   - names: what `labels`' ranges refer to.
     public func append(
-        _ summary: ExchangeSummary, second: Span<UInt8>, text: Span<UInt8>, labels: Names,
+        _ summary: borrowing ExchangeSummary, second: Span<UInt8>, text: Span<UInt8>, labels: Names,
         names: Span<UInt8>, to out: inout ByteBuffer
     ) {
         switch self {
@@ -34,7 +34,7 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
     // MARK: JSON
 
     private static func json(
-        _ s: ExchangeSummary, _ second: Span<UInt8>, _ text: Span<UInt8>, _ labels: Names,
+        _ s: borrowing ExchangeSummary, _ second: Span<UInt8>, _ text: Span<UInt8>, _ labels: Names,
         _ names: Span<UInt8>, _ out: inout ByteBuffer
     ) {
         out.reserve(1_024)
@@ -106,7 +106,7 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
         quoted(text.extracting(range.range), &out)
     }
 
-    private static func appendEndpoint(_ s: ExchangeSummary, _ out: inout ByteBuffer) {
+    private static func appendEndpoint(_ s: borrowing ExchangeSummary, _ out: inout ByteBuffer) {
         guard let endpoint = s.endpoint else { return out.append("null") }
         out.append(UInt8(ascii: "\""))
         appendAddress(endpoint, &out)
@@ -164,7 +164,8 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
 
     /// Envoy's default format (its `access_log` documentation, "Default format string").
     private static func envoy(
-        _ s: ExchangeSummary, _ second: Span<UInt8>, _ text: Span<UInt8>, _ out: inout ByteBuffer
+        _ s: borrowing ExchangeSummary, _ second: Span<UInt8>, _ text: Span<UInt8>,
+        _ out: inout ByteBuffer
     ) {
         out.append("[")
         out.append(second)
@@ -202,7 +203,7 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
     }
 
     private static func requestLine(
-        _ s: ExchangeSummary, _ text: Span<UInt8>, _ out: inout ByteBuffer
+        _ s: borrowing ExchangeSummary, _ text: Span<UInt8>, _ out: inout ByteBuffer
     ) {
         escaped(s.method, text, &out)
         out.append(UInt8(0x20))
@@ -213,7 +214,7 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
 
     /// Apache's combined log format.
     private static func combined(
-        _ s: ExchangeSummary, _ text: Span<UInt8>, _ out: inout ByteBuffer
+        _ s: borrowing ExchangeSummary, _ text: Span<UInt8>, _ out: inout ByteBuffer
     ) {
         s.peer.appendHost(to: &out)
         out.append(" - - [")

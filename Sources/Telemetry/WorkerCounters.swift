@@ -68,6 +68,7 @@ public struct WorkerCounters: ~Copyable {
     }
 
     /// A request has its row now.
+    @inlinable @inline(__always)
     public func started(rowSlot: Int) {
         shard.add(1, to: rowSlot + MetricRegistry.RowSlot.started)
         shard.add(1, to: WorkerMetric.requestsStarted.rawValue)
@@ -75,12 +76,12 @@ public struct WorkerCounters: ~Copyable {
 
     /// A copy of a request ended: counted by its outcome and its time alone, since it is nobody's
     /// request.
-    public mutating func mirrored(_ summary: ExchangeSummary, rowSlot: Int) {
+    public mutating func mirrored(_ summary: borrowing ExchangeSummary, rowSlot: Int) {
         outcome(summary, rowSlot: rowSlot)
     }
 
     /// A request of a row ended.
-    public mutating func finished(_ summary: ExchangeSummary, rowSlot: Int) {
+    public mutating func finished(_ summary: borrowing ExchangeSummary, rowSlot: Int) {
         shard.add(1, to: rowSlot + MetricRegistry.RowSlot.finished)
         shard.add(1, to: WorkerMetric.requestsFinished.rawValue)
         shard.add(1, to: summary.version.metric.rawValue)
@@ -88,7 +89,7 @@ public struct WorkerCounters: ~Copyable {
     }
 
     @inline(__always)
-    private mutating func outcome(_ summary: ExchangeSummary, rowSlot: Int) {
+    private mutating func outcome(_ summary: borrowing ExchangeSummary, rowSlot: Int) {
         let micros = UInt64(max(0, summary.duration.microseconds))
         if summary.grpcStatus >= 0 {
             add(

@@ -53,7 +53,7 @@ public enum BalancingPolicy: UInt8, Sendable, BitwiseCopyable {
     case ringHash
     case maglev
 
-    public var isHashed: Bool { self == .ringHash || self == .maglev }
+    @inlinable public var isHashed: Bool { self == .ringHash || self == .maglev }
 }
 
 /// Bounds of one cluster, over all workers. `Int.max` stands for unlimited.

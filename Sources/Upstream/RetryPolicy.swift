@@ -62,8 +62,12 @@ public struct RetryPolicy: Sendable, BitwiseCopyable, Equatable {
 
     /// Attempts beyond the first.
     public var retriesMax: UInt8 = 2
-    public var conditions: Conditions = .safe
-    public var codes = Codes()
+    public var conditions: Conditions = .safe { didSet { update() } }
+    public var codes = Codes() { didSet { update() } }
+    /// Whether an answer may lead to another attempt.
+    public private(set) var looksAtAnswers = false
+    /// Whether an attempt that was sent may be followed by another.
+    public private(set) var repeatsSent = false
     /// Methods that are not idempotent may be repeated too, whatever they failed by.
     public var repeatsAllMethods = false
     public var backoff = RetryBackoff()
@@ -81,17 +85,12 @@ public struct RetryPolicy: Sendable, BitwiseCopyable, Equatable {
         return policy
     }
 
-    /// Whether an answer may lead to another attempt.
-    public var looksAtAnswers: Bool {
-        !codes.isEmpty
-            || !conditions.isDisjoint(
-                with: Conditions.grpc.union([
-                    .gatewayError, .serverError, .retriable4xx,
-                ]))
+    private mutating func update() {
+        let answers: Conditions = [.gatewayError, .serverError, .retriable4xx]
+        looksAtAnswers =
+            !codes.isEmpty || !conditions.isDisjoint(with: Conditions.grpc.union(answers))
+        repeatsSent = looksAtAnswers || conditions.contains(.reset)
     }
-
-    /// Whether an attempt that was sent may be followed by another.
-    public var repeatsSent: Bool { looksAtAnswers || conditions.contains(.reset) }
 
     /// Whether the loss of an attempt before its answer is a reason for another.
     public var takesReset: Bool {

@@ -34,6 +34,7 @@ public final class World {
     private var scheduled = 0
     private var links: [ConnectionID: Link] = [:]
     private var ready: [ConnectionID] = []
+    private var lent = ByteBuffer()
     /// Stops a world that never comes to rest.
     public var stepsMax = 500_000
 
@@ -157,7 +158,9 @@ public final class World {
             let count = min(link.inbound.count, Int(random.below(UInt64(room))) + 1)
             let piece = Array(link.inbound[..<count])
             links[id]?.inbound.removeFirst(count)
-            _ = plane.value.fillScratch(id) { $0.append(piece.span) }
+            guard plane.value.lendScratch(id, to: &lent) else { return }
+            lent.append(piece.span)
+            plane.value.takeBack(&lent)
             plane.value.handle(.received(id, count))
             perform()
         }
@@ -193,7 +196,7 @@ public final class World {
                 case .none: break
                 }
             }
-        case .askForConnection, .tellFreed, .layOut, .log, .note: break
+        case .askForConnection, .tellFreed, .wakeControl, .log: break
         }
     }
 
