@@ -146,6 +146,18 @@ public final class SharedRegistry {
         }
     }
 
+    /// What is taken of all clusters' limits together, by name.
+    public var held: [String: Int] {
+        var sums = ["connections": 0, "requests": 0, "pending": 0, "retries": 0]
+        for state in clusters.values {
+            sums["connections", default: 0] += state.value.connectionCount
+            sums["requests", default: 0] += state.value.requestCount
+            sums["pending", default: 0] += state.value.pendingCount
+            sums["retries", default: 0] += state.value.retryCount
+        }
+        return sums
+    }
+
     /// Lays out pages of all draws that are in use, ahead of need.
     public func layOutAhead() {
         for box in draws.values { box.value.layOutAhead() }

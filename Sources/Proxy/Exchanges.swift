@@ -102,7 +102,9 @@ enum Exchanges {
         case .head, .body:
             let from = at, copy = tables.exchanges[id].mirror
             isTaken = RequestRelay.relay(&tables, &turn, id, &at, end)
-            if !copy.isNone { Mirrors.feed(&tables, &turn, copy, ByteRange(from, end: at)) }
+            if !copy.isNone {
+                Mirrors.feed(&tables, &turn, copy, of: id, ByteRange(from, end: at))
+            }
         case .discarding: RequestRelay.discard(&tables, &turn, id, &at, end)
         // Bytes behind the request belong to the next one.
         case .complete: isTaken = false
@@ -230,7 +232,8 @@ enum Exchanges {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         tables.exchanges[id].summary.duration = turn.now - tables.exchanges[id].arrival
         if tables.exchanges[id].kind != .client { return finishInner(&tables, &turn, id) }
-        if !tables.exchanges[id].mirror.isNone { Mirrors.originalEnded(&tables, &turn, id) }
+        let copy = tables.exchanges[id].mirror
+        if !copy.isNone { Mirrors.originalEnded(&tables, &turn, copy) }
         // What was answered without a version starts and ends in its route's row at once.
         if !tables.exchanges[id].isCounted {
             turn.counters.started(rowSlot: tables.exchanges[id].rowSlot)

@@ -48,11 +48,9 @@ enum Mirrors {
         } else {
             tables.exchanges[copy].firstByteDeadline = turn.now + route.firstByte
         }
-        tables.exchanges[id].mirror = copy
+        if tables.exchanges[copy].hasRequestBody { tables.exchanges[id].mirror = copy }
         Pools.lease(&tables, &turn, exchange: copy)
-        if tables.exchanges.holds(copy), tables.exchanges[copy].requestPhase == .head {
-            Deadlines.arm(&tables, &turn, copy)
-        }
+        if tables.exchanges.holds(copy) { Deadlines.arm(&tables, &turn, copy) }
     }
 
     /// What the copy has of its request.
@@ -79,10 +77,15 @@ enum Mirrors {
         tables.exchanges[copy].summary.assign = .mirror
     }
 
-    /// Bytes of the request's body have gone on; they still lie in the scratch.
+    /// Bytes of the request's body have gone on; they still lie in the scratch. After the last of
+    /// them the copy goes its own way.
     static func feed(
-        _ tables: inout Tables, _ turn: inout Turn, _ copy: SlotID, _ range: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ copy: SlotID, of id: SlotID,
+        _ range: ByteRange
     ) {
+        if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .complete {
+            tables.exchanges[id].mirror = .none
+        }
         guard !range.isEmpty, tables.exchanges.holds(copy) else { return }
         let downstream = tables.exchanges[copy].downstream
         let snapshot = turn.snapshots[tables.exchanges[copy].snapshot]
@@ -96,12 +99,9 @@ enum Mirrors {
         DownstreamSide.receivedText(&tables, &turn, downstream, range)
     }
 
-    /// The client's exchange is over: a copy without the whole body will not get the rest.
-    static func originalEnded(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
-        let copy = tables.exchanges[id].mirror
+    /// The client's exchange is over before its body was: its copy will not get the rest either.
+    static func originalEnded(_ tables: inout Tables, _ turn: inout Turn, _ copy: SlotID) {
         guard tables.exchanges.holds(copy) else { return }
-        let original = tables.exchanges[id].downstream
-        if tables.downstream.holds(original), tables.downstream[original].body.isComplete { return }
         DownstreamSide.failed(&tables, &turn, tables.exchanges[copy].downstream)
     }
 }

@@ -43,12 +43,16 @@ public struct Outcome: Sendable, Equatable {
     public var requestBodySeen = ""
     public var end = End.none
     public var cookie = ""
+    /// Fields of the response by their names in lower case, the last of each.
+    public var fields: [String: String] = [:]
 
     mutating func note(_ head: borrowing ResponseHead, _ bytes: Span<UInt8>) {
         status = Int(head.status)
         for i in 0..<head.fields.count {
             let value = ASCII.string(bytes.extracting(head.fields[i].value.range))
-            switch ASCII.string(bytes.extracting(head.fields[i].name.range)).lowercased() {
+            let name = ASCII.string(bytes.extracting(head.fields[i].name.range)).lowercased()
+            fields[name] = value
+            switch name {
             case "x-id": responseID = value
             case "x-version": version = value
             case "x-body": requestBodySeen = value
@@ -88,6 +92,9 @@ public final class SimulatedClient: ClientEnd {
     private var open: (outcome: Outcome, body: BodyDecoder)?
     public private(set) var outcomes: [Outcome] = []
     public private(set) var isClosed = false
+    /// Between an answer and the next request.
+    public var pause = Duration.zero
+    public var onOutcome: () -> Void = {}
     /// Leaves after so many responses, in the middle of the next.
     public var leavesAfter: Int?
     private let name: String
@@ -108,6 +115,24 @@ public final class SimulatedClient: ClientEnd {
         } else {
             send()
         }
+    }
+
+    /// Connects and says this, whatever it is.
+    public func start(raw: String) {
+        id = world.connect(self)
+        next = requests.count
+        say(raw)
+    }
+
+    public func say(_ text: String) {
+        if let id, !isClosed { world.deliver(Array(text.utf8), to: id) }
+    }
+
+    /// Breaks its connection.
+    public func breakOff() {
+        guard let id, !isClosed else { return }
+        isClosed = true
+        world.reset(id)
     }
 
     private func send() {
@@ -166,7 +191,10 @@ public final class SimulatedClient: ClientEnd {
         outcome.end = end
         outcomes.append(outcome)
         open = nil
-        if !isPipelining, end == .complete { send() }
+        onOutcome()
+        if !isPipelining, end == .complete {
+            if pause > .zero { world.after(pause) { [self] in send() } } else { send() }
+        }
         if outcomes.count == requests.count { leave() }
     }
 

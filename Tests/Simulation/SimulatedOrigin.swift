@@ -5,7 +5,7 @@ import Proxy
 
 /// A scripted origin: answers each request with its own id, its version and a body.
 public final class SimulatedOrigin {
-    public enum Reply: Sendable { case length, chunked, untilClose, garbage, silence }
+    public enum Reply: Sendable { case length, chunked, untilClose, garbage, silence, reset }
 
     public let address: Address
     public let version: String
@@ -18,7 +18,39 @@ public final class SimulatedOrigin {
     public var requestsPerConnection = Int.max
     /// By prior knowledge.
     public var speaksHTTP2 = false
+    /// Answers another way than the properties above say, by the number of the request from 0.
+    public var script: (Int) -> Answer? = { _ in nil }
+    /// What it says of itself to health checks: to `GET /healthz` and to gRPC's.
+    public var isHealthy = true
     public private(set) var requestCount = 0
+    public private(set) var checkCount = 0
+    /// Connections that came to it.
+    public internal(set) var connectionCount = 0
+    /// Heads and bodies' lengths of requests, in the order of their coming.
+    public private(set) var requests: [Request] = []
+
+    public struct Request: Sendable {
+        public var id: String
+        public var head: String
+        public var bodyBytes: Int
+        public var at: Instant
+    }
+
+    public struct Answer: Sendable {
+        public var status: Int
+        public var headers: [String]
+        public var reply: Reply
+        public var delay: Duration
+
+        public init(
+            _ status: Int, headers: [String] = [], reply: Reply = .length, delay: Duration = .zero
+        ) {
+            self.status = status
+            self.headers = headers
+            self.reply = reply
+            self.delay = delay
+        }
+    }
 
     public init(_ address: String, version: String) {
         guard let parsed = Address(address) else { preconditionFailure("an address") }
@@ -26,7 +58,12 @@ public final class SimulatedOrigin {
         self.version = version
     }
 
-    func answered() { requestCount += 1 }
+    func took(_ request: Request) {
+        requestCount += 1
+        requests.append(request)
+    }
+
+    func tookCheck() { checkCount += 1 }
 }
 
 /// What the world delivers a connection's bytes to.
@@ -66,8 +103,8 @@ final class OriginPeer: OriginEnd {
         while let request = nextRequest() { answer(request) }
     }
 
-    /// The id and the body's length of the next whole request.
-    private func nextRequest() -> (id: String, body: Int)? {
+    /// The next whole request.
+    private func nextRequest() -> SimulatedOrigin.Request? {
         var head = RequestHead(fieldCountMax: 100)
         var parser = RequestHeadParser()
         let limits = HeadLimits()
@@ -89,20 +126,35 @@ final class OriginPeer: OriginEnd {
                 name = ASCII.string(view.extracting(field.value.range))
             }
         }
+        let text = ASCII.string(view.extracting(0..<count))
         inbound.removeFirst(at)
-        return (name, content)
+        return SimulatedOrigin.Request(id: name, head: text, bodyBytes: content, at: world.now)
     }
 
-    private func answer(_ request: (id: String, body: Int)) {
-        origin.answered()
+    private func answer(_ request: SimulatedOrigin.Request) {
+        if request.head.hasPrefix("GET /healthz ") || request.head.hasPrefix("POST /grpc.health") {
+            return answerCheck(request)
+        }
+        let answer =
+            origin.script(origin.requestCount)
+            ?? .init(origin.status, reply: origin.reply, delay: origin.delay)
+        origin.took(request)
         served += 1
         var text =
-            "HTTP/1.1 \(origin.status) X\r\nx-id: \(request.id)\r\nx-version: \(origin.version)\r\n"
-        text += "x-body: \(request.body)\r\n"
+            "HTTP/1.1 \(answer.status) X\r\nx-id: \(request.id)\r\nx-version: \(origin.version)\r\n"
+        text += "x-body: \(request.bodyBytes)\r\n"
+        for header in answer.headers { text += header + "\r\n" }
         let body = String(repeating: "b", count: origin.bodyBytes)
         let closes = served >= origin.requestsPerConnection
-        switch origin.reply {
+        // Frames cannot say what is no HTTP.
+        let reply =
+            answer.reply == .garbage && origin.speaksHTTP2
+            ? SimulatedOrigin.Reply.reset : answer.reply
+        switch reply {
         case .silence: return
+        case .reset:
+            isOpen = false
+            return wire.reset()
         case .garbage: text = "no such protocol\r\n\r\n"
         case .length: text += "content-length: \(body.utf8.count)\r\n\r\n" + body
         case .chunked:
@@ -116,8 +168,8 @@ final class OriginPeer: OriginEnd {
         case .untilClose: text += "\r\n" + body
         }
         let bytes = Array(text.utf8)
-        let ends = closes || origin.reply == .untilClose
-        world.after(origin.delay) { [self] in
+        let ends = closes || answer.reply == .untilClose
+        world.after(answer.delay) { [self] in
             guard isOpen else { return }
             wire.deliver(bytes)
             if ends {
@@ -125,5 +177,20 @@ final class OriginPeer: OriginEnd {
                 wire.end()
             }
         }
+    }
+
+    private func answerCheck(_ request: SimulatedOrigin.Request) {
+        origin.tookCheck()
+        if request.head.hasPrefix("GET") {
+            let status = origin.isHealthy ? 200 : 503
+            return wire.deliver(Array("HTTP/1.1 \(status) X\r\ncontent-length: 0\r\n\r\n".utf8))
+        }
+        // SERVING is 1, NOT_SERVING is 2.
+        let head =
+            "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\n"
+            + "transfer-encoding: chunked\r\n\r\n7\r\n"
+        wire.deliver(
+            Array(head.utf8) + [0, 0, 0, 0, 2, 8, origin.isHealthy ? 1 : 2]
+                + Array("\r\n0\r\ngrpc-status: 0\r\n\r\n".utf8))
     }
 }

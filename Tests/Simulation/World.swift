@@ -17,6 +17,12 @@ public final class World {
         /// Chances per connection to an origin, in percent.
         public var refusePercent: UInt64 = 0
         public var resetPercent: UInt64 = 0
+        /// Bytes after which a connection to an origin breaks, instead of by chance.
+        public var resetAfter: ((Address) -> Int?)?
+        /// Addresses that answer no connect, neither yes nor no.
+        public var isBlackHole: (Address) -> Bool = { _ in false }
+        /// Bytes that a client takes a second, in steps of a second; `nil`: as they come.
+        public var takesPerSecond: Int?
         public init() {}
     }
 
@@ -36,7 +42,7 @@ public final class World {
     private var ready: [ConnectionID] = []
     private var lent = ByteBuffer()
     /// Stops a world that never comes to rest.
-    public var stepsMax = 500_000
+    public var stepsMax = 3_000_000
 
     /// - Parameter yaml: a configuration file's text; it must be valid.
     public init(seed: UInt64, yaml: String, origins: [SimulatedOrigin]) {
@@ -60,11 +66,36 @@ public final class World {
 
     /// Puts another configuration in force, as a reload does.
     public func reload(yaml: String, generation: UInt64) {
-        guard let document = ConfigurationReading(Array(yaml.utf8)).document else { return }
+        let reading = ConfigurationReading(Array(yaml.utf8))
+        guard let document = reading.document else {
+            preconditionFailure("a valid configuration: \(reading.errors)")
+        }
         plane.value.adopt(
             SnapshotCompiler.compile(
-                document, .init(generation: generation, hash: "\(generation)"), registry: registry))
+                document, .init(generation: generation, hash: "\(generation)", now: now),
+                registry: registry))
+        perform()
     }
+
+    /// A listener is gone.
+    public func leaveListener() {
+        plane.value.leave(listener: 0)
+        perform()
+    }
+
+    /// States what is short, as the workers' loop does.
+    public func setPressure(isCrowded: Bool = false, isFull: Bool = false) {
+        plane.value.setPressure(isCrowded: isCrowded, isFull: isFull)
+    }
+
+    /// Closes idle connections to make room.
+    public func evictIdle() {
+        plane.value.evictIdle()
+        perform()
+    }
+
+    /// What happened to endpoints since the last call.
+    public func takeNews() -> [EndpointNews] { plane.value.takeNews() }
 
     // MARK: Time
 
@@ -77,19 +108,20 @@ public final class World {
         Duration(nanoseconds: Int64(random.below(UInt64(faults.latencyMax.nanoseconds) + 1)))
     }
 
-    /// Runs until nothing is left to happen, or until a time.
-    public func run(until limit: Duration = .seconds(3_600)) {
-        let end = now + limit
+    /// Runs until nothing is left to happen, at most for an hour; or for a time, to its end.
+    public func run(until limit: Duration? = nil) {
+        let end = now + (limit ?? .seconds(3_600))
         var steps = 0
         while steps < stepsMax {
             steps += 1
             let timer = plane.value.nextDeadline
             let due = agenda.nextAt
             let next = min(due, timer)
-            if next.isNever || next > end { return }
-            if next > now { now = next }
-            plane.value.beginTurn(
-                now: now, wall: WallTime(microseconds: Int64(now.nanoseconds / 1_000)))
+            if next.isNever || next > end {
+                if limit != nil { advance(to: end) }
+                return
+            }
+            advance(to: max(now, next))
             if due <= timer {
                 agenda.takeNext()?()
             } else {
@@ -98,6 +130,12 @@ public final class World {
             }
         }
         preconditionFailure("seed \(seed): the world does not come to rest")
+    }
+
+    private func advance(to time: Instant) {
+        now = time
+        plane.value.beginTurn(
+            now: now, wall: WallTime(microseconds: Int64(now.nanoseconds / 1_000)))
     }
 
     // MARK: Clients
@@ -204,12 +242,14 @@ public final class World {
         let id = ConnectionID(.upstream, slot)
         let refuses = random.below(100) < faults.refusePercent
         let resets = random.below(100) < faults.resetPercent
+        if faults.isBlackHole(address) { return }
         after(latency()) { [self] in
             guard plane.value.holds(id) else { return }
             guard let origin = origins[address], origin.isUp, !refuses else {
                 plane.value.handle(.connectFailed(slot, isRefused: true))
                 return perform()
             }
+            origin.connectionCount += 1
             // An origin of HTTP/2 speaks first, and needs the link.
             links[id] = Link(peer: .none)
             let peer = peer(of: origin, id, resets: resets)
@@ -222,7 +262,8 @@ public final class World {
     private func peer(
         of origin: SimulatedOrigin, _ id: ConnectionID, resets: Bool
     ) -> OriginEnd {
-        let limit = resets ? Int(random.below(300)) : nil
+        var limit = resets ? Int(random.below(300)) : nil
+        if let resetAfter = faults.resetAfter { limit = resetAfter(origin.address) }
         if origin.speaksHTTP2 {
             let peer = HTTP2OriginPeer(origin, self, id)
             peer.resetsAfterBytes = limit
@@ -239,24 +280,33 @@ public final class World {
     private func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
         guard links[id] != nil else { return }
         if plane.value.outboundCount(id) > 0 { return plane.value.keepUnsent(id, source, range) }
-        let taken = min(range.length, Int(random.below(UInt64(faults.writeBytesMax))) + 1)
+        let taken = min(range.length, writeRoom(id))
         pass(id, plane.value.bytes(source, ByteRange(start: range.lower, count: taken)))
         if taken < range.length {
             plane.value.keepUnsent(id, source, ByteRange(range.lower + taken, end: range.upper))
-            after(latency()) { [self] in flush(id) }
+            after(flushDelay(id)) { [self] in flush(id) }
         }
+    }
+
+    private func writeRoom(_ id: ConnectionID) -> Int {
+        if id.side == .downstream, let rate = faults.takesPerSecond { return rate }
+        return Int(random.below(UInt64(faults.writeBytesMax))) + 1
+    }
+
+    private func flushDelay(_ id: ConnectionID) -> Duration {
+        id.side == .downstream && faults.takesPerSecond != nil ? .seconds(1) : latency()
     }
 
     private func flush(_ id: ConnectionID) {
         guard links[id] != nil, plane.value.outboundCount(id) > 0 else { return }
-        let room = Int(random.below(UInt64(faults.writeBytesMax))) + 1
+        let room = writeRoom(id)
         plane.value.flush(id) { bytes in
             let count = min(room, bytes.count)
             pass(id, bytes.extracting(0..<count))
             return count
         }
         if plane.value.outboundCount(id) > 0 {
-            after(latency()) { [self] in flush(id) }
+            after(flushDelay(id)) { [self] in flush(id) }
         } else {
             plane.value.handle(.drained(id))
         }
@@ -304,6 +354,12 @@ public final class World {
             "upstream": plane.value.upstreamCount,
         ].filter { $0.value != 0 }
     }
+
+    /// Each of them in words.
+    public var inventory: String { plane.value.inventory.joined(separator: "\n") }
+
+    /// What is still taken of the limits that clusters share; nothing in a sound world.
+    public var held: [String: Int] { registry.held.filter { $0.value != 0 } }
 
     /// The sum of a metric family's samples whose labels contain a text.
     public func metric(_ family: String, _ label: String = "") -> UInt64 {
