@@ -103,7 +103,7 @@ let package = Package(
         tests("RoutingTests", ["Routing", "RE2", "HTTP1", "HTTPSemantics", "Base"]),
         tests("UpstreamTests", ["Upstream", "Base"]),
         tests("TelemetryTests", ["Telemetry", "HTTPSemantics", "Base"]),
-        tests("ConfigurationTests", ["Configuration", "Routing", "YAML", "Base"]),
+        tests("ConfigurationTests", ["Configuration", "Routing", "Upstream", "YAML", "Base"]),
         .target(
             name: "Simulation",
             dependencies: [

@@ -200,8 +200,8 @@ extension ObjectSchema {
                 "Without progress in writing to a client."),
             .field(
                 "perTry", .duration(orWord: "off"), default: "off",
-                "One attempt, from the search for a connection, or the end of the body, to the "
-                    + "response head; then the next, if retries allow it."),
+                "One attempt, from the last byte of the request to the response head; then the "
+                    + "next, if retries allow it. Connects have connectTimeout."),
             .field(
                 "maxConnectionDuration", .duration(orWord: "off"), default: "off",
                 "The age at which a client connection takes no new request."),

@@ -56,6 +56,33 @@ import Testing
         #expect(text.hasSuffix("# EOF\n"))
     }
 
+    @Test("whatever is counted has a family, a name of its own and a place on the page")
+    func catalogue() {
+        // Parts of other figures: gauges and totals are made of them.
+        let parts: Set<WorkerMetric> = [
+            .downstreamConnectionsClosed, .upstreamConnectionsClosed, .requestsFinished,
+            .tunnelsClosed, .requestsHTTP10, .requestsHTTP11, .requestsHTTP2,
+        ]
+        var names: Set<String> = []
+        func check(_ entry: MetricCatalog.Entry?, _ metric: Any) {
+            guard let entry else {
+                Issue.record("\(metric) has no entry")
+                return
+            }
+            #expect(entry.family.name.hasPrefix("sluice_"))
+            #expect(entry.family.name.hasSuffix("_total") == (entry.family.kind == .counter))
+            #expect(entry.family.help.hasSuffix("."))
+            let name = "\(entry.family.name) \(entry.label.map { "\($0.name)=\($0.value)" } ?? "")"
+            #expect(names.insert(name).inserted, "\(name) twice")
+        }
+        for metric in WorkerMetric.allCases where !parts.contains(metric) {
+            check(MetricCatalog.worker(metric), metric)
+        }
+        for metric in parts { #expect(MetricCatalog.worker(metric) == nil, "\(metric)") }
+        for metric in ClusterMetric.allCases { check(MetricCatalog.cluster(metric), metric) }
+        for metric in RouteMetric.allCases { check(MetricCatalog.route(metric), metric) }
+    }
+
     @Test("buckets are where their bounds say")
     func buckets() {
         for (i, bound) in MetricCatalog.durationBounds.enumerated() {
