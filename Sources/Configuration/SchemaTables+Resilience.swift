@@ -182,6 +182,7 @@ extension ObjectSchema {
                 "A bucket for each value: of a header, of a cookie, or of the client's address."),
             .field(
                 "maxKeys", .integer(1...1_000_000, orWord: nil), default: "10000",
-                "Values with a bucket of their own; all others share one."),
+                "Values with a bucket of their own, rounded up to a power of two; all others share "
+                    + "one."),
         ])
 }

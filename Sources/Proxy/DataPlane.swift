@@ -343,13 +343,15 @@ public struct DataPlane: ~Copyable {
         }
     }
 
-    /// Stops keeping connections: those between requests close, the others after their response.
+    /// Stops keeping connections: those between requests close soon, the others after their
+    /// response.
     public mutating func drain() {
         turn.isDraining = true
         turn.endsConnections = true
         for index in 0..<tables.downstream.indexEnd {
-            guard let id = tables.downstream.tenant(at: index) else { continue }
-            DownstreamSide.announceEnd(&tables, &turn, id)
+            guard let id = tables.downstream.tenant(at: index), !tables.downstream[id].isStream
+            else { continue }
+            DownstreamSide.leave(&tables, &turn, id)
         }
     }
 

@@ -61,8 +61,13 @@ enum Deadlines {
         }
         switch tables.downstream[id].phase {
         case .idle:
-            if turn.now >= tables.downstream[id].expires {
-                turn.counters.count(.agedConnections)
+            if turn.now >= tables.downstream[id].expires,
+                tables.downstream[id].expires != DownstreamConnection.called
+            {
+                if tables.downstream[id].expires != DownstreamConnection.left {
+                    turn.counters.count(.agedConnections)
+                }
+                return DownstreamSide.callLast(&tables, &turn, id)
             }
             DownstreamSide.close(&tables, &turn, id, reset: false)
         case .lingering: DownstreamSide.close(&tables, &turn, id, reset: false)

@@ -364,25 +364,34 @@ enum DownstreamSide {
 
     // MARK: Room for others
 
-    /// The listener is gone: the request under way is the connection's last, or the next one if
-    /// that is on its way.
+    /// A connection that is to end waits so long for a request that is on its way.
+    private static let lastCall = Duration.seconds(1)
+
+    /// The listener is gone, or everything ends: the request under way is the connection's last, or
+    /// the next one if that is on its way.
     static func leave(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         tables.downstream[id].expires = DownstreamConnection.left
+        if tables.downstream[id].phase == .session {
+            return Sessions.announceEnd(&tables, &turn, tables.downstream[id].session)
+        }
         let exchange = tables.downstream[id].exchange
-        if tables.exchanges.holds(exchange) { tables.exchanges[exchange].keepsAlive = false }
-        announceEnd(&tables, &turn, id)
+        if tables.exchanges.holds(exchange) {
+            // A response that began otherwise does not say so; the client may go on behind it.
+            if tables.exchanges[exchange].responsePhase == .waiting {
+                tables.exchanges[exchange].keepsAlive = false
+            }
+        } else if tables.downstream[id].phase == .idle, tables.downstream[id].inbound.isEmpty,
+            !tables.downstream[id].isSecuring, !tables.downstream[id].hasUnsent
+        {
+            callLast(&tables, &turn, id)
+        }
     }
 
-    /// The connection takes no new request from here on: closes it, or says so.
-    static func announceEnd(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
-        if tables.downstream[id].phase == .session {
-            Sessions.announceEnd(&tables, &turn, tables.downstream[id].session)
-        } else if tables.downstream[id].phase == .idle, tables.downstream[id].inbound.isEmpty,
-            !tables.downstream[id].isStream, !tables.downstream[id].isSecuring,
-            !tables.downstream[id].hasUnsent
-        {
-            close(&tables, &turn, id, reset: false)
-        }
+    /// The connection lies idle and is to end: closed without a word it might lose the request that
+    /// is on its way, so that one is answered, and told that it was the last.
+    static func callLast(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        tables.downstream[id].expires = DownstreamConnection.called
+        Deadlines.arm(downstream: id, turn.now + lastCall, &tables, &turn)
     }
 
     /// Connections that are looked at when room is short, and closed at most.

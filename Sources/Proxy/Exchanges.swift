@@ -64,7 +64,7 @@ enum Exchanges {
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ downstream: SlotID
     ) {
         tables.exchanges[id].keepsAlive = false
-        if tables.downstream[downstream].expires != DownstreamConnection.left {
+        if tables.downstream[downstream].expires > DownstreamConnection.called {
             turn.counters.count(.agedConnections)
         }
     }

@@ -95,8 +95,10 @@ struct DownstreamConnection: ~Copyable {
     /// Bytes wait that the peer does not take now.
     var hasUnsent: Bool { !outbound.isEmpty || isStalled }
 
-    /// In place of a time that is over: the connection's listener is gone.
+    /// In place of a time that is over: the connection's listener is gone, or everything ends.
     static var left: Instant { Instant(nanoseconds: 0) }
+    /// In place of a time that is over: it waits for a last request, but not for long.
+    static var called: Instant { Instant(nanoseconds: 1) }
 
     mutating func reset() {
         session = .none

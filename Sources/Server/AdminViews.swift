@@ -38,7 +38,8 @@ enum AdminViews {
             var versions: [JSONText] = []
             for (v, version) in service.versions.enumerated() {
                 let cluster = snapshot.value.versions[plan.versions.start + v].cluster
-                versions.append(self.version(version, cluster, control))
+                let mirror = mirror(to: plan.versions.start + v, snapshot)
+                versions.append(self.version(version, cluster, mirror: mirror, control))
             }
             services.append(
                 .object([("service", .string(service.name)), ("versions", .array(versions))]))
@@ -46,8 +47,20 @@ enum AdminViews {
         return .object([("services", .array(services))])
     }
 
+    /// The pool of copies that go to a version, if any do.
+    private static func mirror(
+        to version: Int, _ snapshot: SharedBox<Snapshot>
+    ) -> SharedBox<Cluster>? {
+        for i in 0..<snapshot.value.mirrors.count
+        where snapshot.value.mirrors[i].version == version {
+            return snapshot.value.mirrors[i].cluster
+        }
+        return nil
+    }
+
     private static func version(
-        _ version: Document.Version, _ cluster: SharedBox<Cluster>, _ control: ControlLoop
+        _ version: Document.Version, _ cluster: SharedBox<Cluster>, mirror: SharedBox<Cluster>?,
+        _ control: ControlLoop
     ) -> JSONText {
         let now = SystemClock.now()
         let endpoints = (0..<cluster.value.endpoints.count).map {
@@ -57,6 +70,7 @@ enum AdminViews {
             ("version", .string(version.name)), ("endpoints", .array(endpoints)),
         ]
         pairs += levels(cluster, now)
+        if let mirror { pairs.append(("mirror", .object(levels(mirror, now)))) }
         if let dns = version.dns {
             let answer = control.resolver.answers[Resolver.Name(host: dns.name, port: dns.port)]
             pairs.append(("dns", .string("\(dns.name):\(dns.port)")))

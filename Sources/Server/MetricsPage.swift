@@ -102,9 +102,10 @@ enum MetricsPage {
         page.sample([("version", SluiceVersion.text)], 1)
     }
 
-    private static func clusters(
-        _ snapshot: SharedBox<Snapshot>, _ page: inout PrometheusText
-    ) {
+    /// Each version, with its labels; then the pools that copies have to themselves.
+    private static func rows(
+        _ snapshot: SharedBox<Snapshot>
+    ) -> [([(String, String)], SharedBox<Cluster>)] {
         var rows: [([(String, String)], SharedBox<Cluster>)] = []
         for (i, service) in snapshot.value.document.services.enumerated() {
             let plan = snapshot.value.services[i]
@@ -116,6 +117,21 @@ enum MetricsPage {
                     ))
             }
         }
+        let versionCount = rows.count
+        var seen: Set<Int> = []
+        for i in 0..<snapshot.value.mirrors.count {
+            let mirror = snapshot.value.mirrors[i]
+            guard seen.insert(mirror.cluster.value.id).inserted, mirror.version < versionCount
+            else { continue }
+            rows.append((rows[mirror.version].0 + [("pool", "mirror")], mirror.cluster))
+        }
+        return rows
+    }
+
+    private static func clusters(
+        _ snapshot: SharedBox<Snapshot>, _ page: inout PrometheusText
+    ) {
+        let rows = rows(snapshot)
         let now = SystemClock.now()
         page.family(
             gauge("sluice_upstream_pool_connections", "Connections to the version, all workers."))

@@ -89,6 +89,8 @@ public final class SimulatedClient: ClientEnd {
     private var id: ConnectionID?
     private var inbound: [UInt8] = []
     private var next = 0
+    /// Requests that it sent, answered or not.
+    public var sentCount: Int { next }
     private var open: (outcome: Outcome, body: BodyDecoder)?
     public private(set) var outcomes: [Outcome] = []
     public private(set) var isClosed = false
@@ -192,7 +194,8 @@ public final class SimulatedClient: ClientEnd {
         outcomes.append(outcome)
         open = nil
         onOutcome()
-        if !isPipelining, end == .complete {
+        // Told that it was the last, a client sends no more.
+        if !isPipelining, end == .complete, outcome.fields["connection"] != "close" {
             if pause > .zero { world.after(pause) { [self] in send() } } else { send() }
         }
         if outcomes.count == requests.count { leave() }

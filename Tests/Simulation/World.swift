@@ -78,6 +78,12 @@ public final class World {
     }
 
     /// A listener is gone.
+    /// The process is told to end.
+    public func drain() {
+        plane.value.drain()
+        perform()
+    }
+
     public func leaveListener() {
         plane.value.leave(listener: 0)
         perform()

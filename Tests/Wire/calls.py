@@ -11,6 +11,8 @@ class Echo(grpc.GenericRpcHandler):
     def __init__(self, name):
         self.name = name
         self.metadata = []
+        self.health = b"\x08\x01"  # HealthCheckResponse: SERVING; None: the service is unknown
+        self.checked = []
         self.cancelled = threading.Event()
 
     def service(self, details):
@@ -23,6 +25,7 @@ class Echo(grpc.GenericRpcHandler):
             "/demo.Echo/Fail": grpc.unary_unary_rpc_method_handler(self.fail),
             "/demo.Echo/Wait": grpc.unary_unary_rpc_method_handler(self.wait),
             "/demo.Echo/Endless": grpc.unary_stream_rpc_method_handler(self.endless),
+            "/grpc.health.v1.Health/Check": grpc.unary_unary_rpc_method_handler(self.check),
         }
         return kinds.get(details.method)
 
@@ -33,6 +36,12 @@ class Echo(grpc.GenericRpcHandler):
     def server(self, request, context):
         for i in range(int(request)):
             yield b"%d" % i
+
+    def check(self, request, context):
+        self.checked.append(request)
+        if self.health is None:
+            context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return self.health
 
     def client(self, requests, context):
         return b"%d" % sum(len(r) for r in requests)

@@ -1,5 +1,6 @@
 """Starts the real binary and real origins for the wire tests. Ports are the kernel's choice."""
-import http.client, os, re, select, signal, socket, subprocess, tempfile, threading, time, urllib.request
+import collections, http.client, json, os, re, select, signal, socket, subprocess, tempfile, threading, time, unittest
+import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("SLUICE_BINARY", os.path.join(ROOT, ".build", "release", "sluice"))
@@ -80,6 +81,51 @@ def answering(response):
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Backend(Origin):
+    """An origin told what to answer: bytes, `None` to break off, or a function of (head, body) that gives either.
+    It may be told anew at any time; `requests` are the (head, body) pairs it has had."""
+
+    def __init__(self, answer=OK, **options):
+        self.answer = answer
+        self.requests = []
+        self.released = threading.Event()
+        super().__init__(Backend._serve, **options)
+
+    def _serve(self, connection):
+        rest = b""
+        while True:
+            head, rest = self.head(connection, rest)
+            if head is None:
+                return
+            length = re.search(r"(?i)content-length: (\d+)", head)
+            need = int(length.group(1)) if length else 0
+            while len(rest) < need:
+                piece = connection.recv(65536)
+                if not piece:
+                    return
+                rest += piece
+            body, rest = rest[:need], rest[need:]
+            self.requests.append((head, body))
+            answer = self.answer(head, body) if callable(self.answer) else self.answer
+            if answer is None:
+                return
+            connection.sendall(answer)
+
+    def hang(self, head, body):
+        """An answer that does not come before the origin is closed."""
+        self.released.wait(60)
+        return None
+
+    def close(self):
+        self.released.set()
+        super().close()
+
+
+def status(code, *fields, body=b""):
+    head = "".join(f"{field}\r\n" for field in fields)
+    return f"HTTP/1.1 {code} Status\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class Demo:
@@ -187,9 +233,13 @@ class Proxy:
         return code
 
 
-def config(v1, v2=None, weights=("90%", "10%"), extra="", service="", routes=None):
-    """Two versions behind one listener."""
-    second = f'\n      v2: {{ weight: {weights[1]}, endpoints: ["127.0.0.1:{v2}"] }}' if v2 else ""
+def endpoints(ports):
+    return json.dumps([f"127.0.0.1:{port}" for port in (ports if isinstance(ports, list) else [ports])])
+
+
+def config(v1, v2=None, weights=("90%", "10%"), extra="", service="", routes=None, versions=("", "")):
+    """One or two versions behind one listener; each has one endpoint or a list of them."""
+    second = f'\n      v2: {{ weight: {weights[1]}, endpoints: {endpoints(v2)}{versions[1]} }}' if v2 else ""
     first = weights[0] if v2 else "1"
     return f"""
 listeners: [{{ name: http, address: "127.0.0.1:0" }}]
@@ -197,9 +247,77 @@ services:
   s:
     stable: v1
     versions:
-      v1: {{ weight: {first}, endpoints: ["127.0.0.1:{v1}"] }}{second}
+      v1: {{ weight: {first}, endpoints: {endpoints(v1)}{versions[0]} }}{second}
 {service}
 {routes or 'routes: [{ name: rest, to: s }]'}
 drain: {{ delay: 0s, grace: 5s }}
 {extra}
 """
+
+
+class Case(unittest.TestCase):
+    """A wire test: what it starts ends with it, and the proxy must leave with 0."""
+
+    def backend(self, *arguments, **options):
+        backend = Backend(*arguments, **options)
+        self.addCleanup(backend.close)
+        return backend
+
+    def clusters(self, proxy, version="v1"):
+        """What the admin page says of a version of the first service."""
+        versions = json.loads(proxy.page("/clusters", proxy.admin))["services"][0]["versions"]
+        return next(v for v in versions if v["version"] == version)
+
+    def pair(self, *options):
+        demos = [Demo("v1"), Demo("v2", 0, *options)]
+        for demo in demos:
+            self.addCleanup(demo.stop)
+        return demos
+
+    def start(self, text, *options):
+        proxy = Proxy(text, *options)
+        self.addCleanup(lambda: self.assertEqual(proxy.stop(), 0))
+        return proxy
+
+    def load(self, proxy, count, headers=(), connections=16):
+        """Bounded keep-alive load from threads; returns a count of (status, version). `!` behind the version: the
+        answer said that it was its connection's last."""
+        results = collections.Counter()
+        lock = threading.Lock()
+        def run(n):
+            connection = proxy.connect()
+            file = connection.makefile("rb")
+            mine = collections.Counter()
+            for _ in range(n):
+                try:
+                    connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(headers) + b"\r\n")
+                    status = file.readline().split()[1].decode()
+                    length, served = 0, ""
+                    while (line := file.readline()) not in (b"\r\n", b""):
+                        name, value = line.decode().split(":", 1)
+                        if name.lower() == "content-length":
+                            length = int(value)
+                        if name.lower() == "x-served-by":
+                            served = value.strip()
+                        if name.lower() == "connection" and "close" in value:
+                            served += "!"
+                    file.read(length)
+                    mine[(status, served)] += 1
+                    if served.endswith("!"):
+                        connection.close()
+                        connection = proxy.connect()
+                        file = connection.makefile("rb")
+                except (OSError, IndexError):
+                    mine[("broken", "")] += 1
+                    connection.close()
+                    connection = proxy.connect()
+                    file = connection.makefile("rb")
+            connection.close()
+            with lock:
+                results.update(mine)
+        threads = [threading.Thread(target=run, args=(count // connections,)) for _ in range(connections)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results

@@ -1,58 +1,9 @@
 """The promises at the wire: exact shares, sticky users, reloads and kills that lose nothing."""
 import collections, json, os, re, shutil, signal, socket, subprocess, tempfile, threading, unittest, urllib.request
-from harness import BINARY, OK, Demo, Origin, Proxy, answering, config, until
+from harness import BINARY, OK, Case, Demo, Origin, Proxy, answering, config, until
 
 
-class Traffic(unittest.TestCase):
-    def pair(self, *options):
-        demos = [Demo("v1"), Demo("v2", 0, *options)]
-        for demo in demos:
-            self.addCleanup(demo.stop)
-        return demos
-
-    def start(self, text, *options):
-        proxy = Proxy(text, *options)
-        self.addCleanup(lambda: self.assertEqual(proxy.stop(), 0))
-        return proxy
-
-    def load(self, proxy, count, headers=(), connections=16):
-        """Bounded keep-alive load from threads; returns a count of (status, version)."""
-        results = collections.Counter()
-        lock = threading.Lock()
-        def run(n):
-            connection = proxy.connect()
-            file = connection.makefile("rb")
-            mine = collections.Counter()
-            for _ in range(n):
-                try:
-                    connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(headers) + b"\r\n")
-                    status = file.readline().split()[1].decode()
-                    length, served = 0, ""
-                    while (line := file.readline()) not in (b"\r\n", b""):
-                        name, value = line.decode().split(":", 1)
-                        if name.lower() == "content-length":
-                            length = int(value)
-                        if name.lower() == "x-served-by":
-                            served = value.strip()
-                        if name.lower() == "connection" and "close" in value:
-                            served += "!"
-                    file.read(length)
-                    mine[(status, served)] += 1
-                except (OSError, IndexError):
-                    mine[("broken", "")] += 1
-                    connection.close()
-                    connection = proxy.connect()
-                    file = connection.makefile("rb")
-            connection.close()
-            with lock:
-                results.update(mine)
-        threads = [threading.Thread(target=run, args=(count // connections,)) for _ in range(connections)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return results
-
+class Traffic(Case):
     served_by = "defaults: { forwarding: { version: x-served-by, flags: x-sluice-flags } }"
 
     def test_exact_share_through_reloads(self):
