@@ -159,13 +159,13 @@ public enum Startup {
                 worker: index, snapshot: snapshot, metrics: metrics, seed: random.next(),
                 connectionsMax: connectionsMax)
             try WorkerThread.start(index: index, group: group, setup: setup) { worker in
-                for listener in listeners.open {
-                    worker.mailbox.put(
-                        .addListener(descriptor: listener.descriptor, listener: listener.id))
-                }
                 group.add(worker)
                 group.logWriter.add(worker.logRing)
             }
+        }
+        // Only now: whoever accepts may give the connection to any of them.
+        for listener in listeners.open {
+            group.tellAll(.addListener(descriptor: listener.descriptor, listener: listener.id))
         }
     }
 

@@ -1,5 +1,5 @@
 """What goes wrong around the proxy, and what stands around it: other proxies, names, descriptors, signals."""
-import http.client, json, os, resource, shutil, signal, socket, subprocess, tempfile, threading, unittest
+import collections, http.client, json, os, resource, shutil, signal, socket, subprocess, tempfile, threading, unittest
 from harness import OK, Demo, Origin, Proxy, answering, config, until
 
 
@@ -137,6 +137,39 @@ drain: {{ delay: 0s, grace: 5s }}
         proxy.get("/two")
         until(lambda: "/two" in read(path))
         self.assertNotIn("/two", read(path + ".1"))
+
+    def test_clients_that_wait_for_the_start_are_served(self):
+        backend = Origin(answering(OK))
+        self.addCleanup(backend.close)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "in.sock")
+            text = config(backend.port).replace("127.0.0.1:0", f"unix:{path}", 1)
+            answers, stop = collections.Counter(), threading.Event()
+            def knock():
+                while not stop.is_set():
+                    with socket.socket(socket.AF_UNIX) as client:
+                        try:
+                            client.connect(path)
+                        except OSError:
+                            continue
+                        client.settimeout(20)
+                        try:
+                            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                            answers[client.recv(1000)[:12]] += 1
+                        except OSError:
+                            answers["broken"] += 1
+            threads = [threading.Thread(target=knock) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            try:
+                # The more workers, the longer are some of them without the others.
+                proxy = self.start(text, "--workers", "48")
+                until(lambda: sum(answers.values()) > 500)
+            finally:
+                stop.set()
+                for thread in threads:
+                    thread.join()
+            self.assertEqual(set(answers), {b"HTTP/1.1 200"}, answers)
 
     def test_every_request_has_its_line(self):
         proxy, path = self.logging()
