@@ -144,6 +144,12 @@ public enum Socket {
         }
     }
 
+    /// Whether bytes, or the peer's end, wait to be read.
+    public static func hasInput(_ fd: Int32) -> Bool {
+        var byte: UInt8 = 0
+        return unsafe recv(fd, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) >= 0
+    }
+
     /// Errors of `accept` and `connect` that mean: no descriptor, no memory, try later.
     public static func isExhaustion(_ code: Int32) -> Bool {
         code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM

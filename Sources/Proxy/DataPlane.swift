@@ -110,6 +110,7 @@ public struct DataPlane: ~Copyable {
             case .downstream: DownstreamSide.drained(&tables, &turn, id.slot)
             case .upstream: UpstreamSide.drained(&tables, &turn, id.slot)
             }
+        case .quiet(let id): DownstreamSide.quiet(&tables, &turn, id.slot)
         case .connected(let id, let isHTTP2, let isSecure):
             UpstreamSide.connected(&tables, &turn, id, isHTTP2: isHTTP2, isSecure: isSecure)
         case .connectFailed(let id, let isRefused):

@@ -69,7 +69,7 @@ enum Deadlines {
                 }
                 return DownstreamSide.callLast(&tables, &turn, id)
             }
-            DownstreamSide.close(&tables, &turn, id, reset: false)
+            DownstreamSide.closeIfQuiet(&tables, &turn, id)
         case .lingering: DownstreamSide.close(&tables, &turn, id, reset: false)
         case .head:
             DownstreamSide.refuse(&tables, &turn, id, status: 408, cause: RefusalCause.headTimeout)

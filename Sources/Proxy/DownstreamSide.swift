@@ -417,8 +417,21 @@ enum DownstreamSide {
             else { continue }
             closed += 1
             turn.counters.count(.idleConnectionsEvicted)
-            close(&tables, &turn, id, reset: false)
+            closeIfQuiet(&tables, &turn, id)
         }
+    }
+
+    /// Closes an idle connection, unless a request has come that was not read yet.
+    static func closeIfQuiet(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        // What has come and is none of a request, or not a whole one, has so long to become one.
+        Deadlines.arm(downstream: id, turn.now + lastCall, &tables, &turn)
+        turn.effects.append(.checkQuiet(ConnectionID(.downstream, id)))
+    }
+
+    /// Nothing has come.
+    static func quiet(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        guard tables.downstream.holds(id), tables.downstream[id].phase == .idle else { return }
+        close(&tables, &turn, id, reset: false)
     }
 
     /// Lets the client send again, if it was held up.

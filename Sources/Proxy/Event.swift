@@ -46,6 +46,8 @@ public enum Event: Sendable, BitwiseCopyable {
     case failed(ConnectionID)
     /// All kept bytes of the connection have been written.
     case drained(ConnectionID)
+    /// Nothing of the peer's waits to be read.
+    case quiet(ConnectionID)
     /// Another worker waits for a connection to the cluster: give up an idle one.
     case connectionWanted(cluster: Int)
     /// Another worker freed a connection to the cluster: somebody here waits for one.
@@ -70,6 +72,8 @@ public enum Effect: Sendable, BitwiseCopyable {
     case shutdownWrite(ConnectionID)
     /// When nothing waits to be written behind this event's sends, say so with `.drained`.
     case checkDrained(ConnectionID)
+    /// When nothing waits to be read, say so with `.quiet`.
+    case checkQuiet(ConnectionID)
     /// Close; with `reset` so that the peer sees a broken message as broken.
     case close(ConnectionID, reset: Bool)
     /// Tell other workers (a bit each) about a cluster's connections.

@@ -227,7 +227,7 @@ enum Streams {
         case .close(let id, let reset):
             guard let (session, stream) = place(tables, id) else { return false }
             close(&tables, &turn, id, session, stream, reset: reset)
-        case .connect, .askForConnection, .tellFreed, .wakeControl, .log: return false
+        case .checkQuiet, .connect, .askForConnection, .tellFreed, .wakeControl, .log: return false
         }
         return true
     }

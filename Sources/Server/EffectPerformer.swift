@@ -29,6 +29,10 @@ extension WorkerLoop {
             }
         case .checkDrained(let id):
             if plane.outboundCount(id) == 0, !hasUnsentCipher(id) { plane.handle(.drained(id)) }
+        case .checkQuiet(let id):
+            if let socket = sockets.entry(id), !Socket.hasInput(socket.descriptor) {
+                plane.handle(.quiet(id))
+            }
         case .close(let id, let reset): close(id, reset: reset)
         case .askForConnection(let cluster):
             for other in group.workers where other.index != worker.index {

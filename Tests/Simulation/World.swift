@@ -158,17 +158,27 @@ public final class World {
 
     /// Bytes from a client or an origin towards the data plane.
     func deliver(_ bytes: [UInt8], to id: ConnectionID) {
-        guard links[id] != nil else { return }
-        links[id]?.inbound += bytes
-        let id = id
-        after(latency()) { [self] in read(id) }
+        arrive(id) { [self] in
+            links[id]?.inbound += bytes
+            read(id)
+        }
     }
 
     /// The peer's last byte was sent.
     func end(_ id: ConnectionID) {
-        guard links[id] != nil else { return }
-        links[id]?.hasEnded = true
-        after(latency()) { [self] in read(id) }
+        arrive(id) { [self] in
+            links[id]?.hasEnded = true
+            read(id)
+        }
+    }
+
+    /// In order, as all that goes over a link.
+    private func arrive(_ id: ConnectionID, _ step: @escaping () -> Void) {
+        guard let link = links[id] else { return }
+        let at = max(link.lastArrival, now + latency())
+        links[id]?.lastArrival = at
+        scheduled += 1
+        agenda.insert(at: at, order: scheduled, step)
     }
 
     /// The peer breaks the connection.
@@ -230,10 +240,13 @@ public final class World {
             if plane.value.outboundCount(id) == 0 { peerEnded(id) }
         case .checkDrained(let id):
             if plane.value.outboundCount(id) == 0 { plane.value.handle(.drained(id)) }
+        case .checkQuiet(let id):
+            if links[id]?.inbound.isEmpty == true { plane.value.handle(.quiet(id)) }
         case .close(let id, let reset):
             guard let link = links.removeValue(forKey: id) else { return }
             let isReset = reset
-            after(latency()) {
+            scheduled += 1
+            agenda.insert(at: max(link.lastDelivery, now + latency()), order: scheduled) {
                 switch link.peer {
                 case .client(let client): client.closed(wasReset: isReset)
                 case .origin(let connection): connection.closed()
@@ -410,4 +423,5 @@ struct Link {
     var isBroken = false
     var showKept = false
     var lastDelivery = Instant(nanoseconds: 0)
+    var lastArrival = Instant(nanoseconds: 0)
 }
