@@ -3,7 +3,7 @@ import Synchronization
 
 /// Publishes snapshots: one atomic number a turn, a lock only after a change.
 public final class SnapshotCell: Sendable {
-    private let generation: Atomic<UInt64>
+    @usableFromInline let generation: Atomic<UInt64>
     private let current: Mutex<SharedBox<Snapshot>>
 
     /// Takes over the caller's reference.
@@ -26,9 +26,7 @@ public final class SnapshotCell: Sendable {
     }
 
     /// The newest generation; to be compared each turn.
-    @inlinable public var newestGeneration: UInt64 { loadGeneration() }
-
-    @usableFromInline func loadGeneration() -> UInt64 { generation.load(ordering: .acquiring) }
+    @inlinable public var newestGeneration: UInt64 { generation.load(ordering: .acquiring) }
 
     /// The newest snapshot with a reference of the caller's own.
     public func retained() -> SharedBox<Snapshot> {

@@ -16,6 +16,8 @@ public struct Field: Sendable, BitwiseCopyable {
     @inlinable public var name: ByteRange { line.name }
     @inlinable public var value: ByteRange { line.value }
     @inlinable public var known: KnownField { KnownField(rawValue: line.number) ?? .other }
+    /// The same as comparing `known`, for less.
+    @inlinable public func `is`(_ known: KnownField) -> Bool { line.number == known.rawValue }
     /// Named in a `Connection` field, so it ends at this hop (RFC 9110 §7.6.1).
     @inlinable public var isNominated: Bool { line.isNominated }
     /// Sent as `name: value CRLF`, one space and no blanks behind the value: the line's bytes are

@@ -143,7 +143,10 @@ public struct DataPlane: ~Copyable {
                 if !Streams.perform(&tables, &turn, effect) { return effect }
             }
             forgetEffects()
-            guard Sessions.step(&tables, &turn) else { return nil }
+            if Sessions.step(&tables, &turn) { continue }
+            // The last of them has gone: from here on every effect is a socket's again.
+            turn.hasStreams = tables.sessions.count > 0 || turn.innerCount > 0
+            return nil
         }
     }
 

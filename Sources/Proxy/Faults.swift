@@ -10,6 +10,7 @@ import Telemetry
 enum Faults {
     /// The longest delay that a request may ask for.
     private static let askedMax = Duration.seconds(60)
+    private static let askedNameLength = 20
 
     /// - Returns: `false` when the request was answered, or waits for that.
     static func apply(
@@ -61,9 +62,10 @@ enum Faults {
         _ turn: borrowing Turn, _ head: ByteRange, _ delay: inout Duration,
         _ status: inout UInt16, _ grpc: inout Int16
     ) {
-        for i in 0..<turn.requestHead.fields.count where turn.requestHead.fields[i].known == .other
-        {
+        for i in 0..<turn.requestHead.fields.count {
             let field = turn.requestHead.fields[i]
+            // Both names have the same length, and few others do.
+            guard field.name.length == askedNameLength else { continue }
             let name = turn.scratch.span(field.name.shifted(by: head.lower))
             let value = turn.scratch.span(field.value.shifted(by: head.lower))
             if ASCII.equalFold(name, "x-sluice-fault-delay"), value.count <= 16 {

@@ -102,17 +102,30 @@ enum RequestKey {
         _ source: Stickiness.Source, _ known: KnownField, _ name: Span<UInt8>,
         _ turn: borrowing Turn, _ head: ByteRange
     ) -> ByteRange? {
-        for i in 0..<turn.requestHead.fields.count where turn.requestHead.fields[i].known == known {
+        guard turn.requestHead.fields.seen.contains(known) else { return nil }
+        if known != .other, !turn.requestHead.fields.repeated.contains(known) {
+            guard let field = turn.requestHead.fields.first(known) else { return nil }
+            return match(source, field, name, turn, head)
+        }
+        for i in 0..<turn.requestHead.fields.count {
             let field = turn.requestHead.fields[i]
-            let value = field.value.shifted(by: head.lower)
-            if source == .cookie {
-                if let range = Cookie.value(named: name, in: turn.scratch.span(value)) {
-                    return range.shifted(by: value.lower)
-                }
-            } else if ASCII.equalFold(turn.scratch.span(field.name.shifted(by: head.lower)), name) {
-                return value
-            }
+            guard field.is(known) else { continue }
+            if let value = match(source, field, name, turn, head) { return value }
         }
         return nil
+    }
+
+    @inline(__always)
+    private static func match(
+        _ source: Stickiness.Source, _ field: Field, _ name: Span<UInt8>,
+        _ turn: borrowing Turn, _ head: ByteRange
+    ) -> ByteRange? {
+        let value = field.value.shifted(by: head.lower)
+        guard source == .cookie else {
+            let own = turn.scratch.span(field.name.shifted(by: head.lower))
+            return ASCII.equalFold(own, name) ? value : nil
+        }
+        let range = Cookie.value(named: name, in: turn.scratch.span(value))
+        return range?.shifted(by: value.lower)
     }
 }

@@ -18,6 +18,7 @@ enum InnerRequests {
             return nil
         }
         turn.hasStreams = true
+        turn.innerCount += 1
         tables.downstream[downstream].reset()
         tables.downstream[downstream].stream = .inner
         tables.downstream[downstream].phase = .exchange

@@ -283,6 +283,7 @@ enum Streams {
         switch id.side {
         case .downstream:
             code = reset ? .internalError : nil
+            if tables.downstream[id.slot].isInner { turn.innerCount -= 1 }
             tables.downstream[id.slot].reset()
             tables.downstream.free(id.slot)
         case .upstream:

@@ -60,9 +60,10 @@ struct Turn: ~Copyable {
     var raw = ByteBuffer()
     var work = SessionWork()
     var workspace = HTTP2Workspace(limits: HeadLimits(headBytesMax: 1_024, fieldCountMax: 1))
-    /// A session was open in this process, or an inner request; without, every effect is a
-    /// socket's.
+    /// A session is open, or an inner request; without, every effect is a socket's.
     var hasStreams = false
+    /// Inner requests whose end has not been performed yet.
+    var innerCount = 0
     /// Sockets of clients; streams are not counted.
     var socketCount = 0
     let socketsMax: Int

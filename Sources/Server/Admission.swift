@@ -45,9 +45,14 @@ final class Admission: Sendable {
 
     /// Takes the right to accept one connection.
     /// - Returns: how long to wait for it instead; `nil` when it is given.
+    @inline(__always)
     func takeRate(now: Instant) -> Duration? {
-        guard hasRate.load(ordering: .relaxed) else { return nil }
-        return rate.withLock { held in
+        hasRate.load(ordering: .relaxed) ? takeLimited(now) : nil
+    }
+
+    @inline(never)
+    private func takeLimited(_ now: Instant) -> Duration? {
+        rate.withLock { held in
             guard let box = held else { return nil }
             let verdict = box.value.take(now: now)
             return verdict.isAllowed ? nil : verdict.wait
@@ -55,22 +60,27 @@ final class Admission: Sendable {
     }
 
     /// There was no connection after all.
+    @inline(__always)
     func giveBackRate() {
-        guard hasRate.load(ordering: .relaxed) else { return }
-        rate.withLock { $0?.value.giveBack() }
+        if hasRate.load(ordering: .relaxed) { giveBackLimited() }
     }
+
+    @inline(never)
+    private func giveBackLimited() { rate.withLock { $0?.value.giveBack() } }
 
     /// Somebody waits for a place: connections are not kept for a while.
     func crowd(now: Instant) {
         crowdedUntil.store((now + Admission.crowdedFor).nanoseconds, ordering: .relaxed)
     }
 
+    @inline(__always)
     func isCrowded(now: Instant) -> Bool {
         crowdedUntil.load(ordering: .relaxed) > now.nanoseconds
     }
 
     /// Buffers hold as much as they may.
-    var isFull: Bool { BufferMemory.bytes > bufferBytesMax.load(ordering: .relaxed) }
+    @inline(__always)
+    func isFull(bytes: Int) -> Bool { bytes > bufferBytesMax.load(ordering: .relaxed) }
 
     var bufferLimit: Int { bufferBytesMax.load(ordering: .relaxed) }
 }

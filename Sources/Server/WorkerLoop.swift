@@ -68,8 +68,10 @@ struct WorkerLoop: ~Copyable {
         let count = try poller.wait(milliseconds: timeout())
         let now = SystemClock.now()
         plane.beginTurn(now: now, wall: SystemClock.wall())
+        let bytes = BufferMemory.bytes
         plane.setPressure(
-            isCrowded: group.admission.isCrowded(now: now), isFull: group.admission.isFull)
+            isCrowded: group.admission.isCrowded(now: now),
+            isFull: group.admission.isFull(bytes: bytes))
         if group.cell.newestGeneration != plane.generation {
             secure.directory = group.directory
             plane.adopt(group.cell.retained())
