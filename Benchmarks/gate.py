@@ -3,29 +3,51 @@
 The release binary with one worker, routing, sticky sessions, counters and timeouts on, between the
 benchmark's load generator and its origin. See Benchmarks/README.md.
 """
-import json, os, re, shutil, signal, subprocess, sys, tempfile, time
+import dataclasses, json, os, re, shutil, signal, subprocess, sys, tempfile, time
 import peers
 
 ROOT = peers.ROOT
 TOOLS = os.path.join(ROOT, ".build", "bench")
 BASELINE = os.path.join(ROOT, "Benchmarks", "baselines", "gate.txt")
 TOLERANCE = 1.03
-# Name, options of the load, routes, requests; for h2load the listener and what the origin speaks.
+
+
+@dataclasses.dataclass
+class Scenario:
+    """A kind of load: options of the load generator, or, where `listener` is not h1, of h2load."""
+    name: str
+    options: list
+    requests: int
+    routes: int = 1
+    listener: str = "h1"
+    upstream: str = "h1"
+    workers: int = 1
+    guarded: bool = False
+
+
+GRPC = ["-c10", "-m32", "-H", "content-type: application/grpc", "-H", "te: trailers", "-d", "{folder}/message"]
 SCENARIOS = [
-    ("keep-alive", ["-c", "64"], 1, 4000),
-    ("16-KiB", ["-c", "64", "-p", "/bytes/16384"], 1, 2000),
-    ("1-MiB-down", ["-c", "8", "-p", "/bytes/1048576"], 1, 100),
-    ("upload-64-KiB", ["-c", "16", "-u", "65536"], 1, 500),
-    ("1000-connections", ["-c", "1000"], 1, 4000),
-    ("connection-per-request", ["-c", "16", "-1"], 1, 1000),
-    ("10000-routes", ["-c", "64", "-p", "/r9999/bytes/12"], 10_000, 2000),
-    ("h2-to-h1", ["-c10", "-m32"], 1, 4000, "h2", "h1"),
-    ("h2-to-h2", ["-c10", "-m32"], 1, 4000, "h2", "h2"),
-    ("grpc-unary", ["-c10", "-m32", "-H", "content-type: application/grpc", "-H", "te: trailers", "-d", "{folder}/message"],
-     1, 4000, "h2", "h2"),
-    ("tls-keep-alive", ["--h1", "-c64"], 1, 4000, "tls", "h1"),
+    Scenario("keep-alive", ["-c", "64"], 4000),
+    Scenario("keep-alive-guarded", ["-c", "64"], 4000, guarded=True),
+    Scenario("16-KiB", ["-c", "64", "-p", "/bytes/16384"], 2000),
+    Scenario("1-MiB-down", ["-c", "8", "-p", "/bytes/1048576"], 100),
+    Scenario("1-MiB-up", ["-c", "8", "-u", "1048576"], 100),
+    Scenario("upload-64-KiB", ["-c", "16", "-u", "65536"], 500),
+    Scenario("1-connection", ["-c", "1"], 2000),
+    Scenario("1000-connections", ["-c", "1000"], 4000),
+    # At a rate, so that most are idle; 20,000 descriptors are enough for them.
+    Scenario("9000-connections", ["-c", "9000", "-r", "1000"], 9000),
+    Scenario("connection-per-request", ["-c", "16", "-1"], 1000),
+    Scenario("100-routes", ["-c", "64", "-p", "/r99/bytes/12"], 2000, routes=100),
+    Scenario("1000-routes", ["-c", "64", "-p", "/r999/bytes/12"], 2000, routes=1_000),
+    Scenario("10000-routes", ["-c", "64", "-p", "/r9999/bytes/12"], 2000, routes=10_000),
+    Scenario("2-workers", ["-c", "64"], 4000, workers=2),
+    Scenario("h2-to-h1", ["-c10", "-m32"], 4000, listener="h2"),
+    Scenario("h2-to-h2", ["-c10", "-m32"], 4000, listener="h2", upstream="h2"),
+    Scenario("grpc-unary", GRPC, 4000, listener="h2", upstream="h2"),
+    Scenario("tls-keep-alive", ["--h1", "-c64"], 4000, listener="tls"),
     # Each connection one request: a full handshake, the request with it.
-    ("tls-handshake", ["--h1", "-c200"], 1, 200, "tls", "h1"),
+    Scenario("tls-handshake", ["--h1", "-c200"], 200, listener="tls"),
 ]
 CALLS = ("sendto", "recvfrom", "epoll_wait", "epoll_ctl", "write", "read", "futex", "writev", "accept4", "close", "connect",
          "socket", "shutdown", "setsockopt", "getsockopt")
@@ -47,16 +69,16 @@ class Proxy(peers.Sluice):
 
 def load(proxy, scenario, count):
     """Sends so many requests; returns how many were answered."""
-    if len(scenario) == 4:
+    if scenario.listener == "h1":
         out = subprocess.run(
-            [os.path.join(TOOLS, "load"), str(proxy.h1), *scenario[1], "-n", str(count)], capture_output=True, text=True)
+            [os.path.join(TOOLS, "load"), str(proxy.h1), *scenario.options, "-n", str(count)], capture_output=True, text=True)
         result = json.loads(out.stdout.splitlines()[-1])
         done, errors = result["requests"], result["errors"] or out.returncode
     else:
-        options = [o.format(folder=proxy.folder) for o in scenario[1]]
+        options = [o.format(folder=proxy.folder) for o in scenario.options]
         # h2load wants at least one request for each connection.
         clients = int(next(o[2:] for o in options if re.match(r"-c\d", o)))
-        url = f"https://127.0.0.1:{proxy.tls}" if scenario[4] == "tls" else f"http://127.0.0.1:{proxy.h2}"
+        url = f"https://127.0.0.1:{proxy.tls}" if scenario.listener == "tls" else f"http://127.0.0.1:{proxy.h2}"
         out = subprocess.run(
             ["h2load", *options, f"-n{max(count, clients)}", url + "/bytes/12"], capture_output=True, text=True)
         found = re.search(r"(\d+) succeeded, (\d+) failed", out.stdout)
@@ -68,8 +90,9 @@ def load(proxy, scenario, count):
 
 def with_proxy(folder, ports, scenario, prefix, body):
     Proxy.prefix = prefix
-    upstream = scenario[5] if len(scenario) > 4 else "h1"
-    proxy = Proxy(folder, [ports[upstream]] * 2, routes=scenario[2], upstream=upstream)
+    Proxy.guarded = scenario.guarded
+    proxy = Proxy(
+        folder, [ports[scenario.upstream]] * 2, workers=scenario.workers, routes=scenario.routes, upstream=scenario.upstream)
     try:
         load(proxy, scenario, 500)
         return body(proxy)
@@ -84,7 +107,7 @@ def instructions(folder, ports, scenario):
         control = lambda state: subprocess.run(
             ["callgrind_control", "-i", state, str(proxy.process.pid)], stdout=subprocess.DEVNULL, check=True)
         control("on")
-        count = load(proxy, scenario, scenario[3])
+        count = load(proxy, scenario, scenario.requests)
         control("off")
         return count
     count = with_proxy(folder, ports, scenario, prefix, run)
@@ -102,7 +125,7 @@ def system_calls(folder, ports, scenario):
             ["strace", "-f", "-c", "-o", out, "-p", str(proxy.process.pid)], stderr=subprocess.PIPE, text=True)
         strace.stderr.readline()  # "attached"
         time.sleep(0.5)
-        count = load(proxy, scenario, scenario[3])
+        count = load(proxy, scenario, scenario.requests)
         strace.send_signal(signal.SIGINT)
         strace.wait()
         return count
@@ -126,14 +149,14 @@ def measure(only=None):
     figures = {}
     try:
         for scenario in SCENARIOS:
-            if only and scenario[0] != only:
+            if only and scenario.name != only:
                 continue
             ir, heap = instructions(folder, ports, scenario)
-            figures[scenario[0] + " instructions"] = round(ir)
-            figures[scenario[0] + " heap_and_counting_instructions"] = round(heap)
-            figures[scenario[0] + " system_calls"] = round(system_calls(folder, ports, scenario), 2)
+            figures[scenario.name + " instructions"] = round(ir)
+            figures[scenario.name + " heap_and_counting_instructions"] = round(heap)
+            figures[scenario.name + " system_calls"] = round(system_calls(folder, ports, scenario), 2)
             for name, value in figures.items():
-                if name.startswith(scenario[0] + " "):
+                if name.startswith(scenario.name + " "):
                     print(name, value, flush=True)
     finally:
         for origin in origins:

@@ -121,6 +121,8 @@ class Peer:
 
 class Sluice(Peer):
     name, log = "sluice", False
+    # Everything that keeps trouble small is configured, and has no trouble to keep small.
+    guarded = False
     speaks = ("h2", "h2 upstream", "tls", "grpc")
 
     @classmethod
@@ -134,6 +136,17 @@ class Sluice(Peer):
             f"  - {{ name: r{i}, match: {{ path: {{ prefix: /r{i} }} }}, to: s }}\n" for i in range(self.routes))
         if self.routes == 1:
             routes = "  - { name: beta, match: { headers: { x-user-group: beta } }, to: s/v2 }\n  - { name: rest, to: s }\n"
+        service = route = times = ""
+        if self.guarded:
+            service = """    healthCheck: { path: /bytes/12, interval: 1s }
+    outlierDetection: { consecutiveGatewayErrors: 5, successRate: {}, maxEjectionPercent: 50, minHealthPercent: 20 }
+    warmup: 10s
+    whenUnavailable: fallback"""
+            route = """, retries: { attempts: 3, on: [5xx, reset, retriable-4xx, 429] }, timeouts: { perTry: 5s, request: 20s },
+      fault: { delay: { time: 1s, share: 0% }, abort: { status: 503, share: 0% }, byHeader: allow },
+      mirror: { to: s/v2, share: 0% }, rateLimit: { requests: 100000000, per: 1s, by: { cookie: session } }"""
+            routes = routes.replace("to: s }", f"to: s{route} }}")
+            times = ", limits: { acceptRate: 1000000, bufferBytes: 1GiB }, timeouts: { maxConnectionDuration: 1h }"
         path = self.write(f"{self.name.replace(' ', '-')}-{self.routes}.yaml", f"""
 listeners:
   - {{ name: h1, address: "127.0.0.1:{self.h1}" }}
@@ -150,9 +163,10 @@ services:
       v2: {{ weight: 10%, endpoints: ["127.0.0.1:{b}"] }}
     sticky: {{ cookie: session }}
     connectionPool: {{ maxConnections: 20000, maxRequests: 20000, maxPendingRequests: 20000 }}
+{service}
 routes:
 {routes}
-defaults: {{ forwarding: {{ version: x-served-by }} }}
+defaults: {{ forwarding: {{ version: x-served-by }}{times} }}
 drain: {{ delay: 0s, grace: 1s }}
 {f"accessLog: {{ path: {self.folder}/access.log, format: json }}" if self.log else ""}
 """)

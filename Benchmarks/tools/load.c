@@ -26,7 +26,7 @@ struct connection {
     uint64_t upload_left;
     size_t head;           // bytes of the response head that are in `buffer`
     uint64_t body_left;
-    int busy, in_body;
+    int busy, in_body, last; // last: the server ends the connection behind this answer
     char buffer[4096];
 };
 
@@ -73,14 +73,17 @@ static void broken(struct connection *c) {
     errors++;
     close(c->fd);
     c->busy = 0;
-    if (!per_request) open_connection(c);
+    if (per_request) return;
+    open_connection(c);
+    if (!rate) begin(c, now_ns());
 }
 
 static void finished(struct connection *c, uint64_t now) {
     c->busy = 0;
     answered++;
     record(now > c->due ? now - c->due : 0);
-    if (per_request) close(c->fd);
+    if (per_request || c->last) close(c->fd);
+    if (!per_request && c->last) open_connection(c);
 }
 
 static int write_some(struct connection *c) {
@@ -121,6 +124,7 @@ static int read_some(struct connection *c) {
                     size_t more = c->head - (size_t)(end + 4 - c->buffer);
                     c->body_left = strtoull(length + 17, NULL, 10) - more;
                     c->in_body = 1;
+                    c->last = strcasestr(c->buffer, "\r\nconnection: close\r") != NULL;
                     bytes += more;
                 } else if (c->head == sizeof c->buffer - 1) {
                     return -1;
@@ -195,7 +199,8 @@ int main(int count, char **arguments) {
     }
     struct epoll_event events[256];
     uint64_t now;
-    while ((now = now_ns()) < end && answered < wanted) {
+    // A server that is gone refuses at once, again and again.
+    while ((now = now_ns()) < end && answered < wanted && errors < answered + 100000) {
         if (!measures && now >= measured_from) {
             measures = 1;
             measured_from = now;
