@@ -160,7 +160,7 @@ import Testing
             "  - { name: rest, to: s }", "  - { name: rest, to: s }\n  - { name: rest, to: s }", 11,
             "two routes named"
         ),
-        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\n workers: 0", 11, ""),
+        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\n workers: 0", 11, "did not find expected key"),
         ("  - { name: rest, to: s }", "  - { name: rest, to: s }\nworkers: 0", 11, "from 1 to 64"),
         (
             "  - { name: rest, to: s }", "  - { name: rest, to: s }\nadmin: 127.0.0.1:8080", 11,
@@ -193,7 +193,7 @@ import Testing
             "  - { name: rest, to: s }\n---\nworkers: 1\n---\nworkers: 2", 14, "in two documents"
         ),
         ("  - { name: rest, to: s }", "  - *nobody", 10, "no anchor"),
-        ("  - { name: rest, to: s }", "  - [", 10, ""),
+        ("  - { name: rest, to: s }", "  - [", 11, "did not find expected node"),
     ]
 
     @Test("a bad file gets its place, what was expected, and is not loaded", arguments: cases)
