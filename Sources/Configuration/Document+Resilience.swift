@@ -77,8 +77,10 @@ extension RetryPolicy {
         ]
         var reasons = named.filter { conditions.contains($0.0) }.map(\.1)
         reasons += (UInt16(400)...599).filter { codes.contains($0) }.map { "\($0)" }
-        let methods = repeatsAllMethods ? "all methods" : "idempotent methods"
-        return "up to \(retriesMax) on \(reasons.joined(separator: ", ")) (\(methods)), "
+        // Of a request that no endpoint has seen the method does not matter.
+        let isSafe = conditions.isSubset(of: .safe) && codes.isEmpty
+        let methods = isSafe ? "" : repeatsAllMethods ? " (all methods)" : " (idempotent methods)"
+        return "up to \(retriesMax) on \(reasons.joined(separator: ", "))\(methods), "
             + "backoff \(Units.text(backoff.base)) to \(Units.text(backoff.longest))"
     }
 }
