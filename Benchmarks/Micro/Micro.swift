@@ -1,5 +1,6 @@
 import Base
 import HTTP1
+import HTTP2
 import HTTPSemantics
 import Platform
 import Routing
@@ -21,6 +22,9 @@ import Routing
         report("deadline that comes nearer: set") { nearerTimers($0) }
         report("status line, 3 fields: encode") { encodes($0) }
         report("request id: draw and encode") { identifiers($0) }
+        report("header block of a request, 12 fields: compress, and take apart again") {
+            headerBlocks($0)
+        }
         exchanges("request and answer through the data plane: lines as they came", route: "")
         exchanges(
             "request and answer through the data plane: 2 fields set, 1 removed",
@@ -175,6 +179,38 @@ import Routing
             out.clear()
             MessageEncoder.statusLine(200, to: &out)
             for _ in 0..<3 { MessageEncoder.field("content-type", value.span, to: &out) }
+        }
+    }
+
+    /// One connection's tables at both ends, as they are after the first requests.
+    static func headerBlocks(_ rounds: Int) {
+        var sender = HPACK()
+        var receiver = HPACK()
+        sender.open()
+        receiver.open()
+        var fields = FieldList(capacity: 100)
+        var block = HeaderBlock()
+        var wire = ByteBuffer(capacity: 4_096)
+        let head = parsedRequest()
+        let pseudo = [
+            (":method", "GET"), (":scheme", "https"), (":authority", "bench.test"),
+            (":path", "/r/hello/world?x=1"),
+        ].map { (Array($0.utf8), Array($1.utf8)) }
+        for _ in 0..<rounds {
+            fields.removeAll()
+            for (name, value) in pseudo { fields.add(name.span, value.span) }
+            for i in 1..<head.fields.count {
+                let field = head.fields[i]
+                fields.add(
+                    request.span.extracting(field.name.range),
+                    request.span.extracting(field.value.range))
+            }
+            wire.clear()
+            sender.deflate(fields, to: &wire)
+            block.begin(.request, .none)
+            let isWhole = receiver.inflate(
+                wire.readable, isLast: true, &block, HTTP2Limits())
+            precondition(isWhole && !block.isMalformed)
         }
     }
 

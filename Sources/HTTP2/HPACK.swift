@@ -4,11 +4,11 @@ import CNGHTTP2
 /// Header compression (RFC 7541) of one connection, both ways, by libnghttp2's codec.
 ///
 /// Fields must be given and taken in the order in which their blocks go over the wire.
-@safe struct HPACK: ~Copyable {
+@safe package struct HPACK: ~Copyable {
     private var inflater: OpaquePointer?
     private var deflater: OpaquePointer?
 
-    init() {
+    package init() {
         unsafe inflater = nil
         unsafe deflater = nil
     }
@@ -19,7 +19,7 @@ import CNGHTTP2
     }
 
     /// Begins a connection; both tables have the initial 4,096 bytes (RFC 9113 §6.5.2).
-    mutating func open() {
+    package mutating func open() {
         close()
         precondition(unsafe nghttp2_hd_inflate_new(&inflater) == 0, "memory for a table")
         precondition(unsafe nghttp2_hd_deflate_new(&deflater, 4_096) == 0, "memory for a table")
@@ -40,7 +40,7 @@ import CNGHTTP2
 
     /// Decodes a fragment of a header block and gives each field to `body`.
     /// - Returns: `false`: the fragment is not HPACK, and the connection is lost with its table.
-    mutating func inflate(
+    package mutating func inflate(
         _ fragment: Span<UInt8>, isLast: Bool, _ block: inout HeaderBlock, _ limits: HTTP2Limits
     ) -> Bool {
         guard let inflater = unsafe inflater else { return false }
@@ -75,7 +75,7 @@ import CNGHTTP2
     }
 
     /// Appends the block of some fields.
-    mutating func deflate(_ fields: borrowing FieldList, to out: inout ByteBuffer) {
+    package mutating func deflate(_ fields: borrowing FieldList, to out: inout ByteBuffer) {
         guard let deflater = unsafe deflater else { return }
         let count = fields.count
         unsafe fields.withPointer { pointer in
@@ -91,19 +91,19 @@ import CNGHTTP2
 }
 
 /// Fields on their way into a header block: where names and values lie, for one call.
-@safe struct FieldList: ~Copyable {
+@safe package struct FieldList: ~Copyable {
     private let fields: FixedArray<nghttp2_nv>
     private(set) var count = 0
     /// Names in lower case (RFC 9113 §8.2.1), where they did not come so. Never grows while it is
     /// pointed into.
     private var names: ByteBuffer
 
-    init(capacity: Int) {
+    package init(capacity: Int) {
         unsafe fields = FixedArray(repeating: nghttp2_nv(), count: capacity)
         names = ByteBuffer(capacity: 16_384)
     }
 
-    mutating func removeAll() {
+    package mutating func removeAll() {
         count = 0
         names.clear()
     }
@@ -116,7 +116,7 @@ import CNGHTTP2
     ///
     /// - Parameter isUnique: no other message will have the value, so it is kept out of the table:
     ///   one that fills with ids finds nothing else any more.
-    mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>, isUnique: Bool = false) {
+    package mutating func add(_ name: Span<UInt8>, _ value: Span<UInt8>, isUnique: Bool = false) {
         var name = name
         if FieldList.hasUpper(name), names.capacity - names.writerIndex >= name.count {
             let start = names.writerIndex

@@ -6,12 +6,12 @@ import HTTPSemantics
 /// A connection has one block at a time (§4.3), so a session has one of these. What it writes is
 /// canonical: `name: value CRLF`, nothing that could end a line early, one authority, one length.
 /// The HTTP/1.1 parser reads all of it once more, so that no message means two things.
-struct HeaderBlock: ~Copyable {
-    enum Kind: BitwiseCopyable { case request, response, trailers }
+package struct HeaderBlock: ~Copyable {
+    package enum Kind: BitwiseCopyable { case request, response, trailers }
 
     private(set) var kind = Kind.request
     private(set) var stream = SlotID.none
-    private(set) var isMalformed = false
+    package private(set) var isMalformed = false
     private(set) var isTooLarge = false
     private(set) var contentLength: UInt64?
     private(set) var isGRPC = false
@@ -36,8 +36,10 @@ struct HeaderBlock: ~Copyable {
     /// The text so far. Kept here, because a block may come in several reads.
     private(set) var text = ByteBuffer()
 
+    package init() {}
+
     /// - Parameter isWebSocket: a response to the extended CONNECT of RFC 8441.
-    mutating func begin(_ kind: Kind, _ stream: SlotID, isWebSocket: Bool = false) {
+    package mutating func begin(_ kind: Kind, _ stream: SlotID, isWebSocket: Bool = false) {
         self.kind = kind
         answersWebSocket = isWebSocket
         self.stream = stream
