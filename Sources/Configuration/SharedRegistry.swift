@@ -158,8 +158,24 @@ public final class SharedRegistry {
         return sums
     }
 
+    /// What is taken of one cluster's limits, over all workers.
+    public func level(ofCluster id: Int) -> ClusterLevel? {
+        guard let state = clusters[id] else { return nil }
+        return ClusterLevel(
+            connections: state.value.connectionCount, requests: state.value.requestCount,
+            pending: state.value.pendingCount, retries: state.value.retryCount)
+    }
+
     /// Lays out pages of all draws that are in use, ahead of need.
     public func layOutAhead() {
         for box in draws.values { box.value.layOutAhead() }
     }
+}
+
+/// What is taken of a cluster's limits.
+public struct ClusterLevel: Sendable, Equatable {
+    public var connections: Int
+    public var requests: Int
+    public var pending: Int
+    public var retries: Int
 }

@@ -99,22 +99,28 @@ public enum FieldLineParser {
         return true
     }
 
+    /// Fields that a message may nominate: more than it has are of no use to anybody.
+    private static let nominationsMax = 64
+
     /// Reads every `Connection` field (RFC 9110 §7.6.1) and marks the fields that they nominate.
     @inline(__always)
     static func connection(
         _ bytes: Span<UInt8>, _ fields: inout FieldTable, into options: inout ConnectionOptions
     ) throws(HTTP1Violation) {
         guard fields.seen.contains(.connection) else { return }
+        var nominations = 0
         for i in 0..<fields.count where fields[i].known == .connection {
-            try connection(bytes, fields[i].value, into: &options)
+            try connection(bytes, fields[i].value, &nominations, into: &options)
         }
         if options.nominates { markNominations(bytes, &fields) }
     }
 
     private static func connection(
-        _ bytes: Span<UInt8>, _ value: ByteRange, into options: inout ConnectionOptions
+        _ bytes: Span<UInt8>, _ value: ByteRange, _ nominations: inout Int,
+        into options: inout ConnectionOptions
     ) throws(HTTP1Violation) {
         var found = options
+        var count = nominations
         let valid = list(bytes, in: value) { element in
             let token = bytes.extracting(element.range)
             if ASCII.tokenLength(token) != token.count { return false }
@@ -126,11 +132,15 @@ public enum FieldLineParser {
                 found.upgrade = true
             } else {
                 found.nominates = true
+                count += 1
+                // Each is compared with every field.
+                return count <= nominationsMax
             }
             return true
         }
         guard valid else { throw .badConnectionField }
         options = found
+        nominations = count
     }
 
     /// Marks the fields that `Connection` nominates, except those that must stay.

@@ -9,6 +9,8 @@ import HTTPSemantics
 @usableFromInline struct HeadCursor: BitwiseCopyable, Sendable {
     /// Start of the first line that is not complete yet; 0 before the first field line.
     @usableFromInline var checked: UInt32 = 0
+    /// Field lines before it.
+    @usableFromInline var lineCount: UInt32 = 0
 
     @inlinable init() {}
 
@@ -36,7 +38,10 @@ import HTTPSemantics
         var at = Int(checked)
         while true {
             switch try FieldLineParser.line(bytes, at: at) {
-            case .field(_, let next): at = next
+            case .field(_, let next):
+                lineCount += 1
+                guard lineCount <= limits.fieldCountMax else { throw .tooManyFields }
+                at = next
             case .end: return true
             case .incomplete:
                 try stop(bytes, lineStart: at, limits: limits)
@@ -61,6 +66,7 @@ import HTTPSemantics
         switch try FieldLineParser.section(bytes, at: start, into: &fields, limits: limits) {
         case .incomplete(let line):
             try stop(bytes, lineStart: line, limits: limits)
+            lineCount = UInt32(truncatingIfNeeded: fields.count)
             return nil
         case .complete(let end):
             guard end <= limits.headBytesMax else { throw .headTooLarge }

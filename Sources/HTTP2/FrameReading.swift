@@ -401,7 +401,9 @@ extension HTTP2Session {
     private mutating func setting(_ id: UInt16, _ value: UInt32) {
         switch id {
         case SettingID.headerTableSize: hpack.setPeerTableSize(Int(value))
-        case SettingID.enablePush: if value > 1 { fail(.protocolError) }
+        // RFC 9113 §6.5.2: a server has no business enabling it.
+        case SettingID.enablePush:
+            if value > (isServer ? 1 : 0) { fail(.protocolError) }
         case SettingID.maxConcurrentStreams: peer.streamsMax = Int(value)
         case SettingID.initialWindowSize:
             guard value <= UInt32(HTTP2Session.windowBytesMax) else {

@@ -82,6 +82,11 @@ extension HTTP2Session {
                 streams[slot].isHeadRequest || status == 204 || status == 304
             frame(slot, isEnd: isEnd, isBodyless: isBodyless, &text)
         }
+        if isEnd, case .length(let left) = streams[slot].inbound, left > 0 {
+            // Nothing of it goes on: the client can still be told.
+            text.truncate(to: start)
+            return streamError(slot, .protocolError)
+        }
         text.append("\r\n")
         piece(slot, from: start, text)
         if isEnd { endMessage(slot, hasTrailers: false, &text) }

@@ -101,12 +101,15 @@ extension HTTPDate {
 
 /// `Retry-After` (RFC 9110 §10.2.3).
 public enum RetryAfter {
+    /// 68 years, in seconds: what is later is as good as never.
+    private static let longest: UInt64 = 1 << 31
+
     /// How long to wait from now on; `nil` when the value says nothing.
     public static func wait(_ value: Span<UInt8>, wall: WallTime) -> Duration? {
         if let seconds = ASCII.decimal(value) {
-            return .seconds(Int64(min(seconds, 1 << 31)))
+            return .seconds(Int64(min(seconds, longest)))
         }
         guard let at = HTTPDate.seconds(value) else { return nil }
-        return .seconds(max(0, at - wall.seconds))
+        return .seconds(min(max(0, at - wall.seconds), Int64(longest)))
     }
 }

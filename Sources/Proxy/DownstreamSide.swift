@@ -72,7 +72,8 @@ enum DownstreamSide {
     ) -> Int {
         let at = process(
             &tables, &turn, id, from: turn.headroom, to: turn.headroom + count)
-        guard tables.downstream.holds(id), tables.downstream[id].phase != .closed else { return 0 }
+        // One that was refused keeps nothing any more.
+        guard tables.downstream.holds(id), !tables.downstream[id].inbound.isEmpty else { return 0 }
         tables.downstream[id].inbound.consume(at - turn.headroom)
         return at - turn.headroom
     }

@@ -99,7 +99,8 @@ enum Forwarding {
         var run = requestLine(&exchange, turn, plan, snapshot, head)
         let hasEdits = !plan.requestEdits.isEmpty || !version.requestEdits.isEmpty
         let writesRequestID =
-            snapshot.value.settings.requestID == .create && snapshot.value.settings.trustedHops == 0
+            snapshot.value.settings.requestID == .create
+            && (snapshot.value.settings.trustedHops == 0 || !hasRequestID(turn.requestHead.fields))
         for i in 0..<turn.requestHead.fields.count {
             let field = turn.requestHead.fields[i]
             if field.known == .other, !hasEdits {
@@ -273,6 +274,12 @@ enum Forwarding {
     }
 
     // MARK: Fields
+
+    /// Whether the request came with an id. An empty one is none, and of several none is its own.
+    private static func hasRequestID(_ fields: borrowing FieldTable) -> Bool {
+        guard let field = fields.first(.requestID) else { return false }
+        return !field.value.isEmpty && !fields.repeated.contains(.requestID)
+    }
 
     /// Whether the field ends here, or is written anew below.
     private static func drops(_ field: Field, isHTTP10: Bool, writesRequestID: Bool) -> Bool {

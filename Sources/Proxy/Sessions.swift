@@ -258,8 +258,7 @@ enum Sessions {
     /// A stream's answer is whole, and waits for a window that the client may never open.
     static func armStall(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
         let socket = tables.sessions[session].socket
-        guard socket.side == .downstream, !tables.sessions[session].isAnnounced,
-            tables.downstream[socket.slot].timer.deadline.isNever
+        guard socket.side == .downstream, tables.downstream[socket.slot].timer.deadline.isNever
         else { return }
         let write = turn.snapshots.newest.value.settings.timeouts.write
         Deadlines.arm(downstream: socket.slot, turn.now + write, &tables, &turn)

@@ -83,6 +83,80 @@ def answering(response):
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
+class Reader:
+    """A plain reading of messages; sees where each ends, and nothing else."""
+
+    def __init__(self, connection, buffer=b""):
+        self.connection, self.buffer, self.ended = connection, buffer, False
+
+    def more(self):
+        try:
+            piece = self.connection.recv(65536)
+        except ConnectionResetError:
+            piece = b""
+        self.ended = self.ended or not piece
+        self.buffer += piece
+        return bool(piece)
+
+    def upto(self, mark):
+        while mark not in self.buffer:
+            if not self.more():
+                self.buffer = b""
+                return None
+        out, self.buffer = self.buffer.split(mark, 1)
+        return out
+
+    def exactly(self, count):
+        while len(self.buffer) < count:
+            if not self.more():
+                self.buffer = b""
+                return None
+        out, self.buffer = self.buffer[:count], self.buffer[count:]
+        return out
+
+    def body(self, head, request=None):
+        """The body behind a head; `None` when it is cut off. `request`: the method that a response answers."""
+        if request is not None and (request == "HEAD" or re.match(rb"HTTP/1.1 (1|204|304)", head)):
+            return b""
+        if re.search(rb"(?i)\r\ntransfer-encoding: chunked", head):
+            out = b""
+            while True:
+                line = self.upto(b"\r\n")
+                if line is None:
+                    return None
+                size = int(line.split(b";")[0], 16)
+                if size == 0:
+                    while True:
+                        trailer = self.upto(b"\r\n")
+                        if trailer is None:
+                            return None
+                        if not trailer:
+                            return out
+                piece = self.exactly(size + 2)
+                if piece is None:
+                    return None
+                out += piece[:-2]
+        length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+        if length:
+            return self.exactly(int(length.group(1)))
+        if request is None:
+            return b""
+        while self.more():
+            pass
+        out, self.buffer = self.buffer, b""
+        return out
+
+    def response(self, request):
+        """Status, head and body of the next final response."""
+        while True:
+            head = self.upto(b"\r\n\r\n")
+            if head is None:
+                return None, b"", None
+            status = int(head[9:12])
+            if status >= 200:
+                return status, head + b"\r\n", self.body(head, request)
+
+
 class Backend(Origin):
     """An origin told what to answer: bytes, `None` to break off, or a function of (head, body) that gives either.
     It may be told anew at any time; `requests` are the (head, body) pairs it has had."""
