@@ -20,6 +20,15 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
         name: name, dependencies: dependencies, swiftSettings: [.treatAllWarnings(as: .error)])
 }
 
+/// Needs libFuzzer's flags, which scripts/fuzz gives: not part of an ordinary build.
+let fuzzDriver: [Target] =
+    Context.environment["SLUICE_FUZZ"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "FuzzDriver", dependencies: ["Fuzzing"], path: "Tests/FuzzDriver")
+    ]
+
 let package = Package(
     name: "sluice",
     products: [.executable(name: "sluice", targets: ["sluice"])],
@@ -110,8 +119,19 @@ let package = Package(
                 "Proxy", "Configuration", "Telemetry", "HTTP1", "HTTP2", "HTTPSemantics", "Base",
             ], path: "Tests/Simulation", swiftSettings: strict),
         tests("SimulationTests", ["Simulation", "Telemetry", "Base"]),
+        .executableTarget(
+            name: "Simulate", dependencies: ["Simulation", "Platform", "Base"],
+            path: "Tests/Simulate"),
+        // What hostile bytes are shown to; scripts/fuzz builds a driver around it.
+        .target(
+            name: "Fuzzing",
+            dependencies: [
+                "Proxy", "Configuration", "Telemetry", "Routing", "YAML", "HTTP1", "HTTP2",
+                "HTTPSemantics", "Base",
+            ], path: "Tests/Fuzzing", swiftSettings: strict),
+        tests("FuzzingTests", ["Fuzzing", "Base"]),
         tests("TidyTests", []),
-    ],
+    ] + fuzzDriver,
     swiftLanguageModes: [.v6],
     cLanguageStandard: .gnu11,
     cxxLanguageStandard: .cxx17

@@ -160,7 +160,10 @@ import Testing
             "  - { name: rest, to: s }", "  - { name: rest, to: s }\n  - { name: rest, to: s }", 11,
             "two routes named"
         ),
-        ("  - { name: rest, to: s }", "  - { name: rest, to: s }\n workers: 0", 11, "did not find expected key"),
+        (
+            "  - { name: rest, to: s }", "  - { name: rest, to: s }\n workers: 0", 11,
+            "did not find expected key"
+        ),
         ("  - { name: rest, to: s }", "  - { name: rest, to: s }\nworkers: 0", 11, "from 1 to 64"),
         (
             "  - { name: rest, to: s }", "  - { name: rest, to: s }\nadmin: 127.0.0.1:8080", 11,

@@ -10,6 +10,8 @@ public struct SimulatedRequest: Sendable {
     public var headers: [String] = []
     public var body = ""
     public var isChunked = false
+    /// Its body is so many bytes that follow from its id (`Pattern`), and so shall the answer's.
+    public var patternBytes: Int?
     public init(_ method: String = "GET", _ path: String = "/") {
         self.method = method
         self.path = path
@@ -19,6 +21,11 @@ public struct SimulatedRequest: Sendable {
     func text(id: String) -> String {
         var text = "\(method) \(path) HTTP/1.1\r\nHost: svc\r\nx-id: \(id)\r\n"
         for header in headers { text += header + "\r\n" }
+        var body = body
+        if let patternBytes {
+            text += "x-pattern: 1\r\n"
+            body = Pattern.text(id, patternBytes)
+        }
         if isChunked {
             text += "Transfer-Encoding: chunked\r\n\r\n"
             if !body.isEmpty {
@@ -43,6 +50,8 @@ public struct Outcome: Sendable, Equatable {
     public var requestBodySeen = ""
     public var end = End.none
     public var cookie = ""
+    /// The content, of answers with a pattern.
+    public var content: [UInt8] = []
     /// Fields of the response by their names in lower case, the last of each.
     public var fields: [String: String] = [:]
 
@@ -76,6 +85,7 @@ public struct Outcome: Sendable, Equatable {
         while let step = try? body.next(bytes, at: &at, limits: limits) {
             guard case .content(let range) = step else { break }
             bodyBytes += range.length
+            if fields["x-pattern"] != nil { content += text[range.range] }
         }
         end = body.isComplete && at == text.count ? .complete : .truncated
     }
@@ -94,6 +104,8 @@ public final class SimulatedClient: ClientEnd {
     private var open: (outcome: Outcome, body: BodyDecoder)?
     public private(set) var outcomes: [Outcome] = []
     public private(set) var isClosed = false
+    /// Says that it will send no more as soon as it has sent its last request.
+    public var halfCloses = false
     /// Between an answer and the next request.
     public var pause = Duration.zero
     public var onOutcome: () -> Void = {}
@@ -143,6 +155,7 @@ public final class SimulatedClient: ClientEnd {
         let text = request.text(id: "\(name)-\(next)")
         next += 1
         world.deliver(Array(text.utf8), to: id)
+        if halfCloses, next == requests.count { world.end(id) }
         if let leavesAfter, outcomes.count >= leavesAfter {
             isClosed = true
             world.reset(id)
@@ -163,7 +176,12 @@ public final class SimulatedClient: ClientEnd {
             guard let found = try? current.body.next(inbound.span, at: &at, limits: limits) else {
                 return false
             }
-            if case .content(let range) = found { current.outcome.bodyBytes += range.length }
+            if case .content(let range) = found {
+                current.outcome.bodyBytes += range.length
+                if current.outcome.fields["x-pattern"] != nil {
+                    current.outcome.content += inbound[range.range]
+                }
+            }
             inbound.removeFirst(at)
             open = current
             if current.body.isComplete {

@@ -26,6 +26,8 @@ public final class SimulatedOrigin {
     public private(set) var checkCount = 0
     /// Connections that came to it.
     public internal(set) var connectionCount = 0
+    /// Requests whose body was not what their id says.
+    public private(set) var wrongBodyCount = 0
     /// Heads and bodies' lengths of requests, in the order of their coming.
     public private(set) var requests: [Request] = []
 
@@ -34,6 +36,8 @@ public final class SimulatedOrigin {
         public var head: String
         public var bodyBytes: Int
         public var at: Instant
+        /// Whether the body is its id's; `nil` when it need not be.
+        public var hasPattern: Bool?
     }
 
     public struct Answer: Sendable {
@@ -53,12 +57,13 @@ public final class SimulatedOrigin {
     }
 
     public init(_ address: String, version: String) {
-        guard let parsed = Address(address) else { preconditionFailure("an address") }
+        guard let parsed = Address(address) else { fatalError("an address") }
         self.address = parsed
         self.version = version
     }
 
     func took(_ request: Request) {
+        if let expected = request.hasPattern, !expected { wrongBodyCount += 1 }
         requestCount += 1
         requests.append(request)
     }
@@ -113,11 +118,11 @@ final class OriginPeer: OriginEnd {
         guard case .complete(let count)? = try? parser.parse(view, into: &head, limits: limits)
         else { return nil }
         var body = BodyDecoder(head.framing)
-        var at = count, content = 0
+        var at = count, content: [UInt8] = []
         while !body.isComplete {
             guard let step = try? body.next(view, at: &at, limits: limits) else { return nil }
             if case .incomplete = step { return nil }
-            if case .content(let range) = step { content += range.length }
+            if case .content(let range) = step { content += bytes[range.range] }
         }
         var name = ""
         for i in 0..<head.fields.count {
@@ -128,7 +133,12 @@ final class OriginPeer: OriginEnd {
         }
         let text = ASCII.string(view.extracting(0..<count))
         inbound.removeFirst(at)
-        return SimulatedOrigin.Request(id: name, head: text, bodyBytes: content, at: world.now)
+        var request = SimulatedOrigin.Request(
+            id: name, head: text, bodyBytes: content.count, at: world.now)
+        if text.contains("\r\nx-pattern: 1\r\n") {
+            request.hasPattern = content == Array(Pattern.text(name, content.count).utf8)
+        }
+        return request
     }
 
     private func answer(_ request: SimulatedOrigin.Request) {
@@ -144,7 +154,11 @@ final class OriginPeer: OriginEnd {
             "HTTP/1.1 \(answer.status) X\r\nx-id: \(request.id)\r\nx-version: \(origin.version)\r\n"
         text += "x-body: \(request.bodyBytes)\r\n"
         for header in answer.headers { text += header + "\r\n" }
-        let body = String(repeating: "b", count: origin.bodyBytes)
+        var body = String(repeating: "b", count: origin.bodyBytes)
+        if request.hasPattern != nil {
+            text += "x-pattern: 1\r\n"
+            body = Pattern.text(request.id, origin.bodyBytes)
+        }
         let closes = served >= origin.requestsPerConnection
         // Frames cannot say what is no HTTP.
         let reply =

@@ -23,6 +23,13 @@ public final class World {
         public var isBlackHole: (Address) -> Bool = { _ in false }
         /// Bytes that a client takes a second, in steps of a second; `nil`: as they come.
         public var takesPerSecond: Int?
+        /// Chance per connection that nothing passes for a while, once.
+        public var clogPercent: UInt64 = 0
+        public var clogMax = Duration.seconds(5)
+        /// Chance per connection that after some bytes nothing passes any more, and nobody is told.
+        public var silencePercent: UInt64 = 0
+        /// Chance per client that it takes little or nothing of what it is sent.
+        public var slowReaderPercent: UInt64 = 0
         public init() {}
     }
 
@@ -41,6 +48,8 @@ public final class World {
     private var links: [ConnectionID: Link] = [:]
     private var ready: [ConnectionID] = []
     private var lent = ByteBuffer()
+    /// Looks at the world whenever the data plane has had its say.
+    public var afterTurn: () -> Void = {}
     /// Stops a world that never comes to rest.
     public var stepsMax = 3_000_000
 
@@ -50,7 +59,7 @@ public final class World {
         random = PRNG(seed: seed)
         let reading = ConfigurationReading(Array(yaml.utf8))
         guard let document = reading.document else {
-            preconditionFailure("a valid configuration: \(reading.errors)")
+            fatalError("a valid configuration: \(reading.errors)")
         }
         self.document = document
         registry = SharedRegistry(metrics: metrics, seed: seed)
@@ -68,7 +77,7 @@ public final class World {
     public func reload(yaml: String, generation: UInt64) {
         let reading = ConfigurationReading(Array(yaml.utf8))
         guard let document = reading.document else {
-            preconditionFailure("a valid configuration: \(reading.errors)")
+            fatalError("a valid configuration: \(reading.errors)")
         }
         plane.value.adopt(
             SnapshotCompiler.compile(
@@ -77,13 +86,13 @@ public final class World {
         perform()
     }
 
-    /// A listener is gone.
     /// The process is told to end.
     public func drain() {
         plane.value.drain()
         perform()
     }
 
+    /// A listener is gone.
     public func leaveListener() {
         plane.value.leave(listener: 0)
         perform()
@@ -135,7 +144,7 @@ public final class World {
                 perform()
             }
         }
-        preconditionFailure("seed \(seed): the world does not come to rest")
+        fatalError("seed \(seed): the world does not come to rest")
     }
 
     private func advance(to time: Instant) {
@@ -151,14 +160,43 @@ public final class World {
         guard
             let id = plane.value.accept(listener: 0, peer: .ipv4(10, 1, 1, 1, port: 1_000))
         else { return nil }
-        links[id] = Link(peer: .client(client))
+        links[id] = makeLink(.client(client))
         perform()
         return id
     }
 
+    private func makeLink(_ peer: Link.Peer) -> Link {
+        var link = Link(peer: peer)
+        if random.below(100) < faults.clogPercent {
+            link.clogAfter = Int(random.below(2_000))
+            link.clogFor = .microseconds(Int64(random.below(UInt64(faults.clogMax.microseconds))))
+        }
+        if random.below(100) < faults.silencePercent {
+            link.silentAfter = Int(random.below(3_000))
+        }
+        if case .client = peer, random.below(100) < faults.slowReaderPercent {
+            link.takesPerSecond = [1, 50, 5_000][Int(random.below(3))]
+        }
+        return link
+    }
+
+    /// Counts bytes that pass a link, either way.
+    /// - Returns: when they come; `nil`: never.
+    private func passage(_ id: ConnectionID, _ count: Int, after earliest: Instant) -> Instant? {
+        guard var link = links[id] else { return nil }
+        link.bytes += count
+        if link.bytes > link.clogAfter {
+            link.clogAfter = .max
+            link.cloggedUntil = now + link.clogFor
+        }
+        links[id] = link
+        if link.bytes > link.silentAfter { return nil }
+        return max(earliest, now + latency(), link.cloggedUntil)
+    }
+
     /// Bytes from a client or an origin towards the data plane.
     func deliver(_ bytes: [UInt8], to id: ConnectionID) {
-        arrive(id) { [self] in
+        arrive(id, bytes.count) { [self] in
             links[id]?.inbound += bytes
             read(id)
         }
@@ -166,16 +204,16 @@ public final class World {
 
     /// The peer's last byte was sent.
     func end(_ id: ConnectionID) {
-        arrive(id) { [self] in
+        arrive(id, 0) { [self] in
             links[id]?.hasEnded = true
             read(id)
         }
     }
 
     /// In order, as all that goes over a link.
-    private func arrive(_ id: ConnectionID, _ step: @escaping () -> Void) {
-        guard let link = links[id] else { return }
-        let at = max(link.lastArrival, now + latency())
+    private func arrive(_ id: ConnectionID, _ count: Int, _ step: @escaping () -> Void) {
+        guard let link = links[id], let at = passage(id, count, after: link.lastArrival)
+        else { return }
         links[id]?.lastArrival = at
         scheduled += 1
         agenda.insert(at: at, order: scheduled, step)
@@ -223,6 +261,7 @@ public final class World {
     private func perform() {
         plane.value.endTurn()
         while let effect = plane.value.nextEffect() { perform(effect) }
+        afterTurn()
         let again = ready
         ready = []
         for id in again {
@@ -270,7 +309,7 @@ public final class World {
             }
             origin.connectionCount += 1
             // An origin of HTTP/2 speaks first, and needs the link.
-            links[id] = Link(peer: .none)
+            links[id] = makeLink(.none)
             let peer = peer(of: origin, id, resets: resets)
             links[id]?.peer = .origin(peer)
             plane.value.handle(.connected(slot, isHTTP2: false, isSecure: false))
@@ -308,12 +347,15 @@ public final class World {
     }
 
     private func writeRoom(_ id: ConnectionID) -> Int {
-        if id.side == .downstream, let rate = faults.takesPerSecond { return rate }
+        if id.side == .downstream, let rate = links[id]?.takesPerSecond ?? faults.takesPerSecond {
+            return rate
+        }
         return Int(random.below(UInt64(faults.writeBytesMax))) + 1
     }
 
     private func flushDelay(_ id: ConnectionID) -> Duration {
-        id.side == .downstream && faults.takesPerSecond != nil ? .seconds(1) : latency()
+        let takes = links[id]?.takesPerSecond ?? faults.takesPerSecond
+        return id.side == .downstream && takes != nil ? .seconds(1) : latency()
     }
 
     private func flush(_ id: ConnectionID) {
@@ -339,7 +381,7 @@ public final class World {
         guard let link = links[id] else { return }
         let sent = copy
         // In order: a link's deliveries never overtake each other.
-        let at = max(link.lastDelivery, now + latency())
+        guard let at = passage(id, sent.count, after: link.lastDelivery) else { return }
         links[id]?.lastDelivery = at
         scheduled += 1
         agenda.insert(at: at, order: scheduled) {
@@ -379,6 +421,12 @@ public final class World {
 
     /// What is still taken of the limits that clusters share; nothing in a sound world.
     public var held: [String: Int] { registry.held.filter { $0.value != 0 } }
+
+    /// How much of its limits a cluster uses.
+    public func level(service: String, version: String) -> ClusterLevel? {
+        registry.level(
+            ofCluster: metrics.cluster(service: service, version: version, isMirror: false))
+    }
 
     /// The sum of a metric family's samples whose labels contain a text.
     public func metric(_ family: String, _ label: String = "") -> UInt64 {
@@ -424,4 +472,11 @@ struct Link {
     var showKept = false
     var lastDelivery = Instant(nanoseconds: 0)
     var lastArrival = Instant(nanoseconds: 0)
+    // What the network does to it: see Faults.
+    var bytes = 0
+    var clogAfter = Int.max
+    var clogFor = Duration.zero
+    var cloggedUntil = Instant(nanoseconds: 0)
+    var silentAfter = Int.max
+    var takesPerSecond: Int?
 }
