@@ -256,6 +256,20 @@ public struct DataPlane: ~Copyable {
         }
     }
 
+    /// Whether more is kept than a part of a head: it must be shown again before more is read, or
+    /// what is kept would grow with each read.
+    @inline(__always)
+    public func mustShowKept(_ id: ConnectionID) -> Bool {
+        switch id.side {
+        case .downstream:
+            return tables.downstream.holds(id.slot)
+                && tables.downstream[id.slot].inbound.count > turn.limits.headBytesMax
+        case .upstream:
+            return tables.upstream.holds(id.slot)
+                && tables.upstream[id.slot].inbound.count > turn.limits.headBytesMax
+        }
+    }
+
     /// Whether the id still names a connection.
     public func holds(_ id: ConnectionID) -> Bool {
         id.side == .downstream ? tables.downstream.holds(id.slot) : tables.upstream.holds(id.slot)

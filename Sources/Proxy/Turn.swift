@@ -107,14 +107,17 @@ struct Turn: ~Copyable {
     mutating func apply(_ new: Document.Limits) {
         limits = HeadLimits(headBytesMax: new.headBytes, fieldCountMax: new.fields)
         // Kept bytes (a head and one read at most), and a head that is placed in front of them.
-        headroom = new.headBytes * 2 + Turn.readBytesMax + 16_384
+        // What was kept under wider limits must still fit.
+        headroom = max(headroom, new.headBytes * 2 + Turn.readBytesMax + 16_384)
         scratch = ByteBuffer(capacity: headroom + Turn.readBytesMax)
         scratch.clear(headroom: headroom)
         if requestHead.fields.capacity != new.fields {
             requestHead = RequestHead(fieldCountMax: new.fields)
             responseHead = ResponseHead(fieldCountMax: new.fields)
         }
+        // Sessions that are open go on under the new limits.
         raw.release()
+        if hasStreams { prepareForSessions() }
     }
 
     /// Memory that only sessions need, made with the first.

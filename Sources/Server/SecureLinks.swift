@@ -100,7 +100,9 @@ extension WorkerLoop {
         for _ in 0..<WorkerLoop.readsPerTurnMax {
             guard secure.links.holds(link) else { return }
             if secure.links[link].hasFailed { return discard(id, descriptor) }
-            if !secure.links[link].isHandshaking, !plane.wantsRead(id) { return }
+            if !secure.links[link].isHandshaking {
+                guard hasRoom(id), plane.wantsRead(id) else { return }
+            }
             secure.cipher.clear()
             let transfer = Socket.receive(
                 descriptor, into: &secure.cipher, atMost: SecureLinks.readBytesMax)

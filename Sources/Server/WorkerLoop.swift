@@ -140,7 +140,7 @@ struct WorkerLoop: ~Copyable {
         }
         for _ in 0..<WorkerLoop.readsPerTurnMax {
             // A connection that the data plane still holds still has its descriptor.
-            guard plane.lendScratch(id, to: &lent) else { return }
+            guard hasRoom(id), plane.lendScratch(id, to: &lent) else { return }
             let transfer = Socket.receive(
                 descriptor, into: &lent, atMost: DataPlane.readBytesMax)
             plane.takeBack(&lent)
@@ -171,6 +171,17 @@ struct WorkerLoop: ~Copyable {
             }
         }
         ready.append(id)
+    }
+
+    /// Has the data plane take of what it keeps before it gets more.
+    /// - Returns: whether it did.
+    mutating func hasRoom(_ id: ConnectionID) -> Bool {
+        guard plane.mustShowKept(id) else { return true }
+        guard plane.lendScratch(id, to: &lent) else { return false }
+        plane.takeBack(&lent)
+        plane.handle(.received(id, 0))
+        perform()
+        return !plane.mustShowKept(id)
     }
 
     private mutating func flush(_ id: ConnectionID, _ descriptor: Int32) {

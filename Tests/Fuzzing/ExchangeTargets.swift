@@ -221,6 +221,7 @@ enum ExchangeTargets {
 
     private static func answers(_ bytes: [UInt8]) -> [Oracle.Message] {
         var oracle = Oracle(bytes)
+        oracle.keepsBroken = true
         var messages: [Oracle.Message] = []
         while !oracle.isAtEnd,
             let message = try? oracle.next(isRequest: false, isHead: false)

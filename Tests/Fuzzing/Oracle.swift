@@ -36,6 +36,8 @@ struct Oracle {
 
     private let bytes: [UInt8]
     private(set) var at = 0
+    /// What came of a body until it broke counts too.
+    var keepsBroken = false
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
 
@@ -79,7 +81,12 @@ struct Oracle {
         } else {
             try Oracle.checkStatusLine(message)
         }
-        try readBody(&message, isRequest: isRequest, isHead: isHead)
+        do {
+            try readBody(&message, isRequest: isRequest, isHead: isHead)
+        } catch {
+            guard keepsBroken else { throw error }
+            at = bytes.count
+        }
         return message
     }
 

@@ -114,8 +114,10 @@ final class PlaneDriver {
         let id = links[i].id
         guard links[i].isOpen, plane.wantsRead(id) else { return false }
         let left = links[i].inbound.count - links[i].at
-        if left == 0 {
-            guard links[i].showKept, plane.hasKept(id) else { return false }
+        if left == 0 || plane.mustShowKept(id) {
+            guard plane.hasKept(id), links[i].showKept || plane.mustShowKept(id) else {
+                return false
+            }
             links[i].showKept = false
             plane.handle(.received(id, 0))
             try perform()

@@ -10,13 +10,6 @@ nonisolated(unsafe) private var current: UInt64 = 0
 /// for; `simulate --seeds N [--from N]`: so many.
 @main enum Simulate {
     static func main() {
-        for trap in [SIGILL, SIGTRAP, SIGSEGV, SIGABRT] {
-            signal(trap) { _ in
-                print("seed \(current): TRAPPED; scripts/simulate --seed \(current)")
-                fflush(nil)
-                _exit(1)
-            }
-        }
         var arguments = CommandLine.arguments.dropFirst()
         var numbers: [String: UInt64] = [:]
         while let key = arguments.popFirst() {
@@ -55,6 +48,14 @@ nonisolated(unsafe) private var current: UInt64 = 0
 
     static func many(from: UInt64, seeds: UInt64, minutes: UInt64) {
         let start = SystemClock.now()
+        // One world alone is left to the crash handler, which says where.
+        for trap in [SIGILL, SIGTRAP, SIGSEGV, SIGABRT] {
+            signal(trap) { _ in
+                print("seed \(current): TRAPPED; scripts/simulate --seed \(current)")
+                fflush(nil)
+                _exit(1)
+            }
+        }
         var seed = from, worlds: UInt64 = 0, requests = 0, bad: [UInt64] = []
         while worlds < seeds {
             if minutes != .max, (SystemClock.now() - start) > .seconds(Int64(minutes) * 60) {

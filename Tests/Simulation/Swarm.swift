@@ -180,7 +180,8 @@ public final class Swarm {
             var counts = options.endpoints
             for round in 0..<(1 + Int(random.below(3))) {
                 counts = [1 + Int(random.below(4)), 1 + Int(random.below(3))]
-                let yaml = options.yaml(endpoints: counts)
+                let other = chance(50) ? SwarmOptions(&random) : options
+                let yaml = options.yaml(endpoints: counts, limits: other)
                 let at = milliseconds(300)
                 story.append("reload at \(at): endpoints \(counts)")
                 world.after(at) { [unowned self] in

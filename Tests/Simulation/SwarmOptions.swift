@@ -138,8 +138,11 @@ public struct SwarmOptions {
 
     /// - Parameters:
     ///   - endpoints: how many the versions have, when pods have come or gone.
+    ///   - limits: whose timeouts and limits are in force instead.
     ///   - isQuiet: without what never comes to rest.
-    public func yaml(endpoints: [Int]? = nil, isQuiet: Bool = false) -> String {
+    public func yaml(
+        endpoints: [Int]? = nil, limits: SwarmOptions? = nil, isQuiet: Bool = false
+    ) -> String {
         let counts = endpoints ?? self.endpoints
         let lists = (0..<2).map { v in
             SwarmOptions.addresses(v, counts[v]).map { "\"\($0)\"" }.joined(separator: ", ")
@@ -159,7 +162,7 @@ public struct SwarmOptions {
             routes:
               - { name: beta, match: { headers: { x-group: beta } }, to: s/v2 }
               - { name: rest, to: s\(route.map { ", " + $0 }.joined()) }
-            defaults: { \(defaults.joined(separator: ", ")) }
+            defaults: { \((limits ?? self).defaults.joined(separator: ", ")) }
             """
     }
 }

@@ -234,6 +234,12 @@ public final class World {
 
     private func read(_ id: ConnectionID) {
         while let link = links[id], plane.value.wantsRead(id), !link.isBroken {
+            if plane.value.mustShowKept(id) {
+                plane.value.handle(.received(id, 0))
+                perform()
+                if plane.value.mustShowKept(id) { return }
+                continue
+            }
             if link.inbound.isEmpty {
                 if plane.value.hasKept(id), link.showKept {
                     links[id]?.showKept = false

@@ -444,6 +444,22 @@ server.listen(0, '127.0.0.1', () => {
         self.assertEqual(client.outcome(), "200")
         client.close()
 
+    def test_reload_of_limits_under_open_sessions(self):
+        """Buffers are sized anew while sessions go on. (Simulation, seed 37.)"""
+        server = calls.Server("v1")
+        self.addCleanup(server.stop)
+        proxy = self.behind(server.port)
+        with calls.channel(proxy.port) as channel:
+            call = channel.unary_unary("/demo.Echo/Unary")
+            for size in ("16KiB", "1KiB", "256KiB", "64KiB"):
+                self.assertEqual(call(b"x" * 50_000, timeout=20), b"x" * 50_000)
+                with open(proxy.path) as file:
+                    text = re.sub(r"\ndefaults: .*", "", file.read())
+                with open(proxy.path, "w") as file:
+                    file.write(text + f"\ndefaults: {{ limits: {{ headerBytes: {size} }} }}\n")
+                proxy.reload()
+                self.assertEqual(call(b"y" * 50_000, timeout=20), b"y" * 50_000)
+
     def test_reload_keeps_streams(self):
         server = calls.Server("v1")
         self.addCleanup(server.stop)

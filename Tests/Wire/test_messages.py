@@ -79,6 +79,11 @@ defaults:
         out = self.proxy.raw(b"".join(request % i for i in range(50)), half_close=True)
         self.assertEqual(out.count(b"HTTP/1.1 200 OK"), 50)
 
+    def test_more_pipelined_than_any_buffer_holds(self):
+        """Each answer makes room for one request; what is kept must not grow with each read. (Simulation, seed 13959.)"""
+        out = self.proxy.raw(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n" * 20_000, half_close=True)
+        self.assertEqual(out.count(b"HTTP/1.1 200 OK"), 20_000)
+
     def test_chunked_pieces(self):
         connection = self.proxy.connect()
         data = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n" \

@@ -62,6 +62,21 @@ class TLS(unittest.TestCase):
 
     # Listeners
 
+    def test_more_pipelined_than_any_buffer_holds(self):
+        proxy = self.start(self.listener(self.own()))
+        context = ssl.create_default_context(cafile=self.authority.ca)
+        request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        with context.wrap_socket(socket.create_connection(("127.0.0.1", proxy.tls)), server_hostname="localhost") as connection:
+            connection.settimeout(20)
+            # Written by a thread: the answers are longer than what the sockets hold.
+            writer = threading.Thread(target=connection.sendall, args=(request * 9_999 + request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),))
+            writer.start()
+            out = b""
+            while piece := connection.recv(65536):
+                out += piece
+            writer.join()
+        self.assertEqual(out.count(b"HTTP/1.1 200 OK"), 10_000)
+
     def test_versions_protocols_and_what_the_origin_is_told(self):
         proxy = self.start(self.listener(self.own()))
         for options, alpn in ((["--http1.1"], "1.1"), (["--http2"], "2"), (["--tls-max", "1.2", "--http2"], "2")):
