@@ -1,9 +1,8 @@
-import Synchronization
 
 /// Paths of unix sockets, each known by a number so that an `Address` stays a plain value.
 /// Append-only, process-wide, and only touched when configuration is read or a socket is made.
 public enum UnixPaths {
-    private static let table = Mutex<[String]>([])
+    private static let table = Lock<[String]>([])
 
     /// Bytes that fit in `sockaddr_un` with its NUL.
     public static let pathBytesMax = 107

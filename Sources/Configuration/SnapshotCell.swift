@@ -4,12 +4,12 @@ import Synchronization
 /// Publishes snapshots: one atomic number a turn, a lock only after a change.
 public final class SnapshotCell: Sendable {
     @usableFromInline let generation: Atomic<UInt64>
-    private let current: Mutex<SharedBox<Snapshot>>
+    private let current: Lock<SharedBox<Snapshot>>
 
     /// Takes over the caller's reference.
     public init(_ first: SharedBox<Snapshot>) {
         generation = Atomic(first.value.generation)
-        current = Mutex(first)
+        current = Lock(first)
     }
 
     deinit { current.withLock { $0.release() } }

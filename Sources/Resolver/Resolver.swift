@@ -1,6 +1,5 @@
 import Base
 import Platform
-import Synchronization
 
 /// Resolves names on a thread of its own, again and again, and keeps each name's last good answer.
 ///
@@ -33,7 +32,7 @@ public final class Resolver: Sendable {
         var isStopped = false
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let wakeup: Wakeup
     private let notify: @Sendable () -> Void
 

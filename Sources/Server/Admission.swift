@@ -16,7 +16,7 @@ final class Admission: Sendable {
     private let bufferBytesMax: Atomic<Int>
     /// Bytes that `auto` stands for.
     private let bufferBytesAuto: Int
-    private let rate = Mutex<SharedBox<RateLimit>?>(nil)
+    private let rate = Lock<SharedBox<RateLimit>?>(nil)
     private let hasRate = Atomic<Bool>(false)
 
     init(_ limits: Document.Limits, connectionsMax: Int, memoryBytes: Int, isContainer: Bool) {

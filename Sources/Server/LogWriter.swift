@@ -1,6 +1,5 @@
 import Base
 import Platform
-import Synchronization
 
 /// Writes the workers' access-log lines to their file, on a thread of its own: a slow disk makes
 /// the rings fill, and full rings drop and count.
@@ -12,9 +11,9 @@ final class LogWriter: Sendable {
         var stops = false
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let wakeup: Wakeup
-    private let handle = Mutex<Thread.Handle?>(nil)
+    private let handle = Lock<Thread.Handle?>(nil)
     private let report: @Sendable (String) -> Void
 
     /// - Parameter report: called with what went wrong, on the writer's thread.

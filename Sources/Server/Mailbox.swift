@@ -1,6 +1,5 @@
 import Base
 import Platform
-import Synchronization
 
 /// What threads tell a worker. The only way in, besides the newest snapshot.
 enum Mail: Sendable {
@@ -19,7 +18,7 @@ enum Mail: Sendable {
 
 /// A worker's letters: many threads put, one takes.
 final class Mailbox: Sendable {
-    private let letters = Mutex<[Mail]>([])
+    private let letters = Lock<[Mail]>([])
     private let wakeup: Wakeup
 
     init() throws(SystemError) { wakeup = try Wakeup() }

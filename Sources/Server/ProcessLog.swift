@@ -2,7 +2,6 @@ import Base
 import Configuration
 import HTTPSemantics
 import Platform
-import Synchronization
 
 /// The process's own log, on standard error: logfmt or JSON lines. Not for requests.
 final class ProcessLog: Sendable {
@@ -10,7 +9,7 @@ final class ProcessLog: Sendable {
         var level = Document.LogLevel.info
         var isJSON = false
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     func configure(level: Document.LogLevel, isJSON: Bool) {
         state.withLock { $0 = State(level: level, isJSON: isJSON) }

@@ -39,9 +39,9 @@ final class WorkerGroup: Sendable {
     /// Wakes the control thread when a split needs its next pages, or an endpoint has news.
     let controlWanted: Wakeup
     let log: ProcessLog
-    private let news = Mutex<[EndpointNews]>([])
-    private let members = Mutex<[Worker]>([])
-    private let contexts = Mutex(TLSDirectory.none)
+    private let news = Lock<[EndpointNews]>([])
+    private let members = Lock<[Worker]>([])
+    private let contexts = Lock(TLSDirectory.none)
 
     init(
         cell: SnapshotCell, count: Int, logWriter: LogWriter, admission: Admission, log: ProcessLog

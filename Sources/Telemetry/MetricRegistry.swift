@@ -1,5 +1,4 @@
 import Base
-import Synchronization
 
 /// Which slot of the shards a series lives in. Outlives every snapshot, so that a reload never
 /// resets a counter. Names appear only here and on the page; workers know numbers.
@@ -55,7 +54,7 @@ public final class MetricRegistry: Sendable {
         var nextSlot = WorkerMetric.reserved
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     public init() {}
 

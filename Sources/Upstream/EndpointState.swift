@@ -39,7 +39,7 @@ public struct EndpointState: ~Copyable, Sendable {
     private let tally: Atomic<UInt64>
     public let failedConnects: Atomic<UInt64>
     public let ejections: Atomic<UInt64>
-    private let machines: Mutex<Machines>
+    private let machines: Lock<Machines>
 
     private struct Machines {
         var outlier = OutlierEjection()
@@ -55,7 +55,7 @@ public struct EndpointState: ~Copyable, Sendable {
         tally = Atomic(0)
         failedConnects = Atomic(0)
         ejections = Atomic(0)
-        machines = Mutex(Machines())
+        machines = Lock(Machines())
     }
 
     public var condition: EndpointCondition { .init(rawValue: conditions.load(ordering: .relaxed)) }
