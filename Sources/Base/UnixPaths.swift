@@ -1,4 +1,3 @@
-
 /// Paths of unix sockets, each known by a number so that an `Address` stays a plain value.
 /// Append-only, process-wide, and only touched when configuration is read or a socket is made.
 public enum UnixPaths {

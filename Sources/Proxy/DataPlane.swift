@@ -182,12 +182,23 @@ public struct DataPlane: ~Copyable {
     /// back with `takeBack`, and tells of them with a `.received` event at once.
     ///
     /// - Parameter buffer: gets the scratch in exchange for itself.
-    /// - Returns: `false`: nothing is to be read from the connection now, and nothing was lent.
+    /// - Returns: `false`: nothing is to be read from the connection now, or what is kept must be
+    ///   shown first (`mustShowKept`); nothing was lent.
     @inline(__always)
     public mutating func lendScratch(_ id: ConnectionID, to buffer: inout ByteBuffer) -> Bool {
-        guard wantsRead(id) else { return false }
-        lendScratch(to: &buffer)
-        return true
+        let isWanted: Bool
+        switch id.side {
+        case .downstream:
+            isWanted =
+                tables.downstream.holds(id.slot)
+                && tables.downstream[id.slot].takes(atMost: turn.limits.headBytesMax)
+        case .upstream:
+            isWanted =
+                tables.upstream.holds(id.slot)
+                && tables.upstream[id.slot].takes(atMost: turn.limits.headBytesMax)
+        }
+        if isWanted { lendScratch(to: &buffer) }
+        return isWanted
     }
 
     /// The same, whether anything is wanted or not: for bytes that have been read already.
@@ -256,17 +267,14 @@ public struct DataPlane: ~Copyable {
         }
     }
 
-    /// Whether more is kept than a part of a head: it must be shown again before more is read, or
-    /// what is kept would grow with each read.
-    @inline(__always)
+    /// Whether bytes are wanted, but more is kept than a part of a head: it must be shown again
+    /// before more is read, or what is kept would grow with each read.
     public func mustShowKept(_ id: ConnectionID) -> Bool {
+        guard wantsRead(id) else { return false }
         switch id.side {
         case .downstream:
-            return tables.downstream.holds(id.slot)
-                && tables.downstream[id.slot].inbound.count > turn.limits.headBytesMax
-        case .upstream:
-            return tables.upstream.holds(id.slot)
-                && tables.upstream[id.slot].inbound.count > turn.limits.headBytesMax
+            return tables.downstream[id.slot].inbound.count > turn.limits.headBytesMax
+        case .upstream: return tables.upstream[id.slot].inbound.count > turn.limits.headBytesMax
         }
     }
 

@@ -94,6 +94,11 @@ struct DownstreamConnection: ~Copyable {
     var isSecure: Bool { tlsVersion != 0 }
     /// Bytes wait that the peer does not take now.
     var hasUnsent: Bool { !outbound.isEmpty || isStalled }
+    /// Whether more may be read: it is wanted, and what is kept is a part of a head at most.
+    @inline(__always)
+    func takes(atMost headBytes: Int) -> Bool {
+        !isReadPaused && !hasEnded && inbound.count <= headBytes
+    }
 
     /// In place of a time that is over: the connection's listener is gone, or everything ends.
     static var left: Instant { Instant(nanoseconds: 0) }
@@ -191,6 +196,11 @@ struct UpstreamConnection: ~Copyable {
     var isStream: Bool { !stream.isNone }
     /// Bytes wait that the peer does not take now.
     var hasUnsent: Bool { !outbound.isEmpty || isStalled }
+    /// Whether more may be read: it is wanted, and what is kept is a part of a head at most.
+    @inline(__always)
+    func takes(atMost headBytes: Int) -> Bool {
+        !isReadPaused && !hasEnded && phase != .connecting && inbound.count <= headBytes
+    }
 
     mutating func reset() {
         session = .none

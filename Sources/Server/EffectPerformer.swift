@@ -74,7 +74,7 @@ extension WorkerLoop {
         if id.side == .upstream, let socket = sockets.entry(id), !socket.secure.isNone {
             readSecure(id, socket.descriptor, socket.secure, untilEnd: true)
         } else if id.side == .upstream, let descriptor = sockets.descriptor(id) {
-            if !plane.mustShowKept(id), plane.lendScratch(id, to: &lent) {
+            if plane.lendScratch(id, to: &lent) {
                 let transfer = Socket.receive(
                     descriptor, into: &lent, atMost: DataPlane.readBytesMax)
                 plane.takeBack(&lent)

@@ -101,7 +101,8 @@ extension WorkerLoop {
             guard secure.links.holds(link) else { return }
             if secure.links[link].hasFailed { return discard(id, descriptor) }
             if !secure.links[link].isHandshaking {
-                guard hasRoom(id), plane.wantsRead(id) else { return }
+                guard plane.wantsRead(id) else { return }
+                if plane.mustShowKept(id), !takesOfKept(id) { return }
             }
             secure.cipher.clear()
             let transfer = Socket.receive(

@@ -140,7 +140,10 @@ struct WorkerLoop: ~Copyable {
         }
         for _ in 0..<WorkerLoop.readsPerTurnMax {
             // A connection that the data plane still holds still has its descriptor.
-            guard hasRoom(id), plane.lendScratch(id, to: &lent) else { return }
+            guard plane.lendScratch(id, to: &lent) else {
+                if takesOfKept(id) { continue }
+                return
+            }
             let transfer = Socket.receive(
                 descriptor, into: &lent, atMost: DataPlane.readBytesMax)
             plane.takeBack(&lent)
@@ -173,15 +176,17 @@ struct WorkerLoop: ~Copyable {
         ready.append(id)
     }
 
-    /// Has the data plane take of what it keeps before it gets more.
-    /// - Returns: whether it did.
-    mutating func hasRoom(_ id: ConnectionID) -> Bool {
-        guard plane.mustShowKept(id) else { return true }
-        guard plane.lendScratch(id, to: &lent) else { return false }
+    /// Nothing was lent: perhaps because the data plane keeps so much that it must take of that
+    /// first.
+    /// - Returns: whether it did, and wants more now.
+    @inline(never)
+    mutating func takesOfKept(_ id: ConnectionID) -> Bool {
+        guard plane.mustShowKept(id) else { return false }
+        plane.lendScratch(to: &lent)
         plane.takeBack(&lent)
         plane.handle(.received(id, 0))
         perform()
-        return !plane.mustShowKept(id)
+        return plane.wantsRead(id) && !plane.mustShowKept(id)
     }
 
     private mutating func flush(_ id: ConnectionID, _ descriptor: Int32) {

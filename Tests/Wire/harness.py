@@ -6,6 +6,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BINARY = os.environ.get("SLUICE_BINARY", os.path.join(ROOT, ".build", "release", "sluice"))
 
 
+# A sanitizer's memory is its own: freed blocks stay with it for a while.
+SANITIZED = "SLUICE_SANITIZED" in os.environ
+
+
 def until(condition, limit=10.0):
     """Waits for a condition to hold; the limit only ends a failing test."""
     end = time.monotonic() + limit

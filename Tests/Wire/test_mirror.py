@@ -1,7 +1,7 @@
 """Mirroring: copies that are marked, counted apart, bounded, and never felt by the client."""
 import threading, unittest
 import calls
-from harness import Case, Demo, Origin, config, status, until
+from harness import SANITIZED, Case, Demo, Origin, config, status, until
 
 
 def route(text=""):
@@ -50,7 +50,7 @@ class Mirrors(Case):
         self.load(proxy, 1_600)
         before = proxy.metric("process_resident_memory_bytes")
         self.assertEqual(self.load(proxy, 16_000), {("200", ""): 16_000})
-        self.assertLess(proxy.metric("process_resident_memory_bytes") - before, 1 << 20)
+        self.assertLess(proxy.metric("process_resident_memory_bytes") - before, (1 << 20) * (16 if SANITIZED else 1))
         self.assertEqual(
             proxy.metric("sluice_mirrors_dropped_total") + proxy.metric('sluice_upstream_pool_requests.*pool="mirror"')
             + self.mirrored(proxy), 17_600)
