@@ -85,6 +85,8 @@ final class OriginPeer: OriginEnd {
     private var inbound: [UInt8] = []
     private var served = 0
     private var isOpen = true
+    /// After a handshake it says again whatever it hears.
+    private var isTunnel = false
     /// Breaks the connection when so many bytes have come.
     var resetsAfterBytes: Int?
     private var bytesSeen = 0
@@ -104,8 +106,9 @@ final class OriginPeer: OriginEnd {
             isOpen = false
             return wire.reset()
         }
+        if isTunnel { return wire.deliver(bytes) }
         inbound += bytes
-        while let request = nextRequest() { answer(request) }
+        while !isTunnel, let request = nextRequest() { answer(request) }
     }
 
     /// The next whole request.
@@ -145,9 +148,11 @@ final class OriginPeer: OriginEnd {
         if request.head.hasPrefix("GET /healthz ") || request.head.hasPrefix("POST /grpc.health") {
             return answerCheck(request)
         }
-        let answer =
-            origin.script(origin.requestCount)
-            ?? .init(origin.status, reply: origin.reply, delay: origin.delay)
+        let scripted = origin.script(origin.requestCount)
+        if scripted == nil, request.head.contains("pgrade: websocket\r\n") {
+            return beginTunnel(request)
+        }
+        let answer = scripted ?? .init(origin.status, reply: origin.reply, delay: origin.delay)
         origin.took(request)
         served += 1
         var text =
@@ -191,6 +196,17 @@ final class OriginPeer: OriginEnd {
                 wire.end()
             }
         }
+    }
+
+    private func beginTunnel(_ request: SimulatedOrigin.Request) {
+        origin.took(request)
+        isTunnel = true
+        wire.deliver(
+            Array(
+                ("HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+                    + "x-id: \(request.id)\r\nx-version: \(origin.version)\r\n\r\n").utf8))
+        if !inbound.isEmpty { wire.deliver(inbound) }
+        inbound = []
     }
 
     private func answerCheck(_ request: SimulatedOrigin.Request) {

@@ -16,6 +16,7 @@ public final class Swarm {
     private let origins: [SimulatedOrigin]
     private var clients: [SimulatedClient] = []
     private var streamClients: [SimulatedHTTP2Client] = []
+    private var tunnels: [SimulatedTunnel] = []
     /// The session that each client's name stands for.
     private var sessions: [String: String] = [:]
     /// Requests whose route names a version.
@@ -41,6 +42,7 @@ public final class Swarm {
         drawNetwork()
         for origin in origins { drawOrigin(origin) }
         for n in 0..<(2 + random.below(9)) { drawClient(Int(n)) }
+        for n in 0..<(chance(30) ? 1 + Int(random.below(3)) : 0) { drawTunnel(n) }
         drawOperator()
         world.afterTurn = { [unowned self] in checkCaps() }
         world.run(until: .seconds(40))
@@ -54,7 +56,7 @@ public final class Swarm {
     public var fates: [String] {
         (clients.flatMap(\.outcomes) + streamClients.flatMap(\.outcomes)).map {
             "\($0.id): \($0.status) \($0.version) \($0.bodyBytes) B \($0.end)"
-        }
+        } + tunnels.map { "tunnel: \($0.status), heard \($0.heard.count) B" }
     }
 
     private func chance(_ percent: UInt64) -> Bool { random.below(100) < percent }
@@ -175,6 +177,21 @@ public final class Swarm {
         story.append(words)
     }
 
+    private func drawTunnel(_ n: Int) {
+        let isSlow = world.faults.readBytesMax < 100 || world.faults.writeBytesMax < 100
+        let pieces = (0...random.below(4)).map { _ in
+            1 + Int(random.below(isSlow ? 300 : pick([300, 100_000])))
+        }
+        let tunnel = SimulatedTunnel(
+            world, name: "t\(n)", pieces: pieces,
+            header: chance(30) ? "x-group: beta" : "cookie: session=user\(n)")
+        let start = milliseconds(150)
+        story.append("tunnel t\(n) at \(start): \(pieces)")
+        tunnels.append(tunnel)
+        requestCount += 1
+        world.after(start) { tunnel.start() }
+    }
+
     private func drawOperator() {
         if chance(40) {
             var counts = options.endpoints
@@ -241,6 +258,13 @@ public final class Swarm {
             "a request reached an origin with another's body")
         let outcomes = clients.flatMap(\.outcomes) + streamClients.flatMap(\.outcomes)
         for outcome in outcomes { check(outcome) }
+        for tunnel in tunnels {
+            demand(tunnel.isTrue, "a tunnel heard what it had not said")
+            demand(
+                tunnel.status == 0 || tunnel.status == 101
+                    || Swarm.statuses.contains(tunnel.status),
+                "a tunnel got \(tunnel.status)")
+        }
         checkCounters(outcomes)
         checkWeights()
         checkSessions(outcomes)
