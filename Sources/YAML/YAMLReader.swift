@@ -189,7 +189,8 @@ import CYAML
         while true {
             let next = try self.next()
             if next.kind == .end {
-                entries += merged.filter { !keys.contains($0.key) }
+                // Of several mappings that are merged the first has the say.
+                entries += merged.filter { keys.insert($0.key).inserted }
                 return YAMLNode(content: .mapping(entries), start: event.start, end: next.end)
             }
             guard next.kind == .scalar else {

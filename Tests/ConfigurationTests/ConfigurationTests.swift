@@ -2,6 +2,7 @@ import Base
 import Configuration
 import Routing
 import Testing
+import YAML
 
 @Suite struct ConfigurationTests {
     @Test("durations, sizes and shares are read in exactly their forms")
@@ -38,6 +39,23 @@ import Testing
             BadConfigurationTests.base, "stable: v1", with: "stable: v1\n    hosts: [\"*\"]")
         let document = try #require(ConfigurationReading(Array(text.utf8)).document)
         #expect(document.services[0].hosts == ["*"])
+    }
+
+    @Test("merge keys bring entries of one mapping, or of several, behind its own")
+    func merges() throws {
+        let text = """
+            a: &a { x: 1, y: 2 }
+            b: &b { y: 8, z: 3 }
+            c: { <<: *a, y: 9 }
+            d: { <<: [*a, *b] }
+            """
+        let root = try #require(try YAMLReader.documents(Array(text.utf8)).first)
+        let keys = root.entries.map { entry in
+            (entry.key, entry.value.entries.map { "\($0.key)=\($0.value.text ?? "")" }.sorted())
+        }
+        #expect(keys.map(\.0) == ["a", "b", "c", "d"])
+        #expect(keys[2].1 == ["x=1", "y=9"])
+        #expect(keys[3].1 == ["x=1", "y=2", "z=3"])
     }
 
     @Test("documents of one file are joined")

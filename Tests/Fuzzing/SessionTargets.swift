@@ -117,7 +117,9 @@ enum SessionTargets {
                 if text.starts(with: "CONNECT ".utf8) { return }
                 var oracle = Oracle(text)
                 guard let message = try oracle.next(isRequest: true, isHead: false) else {
-                    throw Finding("half a head")
+                    // One above the limit is handed on without an end, to be refused as any other.
+                    try demand(text.count > HeadLimits().headBytesMax, "half a head")
+                    return
                 }
                 try demand(message.values("host").count == 1, "not one host")
                 // What follows a handshake is no HTTP.

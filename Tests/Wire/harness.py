@@ -28,7 +28,7 @@ class Origin:
     def __init__(self, serve, family=socket.AF_INET, address=("127.0.0.1", 0)):
         self.listener = socket.socket(family, socket.SOCK_STREAM)
         self.listener.bind(address)
-        self.listener.listen(64)
+        self.listener.listen(1024)
         self.port = self.listener.getsockname()[1] if family != socket.AF_UNIX else 0
         self.serve = serve
         self.heads = []

@@ -127,7 +127,8 @@ class Soak:
         self.authority = Authority()
         self.certificate, self.key = self.authority.issue("server", "DNS:localhost,IP:127.0.0.1")
         self.near = [Demo("v1"), Demo("v1"), Demo("v2")]
-        self.echo = Origin(echo)
+        # Bad clients have an origin of their own: what they do to its queue is not the proxy's doing.
+        self.echo, self.victim = Origin(echo), Origin(echo)
         self.grpc = calls.Server("grpc")
         self.far = Far()
         self.far.start()
@@ -153,10 +154,11 @@ services:
     sticky: {{ cookie: user }}
     outlierDetection: {{ consecutiveLocalOriginFailures: 3, baseEjectionTime: 1s }}
   echo: {{ connectTimeout: 10s, versions: {{ v1: {{ endpoints: ["127.0.0.1:{self.echo.port}"] }} }} }}
+  bad: {{ versions: {{ v1: {{ endpoints: ["127.0.0.1:{self.victim.port}"] }} }} }}
   grpc: {{ protocol: http2, connectTimeout: 10s, versions: {{ v1: {{ endpoints: ["127.0.0.1:{self.grpc.port}"] }} }} }}
   far: {{ versions: {{ v1: {{ endpoints: ["{self.far.address}"] }} }}, connectTimeout: 2s }}
 routes:
-  - {{ name: bad, match: {{ path: {{ prefix: /bad }} }}, to: echo }}
+  - {{ name: bad, match: {{ path: {{ prefix: /bad }} }}, to: bad }}
   - {{ name: grpc, match: {{ path: {{ prefix: /demo.Echo }} }}, to: grpc }}
   - {{ name: echo, match: {{ path: {{ prefix: /echo }} }}, to: echo }}
   - {{ name: far, match: {{ path: {{ prefix: /far }} }}, to: far }}
@@ -254,11 +256,12 @@ drain: {{ delay: 0s, grace: 10s }}
                 out = subprocess.run(
                     ["h2load", "-n", "400", "-c", "2", "-m", "8", "-d", body.name, f"https://127.0.0.1:{self.tls}/echo?size=5000"],
                     capture_output=True, text=True).stdout
+                codes = re.search(r"status codes: .*", out)
                 done, good = re.search(r"(\d+) done", out), re.search(r"status codes: (\d+) 2xx", out)
                 for _ in range(int(good[1]) if good else 0):
                     self.books.note("echo", "ok")
                 for _ in range(int(done[1]) - int(good[1]) if done and good else 1):
-                    self.books.note("echo", "h2load", out[-300:])
+                    self.books.note("echo", "h2load", codes[0] if codes else out[-300:])
                 sleep(0.2, self.stop)
 
     def tunnel(self):
@@ -443,6 +446,7 @@ drain: {{ delay: 0s, grace: 10s }}
         for demo in self.near:
             demo.stop()
         self.echo.close()
+        self.victim.close()
         self.grpc.stop()
         self.far.stop()
         for name, value, verdict in rows:
