@@ -5,13 +5,9 @@ import grpc
 import calls
 from certificates import Authority
 from frames import *
-from harness import Demo, Origin, Proxy, until
+from harness import BINARY, Demo, Origin, Proxy, Reader, until
 
 NAMESPACE = f"sluice-soak-{os.getpid()}"
-
-
-def sleep(seconds, stop):
-    return stop.wait(seconds)
 
 
 class Books:
@@ -55,17 +51,17 @@ class Far:
         self.hasNetem = not subprocess.run(f"tc qdisc add dev {outside} root netem delay 0ms".split(), capture_output=True).returncode
         return True
 
-    def bad(self):
+    def bad(self, stop):
         """Packets are lost, late or doubled; where the kernel has no netem the link is down for a moment: all are lost."""
         if not self.isFar:
             return
         if self.hasNetem:
             how = random.choice(["loss 2%", "delay 30ms 20ms", "reorder 5% delay 10ms", "duplicate 2%"])
             subprocess.run(f"tc qdisc change dev {self.outside} root netem {how}".split(), capture_output=True)
-            time.sleep(2)
+            stop.wait(2)
             return self.good()
         subprocess.run(f"ip link set {self.outside} down".split(), capture_output=True)
-        time.sleep(random.uniform(0.1, 0.5))
+        stop.wait(random.uniform(0.1, 0.5))
         subprocess.run(f"ip link set {self.outside} up".split(), capture_output=True)
 
     def good(self):
@@ -82,7 +78,6 @@ class Far:
         subprocess.run(f"ip link del {self.outside}".split(), capture_output=True)
 
     def start(self):
-        from harness import BINARY
         if not self.isFar:
             demo = Demo("far")
             self.process, self.address = demo.process, f"127.0.0.1:{demo.port}"
@@ -100,8 +95,6 @@ class Far:
 
 def echo(origin, connection):
     """Answers with the digest of the body; a handshake begins an echo."""
-    reader = None
-    from harness import Reader
     reader = Reader(connection)
     while True:
         head = reader.upto(b"\r\n\r\n")
@@ -171,7 +164,6 @@ drain: {{ delay: 0s, grace: 10s }}
 
     def worker(self, kind, connect, make):
         """Requests one after the other on a connection that is kept; `make` gives (bytes, check of (status, body))."""
-        from harness import Reader
         connection = reader = None
         while not self.stop.is_set():
             data, check = make()
@@ -192,7 +184,7 @@ drain: {{ delay: 0s, grace: 10s }}
                 connection = self.drop(connection)
             except EOFError:
                 connection = self.drop(connection)
-            sleep(0.002, self.stop)
+            self.stop.wait(0.002)
         self.drop(connection)
 
     @staticmethod
@@ -245,7 +237,7 @@ drain: {{ delay: 0s, grace: 10s }}
                         self.books.note("grpc", "ok" if right else "wrong")
                     except grpc.RpcError as error:
                         self.books.note("grpc", error.code().name, error.details())
-                sleep(0.01, self.stop)
+                self.stop.wait(0.01)
 
     def streams(self):
         """HTTP/2 over TLS, many streams at once: h2load in rounds, whose own books count."""
@@ -262,7 +254,7 @@ drain: {{ delay: 0s, grace: 10s }}
                     self.books.note("echo", "ok")
                 for _ in range(int(done[1]) - int(good[1]) if done and good else 1):
                     self.books.note("echo", "h2load", codes[0] if codes else out[-300:])
-                sleep(0.2, self.stop)
+                self.stop.wait(0.2)
 
     def tunnel(self):
         while not self.stop.is_set():
@@ -287,7 +279,7 @@ drain: {{ delay: 0s, grace: 10s }}
                             got += piece
                         if got != data:
                             raise OSError("other bytes")
-                        if sleep(0.05, self.stop):
+                        if self.stop.wait(0.05):
                             break
                 self.books.note("echo", "ok")
             except OSError as error:
@@ -309,7 +301,7 @@ drain: {{ delay: 0s, grace: 10s }}
             self.badClients += 1
             while len(held) > 60:
                 held.pop(0).close()
-            sleep(0.02, self.stop)
+            self.stop.wait(0.02)
         for connection in held:
             connection.close()
 
@@ -358,7 +350,7 @@ drain: {{ delay: 0s, grace: 10s }}
     def operator(self):
         """Reloads, good and bad; an origin that is killed and comes back; a link that turns bad and good again."""
         turn = 0
-        while not sleep(2, self.stop):
+        while not self.stop.wait(2):
             turn += 1
             if turn % 10 == 9:
                 self.proxy.write("listeners: [\n")
@@ -371,11 +363,11 @@ drain: {{ delay: 0s, grace: 10s }}
                 demo = self.near[0]
                 self.kills.append(time.monotonic())
                 demo.stop()
-                sleep(1.5, self.stop)
+                self.stop.wait(1.5)
                 self.near[0] = Demo("v1", demo.port)
                 self.kills.append(time.monotonic())
             if turn % 5 == 2:
-                self.far.bad()
+                self.far.bad(self.stop)
 
     def sample(self):
         rss = self.proxy.metric("process_resident_memory_bytes") / 1e6
@@ -397,7 +389,7 @@ drain: {{ delay: 0s, grace: 10s }}
         for thread in threads:
             thread.start()
         while time.monotonic() - self.begun < self.minutes * 60 and self.proxy.process.poll() is None:
-            sleep(10, self.stop)
+            self.stop.wait(10)
             rss, fds = self.sample()
             print(f"{self.samples[-1][0]:6.0f} s  {rss:6.1f} MB  {fds:4.0f} descriptors  {sum(self.books.counts.values()):9d} requests  "
                   f"{len(self.books.troubles)} troubles", flush=True)
