@@ -19,6 +19,10 @@ public enum Machine {
         return (quota + period - 1) / period
     }
 
+    /// Lets go of the pages of code and constants that only starting needed. Those that serving
+    /// needs come back from the page cache, one small fault each.
+    public static func releaseCode() { cplatform_release_code() }
+
     /// Bytes of memory that the process may use: the cgroup's limit, else the machine's.
     public static func memory() -> (bytes: Int, isContainer: Bool) {
         let total = memoryTotal()

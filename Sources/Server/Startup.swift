@@ -174,6 +174,7 @@ public enum Startup {
         _ admin: AdminServer
     ) {
         let addresses = listeners.open.map { "\($0.name)=\(Listeners.text($0))" }
+        Machine.releaseCode()
         log.info(
             "sluice started",
             [

@@ -36,6 +36,7 @@ int cplatform_accept4(int fd, struct sockaddr *address, socklen_t *length, int f
 int cplatform_setname(pthread_t thread, const char *name) __asm__("pthread_setname_np");
 // CPUs of the affinity mask.
 int cplatform_cpu_count(void);
+void cplatform_release_code(void);
 
 static inline int cplatform_epoll_ctl(int poller, int op, int fd, uint32_t events, uint64_t data) {
     struct epoll_event event = {.events = events, .data = {.u64 = data}};
