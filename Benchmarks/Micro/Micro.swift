@@ -125,16 +125,22 @@ import Routing
     static func draws() {
         guard let weights = SplitWeights([99, 1]) else { return }
         let draws = Draws(weights: weights, seed: 1)
-        report("split of 2 versions, the layout included: draw") { rounds in
-            for _ in 0..<rounds where draws.draw().wantsLayout { draws.layOutAhead() }
+        // So many that a page is laid out for nearly each of them.
+        report("split 99/1: 10,000 draws and their layout") { rounds in
+            for _ in 0..<(rounds * 10_000) where draws.draw().wantsLayout { draws.layOutAhead() }
         }
     }
 
     static func layouts(_ weights: [Int], _ rounds: Int) {
         let blocks = 10_000 / weights.reduce(0, +)
-        for round in 0..<(rounds * blocks) {
-            let block = SplitLayout.block(weights: weights, seed: 1, block: UInt64(round))
-            precondition(!block.isEmpty)
+        var layout = SplitLayout(weights: weights)
+        for round in 0..<rounds {
+            var slots: [UInt8] = []
+            slots.reserveCapacity(10_000)
+            for block in 0..<blocks {
+                layout.append(block: UInt64(round * blocks + block), seed: 1, to: &slots)
+            }
+            precondition(slots.count == 10_000)
         }
     }
 

@@ -99,9 +99,10 @@ public struct Draws: ~Copyable, Sendable {
     private borrowing func layout(page: UInt64) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(pages.pageBytes)
+        var layout = SplitLayout(weights: weights.weights)
         let first = page * UInt64(blocksPerPage)
         for block in first..<(first + UInt64(blocksPerPage)) {
-            bytes += SplitLayout.block(weights: weights.weights, seed: seed, block: block)
+            layout.append(block: block, seed: seed, to: &bytes)
         }
         return bytes
     }

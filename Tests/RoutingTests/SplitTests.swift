@@ -39,8 +39,10 @@ final class Counts: Sendable {
             let sum = weights.reduce(0, +)
             let rounds = 6_000
             var counts = [[Int]](repeating: [Int](repeating: 0, count: weights.count), count: sum)
+            var layout = SplitLayout(weights: weights)
             for block in 0..<rounds {
-                let slots = SplitLayout.block(weights: weights, seed: 77, block: UInt64(block))
+                var slots: [UInt8] = []
+                layout.append(block: UInt64(block), seed: 77, to: &slots)
                 for (t, v) in slots.enumerated() { counts[t][Int(v)] += 1 }
             }
             for t in 0..<sum {
@@ -71,13 +73,13 @@ final class Counts: Sendable {
     }
 
     @Test("P3: processes are not in step: 1,000 of them send a 1 % canary its share of 30 each")
-    func fleet() throws {
-        let weights = try #require(SplitWeights([99, 1]))
+    func fleet() {
+        var layout = SplitLayout(weights: [99, 1])
         var canary = 0
         for process in 0..<1_000 {
             // The first block of a process's draws.
-            let slots = SplitLayout.block(
-                weights: weights.weights, seed: UInt64(process) &* 0x9e37_79b9, block: 0)
+            var slots: [UInt8] = []
+            layout.append(block: 0, seed: UInt64(process) &* 0x9e37_79b9, to: &slots)
             canary += slots.prefix(30).count { $0 == 1 }
         }
         #expect((220...380).contains(canary), "\(canary)")
@@ -111,6 +113,20 @@ final class Counts: Sendable {
             let replayed = b.version(of: draw.number)
             #expect(replayed == draw.version)
         }
+    }
+
+    @Test(
+        "a layout's work is linear: a bounded number of steps for each slot and version",
+        arguments: weightSets + [[4_999, 4_999, 1, 1], [9_000] + Array(repeating: 100, count: 10)])
+    func linear(weights: [Int]) {
+        let sum = weights.reduce(0, +)
+        var layout = SplitLayout(weights: weights)
+        var slots: [UInt8] = []
+        let blocks = 20_000 / sum
+        for block in 0..<blocks { layout.append(block: UInt64(block), seed: 4, to: &slots) }
+        // Two edges a slot and version at most, each walked a few times within a small forest.
+        #expect(layout.stepCount <= 16 * weights.count * sum * blocks)
+        #expect(slots.count == sum * blocks)
     }
 
     @Test("weights are reduced, and what has no sum is refused")
