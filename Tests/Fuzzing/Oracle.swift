@@ -36,7 +36,7 @@ struct Oracle {
 
     private let bytes: [UInt8]
     private(set) var at = 0
-    /// What came of a body until it broke counts too.
+    /// What came of a chunked body until it broke counts too, as a message that is not whole.
     var keepsBroken = false
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
@@ -81,12 +81,7 @@ struct Oracle {
         } else {
             try Oracle.checkStatusLine(message)
         }
-        do {
-            try readBody(&message, isRequest: isRequest, isHead: isHead)
-        } catch {
-            guard keepsBroken else { throw error }
-            at = bytes.count
-        }
+        try readBody(&message, isRequest: isRequest, isHead: isHead)
         return message
     }
 
@@ -165,7 +160,12 @@ struct Oracle {
         } else if let coding = codings.first {
             try refuse(
                 String(decoding: coding, as: UTF8.self).lowercased() == "chunked", "a coding")
-            try readChunks(&message)
+            do {
+                try readChunks(&message)
+            } catch {
+                guard keepsBroken else { throw error }
+                at = bytes.count
+            }
         } else if isRequest {
             message.isWhole = true
         } else {
