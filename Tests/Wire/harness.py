@@ -68,18 +68,17 @@ class Origin:
 
 
 def answering(response):
-    """An origin that gives the same bytes to each request without a body."""
+    """An origin that gives the same bytes to each request, once it has read its body."""
     def serve(origin, connection):
         rest = b""
         while True:
             head, rest = origin.head(connection, rest)
             if head is None:
                 return
-            length = re.search(r"(?i)content-length: (\d+)", head)
-            need = int(length.group(1)) if length else 0
-            while len(rest) < need:
-                rest += connection.recv(65536)
-            rest = rest[need:]
+            reader = Reader(connection, rest)
+            if reader.body(head.encode("latin-1")) is None:
+                return
+            rest = reader.buffer
             connection.sendall(response)
     return serve
 

@@ -219,13 +219,18 @@ class TLS(unittest.TestCase):
         bad = [
             (0, b"nonsense", "no start line"), (1, b"", "key"), (0, None, "cannot be read"), (1, open(self.client[1], "rb").read(), "mismatch"),
         ]
-        for which, content, reason in bad:
+        def rejections():
+            return [line for line in proxy.log if "configuration rejected" in line]
+
+        for count, (which, content, reason) in enumerate(bad, 1):
             if content is None:
                 os.rename(pair[which], pair[which] + ".away")
             else:
                 open(pair[which], "wb").write(content)
             proxy.reload()
-            why = [line for line in proxy.log if "configuration rejected" in line][-1]
+            # The count of reloads may be seen before the line is read.
+            until(lambda: len(rejections()) == count)
+            why = rejections()[-1]
             self.assertIn(os.path.basename(pair[which]), why)
             self.assertIn(reason, why)
             self.assertEqual(self.curl(proxy.tls).returncode, 0)
