@@ -47,6 +47,15 @@ import Testing
         ValueRule(source: .header, name: name, pattern: pattern, isNegated: not)
     }
 
+    @Test("a pattern that may match nothing matches a text that is nowhere")
+    func emptyText() throws {
+        let pattern = try RegularExpression("b*")
+        let nowhere = pattern.matches(Span())
+        #expect(nowhere)
+        let more = try RegularExpression("b+").matches(Span())
+        #expect(!more)
+    }
+
     @Test("each matcher holds for what it says and for nothing else")
     func matchers() throws {
         func holds(_ rule: MatchRule, _ request: Request) -> Bool {
@@ -64,6 +73,12 @@ import Testing
         let regex = RouteTableTests.rule(path: .regex(try RegularExpression("/v[0-9]+/.*")))
         #expect(holds(regex, Request(path: "/v12/x")))
         #expect(!holds(regex, Request(path: "/w/v12/x")))
+        let value = RouteTableTests.rule(values: [
+            RouteTableTests.header("x-a", .regex(try RegularExpression("b*")))
+        ])
+        #expect(holds(value, Request(headers: ["x-a: bb"])))
+        #expect(holds(value, Request(headers: ["x-a:"])))
+        #expect(!holds(value, Request(headers: ["x-a: c"])))
         let host = RouteTableTests.rule(hosts: ["*.example.com"])
         #expect(holds(host, Request(host: "a.b.example.com")))
         #expect(!holds(host, Request(host: "example.com")))

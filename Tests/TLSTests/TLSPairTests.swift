@@ -207,6 +207,43 @@ final class TLSPair {
                 ";Subject=\"CN=al\\\\\\\"ice\";URI=\"spiffe://shop/alice\";DNS=\"alice.test\""))
     }
 
+    @Test("an end is told from bytes that stop, however little of it is taken at a time")
+    func ends() throws {
+        let tickets = try TLSTickets()
+        let pair = try TLSPair(TLSPair.client(), TLSPair.server(tickets))
+        pair.handshake()
+        var output = TLSOutput()
+        var cipher: [UInt8] = []
+        let isWritten = pair.client.write(Array("last".utf8).span, to: &output)
+        #expect(isWritten)
+        pair.client.end(to: &output)
+        while !output.isEmpty {
+            let view = output.bytes
+            let count = min(3, view.count)
+            for i in 0..<count { cipher.append(view[i]) }
+            output.consume(count)
+        }
+        var plain = ByteBuffer()
+        let cut = Array(cipher.dropLast())
+        let first = pair.server.read(cut.span, to: &plain, atMost: 100, answers: &output)
+        let none: [UInt8] = []
+        let second = pair.server.read(none.span, to: &plain, atMost: 100, answers: &output)
+        let third = pair.server.read(
+            Array(cipher.suffix(1)).span, to: &plain, atMost: 100, answers: &output)
+        #expect((first, second, third) == (.bytes(4), .wantsMore, .ended))
+        #expect(ASCII.string(plain.readable) == "last")
+    }
+
+    @Test("who trusts the system's authorities does not trust others")
+    func systemTrust() throws {
+        let tickets = try TLSTickets()
+        let context = try TLSContext.client(.both, verifies: true)
+        try context.trustSystem()
+        let pair = try TLSPair(context, TLSPair.server(tickets))
+        pair.handshake()
+        #expect(pair.failed && pair.clientCause == 2)
+    }
+
     @Test(
         "PEM that is none, a key of another certificate, and a missing key are refused with a reason"
     )
