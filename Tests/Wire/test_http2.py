@@ -176,7 +176,9 @@ server.listen(0, '127.0.0.1', () => {
                 out = subprocess.run(["nghttp", "-v", f"http://127.0.0.1:{proxy.port}/"], capture_output=True, text=True).stdout
                 self.assertIn(":status: 200", out)
                 self.assertEqual(proxy.metric(r'sluice_requests_by_protocol_total\{protocol="HTTP/2"'), 20001)
-        self.assertEqual([n.metric(r'sluice_requests_by_protocol_total\{protocol="HTTP/2"') for n in near], [19801, 200])
+        # The last request begins a block of draws: one in a hundred times it is v2's.
+        counts = [n.metric(r'sluice_requests_by_protocol_total\{protocol="HTTP/2"') for n in near]
+        self.assertIn(counts, ([19801, 200], [19800, 201]))
 
     def test_sessions_stick_over_both_versions(self):
         one, two = self.demo("v1"), self.demo("v2")
