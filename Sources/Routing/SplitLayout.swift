@@ -38,8 +38,9 @@ public struct SplitLayout: ~Copyable {
 
     /// An edge, kept with the lower one of its nodes.
     struct Edge: BitwiseCopyable {
+        /// -1: there is none, and the node is a root.
         var parent: Int32
-        /// The fraction at the lower node, times M: `0 < share < M`.
+        /// The fraction at the lower node, times M: `0 < share < M` where there is an edge.
         var share: Int32
         /// Whether the upper node's fraction is the rest to 1, as it is where an odd number of
         /// nodes was merged into the edge.
