@@ -39,8 +39,8 @@ extension DocumentDecoder {
         if let host = node["host"] { checkHost(host) }
         check.host = node["host"]?.text
         if let statuses = node["statuses"] { self.statuses(statuses, &check.policy) }
-        check.policy.interval = positive(node, "interval", check.policy.interval)
-        check.policy.timeout = positive(node, "timeout", check.policy.timeout)
+        check.policy.interval = duration(node, "interval", check.policy.interval)
+        check.policy.timeout = duration(node, "timeout", check.policy.timeout)
         check.policy.healthyThreshold = number(
             node, "healthyThreshold", check.policy.healthyThreshold)
         check.policy.unhealthyThreshold = number(
@@ -86,9 +86,9 @@ extension DocumentDecoder {
             node, "consecutiveGatewayErrors", policy.gatewayErrorsInARowMax, off: 0)
         policy.localFailuresInARowMax = number(
             node, "consecutiveLocalOriginFailures", policy.localFailuresInARowMax, off: 0)
-        policy.interval = positive(node, "interval", policy.interval)
-        policy.baseEjectionTime = positive(node, "baseEjectionTime", policy.baseEjectionTime)
-        policy.maxEjectionTime = positive(node, "maxEjectionTime", policy.maxEjectionTime)
+        policy.interval = duration(node, "interval", policy.interval)
+        policy.baseEjectionTime = duration(node, "baseEjectionTime", policy.baseEjectionTime)
+        policy.maxEjectionTime = duration(node, "maxEjectionTime", policy.maxEjectionTime)
         policy.maxEjectionPercent = number(node, "maxEjectionPercent", policy.maxEjectionPercent)
         if let rate = node["successRate"] {
             var success = SuccessRatePolicy()
@@ -102,11 +102,9 @@ extension DocumentDecoder {
     }
 
     mutating func warmup(_ node: YAMLNode) -> Warmup? {
-        if node.text == "off" { return nil }
-        let length = node.text.flatMap(Units.duration) ?? duration(node, "duration", .zero)
-        if length <= .zero {
-            fail("warmup takes no time", node.start, hint: "off means none")
-        }
+        let length = node.text.map(Units.limit) ?? duration(node, "duration", .unlimited)
+        // Without a limit it would never end: off, or 0s.
+        if length.isUnlimited { return nil }
         var warmup = Warmup(duration: length)
         warmup.shareMin = number(node, "minimumPercent", 10) * 100
         return warmup
@@ -179,7 +177,7 @@ extension DocumentDecoder {
         var fault = Document.Fault()
         if let delay = node["delay"] {
             fault.delay = Document.Fault.Delay(
-                time: positive(delay, "time", .seconds(1)), share: share(delay))
+                time: duration(delay, "time", .seconds(1)), share: share(delay))
         }
         if let abort = node["abort"] {
             let status = abort["status"]?.text.flatMap { UInt16($0) }
@@ -223,7 +221,7 @@ extension DocumentDecoder {
 
     mutating func rateLimit(_ node: YAMLNode) -> Document.RateLimit {
         let requests = number(node, "requests", 1)
-        let per = positive(node, "per", .seconds(1))
+        let per = duration(node, "per", .seconds(1))
         let burst = number(node, "burst", requests)
         var key = Document.RateLimit.Key.none
         if let by = node["by"] {
@@ -261,15 +259,6 @@ extension DocumentDecoder {
     ) -> Int {
         guard let text = node[key]?.text else { return otherwise }
         return Int(text) ?? off ?? otherwise
-    }
-
-    /// A duration that must not be 0.
-    private mutating func positive(
-        _ node: YAMLNode, _ key: String, _ otherwise: Duration
-    ) -> Duration {
-        let value = duration(node, key, otherwise)
-        if value <= .zero, let place = node[key] { fail("\(key) is 0", place.start) }
-        return value
     }
 
     private mutating func bodyBytes(_ node: YAMLNode, _ name: String, _ otherwise: Int) -> Int {

@@ -32,9 +32,7 @@ extension DocumentDecoder {
             allowsConnect: node["connect"]?.text == "allow", mark: node.start)
         if let headers = node["headers"] { route.edits = headerEdits(headers) }
         if let times = node["timeouts"] {
-            func time(_ key: String) -> Duration? {
-                times[key]?.text.map { Units.duration($0) ?? .unlimited }
-            }
+            func time(_ key: String) -> Duration? { times[key]?.text.map(Units.limit) }
             route.firstByte = time("firstByte")
             route.request = time("request")
             route.idle = time("idle")

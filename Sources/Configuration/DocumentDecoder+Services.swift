@@ -16,9 +16,6 @@ extension DocumentDecoder {
         if service.dnsRefresh < .milliseconds(100), let value = node["dnsRefresh"] {
             fail("dnsRefresh is below 100ms", value.start)
         }
-        if service.connectTimeout <= .zero, let value = node["connectTimeout"] {
-            fail("connectTimeout is 0", value.start, hint: "250ms is usual")
-        }
         for version in node["versions"]?.entries ?? [] { self.version(version, into: &service) }
         if service.versions.isEmpty {
             fail("the service \"\(entry.key)\" has no versions", (node["versions"] ?? node).start)
@@ -251,10 +248,10 @@ extension DocumentDecoder {
             "maxRequestsPerConnection", limits.requestsPerConnectionMax)
         limits.streamsPerConnectionMax = number(
             "maxConcurrentStreams", limits.streamsPerConnectionMax)
-        limits.idleTimeout = duration(node, "idleTimeout", limits.idleTimeout)
-        limits.connectionAgeMax = duration(
+        limits.idleTimeout = limit(node, "idleTimeout", limits.idleTimeout)
+        limits.connectionAgeMax = limit(
             node, "maxConnectionDuration", limits.connectionAgeMax)
-        limits.pingInterval = duration(node, "pingInterval", limits.pingInterval)
+        limits.pingInterval = limit(node, "pingInterval", limits.pingInterval)
         return limits
     }
 }

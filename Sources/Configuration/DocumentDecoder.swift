@@ -121,9 +121,15 @@ struct DocumentDecoder {
         }
     }
 
+    /// A time that is needed, or a delay. The schema has refused what is neither.
     func duration(_ node: YAMLNode, _ key: String, _ otherwise: Duration) -> Duration {
+        node[key]?.text.flatMap(Units.duration) ?? otherwise
+    }
+
+    /// A time that may be without limit: `off`, and `0s`, which means the same.
+    func limit(_ node: YAMLNode, _ key: String, _ otherwise: Duration) -> Duration {
         guard let text = node[key]?.text else { return otherwise }
-        return Units.duration(text) ?? .unlimited
+        return Units.limit(text)
     }
 
     // MARK: Defaults
@@ -131,18 +137,15 @@ struct DocumentDecoder {
     private mutating func defaults(_ node: YAMLNode) {
         if let times = node["timeouts"] {
             let old = document.timeouts
-            document.timeouts.headers = duration(times, "headers", old.headers)
-            document.timeouts.firstByte = duration(times, "firstByte", old.firstByte)
-            document.timeouts.request = duration(times, "request", old.request)
-            document.timeouts.idle = duration(times, "idle", old.idle)
-            document.timeouts.keepAlive = duration(times, "keepAlive", old.keepAlive)
-            document.timeouts.write = duration(times, "write", old.write)
-            document.timeouts.perTry = duration(times, "perTry", old.perTry)
-            document.timeouts.connectionAge = duration(
+            document.timeouts.headers = limit(times, "headers", old.headers)
+            document.timeouts.firstByte = limit(times, "firstByte", old.firstByte)
+            document.timeouts.request = limit(times, "request", old.request)
+            document.timeouts.idle = limit(times, "idle", old.idle)
+            document.timeouts.keepAlive = limit(times, "keepAlive", old.keepAlive)
+            document.timeouts.write = limit(times, "write", old.write)
+            document.timeouts.perTry = limit(times, "perTry", old.perTry)
+            document.timeouts.connectionAge = limit(
                 times, "maxConnectionDuration", old.connectionAge)
-            for entry in times.entries where entry.value.text.flatMap(Units.duration) == .zero {
-                fail("timeouts.\(entry.key) is 0", entry.value.start, hint: "off means no limit")
-            }
         }
         if let retries = node["retries"] {
             document.retries = self.retries(retries, document.retries)

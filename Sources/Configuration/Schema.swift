@@ -10,7 +10,11 @@ public indirect enum ValueType: Sendable {
     case integer(ClosedRange<Int>, orWord: String?)
     /// A number of a range, or one of some words.
     case integerOr(ClosedRange<Int>, [String])
+    /// A length of time. With a word (`off`) there may be no limit, and `0s` means the same as the
+    /// word; without one the time is needed, and `0s` is refused.
     case duration(orWord: String?)
+    /// A length of time that something is put off by; `0s` is not at all.
+    case delay
     case size(orWord: String?)
     /// A percentage with two decimals.
     case share

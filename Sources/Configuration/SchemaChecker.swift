@@ -142,8 +142,16 @@ struct SchemaChecker {
             if let meant = DidYouMean.closest(to: text, among: words) {
                 hint = "did you mean \"\(meant)\"?"
             }
+        case .duration(nil) where Units.duration(text) == .zero:
+            return fail(
+                "\(path) is 0, expected \(type.expectation)", node.start,
+                hint: "0s would leave no time at all; give it a length, or take the key out for "
+                    + "its default")
         case .duration(let word):
             isValid = text == word || Units.duration(text) != nil
+            if Int(text) != nil { hint = "a number needs a unit: \(text)s or \(text)ms" }
+        case .delay:
+            isValid = Units.duration(text) != nil
             if Int(text) != nil { hint = "a number needs a unit: \(text)s or \(text)ms" }
         case .size(let word): isValid = text == word || Units.size(text) != nil
         case .share:
@@ -213,6 +221,7 @@ extension ValueType {
                 + "\(range.lowerBound) to \(range.upperBound)"
         case .duration(let word):
             return "a duration such as 250ms or 1m30s" + (word.map { ", or \($0)" } ?? "")
+        case .delay: return "a duration such as 250ms or 1m30s, or 0s"
         case .size(let word): return "a size such as 64KiB" + (word.map { ", or \($0)" } ?? "")
         case .share: return "a percentage from 0% to 100% with at most two decimals"
         case .shareOr(let word): return "\(ValueType.share.expectation), or \(word)"

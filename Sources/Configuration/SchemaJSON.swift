@@ -64,9 +64,9 @@ public enum SchemaJSON {
         case .integerOr(let range, let words):
             let number = self.type(.integer(range, orWord: nil))
             return .object([("anyOf", .array([number, self.type(.choice(words))]))])
-        case .duration(let word):
-            return orWord(
-                pattern("^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?([0-9]{1,5}ms)?$"), word)
+        case .duration(nil): return pattern("^(?=.*[1-9])" + durationPattern)
+        case .duration(let word): return orWord(pattern("^" + durationPattern), word)
+        case .delay: return pattern("^" + durationPattern)
         case .size(let word):
             return orWord(
                 .object([
@@ -109,5 +109,7 @@ public enum SchemaJSON {
         }
     }
 
+    private static let durationPattern =
+        "([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?([0-9]{1,5}ms)?$"
     private static let sharePattern = "^(100(\\.00?)?|[0-9]{1,2}(\\.[0-9]{1,2})?)%$"
 }

@@ -105,12 +105,12 @@ extension ObjectSchema {
                 "methods", .choice(["idempotent", "all"]), default: "idempotent",
                 "all repeats POST and the like too, whatever the endpoint did with them."),
             .field(
-                "backoff", .duration(orWord: nil), default: "25ms",
+                "backoff", .delay, default: "25ms",
                 "The longest wait in front of the first retry; drawn evenly, doubled each time."),
             .field(
-                "maxBackoff", .duration(orWord: nil), default: "250ms", "The longest of all."),
+                "maxBackoff", .delay, default: "250ms", "The longest of all."),
             .field(
-                "maxRetryAfter", .duration(orWord: nil), default: "2s",
+                "maxRetryAfter", .delay, default: "2s",
                 "A Retry-After up to this is waited for; longer ones go to the client."),
             .field(
                 "bodyBytes", .size(orWord: nil), default: "64KiB",

@@ -180,7 +180,7 @@ extension ObjectSchema {
         ])
 
     static let timeouts = ObjectSchema(
-        name: "timeouts", help: "Times. `off` means no limit.",
+        name: "timeouts", help: "Times. `off` means no limit, and so does `0s`.",
         fields: [
             .field(
                 "headers", .duration(orWord: "off"), default: "10s",
@@ -285,10 +285,10 @@ extension ObjectSchema {
         name: "drain", help: "How the process stops.",
         fields: [
             .field(
-                "delay", .duration(orWord: nil), default: "5s",
+                "delay", .delay, default: "5s",
                 "Not ready, but accepting: the time for load balancers to notice."),
             .field(
-                "grace", .duration(orWord: nil), default: "30s",
+                "grace", .delay, default: "30s",
                 "For exchanges under way, after the delay."),
         ])
 }

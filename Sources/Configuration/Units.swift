@@ -32,6 +32,13 @@ public enum Units {
         return Duration(nanoseconds: total)
     }
 
+    /// A time that may be without limit, in a text that the schema has checked: a word such as
+    /// `off` and `0s` both mean that there is no limit (as in Gateway API's GEP-1742).
+    public static func limit(_ text: String) -> Duration {
+        guard let time = duration(text), time > .zero else { return .unlimited }
+        return time
+    }
+
     /// A duration as the file writes it.
     public static func text(_ duration: Duration) -> String {
         if duration.isUnlimited { return "off" }

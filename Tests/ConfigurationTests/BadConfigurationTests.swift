@@ -47,7 +47,7 @@ import Testing
         ("stable: v1", "outlierDetection: { consecutive5XX: 5 }", 5, "has no key"),
         ("stable: v1", "outlierDetection: { maxEjectionPercent: 101 }", 5, "from 0 to 100"),
         ("stable: v1", "outlierDetection: { baseEjectionTime: 0s }", 5, "baseEjectionTime is 0"),
-        ("stable: v1", "warmup: 0s", 5, "takes no time"),
+        ("stable: v1", "warmup: { duration: 0s }", 5, "warmup.duration is 0"),
         ("stable: v1", "warmup: { minimumPercent: 10 }", 5, "lacks the key \"duration\""),
         ("stable: v1", "whenUnavailable: retry", 5, "one of fail, fallback"),
         ("stable: v1", "connectTimeout: 250", 5, "expected a duration"),
@@ -176,7 +176,7 @@ import Testing
         ),
         (
             "  - { name: rest, to: s }",
-            "  - { name: rest, to: s }\ndefaults: { timeouts: { idle: 0s } }", 11, "is 0"
+            "  - { name: rest, to: s }\ndefaults: { timeouts: { idle: 0 } }", 11, "a duration"
         ),
         (
             "  - { name: rest, to: s }",
