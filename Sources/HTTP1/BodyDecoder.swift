@@ -25,9 +25,13 @@ public struct BodyDecoder: BitwiseCopyable, Sendable {
     }
 
     @usableFromInline var state: State
+    /// In front of the count, where it takes no room.
+    @usableFromInline let isResponse: Bool
     @usableFromInline var extensionBytes: UInt32 = 0
 
-    @inlinable public init(_ framing: BodyFraming) {
+    /// - Parameter isResponse: blanks behind a chunk's size are taken, as some origins send them.
+    @inlinable public init(_ framing: BodyFraming, isResponse: Bool = false) {
+        self.isResponse = isResponse
         switch framing {
         case .none, .length(0): state = .complete
         case .length(let bytes): state = .length(bytes)
@@ -155,14 +159,13 @@ public struct BodyDecoder: BitwiseCopyable, Sendable {
         guard position > at else { throw .badChunkSize }
         let extensionStart = position
         if bytes[position] != ASCII.cr {
-            let first = bytes[position]
-            guard first == UInt8(ascii: ";") || ASCII.isBlank(first) else { throw .badChunkSize }
-            position += ASCII.valueLength(bytes.extracting(position..<bytes.count))
-            let length = position - extensionStart
-            guard length <= limits.chunkLineBytesMax else { throw .chunkExtensionsTooLong }
+            let end = try ChunkExtensions.end(bytes, from: position, takesBlanks: isResponse)
+            guard (end ?? bytes.count) - extensionStart <= limits.chunkLineBytesMax else {
+                throw .chunkExtensionsTooLong
+            }
+            guard let end else { return nil }
+            position = end
         }
-        guard position < bytes.count else { return nil }
-        guard bytes[position] == ASCII.cr else { throw .badChunkSize }
         guard position + 1 < bytes.count else { return nil }
         guard bytes[position + 1] == ASCII.lf else { throw .badChunkSize }
         extensionBytes += UInt32(position - extensionStart)

@@ -7,7 +7,7 @@ public enum HTTP1Violation: UInt8, Error, Sendable, BitwiseCopyable, CaseIterabl
     case badContentLength, repeatedContentLength, lengthWithTransferEncoding, framingInHTTP10
     case unknownTransferCoding, badTransferEncoding, badConnectionField, badExpectation
     case badChunkSize, chunkExtensionsTooLong, badChunkEnd, badTrailer, trailersTooLarge
-    case bodyTooLarge, badStatusLine, badUpgrade
+    case bodyTooLarge, badStatusLine, badUpgrade, badChunkExtension
 
     /// The status of RFC 9112 and RFC 9110 for a request that does this.
     public var status: UInt16 {
@@ -56,6 +56,7 @@ public enum HTTP1Violation: UInt8, Error, Sendable, BitwiseCopyable, CaseIterabl
         case .bodyTooLarge: return "body-too-large"
         case .badStatusLine: return "bad-status-line"
         case .badUpgrade: return "bad-upgrade"
+        case .badChunkExtension: return "bad-chunk-extension"
         }
     }
 }

@@ -39,7 +39,7 @@ enum ResponseRelay {
             tables.exchanges[id].keepsAlive = false
         }
         let framing = bodyFraming(turn.responseHead, tables.exchanges[id].method)
-        tables.upstream[connection].body = BodyDecoder(framing)
+        tables.upstream[connection].body = BodyDecoder(framing, isResponse: true)
         tables.upstream[connection].keepsAlive = turn.responseHead.keepsAlive
         tables.exchanges[id].sink = sink(framing, isHTTP10: tables.exchanges[id].isHTTP10)
         if tables.exchanges[id].sink == .untilClose { tables.exchanges[id].keepsAlive = false }

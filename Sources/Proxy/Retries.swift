@@ -299,7 +299,8 @@ enum Retries {
         _ end: Int
     ) {
         var body = BodyDecoder(
-            ResponseRelay.bodyFraming(turn.responseHead, tables.exchanges[id].method))
+            ResponseRelay.bodyFraming(turn.responseHead, tables.exchanges[id].method),
+            isResponse: true)
         var at = at
         let bytes = turn.scratch.span(ByteRange(start: 0, count: end))
         while let step = try? body.next(bytes, at: &at, limits: turn.limits), step.isProgress {}

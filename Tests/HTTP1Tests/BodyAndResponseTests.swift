@@ -5,9 +5,16 @@ import Testing
 
 @Suite struct BodyDecoderTests {
     /// The content of a body that arrives in pieces of `step` bytes, or the violation's cause.
-    static func decode(_ text: String, _ framing: BodyFraming, step: Int) -> String {
-        let bytes = Array(text.utf8)
-        var decoder = BodyDecoder(framing)
+    static func decode(
+        _ text: String, _ framing: BodyFraming, step: Int, isResponse: Bool = false
+    ) -> String {
+        decode(Array(text.utf8), framing, step: step, isResponse: isResponse)
+    }
+
+    static func decode(
+        _ bytes: [UInt8], _ framing: BodyFraming, step: Int, isResponse: Bool = false
+    ) -> String {
+        var decoder = BodyDecoder(framing, isResponse: isResponse)
         var kept: [UInt8] = []
         var content = ""
         var at = 0
@@ -38,7 +45,7 @@ import Testing
 
     static let cases: [(String, String)] = [
         ("5\r\nhello\r\n0\r\n\r\n", "hello|"),
-        ("5;a=b\r\nhello\r\n1 \r\n!\r\n0\r\n\r\n", "hello!|"),
+        ("5;a=b\r\nhello\r\n1;c\r\n!\r\n0\r\n\r\n", "hello!|"),
         ("5\r\nhello\r\n0\r\nA: b\r\n\r\n", "hello|A: b\r\n"),
         ("005\r\nhello\r\n000\r\n\r\n", "hello|"),
         ("g\r\n", "bad-chunk-size"),
