@@ -67,15 +67,27 @@ public enum ASCII {
         }
     }
 
-    /// Bytes from the start that may stand in a path (RFC 3986 §3.3), and whether they are in
-    /// normal form already: no "%", "//" or "/." among them.
+    /// Bytes from the start that may stand in a path, and whether they are in normal form already:
+    /// no "%", "//" or "/." among them, and nothing that RFC 3986 §3.3 wants escaped.
     @inlinable @inline(__always)
     public static func pathLength(_ bytes: Span<UInt8>) -> (count: Int, plain: Bool) {
+        let scanned = scanPath(bytes)
+        return (scanned.count, scanned.form == 0)
+    }
+
+    /// Whether all of the bytes are what RFC 3986 §3.3 allows in a path.
+    public static func isStrictPath(_ bytes: Span<UInt8>) -> Bool {
+        let scanned = scanPath(bytes)
+        return scanned.count == bytes.count && scanned.form & CSCAN_PATH_RAW == 0
+    }
+
+    @inlinable @inline(__always)
+    static func scanPath(_ bytes: Span<UInt8>) -> (count: Int, form: Int32) {
         unsafe bytes.withUnsafeBufferPointer { p in
-            guard let start = p.baseAddress else { return (0, true) }
-            var plain: Int32 = 1
-            let count = unsafe cscan_path(start, p.count, &plain)
-            return (count, plain != 0)
+            guard let start = p.baseAddress else { return (0, 0) }
+            var form: Int32 = 0
+            let count = unsafe cscan_path(start, p.count, &form)
+            return (count, form)
         }
     }
 
@@ -97,7 +109,7 @@ public enum ASCII {
         }
     }
 
-    /// Bytes from the start that may stand in a query (RFC 3986 §3.4), and what browsers leave
+    /// Bytes from the start that may stand in a query: RFC 3986 §3.4, and what clients leave
     /// unescaped there.
     @inlinable @inline(__always)
     public static func queryLength(_ bytes: Span<UInt8>) -> Int {

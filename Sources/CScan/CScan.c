@@ -29,26 +29,30 @@ size_t cscan_value_scalar(const uint8_t *bytes, size_t count) {
     return i;
 }
 
-// 1: pchar and "/" (RFC 3986 §3.3). 2: "?" and the bytes that the URL standard of browsers leaves
-// unescaped in a query although RFC 3986 does not allow them. 4: pchar that asks for a closer look.
+// 1: pchar and "/" (RFC 3986 §3.3). 2: "?". 4: in a path asks for a closer look. 8: bytes that the
+// URL standard of browsers, or a client that knows no escapes, leaves as they are although RFC 3986
+// does not allow them: all that remain but controls, the space and "#", which ends a target.
 static const uint8_t target_table[256] = {
     ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, ['0' ... '9'] = 1,
     ['-'] = 1, ['_'] = 1, ['~'] = 1, ['!'] = 1, ['$'] = 1, ['&'] = 1, ['\''] = 1, ['('] = 1,
     [')'] = 1, ['*'] = 1, ['+'] = 1, [','] = 1, [';'] = 1, ['='] = 1, [':'] = 1, ['@'] = 1,
-    ['%'] = 5, ['.'] = 5, ['/'] = 5,
-    ['?'] = 2, ['['] = 2, [']'] = 2, ['{'] = 2, ['}'] = 2, ['|'] = 2, ['^'] = 2, ['`'] = 2,
-    ['"'] = 2, ['<'] = 2, ['>'] = 2, ['\\'] = 2,
+    ['%'] = 5, ['.'] = 5, ['/'] = 5, ['?'] = 2,
+    ['['] = 12, [']'] = 12, ['{'] = 12, ['}'] = 12, ['|'] = 12, ['^'] = 12, ['`'] = 12,
+    ['"'] = 12, ['<'] = 12, ['>'] = 12, ['\\'] = 12, [0x80 ... 0xff] = 12,
 };
 
-size_t cscan_path(const uint8_t *bytes, size_t count, int *plain) {
+size_t cscan_path(const uint8_t *bytes, size_t count, int *form) {
     uint8_t last = 0;
     size_t i = 0;
-    *plain = 1;
+    *form = 0;
     for (; i < count; i++) {
         uint8_t class = target_table[bytes[i]];
-        if (!(class & 1)) break;
+        if (!(class & 9)) break;
         if (class & 4) {
-            if (bytes[i] == '%' || last == '/') *plain = 0;
+            if (class & 8)
+                *form |= CSCAN_PATH_RAW;
+            else if (bytes[i] == '%' || last == '/')
+                *form |= CSCAN_PATH_ABNORMAL;
         }
         last = bytes[i];
     }
@@ -57,7 +61,7 @@ size_t cscan_path(const uint8_t *bytes, size_t count, int *plain) {
 
 size_t cscan_query(const uint8_t *bytes, size_t count) {
     size_t i = 0;
-    while (i < count && (target_table[bytes[i]] & 3)) i++;
+    while (i < count && (target_table[bytes[i]] & 11)) i++;
     return i;
 }
 

@@ -40,24 +40,26 @@ extension DocumentDecoder {
             return expression(text, entry.value.start).map { .regex($0) }
         }
         let bytes = Array(text.utf8)
-        let isTemplate = entry.key == "template"
-        let literal = isTemplate ? bytes.filter { $0 != 0x7b && $0 != 0x7d } : bytes
-        guard bytes.first == 0x2f, ASCII.pathLength(literal.span).count == literal.count else {
+        guard bytes.first == 0x2f, ASCII.pathLength(bytes.span).count == bytes.count else {
             fail(
                 "\"\(text)\" is not a path", entry.value.start,
                 hint: "a path starts with / and has no query, space or control character")
             return nil
         }
-        if isTemplate { return template(text, entry.value.start) }
-        guard let normal = normalized(bytes), normal == bytes else {
-            fail(
-                "\"\(text)\" is not in normal form, so no request's path would match it",
-                entry.value.start,
-                hint: normalized(bytes).map { "write \(String(decoding: $0, as: UTF8.self))" } ?? ""
-            )
-            return nil
-        }
+        if entry.key == "template" { return template(text, entry.value.start) }
+        guard isNormal(text, entry.value.start) else { return nil }
         return entry.key == "exact" ? .exact(text) : .prefix(text)
+    }
+
+    /// Requests' paths are matched in normal form, so that a path in another form matches none.
+    private mutating func isNormal(_ text: String, _ mark: YAMLMark) -> Bool {
+        let bytes = Array(text.utf8)
+        let normal = normalized(bytes)
+        if normal == bytes { return true }
+        fail(
+            "\"\(text)\" is not in normal form, so no request's path would match it", mark,
+            hint: normal.map { "write \(String(decoding: $0, as: UTF8.self))" } ?? "")
+        return false
     }
 
     private func normalized(_ bytes: [UInt8]) -> [UInt8]? {
@@ -76,7 +78,9 @@ extension DocumentDecoder {
                 return nil
             }
         }
-        return .template(text)
+        let literal = text.split(separator: "/", omittingEmptySubsequences: false)
+            .map { $0.hasPrefix("{") ? "x" : String($0) }.joined(separator: "/")
+        return isNormal(literal, mark) ? .template(text) : nil
     }
 
     private mutating func expression(_ text: String, _ mark: YAMLMark) -> RegularExpression? {

@@ -192,6 +192,12 @@ extension DocumentDecoder {
             fail(
                 "\"\(text)\" is not a path", node.start,
                 hint: "a path starts with / and has no query, space or control character")
+        } else if !ASCII.isStrictPath(bytes.span) {
+            var escaped = ByteBuffer()
+            URIText.append(bytes.span, to: &escaped)
+            fail(
+                "\"\(text)\" has characters that a path must escape", node.start,
+                hint: "write \(ASCII.string(escaped.readable))")
         }
     }
 

@@ -1,11 +1,14 @@
 import Base
 
-/// The form of a path that is matched: unreserved characters decoded, `.` and `..` resolved, runs
-/// of slashes made one (RFC 3986 §6.2.2). The bytes that are forwarded stay the client's.
+/// The form of a path that is matched: unreserved characters decoded, all other bytes that RFC 3986
+/// §3.3 does not allow in a path escaped, `.` and `..` resolved, runs of slashes made one (RFC 3986
+/// §6.2.2). The bytes that are forwarded stay the client's.
 ///
-/// `%2F` and `%5C` stay encoded: they are never separators.
+/// So a raw `|` is `%7C`, and a "%" without two hex digits behind it stands for itself, `%25`: of
+/// two paths with one normal form, an origin that decodes once reads the same. `%2F`, `%5C` and a
+/// raw backslash are escaped in the normal form: they are never separators.
 public enum PathNormalizer {
-    public enum Failure: Error, Sendable { case badEncoding, encodedNUL, leavesRoot }
+    public enum Failure: Error, Sendable { case encodedNUL, leavesRoot }
 
     /// Appends the normal form to `output`.
     /// - Throws: the client's fault; the answer is 400.
@@ -56,32 +59,28 @@ public enum PathNormalizer {
         output.truncate(to: end)
     }
 
-    /// Appends the byte at `at`, decoded if it is an encoded unreserved character.
+    /// Appends the byte at `at`: decoded if it is an encoded unreserved character, encoded if it
+    /// should have been.
     private static func append(
         _ path: Span<UInt8>, _ at: Int, _ output: inout ByteBuffer
     ) throws(Failure) -> Int {
-        guard path[at] == 0x25 else {
-            output.append(path[at])
+        let first = path[at]
+        guard first == 0x25 else {
+            if URIText.isAllowed(first) { output.append(first) } else { escape(first, &output) }
             return at + 1
         }
-        guard at + 2 < path.count, let high = ASCII.hex(path[at + 1]),
-            let low = ASCII.hex(path[at + 2])
-        else { throw .badEncoding }
-        let byte = high << 4 | low
-        if byte == 0 { throw .encodedNUL }
-        if isUnreserved(byte) {
-            output.append(byte)
-        } else {
-            // RFC 3986 §6.2.2.1: hex digits of an encoding compare in upper case.
-            output.append(UInt8(0x25))
-            output.append(upperHex(high))
-            output.append(upperHex(low))
+        guard let byte = URIText.escape(path, at) else {
+            escape(first, &output)
+            return at + 1
         }
+        if byte == 0 { throw .encodedNUL }
+        // RFC 3986 §6.2.2.1: hex digits of an encoding compare in upper case.
+        if isUnreserved(byte) { output.append(byte) } else { escape(byte, &output) }
         return at + 3
     }
 
-    private static func upperHex(_ nibble: UInt8) -> UInt8 {
-        nibble < 10 ? 0x30 + nibble : 0x37 + nibble
+    private static func escape(_ byte: UInt8, _ output: inout ByteBuffer) {
+        URIText.appendEscape(byte, to: &output)
     }
 
     private static func isUnreserved(_ b: UInt8) -> Bool {

@@ -180,20 +180,22 @@ enum DirectReply {
             if turn.requestHead.path.isEmpty || turn.requestHead.form == .asterisk {
                 turn.output.append(UInt8(ascii: "/"))
             } else {
-                turn.output.append(
-                    turn.scratch.span(turn.requestHead.path.shifted(by: head.lower)))
+                URIText.append(
+                    turn.scratch.span(turn.requestHead.path.shifted(by: head.lower)),
+                    to: &turn.output)
             }
         case .path: turn.output.append(snapshot.value.store.bytes(plan.pathText))
         case .prefix:
             let path = turn.normalPath
             Forwarding.replacePrefix(
                 snapshot.value.store.bytes(plan.pathText), plan.prefixLength,
-                of: path, to: &turn.output)
+                of: path, to: &turn.output, escapes: true)
         }
         if turn.requestHead.hasQuery {
             turn.output.append(UInt8(ascii: "?"))
-            turn.output.append(
-                turn.scratch.span(turn.requestHead.query.shifted(by: head.lower)))
+            URIText.append(
+                turn.scratch.span(turn.requestHead.query.shifted(by: head.lower)),
+                to: &turn.output)
         }
     }
 }

@@ -18,7 +18,7 @@ enum ValueTargets {
     }
 
     static func path(_ input: [UInt8]) throws {
-        let path = [0x2f] + input.filter { $0 > 0x20 && $0 < 0x7f && $0 != 0x3f && $0 != 0x23 }
+        let path = [0x2f] + input.filter { $0 > 0x20 && $0 != 0x7f && $0 != 0x3f && $0 != 0x23 }
         guard let normal = normalized(path) else { return }
         try demand(normal.first == 0x2f, "a normal form that is no path")
         let segments = normal.split(separator: 0x2f, omittingEmptySubsequences: false)
@@ -31,6 +31,36 @@ enum ValueTargets {
         // A percent sign that was encoded stays so; a second pass finds nothing to do.
         try demand(normalized(normal) == normal, "the normal form has another")
         try demand(!normal.contains(0), "a NUL")
+        try demand(normal.allSatisfy { $0 > 0x20 && $0 < 0x7f }, "a byte that needs an escape")
+        try demand(!normal.contains { "\"<>[\\]^`{|}".utf8.contains($0) }, "another such byte")
+        let there = elements(path), here = elements(normal)
+        if !there.contains([0x2e]), !there.contains([0x2e, 0x2e]) {
+            try demand(there == here, "an origin that decodes once reads another path")
+        }
+    }
+
+    /// What an origin reads that splits a path and then decodes its elements, each once; what is no
+    /// escape stands for itself.
+    private static func elements(_ path: [UInt8]) -> [[UInt8]] {
+        path.split(separator: 0x2f).map { element in
+            let bytes = Array(element)
+            var out: [UInt8] = []
+            var i = 0
+            while i < bytes.count {
+                let digits = bytes[min(i + 1, bytes.count)..<min(i + 3, bytes.count)]
+                let text = String(decoding: digits, as: UTF8.self)
+                if bytes[i] == 0x25, digits.count == 2, digits.allSatisfy({ $0 > 0x2f }),
+                    let value = UInt8(text, radix: 16)
+                {
+                    out.append(value)
+                    i += 3
+                } else {
+                    out.append(bytes[i])
+                    i += 1
+                }
+            }
+            return out
+        }
     }
 
     /// 16 bytes of key and then the field: no cookie that its key did not write is taken.

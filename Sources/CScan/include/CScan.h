@@ -8,11 +8,15 @@
 
 /// Bytes from the start that may stand in a field value (RFC 9110 §5.5): HTAB, SP, VCHAR, obs-text.
 size_t cscan_value(const uint8_t *bytes, size_t count);
-/// Bytes from the start that may stand in a path: pchar and "/" (RFC 3986 §3.3). `plain` becomes 0
-/// when a "%", "//" or "/." among them means that the path must be normalised before it is matched.
-size_t cscan_path(const uint8_t *bytes, size_t count, int *plain);
-/// Bytes from the start that may stand in a query: RFC 3986 §3.4, and what browsers leave
-/// unescaped.
+/// A "%", "//" or "/." is in the path: it is not in normal form, or may not be.
+#define CSCAN_PATH_ABNORMAL 1
+/// Bytes are in the path that RFC 3986 §3.3 wants escaped, and that clients leave as they are.
+#define CSCAN_PATH_RAW 2
+
+/// Bytes from the start that may stand in a path: all but controls, the space, "?" and "#". `form`
+/// gets the bits above; 0 means that the path is in normal form.
+size_t cscan_path(const uint8_t *bytes, size_t count, int *form);
+/// Bytes from the start that may stand in a query: those of a path, and "?".
 size_t cscan_query(const uint8_t *bytes, size_t count);
 /// Bytes from the start that are token characters (RFC 9110 §5.6.2).
 size_t cscan_token(const uint8_t *bytes, size_t count);
