@@ -31,6 +31,9 @@ public struct RequestHead: ~Copyable {
     public var hasUpgradeField = false
     /// The request line is `method SP path [?query] SP HTTP/1.1`: what serialising its parts gives.
     public var isLinePlain = false
+    /// The `Max-Forwards` that goes on in place of the one that came; -1: the fields go on as they
+    /// are.
+    public var maxForwards: Int32 = -1
     /// Where the field lines start.
     public var linesStart = 0
     /// Bytes of the whole head, the empty line included.
@@ -54,6 +57,7 @@ public struct RequestHead: ~Copyable {
         expectsContinue = false
         hasUpgradeField = false
         isLinePlain = false
+        maxForwards = -1
         byteCount = 0
         fields.removeAll()
     }

@@ -43,6 +43,11 @@ public enum Method: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         }
     }
 
+    /// CONNECT, OPTIONS and TRACE: a proxy does more with them than pass them on.
+    @inlinable public var isRare: Bool {
+        rawValue &- Method.connect.rawValue <= Method.trace.rawValue &- Method.connect.rawValue
+    }
+
     /// RFC 9110 §9.2.2: repeating the request has the effect of one. Unknown methods are not.
     @inlinable public var isIdempotent: Bool {
         switch self {

@@ -48,8 +48,14 @@ enum Decisions {
             Forwarding.keepTexts(&tables.exchanges[id], turn, head)
             DirectReply.send(&tables, &turn, id, route, snapshot, head)
         case .forward:
-            if turn.requestHead.method == .connect, !plan.allowsConnect {
-                return refuse(&tables, &turn, id, head, 405, RefusalCause.connectRefused)
+            if turn.requestHead.method.isRare {
+                if turn.requestHead.method == .connect {
+                    guard plan.allowsConnect else {
+                        return refuse(&tables, &turn, id, head, 405, RefusalCause.connectRefused)
+                    }
+                } else if MaxForwards.apply(&tables, &turn, id, route, snapshot, head) {
+                    return
+                }
             }
             forward(&tables, &turn, id, route, snapshot, head)
         }
@@ -88,7 +94,7 @@ enum Decisions {
     }
 
     @inline(never)
-    private static func refuse(
+    static func refuse(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange,
         _ status: UInt16, _ cause: UInt8
     ) {

@@ -450,6 +450,7 @@ public enum RefusalCause {
     public static let badPath: UInt8 = 202
     public static let connectRefused: UInt8 = 203
     public static let malformedStream: UInt8 = 204
+    public static let badMaxForwards: UInt8 = 205
     /// The first of those that end an HTTP/2 connection, `HTTP2Breach` behind it.
     public static let http2: UInt8 = 210
 
@@ -461,6 +462,7 @@ public enum RefusalCause {
         case badPath: return "bad-path"
         case connectRefused: return "connect-refused"
         case malformedStream: return "h2-malformed"
+        case badMaxForwards: return "bad-max-forwards"
         case http2...(http2 + 20):
             return HTTP2Breach(rawValue: cause - http2).map { "\($0.label)" } ?? "unknown"
         default: return HTTP1Violation(rawValue: cause).map { "\($0.cause)" } ?? "unknown"

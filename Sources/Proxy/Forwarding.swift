@@ -132,6 +132,11 @@ enum Forwarding {
             if field.known != .other { note(field.known, value, &exchange.summary) }
         }
         run.end(turn.scratch, head, to: &exchange.arena)
+        if turn.requestHead.maxForwards >= 0 {
+            exchange.arena.append("max-forwards: ")
+            exchange.arena.appendDecimal(UInt64(turn.requestHead.maxForwards))
+            exchange.arena.append("\r\n")
+        }
         if !hasHost { hostForHTTP10(&exchange, turn, plan, service, snapshot, head) }
     }
 

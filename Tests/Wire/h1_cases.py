@@ -1,7 +1,7 @@
 """HTTP/1.1 in cases: RFC 9112 and RFC 9110, the section on each. Read by test_h1_conformance.py.
 
 A request: section, what it is, its bytes, the status that answers it, what reached the origin (`None`: nothing; texts that
-are in its head; `-name`: a field that is not; bytes: the body), whether the connection is still in step.
+are in its head; `-name`: a field that is not, `!text`: a text that is not; bytes: the body), whether the connection is still in step.
 A response: section, what it is, the origin's bytes, the status the client gets, what it is shown (as above), how the body
 ends ("whole", "cut"), and whether the client's connection is still in step.
 """
@@ -35,6 +35,14 @@ def name(byte):
 
 TCHAR = b"!#$%&'*+-.^_`|~"
 SEPARATORS = b"\"(),/:;<=>?@[\\]{}"
+# RFC 9112 §7.1.1, and what it has no place for. Blanks in front of the CRLF are taken from origins alone: small devices and old
+# balancers pad sizes so, and what goes on to the client is without them.
+EXTENSIONS = (b";a", b";a=b", b";a=\"b\"", b";a;b=c", b" ;a", b"\t;\ta", b"; a = b", b";a=\"\"", b";a=\"b \t;=,\"", b";a=\"b\\\"c\"", b";a=\"\\\\\"",
+              b";a=\"\x80\xff\"", b";a=\"b\";c", b";a=\"b\" ; c = \"d\"", b";!#$%&'*+-.^_`|~=!", b";1=2", b";a" * 300)
+NO_EXTENSIONS = (b";", b"; ", b";;a", b";a;", b";a; ", b";=", b";=b", b";a=", b";a= ", b";a==b", b";a=b=c", b";a b", b";a=b c", b";a=\"b", b";a=\"b\\\"",
+                 b";a=b\"", b";a=\"b\"c", b";a=\"b\"\"c\"", b";\"a\"", b";\"a\"=b", b";a,b", b";a=b,c", b";a/b", b";a=b/c", b";a=[b]", b";a=\x80", b";\x80",
+                 b";a=\"\x01\"", b";a=\"\\\x01\"", b";a=\"\x7f\"", b";a=\"\\\x00\"", b" a", b" 5", b"\ta", b",a", b" =a", b"=a", b":a", b"\x0b;a", b"\x80")
+PADDING = (b" ", b"\t", b"   ", b";a ", b";a=\"b\"\t")
 CONTROLS = [b for b in range(1, 32) if b not in (9, 10, 13)] + [127]
 
 MESSAGES = [
@@ -90,19 +98,27 @@ TARGETS = [
     good("9112 3.2.1", f"a path with {name(b)}", req(f"GET /a{chr(b)}b HTTP/1.1"), f"GET /a{chr(b)}b HTTP/1.1")
     for b in b"-._~!$&'()*+,;=:@"
 ] + [
-    bad("9112 3.2.1", f"a path with {name(b)}", req(f"GET /a{chr(b)}b HTTP/1.1")) for b in b"\"<>\\^`{|}#\x01\x1f\x7f\x80\xff"
+    good("9112 3.2.1", f"a path with {name(b)}, as clients send it", req(f"GET /a{chr(b)}b HTTP/1.1"), f"GET /a{chr(b)}b HTTP/1.1")
+    for b in b"\"<>[\\]^`{|}\x80\xc3\xff"
+] + [
+    bad("9112 3.2.1", f"a path with {name(b)}", req(f"GET /a{chr(b)}b HTTP/1.1")) for b in b"#\x01\x1f\x7f"
 ] + [
     good("9112 3.2.1", f"a query with {name(b)}, as browsers send it", req(f"GET /?a{chr(b)}b HTTP/1.1"), f"GET /?a{chr(b)}b HTTP/1.1")
-    for b in b"/?:@!$&'()*+,;=[]{}|^`\"<>\\"
+    for b in b"/?:@!$&'()*+,;=[]{}|^`\"<>\\%\x80\xff"
 ] + [
-    bad("9112 3.2.1", f"a query with {name(b)}", req(f"GET /?a{chr(b)}b HTTP/1.1")) for b in b"#\x01\x7f\x80"
+    bad("9112 3.2.1", f"a query with {name(b)}", req(f"GET /?a{chr(b)}b HTTP/1.1")) for b in b"#\x01\x7f"
 ] + [
     good("9112 3.2.1", "an escape goes on as it came", req("GET /%41%2f%c3%a9 HTTP/1.1"), "GET /%41%2f%c3%a9 HTTP/1.1"),
     good("9112 3.2.1", "dot segments go on as they came", req("GET /a/./b/../c HTTP/1.1"), "GET /a/./b/../c HTTP/1.1"),
     good("9112 3.2.1", "an empty query", req("GET /? HTTP/1.1"), "GET /? HTTP/1.1"),
     bad("9112 3.2.1", "an escaped NUL", req("GET /a%00b HTTP/1.1")),
-    bad("9112 3.2.1", "half an escape", req("GET /a%4 HTTP/1.1")),
-    bad("9112 3.2.1", "an escape of no hexadecimal digits", req("GET /a%zz HTTP/1.1")),
+    good("9112 3.2.1", "half an escape goes on as it came", req("GET /a%4 HTTP/1.1"), "GET /a%4 HTTP/1.1"),
+    good("9112 3.2.1", "an escape of no hexadecimal digits does", req("GET /a%zz HTTP/1.1"), "GET /a%zz HTTP/1.1"),
+    good("9112 3.2.1", "a percent sign at the end does", req("GET /100% HTTP/1.1"), "GET /100% HTTP/1.1"),
+    bad("9112 3.2.1", "an escaped NUL behind a raw character", req("GET /a|b%00 HTTP/1.1")),
+    bad("9112 3.2.1", "dots that leave the root behind a raw character", req("GET /a|b/../../c HTTP/1.1")),
+    bad("9112 3.2.1", "a raw character in front of the path", req("GET |/a HTTP/1.1")),
+    bad("9112 3.2.1", "a backslash in front of the path", req("GET \\a HTTP/1.1")),
     bad("9112 3.2.1", "dots that leave the root", req("GET /../a HTTP/1.1")),
     bad("9112 3.2.1", "escaped dots that leave the root", req("GET /%2e%2e/a HTTP/1.1")),
     bad("9112 3.2", "a target without a slash", req("GET a HTTP/1.1")),
@@ -197,6 +213,9 @@ LENGTHS = [
     bad("9112 5.2", "a coding in a folded line", post("Transfer-Encoding:\r\n chunked", body=b"0\r\n\r\n")),
 ]
 
+CHUNKED = "Transfer-Encoding: chunked"
+NO_SIZES = (b"-5", b"+5", b"0x5", b"g", b"", b" 5", b"5g", b"5,", b"5\x00", b"5;\x01", b"5\x0b", b"1000000000000000", b"fffffffffffffffff", b"5;a\rb", b"5\r")
+
 CHUNKS = [
     good("9112 7.1", what, chunked(body), b"hello") for what, body in (
         ("one chunk", b"5\r\nhello\r\n0\r\n\r\n"), ("two chunks", b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),
@@ -208,10 +227,14 @@ CHUNKS = [
     good("9112 7.1", "no content", chunked(b"0\r\n\r\n"), b""),
 ] + [
     good("9112 7.1.1", f"an extension {ext!r} goes", chunked(b"5" + ext + b"\r\nhello\r\n0\r\n\r\n"), b"hello")
-    for ext in (b";a", b";a=b", b";a=\"b\"", b";a;b=c", b" ;a", b"; a = b", b";")
+    for ext in EXTENSIONS
+] + [
+    bad("9112 7.1.1", f"an extension {ext!r}", chunked(b"5" + ext + b"\r\nhello\r\n0\r\n\r\n")) for ext in NO_EXTENSIONS + PADDING
+] + [
+    bad("9112 7.1.1", f"an extension {ext!r} of the last chunk", chunked(b"5\r\nhello\r\n0" + ext + b"\r\n\r\n")) for ext in NO_EXTENSIONS + PADDING
 ] + [
     bad("9112 7.1", f"a size line {line!r}", chunked(line + b"\r\nhello\r\n0\r\n\r\n"))
-    for line in (b"-5", b"+5", b"0x5", b"g", b"", b" 5", b"5g", b"5,", b"5\x00", b"5;\x01", b"5\x0b", b"1000000000000000", b"fffffffffffffffff", b"5;a\rb", b"5\r")
+    for line in NO_SIZES
 ] + [
     bad("9112 7.1", "a size line that ends with LF alone", chunked(b"5\nhello\r\n0\r\n\r\n")),
     bad("9112 7.1", "an extension with LF alone", chunked(b"5;a\nhello\r\n0\r\n\r\n")),
@@ -261,7 +284,20 @@ CONNECTIONS = [
     good("9110 10.1.1", "100-continue in HTTP/1.0 means nothing", post("Expect: 100-continue", "Content-Length: 5", line="POST /p HTTP/1.0", body=b"hello"), b"hello", step=False),
     bad("9110 10.1.1", "another expectation", req("GET / HTTP/1.1", "Expect: tea"), 417),
     good("9110 7.6.3", "Via goes on", req("GET / HTTP/1.1", "Via: 1.1 x"), "Via: 1.1 x"),
-    good("9110 7.6.2", "Max-Forwards goes on, for who counts it", req("OPTIONS / HTTP/1.1", "Max-Forwards: 5"), "Max-Forwards: 5"),
+] + [
+    good("9110 7.6.2", f"{method} with Max-Forwards {sent} goes on with {left}", req(f"{method} /m HTTP/1.1", f"Max-Forwards: {sent}"), f"max-forwards: {left}", "!Max-Forwards")
+    for method in ("OPTIONS", "TRACE") for sent, left in (("1", 0), ("5", 4), ("10", 9), ("007", 6), ("9" * 30, 999_999_999))
+] + [
+    (("9110 7.6.2", f"{method} with Max-Forwards 0 goes no further", req(f"{method} /m HTTP/1.1", "Max-Forwards: 0"), 200, None, True))
+    for method in ("OPTIONS", "TRACE")
+] + [
+    bad("9110 7.6.2", f"{method} with Max-Forwards {value!r}", req(f"{method} /m HTTP/1.1", f"Max-Forwards: {value}"))
+    for method in ("OPTIONS", "TRACE") for value in ("", "-1", "+1", "1.0", "x", "1 2", "0x1", "1,1")
+] + [
+    bad("9110 7.6.2", "Max-Forwards twice", req("OPTIONS / HTTP/1.1", "Max-Forwards: 1", "Max-Forwards: 1")),
+    good("9110 7.6.2", "Max-Forwards of another method goes on as it came", req("GET / HTTP/1.1", "Max-Forwards: 0"), "Max-Forwards: 0"),
+    good("9110 7.6.2", "a nominated Max-Forwards goes", req("OPTIONS / HTTP/1.1", "Max-Forwards: 0", "Connection: Max-Forwards"), "-max-forwards"),
+    good("9110 7.6.2", "no Max-Forwards, no limit", req("OPTIONS * HTTP/1.1"), "OPTIONS * HTTP/1.1", "-max-forwards"),
     good("9110 9.3.2", "HEAD has no body", req("HEAD / HTTP/1.1"), "HEAD / HTTP/1.1"),
 ]
 
@@ -332,6 +368,18 @@ RESPONSES = [
     wrong("9112 6.1", "a coding in HTTP/1.0", res("HTTP/1.0 200 OK", "Transfer-Encoding: chunked", body=b"0\r\n\r\n", length=False)),
     shown("9112 7.1", "chunked", res("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", body=b"5\r\nhello\r\n0\r\n\r\n", length=False), 200, b"hello"),
     shown("9112 7.1.1", "extensions go", res("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", body=b"5;a=b\r\nhello\r\n0;c\r\n\r\n", length=False), 200, b"hello"),
+] + [
+    shown("9112 7.1.1", f"an extension {ext!r} goes", res("HTTP/1.1 200 OK", CHUNKED, body=b"5" + ext + b"\r\nhello\r\n0\r\n\r\n", length=False), 200, b"hello")
+    for ext in EXTENSIONS + PADDING
+] + [
+    shown("9112 7.1.1", f"an extension {ext!r} behind a good chunk", res("HTTP/1.1 200 OK", CHUNKED, body=b"4\r\ngood\r\n5" + ext + b"\r\nhello\r\n0\r\n\r\n", length=False),
+          200, end="cut", step=False)
+    for ext in NO_EXTENSIONS
+] + [
+    shown("9112 7.1", f"a size line {line!r} behind a good chunk", res("HTTP/1.1 200 OK", CHUNKED, body=b"4\r\ngood\r\n" + line + b"\r\nhello\r\n0\r\n\r\n", length=False),
+          200, end="cut", step=False)
+    for line in NO_SIZES
+] + [
     shown("9112 7.1.2", "trailers", res("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", body=b"5\r\nhello\r\n0\r\nX-T: v\r\n\r\n", length=False), 200, b"hello"),
     shown("9112 6.3", "a body until the connection ends", res("HTTP/1.1 200 OK", body=b"all of it", length=False), 200, b"all of it"),
     shown("9112 6.3", "one of HTTP/1.0", res("HTTP/1.0 200 OK", body=b"all of it", length=False), 200, b"all of it"),

@@ -51,6 +51,8 @@ class Conformance(unittest.TestCase):
                 self.assertEqual(body, item)
             elif item.startswith("-"):
                 self.assertNotIn(f"\r\n{item[1:]}:", head.lower())
+            elif item.startswith("!"):
+                self.assertNotIn(item[1:], head)
             else:
                 self.assertIn(item, head)
 

@@ -1,0 +1,140 @@
+import Base
+import Configuration
+import HTTP1
+import HTTPSemantics
+import Telemetry
+
+/// `Max-Forwards` (RFC 9110 §7.6.2): how many more times a TRACE or OPTIONS may be passed on. With
+/// 0 it is answered here, as if Sluice were the origin; else the next hop gets one less.
+enum MaxForwards {
+    /// The largest number that is passed on; a greater one becomes this.
+    private static let valueMax: UInt64 = 1_000_000_000
+
+    /// Looks for the field in the request of a route that forwards.
+    /// - Returns: whether the request was answered.
+    @inline(never)
+    static func apply(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ route: Int,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) -> Bool {
+        var found = -1
+        for i in 0..<turn.requestHead.fields.count {
+            let field = turn.requestHead.fields[i]
+            guard field.known == .other, !field.isNominated,
+                ASCII.equalFold(
+                    turn.scratch.span(field.name.shifted(by: head.lower)), "max-forwards")
+            else { continue }
+            guard found < 0 else { return refuse(&tables, &turn, id, head) }
+            found = i
+        }
+        guard found >= 0 else { return false }
+        let value = turn.requestHead.fields[found].value.shifted(by: head.lower)
+        guard let left = number(turn.scratch.span(value)) else {
+            return refuse(&tables, &turn, id, head)
+        }
+        guard left > 0 else {
+            Forwarding.keepTexts(&tables.exchanges[id], turn, head)
+            if turn.requestHead.method == .trace {
+                reflect(&tables, &turn, id, route, snapshot, head)
+            } else {
+                describe(&tables, &turn, id)
+            }
+            return true
+        }
+        // The line that came ends here, and `Forwarding` writes another: the head is not copied.
+        turn.requestHead.fields.nominate(found)
+        turn.requestHead.isLinePlain = false
+        turn.requestHead.maxForwards = Int32(left - 1)
+        return false
+    }
+
+    /// `1*DIGIT`, at most `valueMax`; `nil` for anything else.
+    private static func number(_ value: Span<UInt8>) -> UInt64? {
+        guard !value.isEmpty else { return nil }
+        var number: UInt64 = 0
+        for i in 0..<value.count {
+            guard ASCII.isDigit(value[i]) else { return nil }
+            number = min(valueMax, number * 10 + UInt64(value[i] &- 0x30))
+        }
+        return number
+    }
+
+    private static func refuse(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange
+    ) -> Bool {
+        Decisions.refuse(&tables, &turn, id, head, 400, RefusalCause.badMaxForwards)
+        return true
+    }
+
+    /// RFC 9110 §9.3.7: what this recipient can do.
+    private static func describe(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID
+    ) {
+        // An answer of HTTP, whatever type of content the request names.
+        tables.exchanges[id].isGRPC = false
+        turn.replyLines.append("allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n")
+        Exchanges.reply(&tables, &turn, id, status: 200, flags: [], cause: .none)
+    }
+
+    // MARK: TRACE
+
+    /// RFC 9110 §9.3.8: the request as it came, as content, without what may be secret.
+    private static func reflect(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ route: Int,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) {
+        LocalReply.willReply(&tables, turn, id, status: 200)
+        collect(&turn, head)
+        tables.exchanges[id].summary.bytesSent = UInt64(turn.headOut.count)
+        let start = turn.output.writerIndex
+        MessageEncoder.statusLine(200, to: &turn.output)
+        LocalReply.date(&turn)
+        // No browser may take the client's bytes for a page.
+        turn.output.append("content-type: message/http\r\nx-content-type-options: nosniff\r\n")
+        turn.output.append("content-length: ")
+        turn.output.appendDecimal(UInt64(turn.headOut.count))
+        turn.output.append("\r\n")
+        Forwarding.append(snapshot.value.routes[route].responseEdits, snapshot, to: &turn.output)
+        if !tables.exchanges[id].keepsAlive { turn.output.append("connection: close\r\n") }
+        turn.output.append("\r\n")
+        turn.output.append(turn.headOut.readable)
+        turn.send(
+            ConnectionID(.downstream, tables.exchanges[id].downstream), .output,
+            ByteRange(start, end: turn.output.writerIndex))
+        Exchanges.responseDone(&tables, &turn, id)
+    }
+
+    /// Writes the head that came to `turn.headOut`.
+    private static func collect(_ turn: inout Turn, _ head: ByteRange) {
+        turn.headOut.clear()
+        turn.headOut.append("TRACE ")
+        turn.headOut.append(turn.scratch.span(turn.requestHead.target.shifted(by: head.lower)))
+        turn.headOut.append(turn.requestHead.isHTTP10 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n")
+        for i in 0..<turn.requestHead.fields.count {
+            let field = turn.requestHead.fields[i]
+            let name = turn.scratch.span(field.name.shifted(by: head.lower))
+            if isSecret(name) { continue }
+            MessageEncoder.field(
+                name, turn.scratch.span(field.value.shifted(by: head.lower)), to: &turn.headOut)
+        }
+        turn.headOut.append("\r\n")
+    }
+
+    /// Parts of the names of fields whose values may be secret: `Authorization`, `Cookie`,
+    /// `X-API-Key`, `X-Forwarded-Client-Cert` and whatever else follows the custom.
+    private static let secretWords: InlineArray<8, StaticString> = [
+        "auth", "cookie", "token", "secret", "key", "cert", "session", "pass",
+    ]
+
+    private static func isSecret(_ name: Span<UInt8>) -> Bool {
+        for i in 0..<secretWords.count {
+            let count = secretWords[i].utf8CodeUnitCount
+            guard name.count >= count else { continue }
+            for at in 0...(name.count - count)
+            where ASCII.equalFold(name.extracting(at..<(at + count)), secretWords[i]) {
+                return true
+            }
+        }
+        return false
+    }
+}
