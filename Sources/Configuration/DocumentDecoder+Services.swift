@@ -251,7 +251,13 @@ extension DocumentDecoder {
         limits.idleTimeout = limit(node, "idleTimeout", limits.idleTimeout)
         limits.connectionAgeMax = limit(
             node, "maxConnectionDuration", limits.connectionAgeMax)
-        limits.pingInterval = limit(node, "pingInterval", limits.pingInterval)
+        if node["pingInterval"]?.text == "auto" {
+            limits.pingInterval = PoolLimits().pingInterval
+            limits.pingsAtWill = false
+        } else if node["pingInterval"] != nil {
+            limits.pingInterval = limit(node, "pingInterval", limits.pingInterval)
+            limits.pingsAtWill = true
+        }
         return limits
     }
 }

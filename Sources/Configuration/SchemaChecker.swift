@@ -43,6 +43,10 @@ struct SchemaChecker {
             case (.object, .mapping), (.map, .mapping), (.list, .sequence):
                 return check(node, type, at: path)
             case (.object, _), (.map, _), (.list, _): continue
+            case (.choice(let words), .scalar)
+            where types.contains(where: \.isDuration) && !words.contains(node.text ?? ""):
+                // One of the words, or a length of time.
+                continue
             case (_, .scalar): return check(node, type, at: path)
             default: continue
             }
@@ -201,6 +205,11 @@ extension YAMLNode {
 }
 
 extension ValueType {
+    var isDuration: Bool {
+        if case .duration = self { return true }
+        return false
+    }
+
     var takesEmptyText: Bool {
         if case .anyText = self { return true }
         if case .either(let types) = self { return types.contains { $0.takesEmptyText } }

@@ -50,7 +50,8 @@ extension ObjectSchema {
 
     static let http2Limits = ObjectSchema(
         name: "HTTP/2 limits",
-        help: "What one connection may do; beyond, it is ended with ENHANCE_YOUR_CALM.",
+        help: "What a client's connection may do, and ten times as much an endpoint's; beyond, it "
+            + "is ended with ENHANCE_YOUR_CALM.",
         fields: [
             .field(
                 "maxConcurrentStreams", .integer(1...10_000, orWord: nil), default: "100",
@@ -66,19 +67,22 @@ extension ObjectSchema {
                 "CONTINUATION frames of a header block."),
             .field(
                 "resetsPerSecond", .integer(1...1_000_000, orWord: nil), default: "100",
-                "Streams that the peer resets, or makes this side reset; twice as many at once."),
+                "Streams that a client resets before their answer begins, or makes this side "
+                    + "reset, beyond one for each answer; twice as many at once."),
             .field(
                 "controlFramesPerSecond", .integer(1...1_000_000, orWord: nil), default: "100",
-                "PING, SETTINGS and unknown frames; twice as many at once."),
+                "PING, SETTINGS, GOAWAY and unknown frames, beyond one for each DATA frame either "
+                    + "way and two for each answer; twice as many at once."),
             .field(
                 "emptyFramesPerSecond", .integer(1...1_000_000, orWord: nil), default: "100",
-                "Empty DATA frames; twice as many at once."),
+                "Empty DATA frames, beyond one for each with content; twice as many at once."),
             .field(
                 "priorityFramesPerStream", .integer(1...1_000_000, orWord: nil), default: "100",
                 "PRIORITY frames for each stream that was opened."),
             .field(
                 "windowUpdatesPerDataFrame", .integer(1...1_000_000, orWord: nil), default: "10",
-                "WINDOW_UPDATE frames for each DATA frame that was sent."),
+                "WINDOW_UPDATE frames for each DATA frame that was sent; each 256 bytes of "
+                    + "content are good for another."),
             .field(
                 "queuedControlFrames", .integer(10...1_000_000, orWord: nil), default: "1000",
                 "Answers to the peer's frames that wait to be written."),

@@ -160,9 +160,12 @@ extension ObjectSchema {
                 "maxConnectionDuration", .duration(orWord: "off"), default: "off",
                 "The age at which a connection serves no new request."),
             .field(
-                "pingInterval", .duration(orWord: "off"), default: "30s",
+                "pingInterval", .either([.choice(["auto"]), .duration(orWord: "off")]),
+                default: "auto",
                 "How long an HTTP/2 connection with open streams may be silent before it is asked "
-                    + "with a PING, and again before it is given up."),
+                    + "with a PING, and again before it is given up. auto: 30s, but as seldom as "
+                    + "gRPC servers want it: once, and again after 5 minutes or when the endpoint "
+                    + "has sent something since."),
         ])
 
     static let defaults = ObjectSchema(

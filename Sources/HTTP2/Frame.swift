@@ -5,6 +5,8 @@ enum FrameType {
     static let data: UInt8 = 0, headers: UInt8 = 1, priority: UInt8 = 2, reset: UInt8 = 3
     static let settings: UInt8 = 4, pushPromise: UInt8 = 5, ping: UInt8 = 6, goAway: UInt8 = 7
     static let windowUpdate: UInt8 = 8, continuation: UInt8 = 9
+    /// RFC 9218 §7.1.
+    static let priorityUpdate: UInt8 = 16
 }
 
 enum FrameFlag {

@@ -9,6 +9,7 @@ extension HTTP2Session {
         _ bytes: Span<UInt8>, text: inout ByteBuffer, now: Instant
     ) -> Int {
         guard isOpen, !isBroken else { return 0 }
+        self.now = now
         budget.refill(limits, now: now)
         let count = min(bytes.count, HTTP2Session.sliceBytes)
         var at = 0
@@ -99,24 +100,10 @@ extension HTTP2Session {
         {
             // §6.10: nothing comes between the frames of a header block.
             fail(.protocolError)
-        } else {
+        } else if !isFree(header) {
             spend(cost(header))
         }
         return !isBroken
-    }
-
-    /// What costs the sender nothing is counted.
-    private mutating func cost(_ header: FrameHeader) -> HTTP2Breach {
-        switch header.type {
-        case FrameType.data:
-            let isEmpty = header.length == 0 && !header.has(FrameFlag.endStream)
-            return isEmpty ? budget.takeEmptyFrame() : .none
-        case FrameType.headers, FrameType.goAway, FrameType.continuation: return .none
-        case FrameType.priority: return budget.takePriority(limits)
-        case FrameType.reset: return budget.takeReset()
-        case FrameType.windowUpdate: return budget.takeWindowUpdate(limits)
-        default: return budget.takeControlFrame()
-        }
     }
 
     private mutating func frame(
@@ -157,6 +144,10 @@ extension HTTP2Session {
         guard receiveWindow >= 0 else { return fail(.flowControlError) }
         creditConnection(padding)
         reading.dataLeft = header.length - padding
+        if padding > 0, reading.dataLeft == 0, !header.has(FrameFlag.endStream) {
+            // Padding is no content.
+            spend(budget.takeEmptyFrame(limits))
+        }
         reading.paddingLeft = max(0, padding - 1)
         reading.dataEnds = header.has(FrameFlag.endStream)
         reading.dataSlot = dataStream(header, padding)
@@ -185,6 +176,10 @@ extension HTTP2Session {
             return .none
         }
         if padding > 0 { creditStream(slot, padding) }
+        if header.length > padding {
+            budget.dataFramesReceived &+= 1
+            messageFramesReceived &+= 1
+        }
         return slot
     }
 
@@ -212,6 +207,7 @@ extension HTTP2Session {
         _ header: FrameHeader, _ payload: Span<UInt8>, _ text: inout ByteBuffer
     ) {
         guard header.id != 0 else { return fail(.protocolError) }
+        messageFramesReceived &+= 1
         var start = 0, end = payload.count
         if header.has(FrameFlag.padded) {
             guard end > 0, Int(payload[0]) < end else { return fail(.protocolError) }
@@ -255,12 +251,14 @@ extension HTTP2Session {
         }
         guard isLast else { return }
         reading.blockID = 0
+        if reading.isLate { endLateBlock() }
         endBlock(isEnd: reading.blockEnds, &text)
     }
 
     /// Decides whose block begins. `false`: the connection is in error.
     private mutating func beginBlock(_ header: FrameHeader) -> Bool {
         let slot = ids.slot(header.id)
+        reading.isLate = false
         if streams.holds(slot) {
             guard !streams[slot].hasEndedThere else {
                 // Decoded all the same: the tables of both sides must stay alike.
@@ -277,6 +275,7 @@ extension HTTP2Session {
         }
         guard isServer, header.id & 1 == 1, header.id > lastID else {
             frameOnClosed(header)
+            reading.isLate = isServer
             block.begin(.trailers, .none)
             return !isBroken
         }
@@ -285,7 +284,7 @@ extension HTTP2Session {
 
     private mutating func openStream(_ id: Int32) -> Bool {
         lastID = id
-        guard !hasGoneAway, streamCount < limits.streamsMax, let slot = take() else {
+        guard hasRoom, let slot = take() else {
             refuse(id)
             block.begin(.request, .none)
             return !isBroken
@@ -294,15 +293,6 @@ extension HTTP2Session {
         ids.insert(id, slot)
         block.begin(.request, slot)
         return true
-    }
-
-    /// More streams than were allowed (§5.1.2), or none are taken any more.
-    private mutating func refuse(_ id: Int32) {
-        recentlyReset[recentlyResetCount & 31] = id
-        recentlyResetCount &+= 1
-        FrameHeader.append(FrameType.reset, id: id, length: 4, to: &outgoing)
-        FrameHeader.append(HTTP2Code.refusedStream.rawValue, to: &outgoing)
-        spend(budget.takeReset())
     }
 
     // MARK: Other frames
@@ -319,17 +309,21 @@ extension HTTP2Session {
         guard payload.count == 4 else { return fail(.frameSizeError) }
         let slot = ids.slot(header.id)
         guard streams.holds(slot) else {
-            if isIdle(header.id) { fail(.protocolError) }
-            return
+            return isIdle(header.id) ? fail(.protocolError) : spend(budget.takeLateFrame(limits))
         }
         let code = FrameHeader.word(payload, at: 0)
+        if !isFreeReset(slot) { spend(budget.takeReset(limits)) }
+        if isBroken { return }
+        // What it sent before lies behind: nothing more of the stream may come.
+        streams[slot].hasEndedThere = true
         closed(slot, code: code, isUnprocessed: code == HTTP2Code.refusedStream.rawValue)
     }
 
     private mutating func ping(_ header: FrameHeader, _ payload: Span<UInt8>) {
         guard header.id == 0 else { return fail(.protocolError) }
         guard payload.count == 8 else { return fail(.frameSizeError) }
-        if header.has(FrameFlag.ack) { return }
+        if header.has(FrameFlag.ack) { return pingAcknowledged() }
+        spend(budget.takeControlFrames(1, limits))
         answer()
         FrameHeader.append(
             FrameType.ping, flags: FrameFlag.ack, id: 0, length: 8, to: &outgoing)
@@ -339,6 +333,11 @@ extension HTTP2Session {
     private mutating func goAway(_ header: FrameHeader, _ payload: Span<UInt8>) {
         guard header.id == 0 else { return fail(.protocolError) }
         guard payload.count >= 8 else { return fail(.frameSizeError) }
+        if FrameHeader.word(payload, at: 4) == HTTP2Code.enhanceYourCalm.rawValue,
+            ASCII.equal(payload.extracting(8..<payload.count), "too_many_pings")
+        {
+            wasToldTooManyPings = true
+        }
         hasPeerGoneAway = true
         events.append(.goingAway)
         if isServer { return }
@@ -364,6 +363,7 @@ extension HTTP2Session {
         let slot = ids.slot(header.id)
         guard streams.holds(slot) else {
             if isIdle(header.id) { fail(.protocolError) }
+            // It was written before the end of the stream was read (§5.1).
             return
         }
         guard more > 0 else { return streamError(slot, .protocolError) }
@@ -382,9 +382,12 @@ extension HTTP2Session {
             guard payload.isEmpty, peer.hasSettings else {
                 return fail(payload.isEmpty ? .protocolError : .frameSizeError)
             }
-            return
+            return settingsAcknowledged()
         }
         guard payload.count % 6 == 0 else { return fail(.frameSizeError) }
+        // Each may move the windows of all streams. Honest peers have eight to tell at most.
+        spend(budget.takeControlFrames(max(1, payload.count / 48), limits))
+        if isBroken { return }
         if !peer.hasSettings, !isServer { peer.streamsMax = Int.max }
         peer.hasSettings = true
         for at in stride(from: 0, to: payload.count, by: 6) {
@@ -438,41 +441,5 @@ extension HTTP2Session {
         if answersWaiting > limits.queuedControlFramesMax {
             fail(.enhanceYourCalm, .queuedControlFrames)
         }
-    }
-
-    // MARK: Errors
-
-    /// A frame on a stream that is not there (§5.1).
-    private mutating func frameOnClosed(_ header: FrameHeader) {
-        if isIdle(header.id) { return fail(.protocolError) }
-        // It was on its way when the stream was reset here.
-        if wasResetHere(header.id) { return }
-        if header.type == FrameType.headers, isServer { return fail(.streamClosed) }
-        FrameHeader.append(FrameType.reset, id: header.id, length: 4, to: &outgoing)
-        FrameHeader.append(HTTP2Code.streamClosed.rawValue, to: &outgoing)
-        spend(budget.takeReset())
-    }
-
-    /// Whether a stream was never opened.
-    private func isIdle(_ id: Int32) -> Bool {
-        let isPeers = (id & 1 == 1) == isServer
-        return isPeers ? !isServer || id > lastID : isServer || id >= nextID
-    }
-
-    private mutating func errorOnStream(_ id: Int32, _ code: HTTP2Code) {
-        let slot = ids.slot(id)
-        if streams.holds(slot) { return streamError(slot, code) }
-        FrameHeader.append(FrameType.reset, id: id, length: 4, to: &outgoing)
-        FrameHeader.append(code.rawValue, to: &outgoing)
-        spend(budget.takeReset())
-    }
-
-    /// An error of one stream (§5.4.2): a reset that the peer provoked, and that is counted as its
-    /// own are (CVE-2025-8671).
-    mutating func streamError(_ slot: SlotID, _ code: HTTP2Code) {
-        guard streams.holds(slot), !streams[slot].isClosed else { return }
-        events.append(.malformed(stream: slot))
-        reset(slot, code)
-        spend(budget.takeReset())
     }
 }

@@ -53,7 +53,8 @@ extension HTTP2Session {
             streams[slot].progressed(by: count, now: now, limits)
             sendWindow -= count
             streams[slot].sendWindow -= count
-            budget.dataFramesSent += 1
+            if count > 0 { budget.dataFramesSent &+= 1 }
+            budget.dataBytesSent &+= count
         }
         if isLast, !ends { writeTrailers(slot, to: &output, &workspace) }
         if isLast { return endedHere(slot, wrote: count) }
@@ -122,6 +123,7 @@ extension HTTP2Session {
     /// Preface and settings (§3.4).
     mutating func writeOpening() {
         if !isServer { HTTP2Preface.append(to: &outgoing) }
+        settingsWaiting += 1
         let start = outgoing.writerIndex
         FrameHeader.append(FrameType.settings, id: 0, length: 0, to: &outgoing)
         writeSetting(SettingID.initialWindowSize, limits.streamWindowBytes)
@@ -196,5 +198,6 @@ extension HTTP2Session {
         guard isOpen, !isBroken else { return }
         FrameHeader.append(FrameType.ping, id: 0, length: 8, to: &outgoing)
         for _ in 0..<8 { outgoing.append(UInt8(0)) }
+        pingsWaiting += 1
     }
 }

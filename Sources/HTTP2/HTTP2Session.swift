@@ -39,6 +39,8 @@ public struct HTTP2Session: ~Copyable {
         /// Of a header block: its stream, 0 when none is under way.
         var blockID: Int32 = 0
         var blockEnds = false
+        /// The stream of the block is closed.
+        var isLate = false
         var continuations = 0
     }
 
@@ -72,9 +74,18 @@ public struct HTTP2Session: ~Copyable {
     /// The highest number of a stream that the peer opened, and the next of ours.
     var lastID: Int32 = 0
     var nextID: Int32 = 1
-    /// Streams that were reset here, for frames of theirs that were on their way.
-    var recentlyReset = InlineArray<32, Int32>(repeating: 0)
-    var recentlyResetCount = 0
+    /// Streams that the peer ended last: nothing of theirs can be on its way any more.
+    var recentlyEnded = InlineArray<32, Int32>(repeating: 0)
+    var recentlyEndedCount = 0
+    /// PING and SETTINGS frames of this side's that the peer has not acknowledged.
+    var pingsWaiting = 0
+    var settingsWaiting = 0
+    /// When the bytes that are being read came.
+    var now = Instant(nanoseconds: 0)
+    /// HEADERS and DATA frames of the peer's, of any stream.
+    public internal(set) var messageFramesReceived = 0
+    /// The peer ended the connection because of this side's PINGs (gRPC's proposal A8).
+    public internal(set) var wasToldTooManyPings = false
     /// Streams that have an owner, or had.
     public internal(set) var streamCount = 0
     /// The connection is over; no byte is read any more.
@@ -96,9 +107,10 @@ public struct HTTP2Session: ~Copyable {
         isOpen = true
         self.isServer = isServer
         self.isSecure = isSecure
-        self.limits = limits
+        self.limits = isServer ? limits : limits.ofEndpoint
+        self.now = now
         hpack.open()
-        budget = HTTP2Budget(limits, now: now)
+        budget = HTTP2Budget(self.limits, now: now)
         random = PRNG(seed: seed)
         sendWindow = HTTP2Session.initialWindowBytes
         receiveWindow = HTTP2Session.initialWindowBytes
@@ -128,8 +140,12 @@ public struct HTTP2Session: ~Copyable {
         creditDue = 0
         lastID = 0
         nextID = 1
-        recentlyReset = InlineArray(repeating: 0)
-        recentlyResetCount = 0
+        recentlyEnded = InlineArray(repeating: 0)
+        recentlyEndedCount = 0
+        pingsWaiting = 0
+        settingsWaiting = 0
+        messageFramesReceived = 0
+        wasToldTooManyPings = false
         streamCount = 0
         isBroken = false
         hasPeerGoneAway = false
@@ -148,6 +164,9 @@ public struct HTTP2Session: ~Copyable {
 
     /// The peer has said that it takes no new streams, or the connection is in error.
     public var isGoingAway: Bool { !isOpen || isBroken || hasPeerGoneAway || hasGoneAway }
+
+    /// Requests and content that were written since the connection began.
+    public var messageFramesSent: Int { budget.streamsOpened + budget.dataFramesSent }
 
     /// Streams that the peer lets this side have open.
     public var streamsAllowed: Int { peer.streamsMax }
@@ -195,6 +214,7 @@ public struct HTTP2Session: ~Copyable {
         streams[slot].windowBytes = limits.streamWindowBytes
         streams[slot].receiveWindow = limits.streamWindowBytes
         streams[slot].sendWindow = peer.initialWindow
+        streams[slot].openedAt = now
         streamCount += 1
         budget.streamsOpened += 1
         return slot
@@ -282,10 +302,8 @@ public struct HTTP2Session: ~Copyable {
     /// Ends a stream with RST_STREAM.
     mutating func reset(_ slot: SlotID, _ code: HTTP2Code) {
         let id = streams[slot].id
-        recentlyReset[recentlyResetCount & 31] = id
-        recentlyResetCount &+= 1
-        FrameHeader.append(FrameType.reset, id: id, length: 4, to: &outgoing)
-        FrameHeader.append(code.rawValue, to: &outgoing)
+        if !streams[slot].hasEndedThere { expectLate(streams[slot].receiveWindow) }
+        writeReset(id, code)
         closed(slot, code: code.rawValue, isUnprocessed: false)
     }
 
@@ -293,6 +311,10 @@ public struct HTTP2Session: ~Copyable {
     mutating func closed(_ slot: SlotID, code: UInt32, isUnprocessed: Bool) {
         guard !streams[slot].isClosed else { return }
         streams[slot].isClosed = true
+        if streams[slot].hasEndedThere {
+            recentlyEnded[recentlyEndedCount & 31] = streams[slot].id
+            recentlyEndedCount &+= 1
+        }
         ids.remove(streams[slot].id)
         if streams[slot].isReleased { return free(slot) }
         events.append(.closed(stream: slot, code: code, isUnprocessed: isUnprocessed))
@@ -302,11 +324,6 @@ public struct HTTP2Session: ~Copyable {
         if streams[slot].hasEndedHere, streams[slot].hasEndedThere {
             closed(slot, code: 0, isUnprocessed: false)
         }
-    }
-
-    func wasResetHere(_ id: Int32) -> Bool {
-        for i in 0..<32 where recentlyReset[i] == id { return true }
-        return false
     }
 
     private mutating func free(_ slot: SlotID) {
@@ -340,9 +357,5 @@ public struct HTTP2Session: ~Copyable {
         // Whatever else waits is for a peer that cannot be trusted to read it.
         writeGoAway(last: lastID, code)
         events.append(.breach(breach))
-    }
-
-    mutating func spend(_ breach: HTTP2Breach) {
-        if breach != .none { fail(.enhanceYourCalm, breach) }
     }
 }

@@ -55,6 +55,8 @@ struct HTTP2Stream: ~Copyable {
     /// When the owner let go, moved on by what has gone out since and never past now: whoever takes
     /// a byte now and then falls behind all the same.
     var progressedAt = Instant(nanoseconds: 0)
+    /// When the peer opened it.
+    var openedAt = Instant(nanoseconds: 0)
     /// In the list of streams with something to send.
     var isListed = false
     var nextListed = SlotID.none

@@ -27,6 +27,8 @@ package struct HeaderBlock: ~Copyable {
     private var answersWebSocket = false
     private var hasFirstLine = false
     private var hasHost = false
+    /// A pseudo-field was seen.
+    private(set) var hasPseudo = false
     private var fieldCount = 0
     private var listBytes = 0
     /// Pseudo-header values until the first line can be written.
@@ -57,6 +59,7 @@ package struct HeaderBlock: ~Copyable {
         status = 0
         hasFirstLine = kind == .trailers
         hasHost = false
+        hasPseudo = false
         fieldCount = 0
         listBytes = 0
         pseudo.clear(keepingAtMost: 4_096)
@@ -141,6 +144,7 @@ package struct HeaderBlock: ~Copyable {
     }
 
     private mutating func addPseudo(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+        hasPseudo = true
         guard !hasFirstLine, kind != .trailers else { return isMalformed = true }
         let start = pseudo.writerIndex
         pseudo.append(value)

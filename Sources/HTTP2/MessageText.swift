@@ -70,6 +70,7 @@ extension HTTP2Session {
             text.append("\r\n")
             return piece(slot, from: start, text)
         }
+        budget.answers &+= 1
         if streams[slot].isTunnelRequest, status < 300 {
             streams[slot].inbound = .raw
             if streams[slot].isWebSocket {

@@ -133,6 +133,7 @@ extension HTTP2Session {
             && streams[slot].trailers.isEmpty
         if isServer {
             let status = work.responseHead.status == 101 ? 200 : work.responseHead.status
+            budget.answers &+= 1
             collectResponse(head, &work, status: status)
         } else {
             guard takesWebSocket(slot), assignNumber(slot) else { return }

@@ -98,6 +98,19 @@ public enum Socket {
         _ = unsafe setsockopt(fd, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(4))
     }
 
+    /// A silent connection is probed by TCP after 30 seconds, and every 10; the third probe without
+    /// an answer ends it with an error. The peer's program does not see the probes.
+    public static func setKeepAlive(_ fd: Int32) {
+        func set(_ level: Int32, _ option: Int32, _ value: Int32) {
+            var value = value
+            _ = unsafe setsockopt(fd, level, option, &value, socklen_t(4))
+        }
+        set(SOL_SOCKET, SO_KEEPALIVE, 1)
+        set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, 30)
+        set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, 10)
+        set(Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
+    }
+
     /// Makes the coming close a reset: what was sent must not look complete.
     public static func setResetOnClose(_ fd: Int32) {
         var linger = linger(l_onoff: 1, l_linger: 0)

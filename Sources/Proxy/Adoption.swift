@@ -41,6 +41,7 @@ extension Pools {
             // A number that was free meanwhile is another endpoint's now.
             if turn.endpointPools[endpoint].generation + 1 < turn.generation {
                 turn.endpointPools[endpoint].speaksHTTP2 = false
+                turn.endpointPools[endpoint].wasToldTooManyPings = false
             }
             turn.endpointPools[endpoint].generation = turn.generation
         }

@@ -283,6 +283,12 @@ public struct DataPlane: ~Copyable {
         id.side == .downstream ? tables.downstream.holds(id.slot) : tables.upstream.holds(id.slot)
     }
 
+    /// Whether a connection to an endpoint carries streams of HTTP/2.
+    public func isSession(_ id: ConnectionID) -> Bool {
+        id.side == .upstream && tables.upstream.holds(id.slot)
+            && tables.upstream[id.slot].phase == .session
+    }
+
     /// The number of the cluster that a connection to an endpoint is for.
     public func cluster(_ slot: SlotID) -> Int {
         tables.upstream.holds(slot) ? tables.upstream[slot].cluster : -1

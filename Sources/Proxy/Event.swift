@@ -92,6 +92,8 @@ public struct EndpointNews: Sendable, BitwiseCopyable {
         case ejected(OutlierEjection.Cause)
         case becameHealthy
         case becameUnhealthy
+        /// It ended an HTTP/2 connection because of PINGs (GOAWAY, "too_many_pings").
+        case toldTooManyPings
     }
 
     public var kind: Kind

@@ -158,6 +158,7 @@ enum HealthChecks {
         tables.upstream[id].check = index
         turn.counters.count(.upstreamConnections)
         Deadlines.arm(upstream: id, turn.now + check.policy.timeout, &tables, &turn)
+        tables.upstream[id].address = check.endpoint.value.address
         turn.effects.append(.connect(id, check.endpoint.value.address))
         return id
     }

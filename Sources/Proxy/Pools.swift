@@ -207,6 +207,7 @@ enum Pools {
         turn.counters.count(.upstreamConnections)
         turn.counters.count(.connects, cluster: cluster)
         Deadlines.arm(upstream: id, turn.now + timeout, &tables, &turn)
+        tables.upstream[id].address = address
         turn.effects.append(.connect(id, address))
         return id
     }

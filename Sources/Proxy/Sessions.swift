@@ -17,9 +17,7 @@ struct SessionLink: ~Copyable {
     var next = SlotID.none
     var previous = SlotID.none
     var isListed = false
-    /// Bytes came since the last look, and whether a PING is out.
-    var hasHeard = false
-    var isAsking = false
+    var keepalive = Keepalive.State()
     /// Streams that it has carried.
     var streamsOpened = 0
     /// The socket's deadline is that of a connection without streams.
@@ -37,8 +35,7 @@ struct SessionLink: ~Copyable {
         next = .none
         previous = .none
         isListed = false
-        hasHeard = false
-        isAsking = false
+        keepalive = Keepalive.State()
         streamsOpened = 0
         isIdle = false
         isAnnounced = false
@@ -132,7 +129,7 @@ enum Sessions {
         _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, _ range: Range<Int>
     ) {
         guard tables.sessions.holds(session) else { return }
-        tables.sessions[session].hasHeard = true
+        tables.sessions[session].keepalive.hasHeard = true
         swap(&turn.scratch, &turn.raw)
         turn.work.handling = session
         turn.work.eventAt = 0
@@ -264,40 +261,14 @@ enum Sessions {
         Deadlines.arm(downstream: socket.slot, turn.now + write, &tables, &turn)
     }
 
-    /// The endpoint has streams to answer: it is asked whether it is there when it is silent
-    /// (RFC 9113 §6.7).
-    static func armPing(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
-        let socket = tables.sessions[session].socket
-        guard socket.side == .upstream else { return }
-        let interval = turn.clusterPools[tables.sessions[session].cluster].limits.pingInterval
-        Deadlines.arm(upstream: socket.slot, turn.now + interval, &tables, &turn)
-    }
-
-    /// So long nothing was heard of an endpoint, or something was.
-    /// - Returns: `false` when it does not answer.
-    private static func ask(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID
-    ) -> Bool {
-        if tables.sessions[session].hasHeard {
-            tables.sessions[session].isAsking = false
-        } else if tables.sessions[session].isAsking {
-            return false
-        } else {
-            tables.sessions[session].isAsking = true
-            tables.sessions[session].engine.ping()
-            markDirty(&tables, &turn, session)
-        }
-        tables.sessions[session].hasHeard = false
-        armPing(&tables, &turn, session)
-        return true
-    }
-
     /// The deadline of a session's socket has passed.
     static func expired(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
         guard tables.sessions.holds(session) else { return }
         let socket = tables.sessions[session].socket
         if socket.side == .upstream, tables.sessions[session].engine.streamCount > 0 {
-            if !ask(&tables, &turn, session) { UpstreamSide.failed(&tables, &turn, socket.slot) }
+            if !Keepalive.expired(&tables, &turn, session) {
+                UpstreamSide.failed(&tables, &turn, socket.slot)
+            }
             return
         }
         let write = turn.snapshots.newest.value.settings.timeouts.write

@@ -84,8 +84,7 @@ enum StreamPools {
         tables.sessions[session].streamsOpened += 1
         tables.upstream[socket].requestCount += 1
         if tables.sessions[session].engine.streamCount == 1 {
-            tables.sessions[session].isAsking = false
-            Sessions.armPing(&tables, &turn, session)
+            Keepalive.begin(&tables, &turn, session)
         }
         return id
     }

@@ -32,10 +32,7 @@ enum Streams {
             guard let id = connection(tables, session, stream), side == .downstream else { return }
             DownstreamSide.wrote(&tables, &turn, id.slot, byteCount: byteCount)
         case .goingAway:
-            if side == .upstream {
-                turn.counters.count(.upstreamGoAways)
-                StreamPools.unlist(&tables, &turn, session)
-            }
+            if side == .upstream { Keepalive.goingAway(&tables, &turn, session) }
         case .settings:
             if side == .upstream {
                 Pools.servePending(&tables, &turn, cluster: tables.sessions[session].cluster)

@@ -157,6 +157,8 @@ struct UpstreamConnection: ~Copyable {
     var isSecure = false
     /// The way it was made; others may be in force since.
     var transport: UInt64 = 0
+    /// Of a socket: where it leads.
+    var address = Address(family: .ipv4, port: 0, high: 0, low: 0)
     var attempt = SlotID.none
     var parser = ResponseHeadParser()
     var body = BodyDecoder(.none)

@@ -173,7 +173,11 @@ struct Turn: ~Copyable {
     mutating func tell(
         _ kind: EndpointNews.Kind, _ cluster: SharedBox<Cluster>, _ endpoint: Address
     ) {
-        news.append(EndpointNews(kind: kind, cluster: cluster.value.id, endpoint: endpoint))
+        tell(kind, cluster: cluster.value.id, endpoint)
+    }
+
+    mutating func tell(_ kind: EndpointNews.Kind, cluster: Int, _ endpoint: Address) {
+        news.append(EndpointNews(kind: kind, cluster: cluster, endpoint: endpoint))
         effects.append(.wakeControl)
     }
 
@@ -249,6 +253,8 @@ struct EndpointPool: BitwiseCopyable {
     var connectingCount = 0
     /// It chose HTTP/2 when it was asked (ALPN).
     var speaksHTTP2 = false
+    /// It ended a session because of PINGs.
+    var wasToldTooManyPings = false
     /// Requests in flight from this worker.
     var load = 0
     var probe = -1

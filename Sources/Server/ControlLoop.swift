@@ -134,6 +134,11 @@ final class ControlLoop {
                 log.warning("endpoint ejected", fields + [("cause", "\(cause.label)")])
             case .becameUnhealthy: log.warning("endpoint unhealthy", fields)
             case .becameHealthy: log.info("endpoint healthy", fields)
+            case .toldTooManyPings:
+                log.warning(
+                    "endpoint ended a connection with too_many_pings; it is asked less often from "
+                        + "now on; remove connectionPool.pingInterval of the service, or raise it "
+                        + "to what the endpoint allows (gRPC servers: 5m)", fields)
             }
         }
     }

@@ -18,7 +18,10 @@ extension DocumentJSON {
             ("maxConcurrentStreams", number(limits.streamsPerConnectionMax)),
             ("idleTimeout", .string(Units.text(limits.idleTimeout))),
             ("maxConnectionDuration", .string(Units.text(limits.connectionAgeMax))),
-            ("pingInterval", .string(Units.text(limits.pingInterval))),
+            (
+                "pingInterval",
+                .string(limits.pingsAtWill ? Units.text(limits.pingInterval) : "auto")
+            ),
         ])
     }
 

@@ -110,9 +110,16 @@ extension WorkerLoop {
         guard let socket = sockets.entry(id) else { return }
         if socket.secure.isNone {
             plane.handle(.connected(id.slot, isHTTP2: false, isSecure: false))
+            watch(id, socket.descriptor)
         } else {
             beginHandshake(id, socket.descriptor, socket.secure)
         }
+    }
+
+    /// An endpoint's session may be silent for long; TCP asks whether its machine is there, since a
+    /// PING may be asked too often (`Proxy/Keepalive`).
+    func watch(_ id: ConnectionID, _ descriptor: Int32) {
+        if plane.isSession(id) { Socket.setKeepAlive(descriptor) }
     }
 
     private mutating func close(_ id: ConnectionID, reset: Bool) {

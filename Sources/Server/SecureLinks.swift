@@ -234,6 +234,7 @@ extension WorkerLoop {
             wasResumed: secure.links[link].session.wasResumed)
         if id.side == .upstream {
             plane.handle(.connected(id.slot, isHTTP2: isHTTP2, isSecure: true))
+            if let socket = sockets.entry(id) { watch(id, socket.descriptor) }
         } else {
             var identity = ByteBuffer()
             secure.links[link].session.appendIdentity(to: &identity)

@@ -72,5 +72,8 @@ public struct PoolLimits: Sendable, BitwiseCopyable, Equatable {
     /// How long an HTTP/2 connection with open streams may be silent before it is asked with a
     /// PING, and again before it is given up.
     public var pingInterval = Duration.seconds(30)
+    /// The operator has set the interval: every silence of that length is asked about. Otherwise
+    /// gRPC's rules hold besides (`Proxy/Keepalive`).
+    public var pingsAtWill = false
     public init() {}
 }

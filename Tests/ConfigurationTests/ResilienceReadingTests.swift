@@ -18,6 +18,23 @@ import Upstream
         return try #require(reading.document, "\(reading.errors.map(\.message))")
     }
 
+    @Test("PINGs keep gRPC's rules unless the operator has set an interval; versions may go back")
+    func pings() throws {
+        func limits(_ text: String) throws -> PoolLimits {
+            try ResilienceReadingTests.read(service: text).services[0].limits
+        }
+        #expect(try limits("dnsRefresh: 1s") == PoolLimits())
+        #expect(!PoolLimits().pingsAtWill && PoolLimits().pingInterval == .seconds(30))
+        let set = try limits("connectionPool: { pingInterval: 10s }")
+        #expect(set.pingsAtWill && set.pingInterval == .seconds(10))
+        #expect(try limits("connectionPool: { pingInterval: off }").pingInterval == .unlimited)
+        #expect(try limits("connectionPool: { pingInterval: auto }") == PoolLimits())
+        let bad = Text.replacing(
+            BadConfigurationTests.base, "stable: v1",
+            with: "stable: v1\n    connectionPool: { pingInterval: soon }")
+        #expect(ConfigurationReading(Array(bad.utf8)).errors.count == 1)
+    }
+
     @Test("nothing is checked, ejected, delayed, copied or limited unless it is asked for")
     func absent() throws {
         let document = try ResilienceReadingTests.read()

@@ -103,6 +103,10 @@ final class SimulatedSession {
 /// A connection at an origin that speaks HTTP/2: each stream is a peer of its own.
 final class HTTP2OriginPeer: OriginEnd {
     private let session: SimulatedSession
+    private let origin: SimulatedOrigin
+    /// What was received from the last frame on that is not all there.
+    private var unread: [UInt8] = []
+    private var isBehindPreface = false
     private var peers: [SlotID: OriginPeer] = [:]
     private unowned let world: World
     private let link: ConnectionID
@@ -113,6 +117,7 @@ final class HTTP2OriginPeer: OriginEnd {
     init(_ origin: SimulatedOrigin, _ world: World, _ link: ConnectionID) {
         self.world = world
         self.link = link
+        self.origin = origin
         session = SimulatedSession(isServer: true, world, link)
         var served = 0
         session.opened = { [unowned self] stream in
@@ -146,7 +151,25 @@ final class HTTP2OriginPeer: OriginEnd {
             isOpen = false
             return world.reset(link)
         }
+        countPings(bytes)
         session.take(bytes)
+    }
+
+    private func countPings(_ bytes: [UInt8]) {
+        unread += bytes
+        var at = 0
+        if !isBehindPreface {
+            guard unread.count >= 24 else { return }
+            isBehindPreface = true
+            at = 24
+        }
+        while at + 9 <= unread.count {
+            let length = Int(unread[at]) << 16 | Int(unread[at + 1]) << 8 | Int(unread[at + 2])
+            guard at + 9 + length <= unread.count else { break }
+            if unread[at + 3] == 6, unread[at + 4] & 1 == 0 { origin.pings.append(world.now) }
+            at += 9 + length
+        }
+        unread.removeFirst(at)
     }
 
     func closed() {

@@ -24,6 +24,8 @@ public final class SimulatedOrigin {
     public var isHealthy = true
     public private(set) var requestCount = 0
     public private(set) var checkCount = 0
+    /// When PINGs came, acknowledgements aside.
+    public internal(set) var pings: [Instant] = []
     /// Connections that came to it.
     public internal(set) var connectionCount = 0
     /// Requests whose body was not what their id says.

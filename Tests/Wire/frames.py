@@ -31,6 +31,8 @@ class Client:
     def __init__(self, port, opening=True, *pairs, connection=None):
         self.socket = connection or socket.create_connection(("127.0.0.1", port))
         self.socket.settimeout(10)
+        if not connection:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.buffer = b""
         self.seen = []

@@ -1,7 +1,8 @@
 """Clients that spend little to make the proxy spend much. Each is ended with the cause counted; others do not notice."""
 import struct, unittest
 from frames import *
-from harness import OK, Demo, Origin, Proxy, answering, config, until
+from harness import OK, Origin, Proxy, answering, config, until
+from test_h2_origins import Peer
 
 
 def rss(proxy):
@@ -76,6 +77,68 @@ class Floods(unittest.TestCase):
 
     def test_window_updates(self):
         self.flood("h2-window-updates", lambda c, i: window(0, 1))
+
+    def test_frames_on_closed_streams(self):
+        """What may have been on its way is bounded by the window of the stream."""
+        def close(client):
+            client.request(1, end=False, method="POST")
+            client.send(reset(1))
+        self.flood("h2-closed-streams", lambda c, i: reset(1), close)
+
+    def test_empty_data_with_padding(self):
+        self.flood("h2-empty-frames", lambda c, i: frame(DATA, 8, 1, b"\x01\0"), lambda c: c.request(1, end=False, method="POST"))
+
+    def test_settings_of_thousands(self):
+        """One frame of 16 KB that moves every window 2,730 times."""
+        many = settings(*[(4, 65535)] * 2730)
+        self.flood("h2-control-frames", lambda c, i: many if i % 1000 == 0 else b"")
+
+    def test_goaways(self):
+        self.flood("h2-control-frames", lambda c, i: frame(GOAWAY, 0, 0, b"\0" * 8))
+
+    def test_acknowledgements_of_nothing(self):
+        self.flood("h2-control-frames", lambda c, i: frame(PING, ACK, 0, b"12345678"))
+
+    def test_a_flood_behind_honest_work(self):
+        """Work that nobody paid with is not remembered for ever."""
+        def work(client):
+            for i in range(1500):
+                client.request(1 + 2 * i)
+                self.assertEqual(client.outcome(1 + 2 * i), "200")
+        self.flood("h2-control-frames", lambda c, i: frame(PING, 0, 0, b"12345678"), work)
+
+    def test_endpoints_are_bounded_too(self):
+        """An endpoint that floods loses its session, and nobody else is served worse."""
+        floods = {
+            "pings": lambda stream: frame(PING, 0, 0, b"12345678"),
+            "settings": lambda stream: settings((4, 65535)),
+            "resets": lambda stream: reset(stream, 7),
+            "data": lambda stream: frame(DATA, 0, stream, b"x"),
+            "windows": lambda stream: window(0, 1),
+        }
+        for name, flood in floods.items():
+            with self.subTest(name):
+                def serve(origin, connection):
+                    peer = Peer(connection)
+                    peer.exactly(24)
+                    peer.send(settings())
+                    stream = peer.request()
+                    peer.send(reset(stream, 7) + b"".join(flood(stream) for _ in range(20_000)))
+                    # Until the proxy ends it.
+                    while True:
+                        peer.next()
+                origin = Origin(serve)
+                proxy = Proxy(config(origin.port, service="    protocol: http2"))
+                memory = rss(proxy)
+                client = Client(proxy.port)
+                client.request()
+                self.assertIn(client.outcome(), ("502", "503"))
+                until(lambda: proxy.metric(r"sluice_upstream_protocol_errors_total"))
+                self.assertLess(rss(proxy) - memory, 32 << 20)
+                self.assertTrue(client.acknowledged())
+                client.close()
+                proxy.stop()
+                origin.close()
 
     def test_continuations(self):
         """CVE-2024-27316: a header block without an end."""
