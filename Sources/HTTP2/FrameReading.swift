@@ -155,7 +155,7 @@ extension HTTP2Session {
         // Flow control counts the whole frame, whatever becomes of it (§6.9).
         receiveWindow -= header.length
         guard receiveWindow >= 0 else { return fail(.flowControlError) }
-        creditConnection(padding)
+        creditConnection(header.length)
         reading.dataLeft = header.length - padding
         reading.paddingLeft = max(0, padding - 1)
         reading.dataEnds = header.has(FrameFlag.endStream)
@@ -190,9 +190,7 @@ extension HTTP2Session {
 
     private mutating func data(_ bytes: Span<UInt8>, _ text: inout ByteBuffer) {
         let slot = reading.dataSlot
-        guard streams.holds(slot), !streams[slot].isClosed else {
-            return creditConnection(bytes.count)
-        }
+        guard streams.holds(slot), !streams[slot].isClosed else { return }
         streams[slot].uncredited += bytes.count
         content(slot, bytes, &text)
     }
@@ -385,7 +383,6 @@ extension HTTP2Session {
             return
         }
         guard payload.count % 6 == 0 else { return fail(.frameSizeError) }
-        if !peer.hasSettings, !isServer { peer.streamsMax = Int.max }
         peer.hasSettings = true
         for at in stride(from: 0, to: payload.count, by: 6) {
             let id = UInt16(payload[at]) << 8 | UInt16(payload[at + 1])
