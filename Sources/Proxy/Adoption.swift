@@ -41,6 +41,8 @@ extension Pools {
             // A number that was free meanwhile is another endpoint's now.
             if turn.endpointPools[endpoint].generation + 1 < turn.generation {
                 turn.endpointPools[endpoint].speaksHTTP2 = false
+                turn.endpointPools[endpoint].lacksWebSockets = false
+                turn.endpointPools[endpoint].hasToldOfWebSockets = false
             }
             turn.endpointPools[endpoint].generation = turn.generation
         }
@@ -73,6 +75,7 @@ extension Pools {
         case .session:
             let session = tables.upstream[id].session
             turn.endpointPools[tables.upstream[id].endpoint].speaksHTTP2 = false
+            turn.endpointPools[tables.upstream[id].endpoint].lacksWebSockets = false
             StreamPools.retire(&tables, &turn, session)
         case .busy, .tunnel, .closed: break
         }

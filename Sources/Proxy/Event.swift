@@ -92,6 +92,9 @@ public struct EndpointNews: Sendable, BitwiseCopyable {
         case ejected(OutlierEjection.Cause)
         case becameHealthy
         case becameUnhealthy
+        /// A WebSocket was refused: the endpoint has none over HTTP/2, and is not asked for
+        /// HTTP/1.1.
+        case lacksWebSockets
     }
 
     public var kind: Kind
