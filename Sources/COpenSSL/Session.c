@@ -143,6 +143,10 @@ ctls_session *ctls_open_client(ctls_context *context, const char *name, ctls_res
     return session;
 }
 
+void ctls_offer(ctls_session *session, const uint8_t *protocols, size_t count) {
+    SSL_set_alpn_protos(session->ssl, protocols, (unsigned int)count);
+}
+
 void ctls_close(ctls_session *session) {
     if (session->resumption != NULL) SSL_SESSION_free(session->resumption);
     free(session->rest.base);

@@ -77,8 +77,8 @@ public struct HeadLimits: Sendable, BitwiseCopyable {
 
     /// Request line without its CRLF.
     public var requestLineBytesMax: Int { min(headBytesMax, max(8_192, headBytesMax / 2)) }
-    /// Trailer section.
-    public var trailerBytesMax: Int { min(headBytesMax, 16_384) }
+    /// Trailer section: what HTTP/2's SETTINGS announce is one number for heads and trailers.
+    public var trailerBytesMax: Int { headBytesMax }
     /// One chunk-size line with its extensions.
     public var chunkLineBytesMax: Int { 1_024 }
     /// Chunk extensions of one body in all.

@@ -142,7 +142,7 @@ extension HTTP2Session {
         // Flow control counts the whole frame, whatever becomes of it (§6.9).
         receiveWindow -= header.length
         guard receiveWindow >= 0 else { return fail(.flowControlError) }
-        creditConnection(padding)
+        creditConnection(header.length)
         reading.dataLeft = header.length - padding
         if padding > 0, reading.dataLeft == 0, !header.has(FrameFlag.endStream) {
             // Padding is no content.
@@ -185,9 +185,7 @@ extension HTTP2Session {
 
     private mutating func data(_ bytes: Span<UInt8>, _ text: inout ByteBuffer) {
         let slot = reading.dataSlot
-        guard streams.holds(slot), !streams[slot].isClosed else {
-            return creditConnection(bytes.count)
-        }
+        guard streams.holds(slot), !streams[slot].isClosed else { return }
         streams[slot].uncredited += bytes.count
         content(slot, bytes, &text)
     }
@@ -388,7 +386,6 @@ extension HTTP2Session {
         // Each may move the windows of all streams. Honest peers have eight to tell at most.
         spend(budget.takeControlFrames(max(1, payload.count / 48), limits))
         if isBroken { return }
-        if !peer.hasSettings, !isServer { peer.streamsMax = Int.max }
         peer.hasSettings = true
         for at in stride(from: 0, to: payload.count, by: 6) {
             let id = UInt16(payload[at]) << 8 | UInt16(payload[at + 1])

@@ -13,7 +13,10 @@ extension HTTP2Session {
         guard isOpen else { return false }
         flush(to: &output)
         let end = output.writerIndex + room
-        while !isBroken, !firstListed.isNone, sendWindow > 0 {
+        // An end and trailers need no window (§5.2); who has nothing else to say is at the front.
+        while !isBroken, !firstListed.isNone,
+            sendWindow > 0 || streams[firstListed].content.isEmpty
+        {
             if output.writerIndex >= end { return true }
             writeData(nextListed(), to: &output, now: now, &workspace)
         }
@@ -83,9 +86,19 @@ extension HTTP2Session {
 
     // MARK: Streams with something to say
 
+    /// Puts a stream in the list if it has something to say: at its end, or at the front when that
+    /// needs no window. While it is there `content` does not become empty.
     mutating func list(_ slot: SlotID) {
         guard !streams[slot].isListed, streams[slot].isSubmitted, !streams[slot].hasEndedHere
         else { return }
+        if streams[slot].content.isEmpty {
+            guard streams[slot].isComplete else { return }
+            streams[slot].isListed = true
+            streams[slot].nextListed = firstListed
+            firstListed = slot
+            if lastListed.isNone { lastListed = slot }
+            return
+        }
         streams[slot].isListed = true
         streams[slot].nextListed = .none
         if lastListed.isNone {

@@ -22,6 +22,8 @@ public enum HTTP2Event: Sendable, BitwiseCopyable {
     case settings
     /// The peer broke a limit or the protocol; the session says so and ends.
     case breach(HTTP2Breach)
+    /// Trailers came behind a message whose length was stated, where they have no place.
+    case droppedTrailers(stream: SlotID)
     /// A stream was refused because of what its header block said.
     case malformed(stream: SlotID)
 }

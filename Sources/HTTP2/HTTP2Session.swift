@@ -18,12 +18,16 @@ public struct HTTP2Session: ~Copyable {
     /// What every connection may send at first (RFC 9113 §6.9.2).
     static let initialWindowBytes = 65_535
     static let windowBytesMax = 0x7fff_ffff
+    /// What the text of a head may have beyond the header list that it stands for: a reason,
+    /// framing, the fields of a WebSocket's handshake. Limits for such text are so much wider.
+    public static let textBytesAdded = 256
+    public static let textFieldsAdded = 4
 
     /// What the peer has told.
     struct Peer: BitwiseCopyable {
         var initialWindow = HTTP2Session.initialWindowBytes
-        /// Until the settings are known, a number that is hardly refused (§5.1.2).
-        var streamsMax = 100
+        /// RFC 9113 §5.1.2: no limit, unless the settings name one.
+        var streamsMax = Int.max
         var allowsConnectProtocol = false
         var hasSettings = false
     }
@@ -71,6 +75,8 @@ public struct HTTP2Session: ~Copyable {
     var sendWindow = 0
     var receiveWindow = 0
     var creditDue = 0
+    /// What the windows of streams have grown by, in all.
+    var grownBytes = 0
     /// The highest number of a stream that the peer opened, and the next of ours.
     var lastID: Int32 = 0
     var nextID: Int32 = 1
@@ -138,6 +144,7 @@ public struct HTTP2Session: ~Copyable {
         firstListed = .none
         lastListed = .none
         creditDue = 0
+        grownBytes = 0
         lastID = 0
         nextID = 1
         recentlyEnded = InlineArray(repeating: 0)
@@ -162,14 +169,25 @@ public struct HTTP2Session: ~Copyable {
         return (hasGoneAway || hasPeerGoneAway && !isServer) && streamCount == 0
     }
 
-    /// The peer has said that it takes no new streams, or the connection is in error.
-    public var isGoingAway: Bool { !isOpen || isBroken || hasPeerGoneAway || hasGoneAway }
+    /// The peer has said that it takes no new streams, the connection is in error, or the numbers
+    /// of streams are used up: no request may begin here.
+    public var isGoingAway: Bool {
+        !isOpen || isBroken || hasPeerGoneAway || hasGoneAway || isUsedUp
+    }
 
     /// Requests and content that were written since the connection began.
     public var messageFramesSent: Int { budget.streamsOpened + budget.dataFramesSent }
 
-    /// Streams that the peer lets this side have open.
-    public var streamsAllowed: Int { peer.streamsMax }
+    /// Numbers grow by two and are never used again (RFC 9113 §5.1.1). The streams that have been
+    /// made and not submitted still need theirs.
+    private var isUsedUp: Bool { Int(nextID) + 2 * streamCount > Int(Int32.max) - 2 }
+
+    /// Streams that the peer lets this side have open. Until the peer has said so, one: of more
+    /// it might refuse some.
+    public var streamsAllowed: Int { peer.hasSettings ? peer.streamsMax : 1 }
+
+    /// The peer's settings are known.
+    public var hasSettings: Bool { peer.hasSettings }
 
     /// Whether the peer takes WebSockets over HTTP/2 (RFC 8441 §3).
     public var allowsWebSockets: Bool { peer.allowsConnectProtocol }
@@ -207,6 +225,9 @@ public struct HTTP2Session: ~Copyable {
         streams[slot].owner = owner
         return slot
     }
+
+    /// The numbers below are used up: what a billion requests do, for tests.
+    package mutating func skipNumbers(to id: Int32) { nextID = id }
 
     mutating func take() -> SlotID? {
         guard let slot = streams.take() else { return nil }
@@ -328,11 +349,10 @@ public struct HTTP2Session: ~Copyable {
 
     private mutating func free(_ slot: SlotID) {
         if streams[slot].isListed { unlist(slot) }
-        creditDue += streams[slot].uncredited
+        giveBackWindow(slot)
         streams[slot].reset()
         streams.free(slot)
         streamCount -= 1
-        payConnection()
     }
 
     // MARK: Ends of the connection

@@ -73,17 +73,29 @@ package struct HeaderBlock: ~Copyable {
     var isHead: Bool { method.length == 4 && ASCII.equal(pseudo.span(method), "HEAD") }
     var isWebSocket: Bool { isConnect && ASCII.equal(pseudo.span(`protocol`), "websocket") }
 
+    /// Methods whose requests are expected to have content: one without says so (RFC 9110 §8.6).
+    var anticipatesContent: Bool {
+        let name = pseudo.span(method)
+        return !name.isEmpty && name[0] == UInt8(ascii: "P")
+            && (ASCII.equal(name, "POST") || ASCII.equal(name, "PUT")
+                || ASCII.equal(name, "PATCH"))
+    }
+
+    /// Trailers that are more than nothing.
+    var hasText: Bool { isTooLarge || !text.isEmpty }
+
     // MARK: Fields
+
+    /// The list has more than is announced. Its fields are decoded and go nowhere: the tables of
+    /// both sides must stay alike.
+    mutating func refuse() { isTooLarge = true }
 
     mutating func add(
         _ name: Span<UInt8>, _ value: Span<UInt8>, limits: HTTP2Limits
     ) {
         if isMalformed { return }
         listBytes &+= name.count &+ value.count &+ 32
-        fieldCount &+= 1
-        if listBytes > limits.headerListBytesMax || fieldCount > limits.fieldCountMax &+ 5 {
-            isTooLarge = true
-        }
+        if listBytes > limits.headerListBytesMax { isTooLarge = true }
         if isTooLarge { return }
         guard !name.isEmpty else { return isMalformed = true }
         // Field values: no control bytes, no blanks around them (§8.2.1).
@@ -94,7 +106,7 @@ package struct HeaderBlock: ~Copyable {
         guard HeaderBlock.isLowerToken(name) else { return isMalformed = true }
         if !hasFirstLine { writeFirstLine() }
         if isMalformed { return }
-        addField(name, value)
+        addField(name, value, limits)
     }
 
     private static func hasOuterBlank(_ value: Span<UInt8>) -> Bool {
@@ -110,8 +122,16 @@ package struct HeaderBlock: ~Copyable {
     }
 
     @inline(__always)
-    private mutating func addField(_ name: Span<UInt8>, _ value: Span<UInt8>) {
-        switch KnownField.intern(name) {
+    private mutating func addField(
+        _ name: Span<UInt8>, _ value: Span<UInt8>, _ limits: HTTP2Limits
+    ) {
+        let known = KnownField.intern(name)
+        // Crumbs are one field (§8.2.3).
+        if known != .cookie || kind != .request || cookies.isEmpty {
+            fieldCount &+= 1
+            if fieldCount > limits.fieldCountMax { return isTooLarge = true }
+        }
+        switch known {
         // Connection-specific fields have no meaning here (§8.2.2).
         case .connection, .transferEncoding, .upgrade, .keepAlive, .proxyConnection:
             return isMalformed = true
@@ -164,6 +184,8 @@ package struct HeaderBlock: ~Copyable {
             path = range
         case (10, UInt8(ascii: "y")) where ASCII.equal(name, ":authority") && authority.isEmpty:
             authority = range
+            // What `host` is in HTTP/1.1.
+            fieldCount &+= 1
         case (7, UInt8(ascii: "e")) where ASCII.equal(name, ":scheme") && scheme.isEmpty:
             scheme = range
         case (9, UInt8(ascii: "l")) where ASCII.equal(name, ":protocol") && `protocol`.isEmpty:
@@ -231,6 +253,7 @@ package struct HeaderBlock: ~Copyable {
             guard !authority.isEmpty, ASCII.equalFold(value, pseudo.span(authority)) else {
                 return isMalformed = true
             }
+            fieldCount &-= 1
             return
         }
         hasHost = true

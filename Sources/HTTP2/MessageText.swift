@@ -28,8 +28,9 @@ extension HTTP2Session {
         streams[slot].isWebSocket = block.isWebSocket
         let start = text.writerIndex
         if block.isTooLarge {
-            // A head that is longer than any may be, and has no end: refused as in HTTP/1.1.
-            appendEndless(to: &text)
+            // A head that is longer than any may be: refused as in HTTP/1.1.
+            text.append("GET / HTTP/1.1\r\n")
+            appendEndlessField(to: &text)
             streams[slot].inbound = .ended
             streams[slot].hasEndedThere = isEnd
             return piece(slot, from: start, text)
@@ -50,16 +51,27 @@ extension HTTP2Session {
         if isEnd { endMessage(slot, hasTrailers: false, &text) }
     }
 
-    private func appendEndless(to text: inout ByteBuffer) {
-        text.append("GET / HTTP/1.1\r\nx: ")
-        for _ in 0..<(limits.headerListBytesMax / 32 + 1) {
+    /// A field that is longer than all may be, and has no end: the HTTP/1.1 parser refuses it as it
+    /// would one of an HTTP/1.1 peer.
+    @inline(never)
+    private func appendEndlessField(to text: inout ByteBuffer) {
+        text.append("x: ")
+        for _ in 0..<(limits.headerListBytesMax + HTTP2Session.textBytesAdded) / 32 + 1 {
             text.append("................................")
         }
     }
 
     private mutating func response(_ slot: SlotID, isEnd: Bool, _ text: inout ByteBuffer) {
-        if block.isTooLarge { return streamError(slot, .protocolError) }
         let start = text.writerIndex
+        if block.isTooLarge {
+            // This answer alone is refused; its owner resets the stream.
+            text.append("HTTP/1.1 200 OK\r\n")
+            appendEndlessField(to: &text)
+            streams[slot].inbound = .ended
+            streams[slot].hasEndedThere = isEnd
+            piece(slot, from: start, text)
+            return closeIfDone(slot)
+        }
         let status = block.status
         text.append(block.text.readable)
         if status < 200 {
@@ -107,6 +119,7 @@ extension HTTP2Session {
             streams[slot].inbound = .length(isBodyless ? 0 : length)
         } else if isBodyless || isEnd && isServer {
             streams[slot].inbound = .length(0)
+            if isServer, block.anticipatesContent { text.append("content-length: 0\r\n") }
         } else {
             text.append("transfer-encoding: chunked\r\n")
             streams[slot].inbound = .chunked
@@ -128,7 +141,7 @@ extension HTTP2Session {
             text.append("\r\n")
         case .raw: text.append(bytes)
         // Behind a head that was too large.
-        case .head, .ended: return credit(slot, keeping: 0)
+        case .head, .ended: return streams[slot].uncredited = 0
         }
         piece(slot, from: start, text)
     }
@@ -140,13 +153,22 @@ extension HTTP2Session {
         switch inbound {
         case .head: return streamError(slot, .protocolError)
         case .ended: break
-        case .length(let left): if left > 0 { return streamError(slot, .protocolError) }
+        case .length(let left):
+            if left > 0 { return streamError(slot, .protocolError) }
+            // HTTP/1.1 has no place for them behind a length (ARCHITECTURE.md, "A length yields to
+            // trailers").
+            if hasTrailers, block.hasText { events.append(.droppedTrailers(stream: slot)) }
         case .raw: events.append(.ended(stream: slot))
         case .chunked:
             let start = text.writerIndex
             text.append("0\r\n")
-            if hasTrailers, !block.isTooLarge { text.append(block.text.readable) }
-            text.append("\r\n")
+            if hasTrailers, block.isTooLarge {
+                // The message must not end as if it were whole (a gRPC call's status is lost).
+                appendEndlessField(to: &text)
+            } else {
+                if hasTrailers { text.append(block.text.readable) }
+                text.append("\r\n")
+            }
             piece(slot, from: start, text)
         }
         streams[slot].inbound = .ended
@@ -167,53 +189,5 @@ extension HTTP2Session {
         } else {
             events.append(.text(stream: slot, ByteRange(start, end: end)))
         }
-    }
-
-    // MARK: Credit (§6.9)
-
-    /// All received bytes of the stream but `kept` have left: they are credited, and a stream whose
-    /// bytes leave as they come gets a larger window.
-    public mutating func credit(_ slot: SlotID, keeping kept: Int) {
-        guard streams.holds(slot) else { return }
-        let count = streams[slot].uncredited - min(kept, streams[slot].uncredited)
-        guard count > 0 else { return }
-        streams[slot].uncredited -= count
-        creditConnection(count)
-        guard !streams[slot].isClosed, !streams[slot].hasEndedThere else { return }
-        streams[slot].sinceGrowth += count
-        let window = streams[slot].windowBytes
-        var more = count
-        if kept == 0, streams[slot].sinceGrowth >= window, window < limits.streamWindowBytesMax {
-            streams[slot].sinceGrowth = 0
-            streams[slot].windowBytes = min(window * 2, limits.streamWindowBytesMax)
-            more += streams[slot].windowBytes - window
-        }
-        creditStream(slot, more)
-    }
-
-    mutating func creditStream(_ slot: SlotID, _ count: Int) {
-        streams[slot].creditDue += count
-        let due = streams[slot].creditDue
-        guard due * 2 >= streams[slot].windowBytes else { return }
-        streams[slot].creditDue = 0
-        streams[slot].receiveWindow += due
-        writeWindowUpdate(streams[slot].id, due)
-    }
-
-    mutating func creditConnection(_ count: Int) {
-        creditDue += count
-        payConnection()
-    }
-
-    mutating func payConnection() {
-        guard isOpen, creditDue * 2 >= connectionWindow else { return }
-        receiveWindow += creditDue
-        writeWindowUpdate(0, creditDue)
-        creditDue = 0
-    }
-
-    /// What the peer may have under way in all.
-    var connectionWindow: Int {
-        limits.streamWindowBytesMax * 2 + limits.streamWindowBytes * limits.streamsMax
     }
 }

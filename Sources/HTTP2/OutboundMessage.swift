@@ -8,9 +8,10 @@ public struct HTTP2Workspace: ~Copyable {
     var requestHead: RequestHead
     var responseHead: ResponseHead
     var fields: FieldList
-    let limits: HeadLimits
+    private(set) var limits: HeadLimits
 
-    /// - Parameter limits: of heads as they are read; what is sent may be larger by edits.
+    /// - Parameter limits: of heads as they are read; what is sent may be larger by edits, and for
+    ///   that the room grows.
     public init(limits: HeadLimits) {
         let count = limits.fieldCountMax + 256
         requestHead = RequestHead(fieldCountMax: count)
@@ -18,6 +19,23 @@ public struct HTTP2Workspace: ~Copyable {
         fields = FieldList(capacity: count + 8)
         self.limits = HeadLimits(
             headBytesMax: limits.headBytesMax * 2 + 65_536, fieldCountMax: count)
+    }
+
+    /// Makes room for a message of our own that is larger than any so far: edits may add what they
+    /// like, and limits may have been wider when it was composed.
+    /// - Returns: `false` when there is room for `text` already: something else is wrong with it.
+    @inline(never)
+    mutating func grow(for text: Span<UInt8>) -> Bool {
+        // No line is shorter than four bytes.
+        let count = text.count / 4 + 1
+        if limits.headBytesMax > text.count, limits.fieldCountMax >= count { return false }
+        let fieldCount = min(limits.fieldCountMax * 2, max(count, limits.fieldCountMax))
+        limits = HeadLimits(
+            headBytesMax: max(limits.headBytesMax, text.count * 2 + 65_536),
+            fieldCountMax: fieldCount)
+        requestHead = RequestHead(fieldCountMax: fieldCount)
+        responseHead = ResponseHead(fieldCountMax: fieldCount)
+        return true
     }
 }
 
@@ -33,19 +51,34 @@ extension HTTP2Session {
         while case .head = streams[slot].outbound, at < text.count {
             let rest = text.extracting(at..<text.count)
             guard let length = head(slot, rest, &work) else {
-                // Nothing here writes a head that its own parser refuses.
-                preconditionFailure("a head that is handed in is whole and well-formed")
+                if work.grow(for: rest) { continue }
+                return refuseText(slot)
             }
             headStart = at
             at += length
         }
-        if case .body = streams[slot].outbound { body(slot, text, &at, work.limits) }
+        if case .body = streams[slot].outbound {
+            while !body(slot, text, &at, work.limits) {
+                let rest = text.extracting(at..<text.count)
+                guard work.grow(for: rest) else { return refuseText(slot) }
+            }
+        }
         if case .head = streams[slot].outbound { return }
         if !streams[slot].isSubmitted {
             submit(slot, text.extracting(headStart..<text.count), &work)
         } else {
             list(slot)
         }
+    }
+
+    /// Nothing here writes what its own parser refuses; should it, one stream ends, not the worker.
+    @inline(never)
+    private mutating func refuseText(_ slot: SlotID) {
+        if streams[slot].id != 0 { return reset(slot, .internalError) }
+        streams[slot].isClosed = true
+        events.append(
+            .closed(
+                stream: slot, code: HTTP2Code.internalError.rawValue, isUnprocessed: false))
     }
 
     // MARK: Heads
@@ -77,7 +110,8 @@ extension HTTP2Session {
             case .complete(let length)? = try? parser.parse(
                 text, into: &work.requestHead, limits: work.limits)
         else { return nil }
-        let isWebSocket = work.requestHead.options.upgrade
+        let isWebSocket =
+            work.requestHead.options.upgrade && work.requestHead.isWebSocketUpgrade(text)
         let isTunnel = isWebSocket || work.requestHead.method == .connect
         streams[slot].outbound = .body
         streams[slot].isHeadRequest = work.requestHead.method == .head
@@ -99,12 +133,13 @@ extension HTTP2Session {
 
     // MARK: Bodies
 
+    /// - Returns: `false` when what follows is not taken; it begins at `at`.
     private mutating func body(
         _ slot: SlotID, _ text: Span<UInt8>, _ at: inout Int, _ limits: HeadLimits
-    ) {
+    ) -> Bool {
         while true {
             guard let step = try? streams[slot].decoder.next(text, at: &at, limits: limits) else {
-                preconditionFailure("a body that is handed in is well-formed")
+                return false
             }
             switch step {
             case .content(let range):
@@ -115,11 +150,11 @@ extension HTTP2Session {
             case .complete: break
             case .incomplete:
                 precondition(at == text.count, "pieces of a coding are handed in whole")
-                return
+                return true
             }
             streams[slot].isComplete = true
             streams[slot].outbound = .ended
-            return
+            return true
         }
     }
 
@@ -149,21 +184,19 @@ extension HTTP2Session {
         if isBodyless { endedHere(slot) } else { list(slot) }
     }
 
-    /// A peer that has not said so takes no extended CONNECT (RFC 8441 §3). One whose settings are
-    /// still on their way is asked: a new connection's first request does not wait for them.
+    /// A peer that has not said so takes no extended CONNECT (RFC 8441 §3); the owner waits for its
+    /// settings.
     private mutating func takesWebSocket(_ slot: SlotID) -> Bool {
-        if !streams[slot].isWebSocket || !peer.hasSettings || peer.allowsConnectProtocol {
-            return true
-        }
+        if !streams[slot].isWebSocket || peer.allowsConnectProtocol { return true }
         streams[slot].isClosed = true
         events.append(
             .closed(stream: slot, code: HTTP2Code.none.rawValue, isUnprocessed: false))
         return false
     }
 
-    /// Numbers grow by two and are never used again (RFC 9113 §5.1.1).
+    /// `makeStream` has seen to it that there is a number.
     private mutating func assignNumber(_ slot: SlotID) -> Bool {
-        guard nextID < Int32.max - 2, !hasPeerGoneAway else {
+        guard nextID <= Int32.max - 2, !hasPeerGoneAway else {
             // As good as refused: nothing was sent.
             streams[slot].isClosed = true
             events.append(
@@ -244,6 +277,13 @@ extension HTTP2Session {
 }
 
 extension RequestHead {
+    /// Whether the upgrade that is asked for is to a WebSocket: the only one that HTTP/2 has
+    /// (RFC 8441). Another is left out, and the request is an ordinary one (RFC 9110 §7.8).
+    borrowing func isWebSocketUpgrade(_ text: Span<UInt8>) -> Bool {
+        guard let field = fields.first(.upgrade) else { return false }
+        return ASCII.equalFold(text.extracting(field.value.range), "websocket")
+    }
+
     /// The value of `Sec-WebSocket-Key`, if there is one.
     borrowing func webSocketKey(_ text: Span<UInt8>) -> ByteRange? {
         for i in 0..<fields.count

@@ -42,6 +42,8 @@ extension Pools {
             if turn.endpointPools[endpoint].generation + 1 < turn.generation {
                 turn.endpointPools[endpoint].speaksHTTP2 = false
                 turn.endpointPools[endpoint].wasToldTooManyPings = false
+                turn.endpointPools[endpoint].lacksWebSockets = false
+                turn.endpointPools[endpoint].hasToldOfWebSockets = false
             }
             turn.endpointPools[endpoint].generation = turn.generation
         }
@@ -74,6 +76,7 @@ extension Pools {
         case .session:
             let session = tables.upstream[id].session
             turn.endpointPools[tables.upstream[id].endpoint].speaksHTTP2 = false
+            turn.endpointPools[tables.upstream[id].endpoint].lacksWebSockets = false
             StreamPools.retire(&tables, &turn, session)
         case .busy, .tunnel, .closed: break
         }

@@ -294,6 +294,11 @@ public struct DataPlane: ~Copyable {
         tables.upstream.holds(slot) ? tables.upstream[slot].cluster : -1
     }
 
+    /// Whether a connection that is being made must offer HTTP/1.1 alone.
+    public func onlyHTTP1(_ slot: SlotID) -> Bool {
+        tables.upstream.holds(slot) && tables.upstream[slot].onlyHTTP1
+    }
+
     /// Bytes that wait to be written.
     public func outboundCount(_ id: ConnectionID) -> Int {
         guard holds(id) else { return 0 }

@@ -247,7 +247,7 @@ enum DownstreamSide {
         do throws(HTTP1Violation) {
             progress = try tables.downstream[id].parser.parse(
                 turn.scratch.span(ByteRange(at, end: end)), into: &turn.requestHead,
-                limits: turn.limits)
+                limits: tables.downstream[id].isStream ? turn.streamLimits : turn.limits)
         } catch {
             let violation = error
             at = end

@@ -94,6 +94,9 @@ public struct EndpointNews: Sendable, BitwiseCopyable {
         case becameUnhealthy
         /// It ended an HTTP/2 connection because of PINGs (GOAWAY, "too_many_pings").
         case toldTooManyPings
+        /// A WebSocket was refused: the endpoint has none over HTTP/2, and is not asked for
+        /// HTTP/1.1.
+        case lacksWebSockets
     }
 
     public var kind: Kind

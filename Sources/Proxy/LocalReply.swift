@@ -19,10 +19,11 @@ enum LocalReply {
             composeGRPC(code, Status.reason(status), tables.exchanges[id], &turn)
         } else {
             compose(
-                status: status, body: nil, flags: tables.exchanges[id].summary.flags,
+                status: status, body: turn.replyText, flags: tables.exchanges[id].summary.flags,
                 closes: !tables.exchanges[id].keepsAlive,
                 isHead: tables.exchanges[id].method == .head, &turn)
         }
+        turn.replyText = nil
         turn.send(
             ConnectionID(.downstream, downstream), .output,
             ByteRange(start, end: turn.output.writerIndex))

@@ -69,20 +69,43 @@ extension Pools {
         }
     }
 
-    /// Serves waiting requests while there are idle connections or free places.
+    /// What became of a request in the queue that was looked at.
+    enum Served {
+        /// It waits no more.
+        case served
+        /// It waits for its endpoint; another request may not have to.
+        case held
+        /// It waits, and so do all behind it.
+        case blocked
+    }
+
+    /// Requests that are passed over, one after the other, because their endpoint has no stream.
+    private static let heldMax = 16
+
+    /// Serves waiting requests while there are idle connections, streams or free places.
     static func servePending(_ tables: inout Tables, _ turn: inout Turn, cluster: Int) {
         guard cluster < turn.clusterPools.count else { return }
-        while !turn.clusterPools[cluster].firstPending.isNone {
-            let attempt = turn.clusterPools[cluster].firstPending
+        var attempt = turn.clusterPools[cluster].firstPending
+        var heldCount = 0
+        while !attempt.isNone {
             let exchange = tables.attempts[attempt].exchange
-            guard serve(&tables, &turn, attempt, exchange, cluster) else { return }
+            switch serve(&tables, &turn, attempt, exchange, cluster) {
+            case .served:
+                attempt = turn.clusterPools[cluster].firstPending
+                heldCount = 0
+            case .held:
+                heldCount += 1
+                guard heldCount < heldMax else { return }
+                attempt = tables.attempts[attempt].nextPending
+            case .blocked: return
+            }
         }
     }
 
     private static func serve(
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ exchange: SlotID,
         _ cluster: Int
-    ) -> Bool {
+    ) -> Served {
         let box = self.cluster(tables, of: exchange)
         for position in 0..<box.value.endpoints.count {
             let endpoint = box.value.endpoints[position]
@@ -99,40 +122,49 @@ extension Pools {
             tables.exchanges[exchange].summary.endpoint = endpoint.address
             unlinkIdle(&tables, &turn, idle)
             assign(&tables, &turn, attempt: attempt, connection: idle, isReused: true)
-            return true
+            return .served
         }
         if box.value.protocol == .http2
             || turn.endpointPools[tables.attempts[attempt].endpoint].speaksHTTP2
         {
-            let endpoint = tables.attempts[attempt].endpoint
-            if StreamPools.session(tables, turn, endpoint: endpoint, cluster: cluster) != nil {
-                PendingQueue.remove(&tables, &turn, attempt, cluster: cluster)
-                if StreamPools.serve(&tables, &turn, attempt, cluster: cluster) { return true }
-                PendingQueue.append(&tables, &turn, attempt, cluster: cluster)
-                return false
-            }
-            // The connection that is being made is for this one too.
-            if turn.endpointPools[endpoint].connectingCount > 0 { return false }
+            return serveStream(&tables, &turn, attempt, exchange, box)
         }
-        guard box.value.state.value.takeConnection(max: box.value.limits.connectionsMax) else {
-            return false
+        return connect(&tables, &turn, waiting: attempt, box) ?? .blocked
+    }
+
+    /// The same for an endpoint that speaks HTTP/2.
+    private static func serveStream(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ exchange: SlotID,
+        _ cluster: SharedBox<Cluster>
+    ) -> Served {
+        if Upgrades.isWanted(tables, exchange),
+            let served = Upgrades.serve(&tables, &turn, attempt, cluster)
+        {
+            return served
         }
-        PendingQueue.remove(&tables, &turn, attempt, cluster: cluster)
-        let endpoint = box.value.endpoints[tables.attempts[attempt].position]
-        guard
-            let id = open(
-                &tables, &turn, endpoint: endpoint.id, cluster: cluster, address: endpoint.address,
-                timeout: box.value.connectTimeout)
-        else {
-            box.value.state.value.freeConnection()
-            Exchanges.fail(
-                &tables, &turn, exchange, status: 503, flags: .upstreamOverflow, cause: .local)
-            return false
+        let endpoint = tables.attempts[attempt].endpoint, id = cluster.value.id
+        if StreamPools.session(tables, turn, endpoint: endpoint, cluster: id) != nil {
+            PendingQueue.remove(&tables, &turn, attempt, cluster: id)
+            if StreamPools.serve(&tables, &turn, attempt, cluster: id) { return .served }
+            PendingQueue.append(&tables, &turn, attempt, cluster: id)
+            return .blocked
         }
-        tables.attempts[attempt].phase = .connecting
-        tables.attempts[attempt].connection = id
-        tables.upstream[id].attempt = attempt
-        return true
+        // The session that is being made is for this one too.
+        if StreamPools.isComing(tables, turn, endpoint: endpoint) { return .held }
+        return connect(&tables, &turn, waiting: attempt, cluster) ?? .held
+    }
+
+    /// Makes a connection for a request of the queue. `nil`: all places are taken.
+    static func connect(
+        _ tables: inout Tables, _ turn: inout Turn, waiting attempt: SlotID,
+        _ cluster: SharedBox<Cluster>, onlyHTTP1: Bool = false
+    ) -> Served? {
+        guard cluster.value.state.value.takeConnection(max: cluster.value.limits.connectionsMax)
+        else { return nil }
+        PendingQueue.remove(&tables, &turn, attempt, cluster: cluster.value.id)
+        // Without a slot for it the request has failed, and so would the next.
+        return connect(&tables, &turn, attempt, cluster, onlyHTTP1: onlyHTTP1)
+            ? .served : .blocked
     }
 
     /// A connection of this worker is gone: its place goes to whoever waits, here or elsewhere.

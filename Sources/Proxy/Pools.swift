@@ -60,10 +60,16 @@ enum Pools {
         if cluster.value.protocol == .http2
             || turn.endpointPools[cluster.value.endpoints[position].id].speaksHTTP2
         {
+            if Upgrades.isWanted(tables, exchange),
+                Upgrades.lease(&tables, &turn, attempt, cluster)
+            {
+                return
+            }
             if leaseStream(&tables, &turn, attempt, cluster, isImmediate: isImmediate) { return }
         }
         if cluster.value.state.value.takeConnection(max: cluster.value.limits.connectionsMax) {
-            return connect(&tables, &turn, attempt, cluster)
+            connect(&tables, &turn, attempt, cluster)
+            return
         }
         if let other = anyIdle(turn, cluster), !connects {
             move(&tables, &turn, attempt, cluster, other.position)
@@ -86,13 +92,14 @@ enum Pools {
             return true
         }
         let endpoint = tables.attempts[attempt].endpoint
-        guard turn.endpointPools[endpoint].connectingCount > 0 else { return false }
+        guard StreamPools.isComing(tables, turn, endpoint: endpoint) else { return false }
         wait(&tables, &turn, attempt, cluster)
         return true
     }
 
     /// A connect has ended, one way or the other.
     static func connectionMade(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        if tables.upstream[id].onlyHTTP1 { return }
         turn.endpointPools[tables.upstream[id].endpoint].connectingCount -= 1
     }
 
@@ -173,28 +180,36 @@ enum Pools {
     // MARK: Connect and assign
 
     /// Opens a connection for the attempt; the cluster's place for it is taken.
-    private static func connect(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ cluster: SharedBox<Cluster>
-    ) {
+    ///
+    /// - Parameter onlyHTTP1: for a request that HTTP/2 cannot carry.
+    /// - Returns: `false` when there is no slot for a connection; the exchange has failed.
+    @discardableResult
+    static func connect(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID,
+        _ cluster: SharedBox<Cluster>, onlyHTTP1: Bool = false
+    ) -> Bool {
         let endpoint = cluster.value.endpoints[tables.attempts[attempt].position]
         guard
             let id = open(
                 &tables, &turn, endpoint: endpoint.id, cluster: cluster.value.id,
-                address: endpoint.address, timeout: cluster.value.connectTimeout)
+                address: endpoint.address, timeout: cluster.value.connectTimeout,
+                onlyHTTP1: onlyHTTP1)
         else {
             cluster.value.state.value.freeConnection()
             let exchange = tables.attempts[attempt].exchange
-            return Exchanges.fail(
+            Exchanges.fail(
                 &tables, &turn, exchange, status: 503, flags: .upstreamOverflow, cause: .local)
+            return false
         }
         tables.attempts[attempt].phase = .connecting
         tables.attempts[attempt].connection = id
         tables.upstream[id].attempt = attempt
+        return true
     }
 
     static func open(
         _ tables: inout Tables, _ turn: inout Turn, endpoint: Int, cluster: Int, address: Address,
-        timeout: Duration
+        timeout: Duration, onlyHTTP1: Bool = false
     ) -> SlotID? {
         guard let id = tables.upstream.take() else { return nil }
         tables.upstream[id].reset()
@@ -203,7 +218,13 @@ enum Pools {
         tables.upstream[id].transport = turn.clusterPools[cluster].transport
         tables.upstream[id].expires =
             turn.now + turn.clusterPools[cluster].limits.connectionAgeMax
-        turn.endpointPools[endpoint].connectingCount += 1
+        if onlyHTTP1 {
+            tables.upstream[id].onlyHTTP1 = true
+            // The next request is better served by a stream.
+            tables.upstream[id].isRetired = true
+        } else {
+            turn.endpointPools[endpoint].connectingCount += 1
+        }
         turn.counters.count(.upstreamConnections)
         turn.counters.count(.connects, cluster: cluster)
         Deadlines.arm(upstream: id, turn.now + timeout, &tables, &turn)

@@ -41,8 +41,11 @@ enum StreamPools {
     }
 
     /// A session to an endpoint that takes another stream now.
+    ///
+    /// - Parameter forWebSocket: its settings offer them.
     static func session(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, endpoint: Int, cluster: Int
+        _ tables: borrowing Tables, _ turn: borrowing Turn, endpoint: Int, cluster: Int,
+        forWebSocket: Bool = false
     ) -> SlotID? {
         let limits = turn.clusterPools[cluster].limits
         var session = turn.endpointPools[endpoint].sessions
@@ -52,13 +55,32 @@ enum StreamPools {
             if tables.sessions[session].engine.streamCount < allowed,
                 tables.sessions[session].streamsOpened < limits.requestsPerConnectionMax,
                 !tables.sessions[session].engine.isGoingAway,
-                turn.now < tables.upstream[tables.sessions[session].socket.slot].expires
+                turn.now < tables.upstream[tables.sessions[session].socket.slot].expires,
+                !forWebSocket || tables.sessions[session].engine.allowsWebSockets
             {
                 return session
             }
             session = tables.sessions[session].next
         }
         return nil
+    }
+
+    /// Whether it will soon be known how many streams an endpoint takes: a connection is being
+    /// made, or the settings of a new session are on their way.
+    static func isComing(
+        _ tables: borrowing Tables, _ turn: borrowing Turn, endpoint: Int
+    ) -> Bool {
+        if turn.endpointPools[endpoint].connectingCount > 0 { return true }
+        var session = turn.endpointPools[endpoint].sessions
+        while !session.isNone {
+            if !tables.sessions[session].engine.hasSettings,
+                !tables.sessions[session].engine.isGoingAway
+            {
+                return true
+            }
+            session = tables.sessions[session].next
+        }
+        return false
     }
 
     /// Opens a stream of a session for an attempt.

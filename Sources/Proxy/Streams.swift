@@ -35,11 +35,19 @@ enum Streams {
             if side == .upstream { Keepalive.goingAway(&tables, &turn, session) }
         case .settings:
             if side == .upstream {
+                turn.endpointPools[tables.sessions[session].endpoint].lacksWebSockets =
+                    !tables.sessions[session].engine.allowsWebSockets
                 Pools.servePending(&tables, &turn, cluster: tables.sessions[session].cluster)
             }
+        case .droppedTrailers: turn.counters.count(.trailersDropped)
         case .breach(let breach): breached(&tables, &turn, session, breach)
-        case .malformed:
-            guard side == .downstream else { return }
+        case .malformed(let stream):
+            guard side == .downstream else {
+                if let id = connection(tables, session, stream) {
+                    tables.upstream[id.slot].isMalformed = true
+                }
+                return
+            }
             let socket = tables.sessions[session].socket
             turn.counters.countRefused(
                 listener: tables.downstream[socket.slot].listener,
@@ -115,7 +123,8 @@ enum Streams {
         case .upstream:
             kept = tables.upstream.holds(id.slot) ? tables.upstream[id.slot].inbound.count : 0
         }
-        tables.sessions[session].engine.credit(stream, keeping: kept)
+        tables.sessions[session].engine.credit(
+            stream, keeping: kept, mayGrow: !turn.refusesRequests)
         Sessions.markDirty(&tables, &turn, session)
     }
 
@@ -310,7 +319,7 @@ enum Streams {
         switch id.side {
         case .downstream:
             guard tables.downstream[id.slot].phase != .closed else { return }
-            let count = min(tables.downstream[id.slot].inbound.count, Turn.readBytesMax)
+            let count = min(tables.downstream[id.slot].inbound.count, turn.shownBytesMax)
             turn.scratch.append(
                 tables.downstream[id.slot].inbound.readable.extracting(0..<count))
             let taken = DownstreamSide.reread(&tables, &turn, id.slot, count)
@@ -327,7 +336,7 @@ enum Streams {
             }
         case .upstream:
             guard tables.upstream[id.slot].phase != .closed else { return }
-            let count = min(tables.upstream[id.slot].inbound.count, Turn.readBytesMax)
+            let count = min(tables.upstream[id.slot].inbound.count, turn.shownBytesMax)
             turn.scratch.append(tables.upstream[id.slot].inbound.readable.extracting(0..<count))
             let taken = UpstreamSide.reread(&tables, &turn, id.slot, count)
             guard tables.upstream.holds(id.slot) else { return }

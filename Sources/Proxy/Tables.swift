@@ -189,6 +189,11 @@ struct UpstreamConnection: ~Copyable {
     var endsBehindKept = false
     /// The peer said that it has not acted on the request (RFC 9113 §8.7).
     var isUnprocessed = false
+    /// Of a stream: it was reset here, because of what its frames say.
+    var isMalformed = false
+    /// Made for a request that HTTP/2 cannot carry: ALPN offers HTTP/1.1 alone, and no other
+    /// request gets it.
+    var onlyHTTP1 = false
     /// Neighbours in the endpoint's list of idle connections, newest first.
     var nextIdle = SlotID.none
     var previousIdle = SlotID.none
@@ -210,6 +215,8 @@ struct UpstreamConnection: ~Copyable {
         isStalled = false
         endsBehindKept = false
         isUnprocessed = false
+        isMalformed = false
+        onlyHTTP1 = false
         isSecure = false
         phase = .connecting
         attempt = .none
@@ -252,6 +259,8 @@ struct Attempt: ~Copyable {
     var endpoint = -1
     /// It was sent on a connection that had served before.
     var isReused = false
+    /// Sessions that were begun for it and did not serve it.
+    var sessionCount: UInt8 = 0
     var nextPending = SlotID.none
     var previousPending = SlotID.none
 
@@ -262,6 +271,7 @@ struct Attempt: ~Copyable {
         position = -1
         endpoint = -1
         isReused = false
+        sessionCount = 0
         nextPending = .none
         previousPending = .none
     }

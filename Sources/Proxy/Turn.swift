@@ -41,6 +41,8 @@ struct Turn: ~Copyable {
     private var logTime = ByteBuffer(capacity: 32)
     private var logTimeSecond: Int64 = -1
     var limits: HeadLimits
+    /// Of the text of streams: as `limits`, with room for the lines that a session adds.
+    var streamLimits: HeadLimits
 
     var timers: TimerWheel
     var fired: [UInt64] = []
@@ -79,6 +81,8 @@ struct Turn: ~Copyable {
     var faultDelay = Duration.zero
     /// Field lines for the local reply that is composed next.
     var replyLines = ByteBuffer()
+    /// The body of the local reply that is composed next, where its status does not say enough.
+    var replyText: StaticString?
     /// The two words of the request id that was made last, for a copy of its request.
     var requestID: (high: UInt64, low: UInt64) = (0, 0)
 
@@ -92,6 +96,7 @@ struct Turn: ~Copyable {
         scratch = ByteBuffer()
         let settings = setup.snapshot.value.settings
         limits = HeadLimits()
+        streamLimits = HeadLimits()
         requestHead = RequestHead(fieldCountMax: 1)
         responseHead = ResponseHead(fieldCountMax: 1)
         timers = TimerWheel(now: now)
@@ -106,18 +111,26 @@ struct Turn: ~Copyable {
     /// Sizes the buffers for the limits in force.
     mutating func apply(_ new: Document.Limits) {
         limits = HeadLimits(headBytesMax: new.headBytes, fieldCountMax: new.fields)
+        streamLimits = HeadLimits(
+            headBytesMax: new.headBytes + HTTP2Session.textBytesAdded,
+            fieldCountMax: new.fields + HTTP2Session.textFieldsAdded)
         // Kept bytes (a head and one read at most), and a head that is placed in front of them.
         // What was kept under wider limits must still fit.
         headroom = max(headroom, new.headBytes * 2 + Turn.readBytesMax + 16_384)
         scratch = ByteBuffer(capacity: headroom + Turn.readBytesMax)
         scratch.clear(headroom: headroom)
-        if requestHead.fields.capacity != new.fields {
-            requestHead = RequestHead(fieldCountMax: new.fields)
-            responseHead = ResponseHead(fieldCountMax: new.fields)
+        if requestHead.fields.capacity != streamLimits.fieldCountMax {
+            requestHead = RequestHead(fieldCountMax: streamLimits.fieldCountMax)
+            responseHead = ResponseHead(fieldCountMax: streamLimits.fieldCountMax)
         }
         // Sessions that are open go on under the new limits.
         raw.release()
         if hasStreams { prepareForSessions() }
+    }
+
+    /// Kept bytes of a stream that are shown again at once: all of a trailer section must be there.
+    var shownBytesMax: Int {
+        max(Turn.readBytesMax, limits.headBytesMax + 2 * HTTP2Session.textBytesAdded)
     }
 
     /// Memory that only sessions need, made with the first.
@@ -255,6 +268,9 @@ struct EndpointPool: BitwiseCopyable {
     var speaksHTTP2 = false
     /// It ended a session because of PINGs.
     var wasToldTooManyPings = false
+    /// Its settings do not offer WebSockets over HTTP/2 (RFC 8441 §3), and whether that was logged.
+    var lacksWebSockets = false
+    var hasToldOfWebSockets = false
     /// Requests in flight from this worker.
     var load = 0
     var probe = -1

@@ -24,6 +24,10 @@ enum UpstreamSide {
         if isHTTP2 || turn.clusterPools[tables.upstream[id].cluster].speaksHTTP2 {
             return startSession(&tables, &turn, id, attempt)
         }
+        let endpoint = tables.upstream[id].endpoint
+        if turn.endpointPools[endpoint].speaksHTTP2, !tables.upstream[id].onlyHTTP1 {
+            turn.endpointPools[endpoint].speaksHTTP2 = false
+        }
         guard tables.attempts.holds(attempt) else {
             // Nobody waits for it any more: the next request will.
             return Pools.release(&tables, &turn, id)
@@ -47,15 +51,34 @@ enum UpstreamSide {
             }
             return
         }
-        if tables.attempts.holds(attempt),
-            !StreamPools.serve(&tables, &turn, attempt, cluster: cluster)
-        {
-            Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
-        }
+        if tables.attempts.holds(attempt) { serveFirst(&tables, &turn, attempt, cluster) }
         Pools.servePending(&tables, &turn, cluster: cluster)
+        guard tables.upstream.holds(id) else { return }
         if tables.sessions[tables.upstream[id].session].engine.streamCount == 0 {
             Sessions.armIdle(&tables, &turn, tables.upstream[id].session)
         }
+    }
+
+    /// Sessions that an attempt may ask for and get no stream of.
+    private static let sessionsMax: UInt8 = 3
+
+    /// The attempt that asked for the session. A WebSocket waits for the endpoint's settings (RFC
+    /// 8441 §3).
+    private static func serveFirst(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ cluster: Int
+    ) {
+        let exchange = tables.attempts[attempt].exchange
+        if !Upgrades.isWanted(tables, exchange),
+            StreamPools.serve(&tables, &turn, attempt, cluster: cluster)
+        {
+            return
+        }
+        tables.attempts[attempt].connection = .none
+        tables.attempts[attempt].sessionCount += 1
+        guard tables.attempts[attempt].sessionCount <= sessionsMax else {
+            return Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
+        }
+        Pools.wait(&tables, &turn, attempt, Pools.cluster(tables, of: exchange))
     }
 
     /// A session for one health check, which no other request gets a stream of.
@@ -82,9 +105,11 @@ enum UpstreamSide {
         if isRefused, tables.attempts.holds(attempt) {
             Pools.takeOut(&tables, &turn, attempt: attempt)
         }
+        let onlyHTTP1 = tables.upstream[id].onlyHTTP1 && !isRefused
         close(&tables, &turn, id, reset: false)
         if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
         guard tables.attempts.holds(attempt) else { return }
+        if onlyHTTP1 { return Upgrades.refuse(&tables, &turn, attempt) }
         Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
     }
 
@@ -235,6 +260,7 @@ enum UpstreamSide {
             guard let exchange = exchange(tables, id) else {
                 return close(&tables, &turn, id, reset: false)
             }
+            if tables.upstream[id].isMalformed { return invalid(&tables, &turn, exchange, id) }
             broke(&tables, &turn, id, exchange)
         }
     }
@@ -283,7 +309,7 @@ enum UpstreamSide {
             do throws(HTTP1Violation) {
                 progress = try tables.upstream[id].parser.parse(
                     turn.scratch.span(ByteRange(at, end: end)), into: &turn.responseHead,
-                    limits: turn.limits)
+                    limits: tables.upstream[id].isStream ? turn.streamLimits : turn.limits)
             } catch {
                 at = end
                 return invalid(&tables, &turn, exchange, id)

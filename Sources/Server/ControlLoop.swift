@@ -133,6 +133,10 @@ final class ControlLoop {
             case .ejected(let cause):
                 log.warning("endpoint ejected", fields + [("cause", "\(cause.label)")])
             case .becameUnhealthy: log.warning("endpoint unhealthy", fields)
+            case .lacksWebSockets:
+                log.warning(
+                    "WebSocket refused: the endpoint does not offer them over HTTP/2 (RFC 8441); "
+                        + "set protocol: auto or http1 for the service", fields)
             case .becameHealthy: log.info("endpoint healthy", fields)
             case .toldTooManyPings:
                 log.warning(

@@ -94,7 +94,9 @@ extension WorkerLoop {
         do throws(SystemError) {
             let (descriptor, isConnected) = try Socket.connect(address)
             sockets.insert(id, descriptor, isConnecting: !isConnected)
-            secure(id, cluster: plane.cluster(slot), address: address)
+            secure(
+                id, cluster: plane.cluster(slot), address: address,
+                onlyHTTP1: plane.onlyHTTP1(slot))
             try poller.addConnection(descriptor, token: id.token)
             if isConnected { connected(id) }
         } catch {

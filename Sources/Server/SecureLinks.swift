@@ -69,7 +69,9 @@ extension WorkerLoop {
     }
 
     /// A connection to an endpoint of a cluster with TLS.
-    mutating func secure(_ id: ConnectionID, cluster: Int, address: Address) {
+    ///
+    /// - Parameter onlyHTTP1: HTTP/2 is not offered, whatever the cluster speaks else.
+    mutating func secure(_ id: ConnectionID, cluster: Int, address: Address, onlyHTTP1: Bool) {
         guard let client = secure.directory.client(cluster), let link = secure.links.take() else {
             return
         }
@@ -77,7 +79,8 @@ extension WorkerLoop {
         secure.links[link].reset()
         secure.links[link].key = key
         let isOpen = secure.links[link].session.openClient(
-            client.context, name: client.name, resuming: secure.resumptions[key])
+            client.context, name: client.name, resuming: secure.resumptions[key],
+            onlyHTTP1: onlyHTTP1)
         guard isOpen else { return secure.links.free(link) }
         sockets.setSecure(id, link)
     }

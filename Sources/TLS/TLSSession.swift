@@ -61,10 +61,15 @@ import COpenSSL
 
     /// Will ask an endpoint for `name`, and verify that it is who it says.
     public mutating func openClient(
-        _ context: TLSContext, name: String, resuming resumption: TLSResumption?
+        _ context: TLSContext, name: String, resuming resumption: TLSResumption?,
+        onlyHTTP1: Bool = false
     ) -> Bool {
         close()
         unsafe native = ctls_open_client(context.native, name, resumption?.native)
+        if onlyHTTP1, let native = unsafe native {
+            let list = TLSProtocols.http1.list
+            unsafe ctls_offer(native, list.utf8Start, list.utf8CodeUnitCount)
+        }
         return isOpen
     }
 

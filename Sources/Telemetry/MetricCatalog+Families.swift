@@ -69,6 +69,9 @@ extension MetricCatalog {
         .agedConnections: counter(
             "sluice_aged_connections_total",
             "Connections of both sides ended because of their age."),
+        .trailersDropped: counter(
+            "sluice_trailers_dropped_total",
+            "Messages whose trailers were dropped: they came behind a length, unannounced."),
         .slowReaders: slow("reader"),
         .slowSenders: slow("sender"),
     ]

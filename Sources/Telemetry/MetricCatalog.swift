@@ -14,6 +14,7 @@ public enum WorkerMetric: Int, Sendable, CaseIterable {
     case pausedByConnections, pausedByDescriptors, pausedByRate
     case requestsShed, idleConnectionsEvicted, agedConnections
     case slowReaders, slowSenders
+    case trailersDropped
 
     /// Slots kept for this list, whatever its length.
     static let reserved = 64

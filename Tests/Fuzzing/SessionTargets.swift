@@ -87,7 +87,9 @@ enum SessionTargets {
                     for j in 0..<piece.count { texts[stream.index, default: []].append(piece[j]) }
                     session.credit(stream, keeping: 0)
                 case .ended(let stream): ended.insert(stream.index)
-                case .closed, .breach, .malformed, .drained, .wrote, .goingAway, .settings: break
+                case .closed, .breach, .malformed, .drained, .wrote, .goingAway, .settings,
+                    .droppedTrailers:
+                    break
                 }
             }
             session.forgetEvents()

@@ -18,8 +18,10 @@ final class Pair {
         var breaches: [HTTP2Breach] = []
         var malformedCount = 0
         var drainedCount = 0
-        /// Bytes received are credited at once; a test may hold them back.
+        var droppedTrailersCount = 0
+        /// Bytes received are credited at once; a test may hold them back, of all streams or some.
         var credits = true
+        var stalled: Set<UInt32> = []
 
         func text(_ index: UInt32 = 0) -> String {
             String(decoding: texts[index] ?? [], as: UTF8.self)
@@ -35,6 +37,7 @@ final class Pair {
         var isFinished: Bool { session.isFinished }
         var isGoingAway: Bool { session.isGoingAway }
         var allowsWebSockets: Bool { session.allowsWebSockets }
+        var streamsAllowed: Int { session.streamsAllowed }
         func isStalled(_ stream: SlotID) -> Bool { session.isStalled(stream) }
         func makeStream() -> SlotID? { session.makeStream(owner: 9) }
         func release(_ stream: SlotID, now: Instant) -> Bool {
@@ -53,7 +56,9 @@ final class Pair {
                 case .text(let stream, let range):
                     let piece = text.span(range)
                     for j in 0..<piece.count { texts[stream.index, default: []].append(piece[j]) }
-                    if credits { session.credit(stream, keeping: 0) }
+                    if credits, !stalled.contains(stream.index) {
+                        session.credit(stream, keeping: 0)
+                    }
                 case .ended(let stream): ended.insert(stream.index)
                 case .closed(let stream, let code, let isUnprocessed):
                     closed[stream.index] = code
@@ -61,6 +66,7 @@ final class Pair {
                 case .breach(let breach): breaches.append(breach)
                 case .malformed: malformedCount += 1
                 case .drained: drainedCount += 1
+                case .droppedTrailers: droppedTrailersCount += 1
                 case .wrote, .goingAway, .settings: break
                 }
             }
@@ -94,10 +100,12 @@ final class Pair {
     let server = End()
     var now = Instant(nanoseconds: 1_000_000_000)
 
-    init(limits: HTTP2Limits = HTTP2Limits()) {
+    /// - Parameter limits: of both sides, or of the client where `ofServer` has the server's.
+    init(limits: HTTP2Limits = HTTP2Limits(), ofServer: HTTP2Limits? = nil) {
         client.session.open(
             isServer: false, isSecure: false, limits: limits, seed: 1, now: now)
-        server.session.open(isServer: true, isSecure: false, limits: limits, seed: 2, now: now)
+        server.session.open(
+            isServer: true, isSecure: false, limits: ofServer ?? limits, seed: 2, now: now)
     }
 
     /// A new stream of the client's.

@@ -43,7 +43,7 @@ import Testing
         (
             // An answer that is its trailers alone: END_STREAM on its only header block.
             "POST /s/M HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-            "POST /s/M HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\n\r\n",
+            "POST /s/M HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 14\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 14\r\ncontent-length: 0\r\n\r\n"
         ),

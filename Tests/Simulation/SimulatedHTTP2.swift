@@ -21,12 +21,13 @@ final class SimulatedSession {
     var received: (SlotID, [UInt8]) -> Void = { _, _ in }
     var closed: (SlotID, UInt32) -> Void = { _, _ in }
 
-    init(isServer: Bool, _ world: World, _ link: ConnectionID) {
+    init(isServer: Bool, _ world: World, _ link: ConnectionID, streamsMax: Int = 100) {
         self.world = world
         self.link = link
+        var limits = HTTP2Limits()
+        limits.streamsMax = streamsMax
         session.open(
-            isServer: isServer, isSecure: false, limits: HTTP2Limits(), seed: world.seed,
-            now: world.now)
+            isServer: isServer, isSecure: false, limits: limits, seed: world.seed, now: world.now)
     }
 
     func makeStream() -> SlotID? { session.makeStream(owner: 1) }
@@ -94,7 +95,9 @@ final class SimulatedSession {
                 session.credit(stream, keeping: 0)
                 received(stream, piece)
             case .closed(let stream, let code, _): closed(stream, code)
-            case .ended, .drained, .wrote, .goingAway, .settings, .breach, .malformed: break
+            case .ended, .drained, .wrote, .goingAway, .settings, .breach, .malformed,
+                .droppedTrailers:
+                break
             }
         }
     }
@@ -118,7 +121,8 @@ final class HTTP2OriginPeer: OriginEnd {
         self.world = world
         self.link = link
         self.origin = origin
-        session = SimulatedSession(isServer: true, world, link)
+        session = SimulatedSession(
+            isServer: true, world, link, streamsMax: origin.streamsMax)
         var served = 0
         session.opened = { [unowned self] stream in
             served += 1

@@ -18,6 +18,8 @@ public final class SimulatedOrigin {
     public var requestsPerConnection = Int.max
     /// By prior knowledge.
     public var speaksHTTP2 = false
+    /// Streams that each of its connections takes at once; more are refused.
+    public var streamsMax = 100
     /// Answers another way than the properties above say, by the number of the request from 0.
     public var script: (Int) -> Answer? = { _ in nil }
     /// What it says of itself to health checks: to `GET /healthz` and to gRPC's.

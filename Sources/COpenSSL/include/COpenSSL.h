@@ -64,6 +64,8 @@ void ctls_ask_clients(ctls_context *context, int required);
 // A connection. `name`: what a client asks for and verifies. NULL: no memory.
 ctls_session *ctls_open_server(ctls_context *context);
 ctls_session *ctls_open_client(ctls_context *context, const char *name, ctls_resumption *resumption);
+// Before the handshake: what is offered by ALPN in place of the context's protocols.
+void ctls_offer(ctls_session *session, const uint8_t *protocols, size_t count);
 void ctls_close(ctls_session *session);
 
 // Takes bytes from the peer and goes on with the handshake. What is to be sent is appended to `out`.

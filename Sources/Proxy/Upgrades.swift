@@ -1,0 +1,122 @@
+import Base
+import Telemetry
+import Upstream
+
+/// How a request for a WebSocket, or for another upgrade, reaches an endpoint that speaks HTTP/2.
+///
+/// HTTP/2 carries WebSockets where the endpoint's settings offer them (RFC 8441 §3), and no other
+/// upgrade. An endpoint that ALPN may choose for is asked for HTTP/1.1 instead, on a connection for
+/// that request alone.
+enum Upgrades {
+    private enum Way {
+        /// By a stream of this session.
+        case stream(SlotID)
+        /// By a session that is coming: what its settings offer is not known yet.
+        case waits
+        case connects(onlyHTTP1: Bool)
+        /// As a request without the upgrade, which a proxy may leave out (RFC 9110 §7.8).
+        case ordinary
+        case impossible
+    }
+
+    /// The answer where no way is left.
+    private static var text: StaticString {
+        "This endpoint speaks HTTP/2 and offers no WebSockets (RFC 8441)."
+    }
+
+    static func isWanted(_ tables: borrowing Tables, _ exchange: SlotID) -> Bool {
+        tables.exchanges[exchange].wantsTunnel && !tables.exchanges[exchange].isConnect
+    }
+
+    private static func way(
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ attempt: SlotID,
+        _ cluster: SharedBox<Cluster>
+    ) -> Way {
+        let exchange = tables.attempts[attempt].exchange
+        let endpoint = tables.attempts[attempt].endpoint
+        let mayAskForHTTP1 = cluster.value.protocol != .http2
+        let isWebSocket = ASCII.equalFold(
+            tables.exchanges[exchange].arena.span(tables.exchanges[exchange].upgrade), "websocket")
+        guard isWebSocket else {
+            return mayAskForHTTP1 ? .connects(onlyHTTP1: true) : .ordinary
+        }
+        let session = StreamPools.session(
+            tables, turn, endpoint: endpoint, cluster: cluster.value.id, forWebSocket: true)
+        if let session { return .stream(session) }
+        if turn.endpointPools[endpoint].lacksWebSockets {
+            return mayAskForHTTP1 ? .connects(onlyHTTP1: true) : .impossible
+        }
+        return StreamPools.isComing(tables, turn, endpoint: endpoint)
+            ? .waits : .connects(onlyHTTP1: false)
+    }
+
+    /// Finds a way for an attempt that has been placed at an endpoint.
+    /// - Returns: `false` when the request goes on as an ordinary one.
+    @inline(never)
+    static func lease(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ cluster: SharedBox<Cluster>
+    ) -> Bool {
+        switch way(tables, turn, attempt, cluster) {
+        case .ordinary: return false
+        case .stream(let session):
+            if open(&tables, &turn, attempt, session) { return true }
+            Pools.wait(&tables, &turn, attempt, cluster)
+        case .waits: Pools.wait(&tables, &turn, attempt, cluster)
+        case .connects(let onlyHTTP1):
+            let state = cluster.value.state
+            if state.value.takeConnection(max: cluster.value.limits.connectionsMax) {
+                Pools.connect(&tables, &turn, attempt, cluster, onlyHTTP1: onlyHTTP1)
+            } else {
+                Pools.wait(&tables, &turn, attempt, cluster)
+            }
+        case .impossible: refuse(&tables, &turn, attempt)
+        }
+        return true
+    }
+
+    /// The same for one that waits in the queue. `nil`: it goes on as an ordinary one.
+    @inline(never)
+    static func serve(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ cluster: SharedBox<Cluster>
+    ) -> Pools.Served? {
+        switch way(tables, turn, attempt, cluster) {
+        case .ordinary: return nil
+        case .stream(let session):
+            PendingQueue.remove(&tables, &turn, attempt, cluster: cluster.value.id)
+            if open(&tables, &turn, attempt, session) { return .served }
+            PendingQueue.append(&tables, &turn, attempt, cluster: cluster.value.id)
+            return .blocked
+        case .waits: return .held
+        case .connects(let onlyHTTP1):
+            return Pools.connect(
+                &tables, &turn, waiting: attempt, cluster, onlyHTTP1: onlyHTTP1) ?? .held
+        case .impossible:
+            refuse(&tables, &turn, attempt)
+            return .served
+        }
+    }
+
+    private static func open(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ session: SlotID
+    ) -> Bool {
+        guard let id = StreamPools.open(&tables, &turn, session) else { return false }
+        Pools.assign(&tables, &turn, attempt: attempt, connection: id, isReused: true)
+        return true
+    }
+
+    /// The endpoint cannot be asked for what the client wants. That is how it was set up, and no
+    /// failure of the endpoint.
+    static func refuse(_ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID) {
+        let exchange = tables.attempts[attempt].exchange
+        let endpoint = tables.attempts[attempt].endpoint
+        if !turn.endpointPools[endpoint].hasToldOfWebSockets {
+            turn.endpointPools[endpoint].hasToldOfWebSockets = true
+            let cluster = Pools.cluster(tables, of: exchange)
+            let position = tables.attempts[attempt].position
+            turn.tell(.lacksWebSockets, cluster, cluster.value.endpoints[position].address)
+        }
+        turn.replyText = text
+        Exchanges.fail(
+            &tables, &turn, exchange, status: 502, flags: .upstreamProtocolError, cause: .local)
+    }
+}
