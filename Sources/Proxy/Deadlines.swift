@@ -126,6 +126,21 @@ enum Deadlines {
         arm(&tables, &turn, id)
     }
 
+    /// The endpoint said that it is at work on the request (an interim response): it has as long
+    /// again for the next word. `timeouts.request` stays what it is.
+    static func lived(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
+        let route = tables.exchanges[id].route
+        if !tables.exchanges[id].firstByteDeadline.isNever {
+            tables.exchanges[id].firstByteDeadline =
+                turn.now + snapshot.value.routes[route].firstByte
+        }
+        if !tables.exchanges[id].attemptDeadline.isNever {
+            tables.exchanges[id].attemptDeadline = turn.now + snapshot.value.routes[route].perTry
+        }
+        arm(&tables, &turn, id)
+    }
+
     /// Bytes of a request's body came from the client: they buy time, but never more than
     /// `timeouts.idle`. A call may be slow: its client has nothing to say at times.
     static func sent(

@@ -125,7 +125,7 @@ enum Retries {
     ) -> Bool {
         let attempt = tables.exchanges[id].attempt
         guard tables.attempts[attempt].isReused, !tables.exchanges[id].retry.isRepaired,
-            tables.exchanges[id].interimCount == 0, tables.upstream[connection].inbound.isEmpty,
+            tables.exchanges[id].interimBytes == 0, tables.upstream[connection].inbound.isEmpty,
             tables.exchanges[id].method.isIdempotent, !tables.exchanges[id].hasRequestBody,
             !tables.exchanges[id].wantsTunnel
         else { return false }
@@ -144,7 +144,7 @@ enum Retries {
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
     ) -> Bool {
         let hasBegun = tables.exchanges[id].requestPhase != .head
-        guard !tables.exchanges[id].retry.isRefused, tables.exchanges[id].interimCount == 0,
+        guard !tables.exchanges[id].retry.isRefused, tables.exchanges[id].interimBytes == 0,
             !tables.exchanges[id].hasRequestBody || !hasBegun
                 || tables.exchanges[id].retry.isReplayable,
             policy(tables, turn, id).conditions.contains(.refusedStream),

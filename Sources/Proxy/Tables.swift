@@ -337,7 +337,8 @@ struct Exchange: ~Copyable {
     /// Key for the hashed balancers.
     var hash: UInt64 = 0
     var holdsRequestPermit = false
-    var interimCount: UInt8 = 0
+    /// What interim answers have cost so far (`ResponseRelay.interimBytesMax`).
+    var interimBytes: UInt32 = 0
     var retry = RetryState()
     /// Between two attempts, or held back by a fault: `attemptDeadline` is the end of that.
     var isWaiting = false
@@ -417,7 +418,7 @@ struct Exchange: ~Copyable {
         owesCookie = false
         hash = 0
         holdsRequestPermit = false
-        interimCount = 0
+        interimBytes = 0
         retry = RetryState()
         isWaiting = false
         abortStatus = 0
