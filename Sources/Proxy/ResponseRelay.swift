@@ -61,7 +61,10 @@ enum ResponseRelay {
     private static func noteGRPC(_ tables: inout Tables, _ id: SlotID, _ value: Span<UInt8>) {
         guard let status = GRPC.status(value) else { return }
         tables.exchanges[id].summary.grpcStatus = status
-        if status != 0 { tables.exchanges[id].summary.cause = .response }
+        if status == 0 { return }
+        // A deadline counts the same whoever noticed it first: client, origin or Sluice.
+        tables.exchanges[id].summary.cause =
+            status == GRPC.deadlineExceeded ? .timeout : .response
     }
 
     /// Looks for the outcome in a trailer section.

@@ -386,6 +386,8 @@ struct Exchange: ~Copyable {
     var summary = ExchangeSummary()
     var arrival = Instant(nanoseconds: 0)
     var requestDeadline = Instant.never
+    /// When a gRPC client gives its call up, as it told (`grpc-timeout`).
+    var callDeadline = Instant.never
     var firstByteDeadline = Instant.never
     var idleDeadline = Instant.never
     /// Of the attempt under way, or of the wait in front of the next.
@@ -430,6 +432,7 @@ struct Exchange: ~Copyable {
         upgrade = .empty
         summary.reset()
         requestDeadline = .never
+        callDeadline = .never
         firstByteDeadline = .never
         idleDeadline = .never
         attemptDeadline = .never
