@@ -190,7 +190,7 @@ extension ObjectSchema {
                 "From a head's first byte to its last."),
             .field(
                 "firstByte", .duration(orWord: "off"), default: "15s",
-                "From the end of the request to the response head."),
+                "From the end of the request to the response head; anew with each interim answer."),
             .field("request", .duration(orWord: "off"), default: "off", "The whole exchange."),
             .field(
                 "idle", .duration(orWord: "off"), default: "60s",

@@ -13,6 +13,9 @@ public enum GRPC {
             || value[16] == UInt8(ascii: ";")
     }
 
+    /// DEADLINE_EXCEEDED.
+    public static let deadlineExceeded: UInt8 = 4
+
     /// The status that a call gets when HTTP's is all there is.
     public static func status(forHTTP status: UInt16) -> UInt8 {
         switch status {

@@ -102,6 +102,20 @@ enum Deadlines {
         Exchanges.timedOut(&tables, &turn, id, flags: flags)
     }
 
+    /// How long a call may go on behind its client's deadline: the client and the origin know it
+    /// too, and what they say comes first.
+    static let callGrace = Duration.milliseconds(50)
+
+    /// Whether a call has come to its client's deadline, or as near as clocks agree: gRPC rounds
+    /// the time that it tells, by up to a hundredth and more.
+    @inline(never)
+    static func isCallOver(_ exchange: borrowing Exchange, now: Instant) -> Bool {
+        guard !exchange.callDeadline.isNever else { return false }
+        let time = (exchange.callDeadline - exchange.arrival).nanoseconds
+        let early = min(10_000_000 + time / 64, time / 2)
+        return now + .nanoseconds(early) >= exchange.callDeadline
+    }
+
     /// Arms the exchange's timer for the nearest of its deadlines.
     static func arm(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         let nearest = min(
@@ -123,6 +137,21 @@ enum Deadlines {
             idle = turn.snapshots.newest.value.settings.timeouts.idle
         }
         tables.exchanges[id].idleDeadline = turn.now + idle
+        arm(&tables, &turn, id)
+    }
+
+    /// The endpoint said that it is at work on the request (an interim response): it has as long
+    /// again for the next word. `timeouts.request` stays what it is.
+    static func lived(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
+        let route = tables.exchanges[id].route
+        if !tables.exchanges[id].firstByteDeadline.isNever {
+            tables.exchanges[id].firstByteDeadline =
+                turn.now + snapshot.value.routes[route].firstByte
+        }
+        if !tables.exchanges[id].attemptDeadline.isNever {
+            tables.exchanges[id].attemptDeadline = turn.now + snapshot.value.routes[route].perTry
+        }
         arm(&tables, &turn, id)
     }
 

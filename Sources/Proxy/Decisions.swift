@@ -71,8 +71,11 @@ enum Decisions {
             tables.exchanges[id].requestDeadline = min(
                 tables.exchanges[id].requestDeadline, turn.now + timeout)
         }
-        if tables.exchanges[id].isGRPC, let field = turn.requestHead.fields.first(.grpcTimeout) {
-            shorten(GRPC.timeout(turn.scratch.span(field.value.shifted(by: head.lower))))
+        if tables.exchanges[id].isGRPC, let field = turn.requestHead.fields.first(.grpcTimeout),
+            let timeout = GRPC.timeout(turn.scratch.span(field.value.shifted(by: head.lower)))
+        {
+            tables.exchanges[id].callDeadline = turn.now + timeout
+            shorten(timeout + Deadlines.callGrace)
         }
         if let field = turn.requestHead.fields.first(.requestTimeout),
             let milliseconds = ASCII.decimal(

@@ -132,8 +132,16 @@ enum Exchanges {
     static func abandon(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         if tables.exchanges[id].responsePhase != .complete {
             tables.exchanges[id].summary.flags.insert(.downstreamTermination)
-            tables.exchanges[id].summary.status = 0
-            tables.exchanges[id].summary.cause = .none
+            if Deadlines.isCallOver(tables.exchanges[id], now: turn.now) {
+                // Its deadline has passed: counted as if it had waited to be told.
+                tables.exchanges[id].summary.flags.insert(.durationTimeout)
+                tables.exchanges[id].summary.status = 200
+                tables.exchanges[id].summary.grpcStatus = Int8(GRPC.deadlineExceeded)
+                tables.exchanges[id].summary.cause = .timeout
+            } else {
+                tables.exchanges[id].summary.status = 0
+                tables.exchanges[id].summary.cause = .none
+            }
         }
         tables.exchanges[id].responsePhase = .complete
         Pools.abandon(&tables, &turn, exchange: id)
@@ -184,6 +192,7 @@ enum Exchanges {
         // A part of the response is out: the client must see that it is not all of it.
         tables.exchanges[id].summary.flags.insert(flags)
         tables.exchanges[id].summary.cause = cause
+        if cause == .timeout, LocalReply.endCall(&tables, &turn, id) { return }
         let downstream = tables.exchanges[id].downstream
         finish(&tables, &turn, id)
         DownstreamSide.close(&tables, &turn, downstream, reset: true)

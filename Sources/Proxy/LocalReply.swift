@@ -106,6 +106,28 @@ enum LocalReply {
         turn.output.append("\r\n")
     }
 
+    /// Ends a call whose answer has begun and whose time is over: with trailers that say so. A
+    /// reset would be an error of ours to the client.
+    /// - Returns: `false` when its answer has no place for trailers, or is none of gRPC.
+    @inline(never)
+    static func endCall(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) -> Bool {
+        guard tables.exchanges[id].isGRPC, tables.exchanges[id].sink == .chunked else {
+            return false
+        }
+        tables.exchanges[id].summary.grpcStatus = Int8(GRPC.deadlineExceeded)
+        let start = turn.output.writerIndex
+        turn.output.append("0\r\ngrpc-status: ")
+        turn.output.appendDecimal(UInt64(GRPC.deadlineExceeded))
+        turn.output.append("\r\ngrpc-message: ")
+        turn.output.append(Status.reason(504))
+        turn.output.append("\r\n\r\n")
+        turn.send(
+            ConnectionID(.downstream, tables.exchanges[id].downstream), .output,
+            ByteRange(start, end: turn.output.writerIndex))
+        Exchanges.responseDone(&tables, &turn, id)
+        return true
+    }
+
     static func date(_ turn: inout Turn) {
         turn.output.append(turn.date())
     }

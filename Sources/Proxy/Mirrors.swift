@@ -42,7 +42,9 @@ enum Mirrors {
         tables.exchanges[copy].holdsRequestPermit = true
         Forwarding.encodeRequest(
             &tables.exchanges[copy], &turn, service: plan.service, snapshot, head)
-        tables.exchanges[copy].requestDeadline = turn.now + route.request
+        // Deadlines that the client set hold for the copy too.
+        let deadlines = (tables.exchanges[id].requestDeadline, tables.exchanges[id].callDeadline)
+        (tables.exchanges[copy].requestDeadline, tables.exchanges[copy].callDeadline) = deadlines
         if tables.exchanges[copy].hasRequestBody {
             tables.exchanges[copy].idleDeadline = turn.now + route.idle
         } else {

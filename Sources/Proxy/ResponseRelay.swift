@@ -7,8 +7,10 @@ import Telemetry
 
 /// The response on its way to the client.
 enum ResponseRelay {
-    /// Interim responses that one exchange may have.
-    static let interimMax: UInt8 = 16
+    /// Bytes of interim responses that one exchange may have, and what each counts beyond its own.
+    /// A long task that says 102 every second has over two hours; an endless stream of them ends.
+    static let interimBytesMax = 1 << 20
+    static let interimCost = 64
 
     /// The final head was read: decide its framing, encode it for the client.
     ///
@@ -59,7 +61,10 @@ enum ResponseRelay {
     private static func noteGRPC(_ tables: inout Tables, _ id: SlotID, _ value: Span<UInt8>) {
         guard let status = GRPC.status(value) else { return }
         tables.exchanges[id].summary.grpcStatus = status
-        if status != 0 { tables.exchanges[id].summary.cause = .response }
+        if status == 0 { return }
+        // A deadline counts the same whoever noticed it first: client, origin or Sluice.
+        tables.exchanges[id].summary.cause =
+            status == GRPC.deadlineExceeded ? .timeout : .response
     }
 
     /// Looks for the outcome in a trailer section.
@@ -332,8 +337,9 @@ enum ResponseRelay {
     static func interim(
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange
     ) -> Bool {
-        tables.exchanges[id].interimCount += 1
-        guard tables.exchanges[id].interimCount <= interimMax else { return false }
+        tables.exchanges[id].interimBytes += UInt32(head.length + interimCost)
+        guard tables.exchanges[id].interimBytes <= interimBytesMax else { return false }
+        Deadlines.lived(&tables, &turn, id)
         if tables.exchanges[id].isHTTP10 { return true }
         let start = turn.output.writerIndex
         appendHead(turn.responseHead, turn.scratch, head, to: &turn.output)

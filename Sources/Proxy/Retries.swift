@@ -78,6 +78,9 @@ enum Retries {
             return again(&tables, &turn, id, .retriesAfterConnect, wait: .zero)
         }
         Pools.endAttempt(&tables, &turn, exchange: id)
+        // To a call this is UNAVAILABLE, 14, in either case: nothing was sent, and no deadline of
+        // the call has passed.
+        if tables.exchanges[id].replyGRPC < 0 { tables.exchanges[id].replyGRPC = 14 }
         Exchanges.fail(
             &tables, &turn, id, status: timedOut ? 504 : 502, flags: .upstreamConnectFailure,
             cause: timedOut ? .timeout : .connect)
@@ -125,7 +128,7 @@ enum Retries {
     ) -> Bool {
         let attempt = tables.exchanges[id].attempt
         guard tables.attempts[attempt].isReused, !tables.exchanges[id].retry.isRepaired,
-            tables.exchanges[id].interimCount == 0, tables.upstream[connection].inbound.isEmpty,
+            tables.exchanges[id].interimBytes == 0, tables.upstream[connection].inbound.isEmpty,
             tables.exchanges[id].method.isIdempotent, !tables.exchanges[id].hasRequestBody,
             !tables.exchanges[id].wantsTunnel
         else { return false }
@@ -144,7 +147,7 @@ enum Retries {
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
     ) -> Bool {
         let hasBegun = tables.exchanges[id].requestPhase != .head
-        guard !tables.exchanges[id].retry.isRefused, tables.exchanges[id].interimCount == 0,
+        guard !tables.exchanges[id].retry.isRefused, tables.exchanges[id].interimBytes == 0,
             !tables.exchanges[id].hasRequestBody || !hasBegun
                 || tables.exchanges[id].retry.isReplayable,
             policy(tables, turn, id).conditions.contains(.refusedStream),
@@ -165,7 +168,12 @@ enum Retries {
     ) -> Bool {
         let isGRPC = tables.exchanges[id].isGRPC
         if isGRPC { ResponseRelay.noteGRPC(&tables, turn, id, head) }
-        Outliers.answered(tables, &turn, id, status: turn.responseHead.status)
+        // A deadline that the client set is no fault of the endpoint.
+        if tables.exchanges[id].summary.grpcStatus != GRPC.deadlineExceeded
+            || !Deadlines.isCallOver(tables.exchanges[id], now: turn.now)
+        {
+            Outliers.answered(tables, &turn, id, status: turn.responseHead.status)
+        }
         guard tables.exchanges[id].retry.looksAtAnswers,
             turn.responseHead.status >= 400 || isGRPC
         else { return false }
@@ -196,6 +204,7 @@ enum Retries {
         }
         guard canRepeat(tables, turn, id),
             turn.now + wait < tables.exchanges[id].requestDeadline,
+            turn.now + wait < tables.exchanges[id].callDeadline,
             takePermit(&tables, &turn, id)
         else { return false }
         drop(&tables, &turn, id, connection, at, end)

@@ -349,7 +349,8 @@ struct Exchange: ~Copyable {
     /// Key for the hashed balancers.
     var hash: UInt64 = 0
     var holdsRequestPermit = false
-    var interimCount: UInt8 = 0
+    /// What interim answers have cost so far (`ResponseRelay.interimBytesMax`).
+    var interimBytes: UInt32 = 0
     var retry = RetryState()
     /// Between two attempts, or held back by a fault: `attemptDeadline` is the end of that.
     var isWaiting = false
@@ -397,6 +398,8 @@ struct Exchange: ~Copyable {
     var summary = ExchangeSummary()
     var arrival = Instant(nanoseconds: 0)
     var requestDeadline = Instant.never
+    /// When a gRPC client gives its call up, as it told (`grpc-timeout`).
+    var callDeadline = Instant.never
     var firstByteDeadline = Instant.never
     var idleDeadline = Instant.never
     /// Of the attempt under way, or of the wait in front of the next.
@@ -429,7 +432,7 @@ struct Exchange: ~Copyable {
         owesCookie = false
         hash = 0
         holdsRequestPermit = false
-        interimCount = 0
+        interimBytes = 0
         retry = RetryState()
         isWaiting = false
         abortStatus = 0
@@ -441,6 +444,7 @@ struct Exchange: ~Copyable {
         upgrade = .empty
         summary.reset()
         requestDeadline = .never
+        callDeadline = .never
         firstByteDeadline = .never
         idleDeadline = .never
         attemptDeadline = .never

@@ -134,12 +134,24 @@ enum BodyTargets {
             try demand(whole.content == pieces.content, "in pieces it reads differently")
             try demand(whole.end == pieces.end, "in pieces it ends elsewhere")
         }
+        try demandRefusal(of: bytes, whole)
         guard let end = whole.end else { return }
         let head = Array("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n".utf8)
         var oracle = Oracle(head + bytes[..<end])
         let second = try oracle.next(isRequest: true, isHead: false)
         try demand(second?.isWhole == true && oracle.isAtEnd, "a second reader finds another end")
         try demand(second?.body == whole.content, "a second reader finds other content")
+    }
+
+    /// What the decoder refuses within its limits the second reader refuses too.
+    private static func demandRefusal(
+        of bytes: [UInt8], _ whole: (content: [UInt8], end: Int?, isRefused: Bool)
+    ) throws {
+        guard whole.isRefused, bytes.count < 1_000 else { return }
+        let head = Array("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n".utf8)
+        var oracle = Oracle(head + bytes)
+        let second = try? oracle.next(isRequest: true, isHead: false)
+        try demand(second?.isWhole != true, "a second reader takes what is refused")
     }
 
     private static func read(

@@ -161,7 +161,7 @@ struct Oracle {
             try refuse(
                 String(decoding: coding, as: UTF8.self).lowercased() == "chunked", "a coding")
             do {
-                try readChunks(&message)
+                try readChunks(&message, isRequest: isRequest)
             } catch {
                 guard keepsBroken else { throw error }
                 at = bytes.count
@@ -192,13 +192,55 @@ struct Oracle {
         return nil
     }
 
-    private mutating func readChunks(_ message: inout Message) throws {
+    /// RFC 9112 §7.1.1: `*( BWS ";" BWS name [ BWS "=" BWS value ] )`. Blanks at the end are
+    /// allowed to origins.
+    static func checkExtensions(_ text: ArraySlice<UInt8>, isRequest: Bool) throws {
+        func need(_ condition: Bool) throws {
+            if !condition { throw Refusal(description: "a bad chunk extension") }
+        }
+        var rest = text
+        func skipBlanks() { rest = rest.drop { $0 == 0x20 || $0 == 9 } }
+        func takeToken() throws {
+            let token = rest.prefix(while: isToken)
+            try need(!token.isEmpty)
+            rest = rest.dropFirst(token.count)
+        }
+        try need(text.allSatisfy { $0 == 9 || $0 >= 0x20 && $0 != 0x7f })
+        while !rest.isEmpty {
+            skipBlanks()
+            if rest.isEmpty { return try need(!isRequest) }
+            try need(rest.removeFirst() == 0x3b)
+            skipBlanks()
+            try takeToken()
+            let behind = rest
+            skipBlanks()
+            guard rest.first == 0x3d else {
+                rest = behind
+                continue
+            }
+            rest.removeFirst()
+            skipBlanks()
+            guard rest.first == 0x22 else {
+                try takeToken()
+                continue
+            }
+            rest.removeFirst()
+            while rest.first != 0x22 {
+                try need(rest.popFirst() != 0x5c || rest.popFirst() != nil)
+                try need(!rest.isEmpty)
+            }
+            rest.removeFirst()
+        }
+    }
+
+    private mutating func readChunks(_ message: inout Message, isRequest: Bool) throws {
         while let head = try line() {
             let digits = head.prefix { $0 != 0x3b && $0 != 0x20 && $0 != 9 }
             guard !digits.isEmpty, digits.count <= 15,
                 let size = Int(String(decoding: digits, as: UTF8.self), radix: 16),
                 digits.first != 0x2b, digits.first != 0x2d
             else { throw Refusal(description: "a bad chunk size") }
+            try Oracle.checkExtensions(head[digits.count...], isRequest: isRequest)
             if size == 0 {
                 while let trailer = try line() {
                     if trailer.isEmpty {

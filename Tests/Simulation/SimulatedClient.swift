@@ -52,6 +52,12 @@ public struct Outcome: Sendable, Equatable {
     public var cookie = ""
     /// The content, of answers with a pattern.
     public var content: [UInt8] = []
+    /// When a stream's answer was whole.
+    public var at = Instant(nanoseconds: 0)
+    /// Interim answers before it.
+    public var interimCount = 0
+    /// The trailer section's lines.
+    public var trailers = ""
     /// Fields of the response by their names in lower case, the last of each.
     public var fields: [String: String] = [:]
 
@@ -77,12 +83,20 @@ public struct Outcome: Sendable, Equatable {
         var parser = ResponseHeadParser()
         let limits = HeadLimits()
         let bytes = text.span
-        guard case .complete(let count)? = try? parser.parse(bytes, into: &head, limits: limits)
-        else { return }
-        note(head, bytes)
+        var at = 0
+        repeat {
+            let rest = bytes.extracting(at..<bytes.count)
+            guard case .complete(let count)? = try? parser.parse(rest, into: &head, limits: limits)
+            else { return }
+            note(head, rest)
+            at += count
+            if head.status < 200, head.status != 101 { interimCount += 1 }
+        } while head.status < 200 && head.status != 101
         var body = BodyDecoder(isHead || Status.hasNoBody(head.status) ? .none : head.framing)
-        var at = count
         while let step = try? body.next(bytes, at: &at, limits: limits) {
+            if case .trailers(let section) = step {
+                trailers = ASCII.string(bytes.extracting(section.range))
+            }
             guard case .content(let range) = step else { break }
             bodyBytes += range.length
             if fields["x-pattern"] != nil { content += text[range.range] }
@@ -102,6 +116,7 @@ public final class SimulatedClient: ClientEnd {
     /// Requests that it sent, answered or not.
     public var sentCount: Int { next }
     private var open: (outcome: Outcome, body: BodyDecoder)?
+    private var interimCount = 0
     public private(set) var outcomes: [Outcome] = []
     public private(set) var isClosed = false
     /// Says that it will send no more as soon as it has sent its last request.
@@ -176,6 +191,9 @@ public final class SimulatedClient: ClientEnd {
             guard let found = try? current.body.next(inbound.span, at: &at, limits: limits) else {
                 return false
             }
+            if case .trailers(let section) = found {
+                current.outcome.trailers = ASCII.string(inbound.span.extracting(section.range))
+            }
             if case .content(let range) = found {
                 current.outcome.bodyBytes += range.length
                 if current.outcome.fields["x-pattern"] != nil {
@@ -197,9 +215,15 @@ public final class SimulatedClient: ClientEnd {
         let view = bytes.span
         guard case .complete(let count)? = try? parser.parse(view, into: &head, limits: limits)
         else { return false }
+        inbound.removeFirst(count)
+        if head.status < 200, head.status != 101 {
+            interimCount += 1
+            return true
+        }
         var outcome = Outcome(id: "\(name)-\(outcomes.count)")
         outcome.note(head, view)
-        inbound.removeFirst(count)
+        outcome.interimCount = interimCount
+        interimCount = 0
         let isHead = requests[min(outcomes.count, requests.count - 1)].method == "HEAD"
         open = (outcome, BodyDecoder(isHead ? .none : head.framing))
         if open?.body.isComplete == true { finish(.complete) }

@@ -6,7 +6,10 @@ import Proxy
 
 /// What a simulated peer does to its connection, or to its stream.
 struct Wire {
+    /// The last of a message.
     var deliver: ([UInt8]) -> Void
+    /// Something that more follows on.
+    var say: ([UInt8]) -> Void
     var end: () -> Void
     var reset: () -> Void
 }
@@ -136,6 +139,7 @@ final class HTTP2OriginPeer: OriginEnd {
                         session.say(stream, $0)
                         session.release(stream, nil)
                     },
+                    say: { [unowned self] in if isOpen { session.say(stream, $0) } },
                     end: { [unowned self] in if isOpen { session.end(stream) } },
                     reset: { [unowned self] in session.release(stream, .internalError) }))
         }
@@ -194,6 +198,8 @@ public final class SimulatedHTTP2Client: ClientEnd {
     private var isClosed = false
     /// Takes back so many of its requests at once.
     public var cancels = 0
+    /// Takes back what is not answered by then.
+    public var cancelsAfter: Duration?
     /// Breaks its connection after so many answers.
     public var leavesAfter: Int?
 
@@ -203,7 +209,16 @@ public final class SimulatedHTTP2Client: ClientEnd {
         self.requests = requests
     }
 
+    private func cancelAll() {
+        guard let link, !isClosed else { return }
+        for stream in texts.keys { session?.release(stream, .cancel) }
+        texts = [:]
+        isClosed = true
+        world.end(link)
+    }
+
     public func start() {
+        if let cancelsAfter { world.after(cancelsAfter) { [self] in cancelAll() } }
         guard let link = world.connect(self) else { return }
         self.link = link
         let session = SimulatedSession(isServer: false, world, link)
@@ -226,6 +241,7 @@ public final class SimulatedHTTP2Client: ClientEnd {
         guard let (index, text) = texts.removeValue(forKey: stream) else { return }
         var outcome = Outcome(id: "\(name)-\(index)")
         outcome.read(text, isHead: requests[index].method == "HEAD")
+        outcome.at = world.now
         if code != 0 { outcome.end = .truncated }
         if outcome.status != 0 { outcomes.append(outcome) }
         if let leavesAfter, outcomes.count >= leavesAfter, let link, !isClosed {

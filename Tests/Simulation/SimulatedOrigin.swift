@@ -5,7 +5,11 @@ import Proxy
 
 /// A scripted origin: answers each request with its own id, its version and a body.
 public final class SimulatedOrigin {
-    public enum Reply: Sendable { case length, chunked, untilClose, garbage, silence, reset }
+    public enum Reply: Sendable {
+        case length, chunked, untilClose, garbage, silence, reset
+        /// The head and half of a chunked body, and then nothing.
+        case half
+    }
 
     public let address: Address
     public let version: String
@@ -49,6 +53,10 @@ public final class SimulatedOrigin {
         public var headers: [String]
         public var reply: Reply
         public var delay: Duration
+        /// Interim answers before it: when, counted from the request, and which.
+        public var interims: [(at: Duration, status: Int)] = []
+        /// Trailers of a chunked answer.
+        public var trailers: [String] = []
 
         public init(
             _ status: Int, headers: [String] = [], reply: Reply = .length, delay: Duration = .zero
@@ -174,7 +182,7 @@ final class OriginPeer: OriginEnd {
             answer.reply == .garbage && origin.speaksHTTP2
             ? SimulatedOrigin.Reply.reset : answer.reply
         switch reply {
-        case .silence: return
+        case .silence: return sayInterims(answer)
         case .reset:
             isOpen = false
             return wire.reset()
@@ -187,17 +195,32 @@ final class OriginPeer: OriginEnd {
             where !part.isEmpty {
                 text += String(part.utf8.count, radix: 16) + "\r\n" + part + "\r\n"
             }
-            text += "0\r\nx-trailer: t\r\n\r\n"
+            text += "0\r\nx-trailer: t\r\n" + answer.trailers.map { $0 + "\r\n" }.joined() + "\r\n"
+        case .half:
+            let half = String(body.prefix(body.utf8.count / 2))
+            text += "transfer-encoding: chunked\r\n\r\n"
+            text += String(half.utf8.count, radix: 16) + "\r\n" + half + "\r\n"
         case .untilClose: text += "\r\n" + body
         }
+        sayInterims(answer)
         let bytes = Array(text.utf8)
+        let isPart = reply == .half
         let ends = closes || answer.reply == .untilClose
         world.after(answer.delay) { [self] in
             guard isOpen else { return }
+            if isPart { return wire.say(bytes) }
             wire.deliver(bytes)
             if ends {
                 isOpen = false
                 wire.end()
+            }
+        }
+    }
+
+    private func sayInterims(_ answer: SimulatedOrigin.Answer) {
+        for interim in answer.interims {
+            world.after(interim.at) { [self] in
+                if isOpen { wire.say(Array("HTTP/1.1 \(interim.status) X\r\n\r\n".utf8)) }
             }
         }
     }

@@ -334,7 +334,8 @@ public final class World {
             return peer
         }
         let wire = Wire(
-            deliver: { [self] in deliver($0, to: id) }, end: { [self] in end(id) },
+            deliver: { [self] in deliver($0, to: id) }, say: { [self] in deliver($0, to: id) },
+            end: { [self] in end(id) },
             reset: { [self] in reset(id) })
         let peer = OriginPeer(origin, self, wire)
         peer.resetsAfterBytes = limit

@@ -24,6 +24,8 @@ class Echo(grpc.GenericRpcHandler):
             "/demo.Echo/Both": grpc.stream_stream_rpc_method_handler(self.both),
             "/demo.Echo/Fail": grpc.unary_unary_rpc_method_handler(self.fail),
             "/demo.Echo/Wait": grpc.unary_unary_rpc_method_handler(self.wait),
+            "/demo.Echo/Pause": grpc.unary_stream_rpc_method_handler(self.pause),
+            "/demo.Echo/Late": grpc.unary_unary_rpc_method_handler(self.late),
             "/demo.Echo/Endless": grpc.unary_stream_rpc_method_handler(self.endless),
             "/grpc.health.v1.Health/Check": grpc.unary_unary_rpc_method_handler(self.check),
         }
@@ -60,6 +62,13 @@ class Echo(grpc.GenericRpcHandler):
         ended.wait(30)
         self.cancelled.set()
         return b""
+
+    def pause(self, request, context):
+        yield b"first"
+        self.wait(request, context)
+
+    def late(self, request, context):
+        context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "too late")
 
     def endless(self, request, context):
         ended = threading.Event()

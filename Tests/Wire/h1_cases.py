@@ -395,6 +395,12 @@ RESPONSES = [
     shown("9110 15.2", "102 before the answer", b"HTTP/1.1 102 Processing\r\n\r\n" + res(), 200, b"ok"),
     shown("8297 2", "103 before the answer", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + res(), 200, b"ok"),
     shown("9110 15.2", "several before the answer", b"HTTP/1.1 103 E\r\n\r\n" * 5 + res(), 200, b"ok"),
+] + [
+    shown("9110 15.2", f"{count} times {code} before the answer", b"HTTP/1.1 %d X\r\n\r\n" % code * count + res(), 200, b"ok")
+    for code in (100, 102, 103, 199) for count in (17, 1000)
+] + [
+    wrong("9110 15.2", "interim answers without end", b"HTTP/1.1 102 X\r\n\r\n" * 20_000 + res()),
+    wrong("9110 15.2", "large ones without end", (b"HTTP/1.1 103 X\r\nLink: " + b"a" * 30_000 + b"\r\n\r\n") * 40 + res()),
     wrong("9110 15.2.2", "101 that nobody asked for", b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"),
     wrong("9112 6.3", "100 and then the end", b"HTTP/1.1 100 Continue\r\n\r\n"),
     shown("9110 7.6.1", "a nominated field goes", res("HTTP/1.1 200 OK", "Connection: X-A", "X-A: 1", "X-B: 2"), 200, "-x-a", "X-B: 2"),

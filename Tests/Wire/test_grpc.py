@@ -75,6 +75,37 @@ class Calls(unittest.TestCase):
             call.cancel()
             until(lambda: self.one.echo.cancelled.is_set() or self.two.echo.cancelled.is_set())
 
+    def counted(self, proxy, code="4"):
+        """Calls with the status, errors by a timeout, requests that left, of the only version."""
+        return [proxy.metric(pattern) for pattern in (
+            rf'sluice_grpc_calls_total\{{.*grpc_status="{code}"', r'sluice_errors_total\{.*cause="timeout"', r'sluice_requests_total\{.*code="0"')]
+
+    def test_deadlines_count_one_way_whoever_is_first(self):
+        # The client's own deadline, ours, and the origin's answer that it was too late.
+        for name, method, timeout, route in (
+                ("client, nothing answered", "Wait", 0.3, ""), ("client, in the answer", "Pause", 0.3, ""),
+                ("Sluice, nothing answered", "Wait", 20, ", timeouts: { request: 300ms }"), ("Sluice, in the answer", "Pause", 20, ", timeouts: { request: 300ms }"),
+                ("Sluice, by silence", "Pause", 20, ", timeouts: { idle: 300ms }"), ("Sluice, no first byte", "Wait", 20, ", timeouts: { firstByte: 300ms }"),
+                ("origin", "Late", 20, "")):
+            for protocol in ("http2", "http1"):
+                with self.subTest(name, protocol=protocol):
+                    routes = f"routes: [{{ name: rest, to: s{route} }}]"
+                    near = Proxy(config(self.one.port, service="    protocol: http2", routes=routes))
+                    self.addCleanup(near.stop)
+                    proxy = Proxy(config(near.port, service=f"    protocol: {protocol}"))
+                    self.addCleanup(proxy.stop)
+                    with calls.channel(proxy.port) as channel:
+                        call = channel.unary_stream(f"/demo.Echo/{method}")
+                        answer, got = call(b"", timeout=timeout), []
+                        with self.assertRaises(grpc.RpcError) as caught:
+                            for piece in answer:
+                                got.append(piece)
+                        self.assertEqual(caught.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+                        self.assertEqual(got, [b"first"] if method == "Pause" else [])
+                    for each in (near, proxy):
+                        until(lambda: self.counted(each)[0] == 1)
+                        self.assertEqual(self.counted(each), [1, 1, 0])
+
     def test_a_thousand_at_once(self):
         for channel in self.each():
             unary = channel.unary_unary("/demo.Echo/Unary")

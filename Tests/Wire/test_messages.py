@@ -1,6 +1,6 @@
 """HTTP/1.1 at the wire: what the origin gets, what the client gets, whether they stay in step."""
-import re, socket, threading, unittest
-from harness import OK, Origin, Proxy, answering, config, until
+import re, select, socket, threading, unittest
+from harness import OK, Case, Origin, Proxy, answering, config, until
 
 
 class Messages(unittest.TestCase):
@@ -236,6 +236,34 @@ class Origins(unittest.TestCase):
         proxy, _ = self.serve(serve, extra="defaults: { timeouts: { firstByte: 300ms }, forwarding: { flags: x-sluice-flags } }")
         response = proxy.get()
         self.assertEqual((response.status, response.headers["x-sluice-flags"]), (504, "UT"))
+
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+class Interims(Case):
+    def test_interim_answers_are_signs_of_life_and_not_for_http10(self):
+        def serve(origin, connection):
+            head, _ = origin.head(connection)
+            for _ in range(8):
+                connection.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
+                select.select([connection], [], [], 0.2)
+            connection.sendall(OK)
+        origin = Origin(serve)
+        self.addCleanup(origin.close)
+        near = self.start(config(origin.port, routes="routes: [{ name: rest, to: s, timeouts: { firstByte: 1s } }]"))
+        far = self.start(config(near.port, service="    protocol: http2", routes="routes: [{ name: rest, to: s, timeouts: { firstByte: 1s } }]"))
+        for proxy in (near, far):
+            # Eight times 0.2 s: longer than the time for the first byte.
+            out = proxy.raw(REQUEST)
+            self.assertEqual((out.count(b"HTTP/1.1 102 "), out.count(b"HTTP/1.1 200 OK")), (8, 1), out)
+            out = proxy.raw(REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0"))
+            self.assertEqual((out.count(b"HTTP/1.1 102 "), out.count(b"HTTP/1.1 200 OK")), (0, 1), out)
+        # The time of the whole request does not begin anew.
+        whole = self.start(config(origin.port, routes="routes: [{ name: rest, to: s, timeouts: { firstByte: 1s, request: 700ms } }]"))
+        out = whole.raw(REQUEST)
+        self.assertIn(b"HTTP/1.1 504 ", out)
+        self.assertLess(out.count(b"HTTP/1.1 102 "), 8)
 
 
 if __name__ == "__main__":
