@@ -106,8 +106,9 @@ extension ObjectSchema {
             .field("cookie", .text(expected: "a cookie name"), "The application's session cookie."),
             .field("header", .text(expected: "a header name"), "A header instead of a cookie."),
             .field(
-                "issue", .text(expected: "a cookie name"),
-                "A cookie that Sluice sets, so that every client becomes a session."),
+                "issue", .text(expected: "a cookie name, or off"),
+                "A cookie that Sluice sets, so that every client becomes a session and its first "
+                    + "request agrees with the second. off: none, and no warning about that."),
             .field(
                 "ttl", .duration(orWord: nil), default: "24h", "How long the issued cookie lives."),
             .field(

@@ -1,3 +1,4 @@
+import Base
 import CPlatform
 
 /// Whole files, and files that only grow.
@@ -43,13 +44,12 @@ public enum Files {
         }
     }
 
-    /// 16 random bytes of the kernel's.
+    /// Eight random bytes of the kernel's; the clock's where a kernel gives none.
     public static func randomSeed() -> UInt64 {
         var seed: UInt64 = 0
-        let fd = unsafe cplatform_open("/dev/urandom", O_RDONLY | O_CLOEXEC, 0)
-        if fd >= 0 {
-            _ = unsafe CPlatform.read(fd, &seed, 8)
-            Socket.close(fd)
+        guard unsafe cplatform_random(&seed, 8) == 8 else {
+            return UInt64(bitPattern: SystemClock.wall().microseconds)
+                ^ SystemClock.now().nanoseconds
         }
         return seed
     }
