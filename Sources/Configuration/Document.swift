@@ -218,6 +218,21 @@ public struct Document: Sendable {
     public var drainDelay = Duration.seconds(5)
     public var drainGrace = Duration.seconds(30)
 
+    /// Versions of a service that some of its requests are split to by weight.
+    public func weighted(ofService index: Int) -> Set<Int> {
+        var found: Set<Int> = []
+        func add(_ weights: [Int]) {
+            for (i, weight) in weights.enumerated() where weight > 0 { found.insert(i) }
+        }
+        let own = services[index].versions.map(\.weight)
+        if !services[index].hosts.isEmpty { add(own) }
+        for route in routes {
+            guard case .forward(index, nil, let split) = route.action else { continue }
+            add(split ?? own)
+        }
+        return found
+    }
+
     /// Every name that must be resolved, with how often.
     public var names: [(key: NameAndPort, refresh: Duration)] {
         services.flatMap { service in

@@ -125,7 +125,7 @@ enum AdminRouter {
     }
 
     private static func ready(_ control: ControlLoop) -> AdminResponse {
-        if let reason = AdminViews.notReadyReason(control) {
+        if let reason = control.readiness.reason(control) {
             return AdminResponse(status: 503, contentType: "text/plain", body: reason + "\n")
         }
         return AdminResponse(status: 200, contentType: "text/plain", body: "ready\n")

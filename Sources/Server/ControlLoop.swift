@@ -25,6 +25,7 @@ final class ControlLoop {
     private var watches: [String: Directory.Watch] = [:]
     private(set) var admin: AdminServer
     var listeners = Listeners()
+    private(set) var readiness: Readiness
 
     var file: ConfigurationFile
     let tickets: TLSTickets?
@@ -34,8 +35,6 @@ final class ControlLoop {
     let startedAt: WallTime
     private(set) var drain = DrainState()
     private var reloadAt = Instant.never
-    /// Every endpoint that has health checks has had its first.
-    var hasCheckedEndpoints = false
 
     /// How long after the last change of the file it is read: editors write in several steps.
     static let watchDebounce = Duration.milliseconds(50)
@@ -65,6 +64,7 @@ final class ControlLoop {
         listeners = parts.listeners
         admin = parts.admin
         startedAt = SystemClock.wall()
+        readiness = Readiness(startedAt: SystemClock.now())
         poller = try Poller()
         try poller.addInput(signals.descriptor, token: Token.signals)
         try poller.addInput(resolverWakeup.descriptor, token: Token.resolver)
@@ -77,6 +77,7 @@ final class ControlLoop {
     /// - Returns: the exit code.
     func run() -> Int32 {
         while true {
+            if advanceReadiness() { log.info("ready") }
             let count: Int
             do throws(SystemError) {
                 count = try poller.wait(milliseconds: timeout())
@@ -100,7 +101,10 @@ final class ControlLoop {
 
     private func timeout() -> Int32 {
         var next = min(reloadAt, rotatesAt)
-        if drain.isUnderWay { next = min(next, SystemClock.now() + .milliseconds(20)) }
+        // What the start waits for ends soon, and has no event.
+        if drain.isUnderWay || !readiness.hasBegun {
+            next = min(next, SystemClock.now() + .milliseconds(20))
+        }
         if next.isNever { return -1 }
         return Int32(clamping: (next - SystemClock.now()).millisecondsUp)
     }
@@ -110,7 +114,9 @@ final class ControlLoop {
         case Token.signals: takeSignals()
         case Token.resolver:
             resolverWakeup.clear()
-            if resolver.takeChange() { republish() }
+            let changes = resolver.takeChanges()
+            Names.report(changes, file.document, resolver.answers, log)
+            if changes.hasNewAddresses { republish() }
         case Token.watch:
             let hasChanged = watches.values.reduce(false) { $1.drain() || $0 }
             if hasChanged { reloadAt = SystemClock.now() + ControlLoop.watchDebounce }
@@ -174,6 +180,9 @@ final class ControlLoop {
             }
         }
     }
+
+    /// - Returns: whether the process became ready just now.
+    func advanceReadiness() -> Bool { readiness.advance(self) }
 
     // MARK: Drain
 

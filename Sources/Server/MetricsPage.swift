@@ -21,6 +21,7 @@ enum MetricsPage {
             refusedCause: RefusalCause.label)
         configuration(control, &page)
         clusters(snapshot, &page)
+        Names.write(control.resolver.answers, to: &page)
         process(control, &page)
         page.finish()
         return ASCII.string(page.buffer.readable)
@@ -95,7 +96,7 @@ enum MetricsPage {
                 "When the configuration in force was accepted."))
         page.sample([], microseconds: UInt64(control.status.lastAcceptedAt.microseconds))
         page.family(gauge("sluice_ready", "1 while the process is ready."))
-        page.sample([], AdminViews.notReadyReason(control) == nil ? 1 : 0)
+        page.sample([], control.readiness.reason(control) == nil ? 1 : 0)
         page.family(gauge("sluice_draining", "1 while the process drains."))
         page.sample([], control.drain.isUnderWay ? 1 : 0)
         page.family(gauge("sluice_build_info", "1, with the version of the program."))
@@ -153,6 +154,11 @@ enum MetricsPage {
             page.sample(row.0, UInt64(row.1.value.state.value.retriesLeft(budget, now: now)))
         }
         limits(rows, &page)
+        page.family(
+            gauge(
+                "sluice_version_endpoints",
+                "Endpoints that the version has; one without answers its share with 503."))
+        for row in rows { page.sample(row.0, UInt64(row.1.value.endpoints.count)) }
         page.family(
             gauge("sluice_endpoint_available", "1 while the endpoint is in the rotation."))
         for row in rows {

@@ -38,8 +38,7 @@ extension ControlLoop {
             file = next
             watchFiles()
             log.configure(level: next.document.logLevel, isJSON: next.document.logsJSON)
-            resolver.watch(Startup.names(of: next.document))
-            resolver.waitForFirstAnswers(limit: .seconds(2))
+            watchNames()
             group.admission.apply(next.document.limits)
             publish()
             apply(change)
@@ -61,6 +60,19 @@ extension ControlLoop {
         log.error(
             "configuration rejected, the old one stays in force", [("cause", cause), ("why", text)])
         return .rejected(text)
+    }
+
+    /// How long a reload waits for the first answers of new names. Admin and probes wait with it.
+    private static let namesWait = Duration.seconds(1)
+
+    private func watchNames() {
+        do throws(SystemError) {
+            try resolver.watch(Names.wanted(file.document))
+        } catch {
+            log.error("names cannot be resolved", [("error", error.message)])
+        }
+        resolver.waitForFirstAnswers(limit: ControlLoop.namesWait)
+        Names.report(resolver.takeChanges(), file.document, resolver.answers, log)
     }
 
     private func warnAboutFixedSettings(_ next: Document) {

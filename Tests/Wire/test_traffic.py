@@ -221,11 +221,12 @@ drain: {{ delay: 0s, grace: 5s }}
             self.assertTrue(connection.recv(1000).startswith(b"HTTP/1.1 200"))
             connection.close()
 
-    def test_ready_names_what_does_not_resolve(self):
-        with self.assertRaises(Exception) as caught:
-            self.proxy.page("/ready")
-        self.assertIn("no-such-name.invalid does not resolve", caught.exception.read().decode())
+    def test_what_does_not_resolve_is_named(self):
         self.assertEqual(self.proxy.page("/live"), "live\n")
+        clusters = json.loads(self.proxy.page("/clusters", self.proxy.admin))["services"]
+        gone = next(v for s in clusters for v in s["versions"] if v.get("dns", "").startswith("no-such-name.invalid"))
+        self.assertNotEqual(gone["dnsFailure"], "")
+        self.assertTrue(any("a name does not resolve" in l and "no-such-name.invalid" in l for l in self.proxy.log))
 
     def test_admin(self):
         for page in ("/config", "/clusters", "/connections", "/explain?method=GET&url=http://svc/x"):
