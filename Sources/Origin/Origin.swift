@@ -41,7 +41,7 @@ public struct Origin: ~Copyable {
 
     /// Opens the listening socket.
     public init(_ options: Options) throws(SystemError) {
-        let socket = try Socket.listen(options.address)
+        let socket = try Socket.listen(options.address, isDual: true)
         let epoll = try Poller()
         try epoll.addInput(socket, token: UInt64(socket))
         self.options = options

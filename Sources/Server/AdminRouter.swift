@@ -52,7 +52,7 @@ enum AdminRouter {
             ? String(host.prefix { $0 != "]" }) + "]"
             : String(host.prefix { $0 != ":" })
         let isAddress = name.hasPrefix("[") || name.allSatisfy { $0.isNumber || $0 == "." }
-        if control.admin.isLoopback, name != "localhost", !isAddress {
+        if request.isLoopback, name != "localhost", !isAddress {
             return error(403, "the Host of an admin request is localhost or an address")
         }
         if request.method == "POST", let token = control.admin.token,

@@ -28,19 +28,17 @@ extension ControlLoop {
         case .success(let next):
             let change: Listeners.Change
             do throws(Listeners.Failure) {
-                change = try listeners.prepare(next.document.listeners) {
-                    registry.metrics.listener($0)
-                }
+                change = try listeners.prepare(next.document) { registry.metrics.listener($0) }
             } catch {
                 return reject(error.text, cause)
             }
-            warnAboutFixedSettings(next.document)
+            warnAboutFixedSettings(next.document, change)
             file = next
             watchFiles()
             log.configure(level: next.document.logLevel, isJSON: next.document.logsJSON)
             watchNames()
             group.admission.apply(next.document.limits)
-            publish()
+            publish(listeners.numbers(after: change))
             apply(change)
             logWriter.setPath(next.document.accessLog?.path)
             status.accepted += 1
@@ -75,7 +73,12 @@ extension ControlLoop {
         Names.report(resolver.takeChanges(), file.document, resolver.answers, log)
     }
 
-    private func warnAboutFixedSettings(_ next: Document) {
+    private func warnAboutFixedSettings(_ next: Document, _ change: Listeners.Change) {
+        for listener in change.fixed {
+            log.warning(
+                "a listener on [::] takes, or leaves, IPv4 from the next start on",
+                [("listener", listener.name), ("address", Listeners.text(listener))])
+        }
         var fixed: [String] = []
         if next.workers != file.document.workers { fixed.append("workers") }
         if next.admin != file.document.admin { fixed.append("admin") }
@@ -92,18 +95,20 @@ extension ControlLoop {
 
     /// A name has new addresses: the same document, compiled with them.
     func republish() {
-        publish()
+        publish(listeners.numbers(after: Listeners.Change()))
         log.info("names resolved anew", [("generation", "\(generation)")])
     }
 
     /// Compiles the document in force and waits, with a bound, until every worker uses it.
-    private func publish() {
+    /// - Parameter numbers: of the listeners, by their sockets.
+    private func publish(_ numbers: [Int32: Int]) {
         generation += 1
         let snapshot = SnapshotCompiler.compile(
             file.document,
             Startup.inputs(file, generation: generation, answers: resolver.answers),
             registry: registry)
-        group.directory = TLSDirectory(file.document, file.tls, registry)
+        group.directory = TLSDirectory(
+            file.document, file.tls, registry, listeners: numbers, previous: group.directory)
         group.cell.publish(snapshot)
         for worker in group.workers { worker.mailbox.wake() }
         let deadline = SystemClock.now() + .seconds(1)

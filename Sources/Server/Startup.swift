@@ -84,7 +84,7 @@ public enum Startup {
         var listeners = Listeners()
         let change: Listeners.Change
         do throws(Listeners.Failure) {
-            change = try listeners.prepare(file.document.listeners) { metrics.listener($0) }
+            change = try listeners.prepare(file.document) { metrics.listener($0) }
         } catch {
             Files.write(2, all: "sluice: \(error.text)\n")
             throw SystemError("listen")
@@ -105,7 +105,8 @@ public enum Startup {
         let group = try WorkerGroup(
             cell: SnapshotCell(snapshot), count: count, logWriter: logWriter, admission: admission,
             log: log)
-        group.directory = TLSDirectory(file.document, file.tls, registry)
+        group.directory = TLSDirectory(
+            file.document, file.tls, registry, listeners: listeners.numbers(after: .init()))
         let admin = try AdminServer(file.document, configPath: file.path, log: log)
         // Before the first client is accepted: clients may use up all descriptors.
         let control = try ControlLoop(
@@ -172,8 +173,8 @@ public enum Startup {
                 ("version", SluiceVersion.text), ("config", control.file.path),
                 ("hash", control.file.hash), ("workers", "\(workers)"),
                 ("listeners", addresses.joined(separator: ",")),
-                ("admin", control.admin.adminText),
-                ("metrics", control.admin.metricsText),
+                ("admin", control.admin.text(isAdmin: true)),
+                ("metrics", control.admin.text(isAdmin: false)),
                 ("ready", control.readiness.reason(control) ?? "yes"),
             ])
     }

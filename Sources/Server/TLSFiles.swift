@@ -165,12 +165,29 @@ final class TLSDirectory: Sendable {
 
     let servers: [TLSContext?]
     let clients: [Client?]
+    /// The listeners' numbers, by their sockets. In force together with the contexts: a socket that
+    /// gets another name, or TLS, gets both at once.
+    let listeners: [Int32: Int]
 
-    init(_ document: Document, _ files: TLSFiles, _ registry: SharedRegistry) {
+    /// - Parameters:
+    ///   - listeners: the listeners' numbers, by their sockets.
+    ///   - previous: has the contexts of listeners that go: clients that wait in their queues are
+    ///     still served.
+    init(
+        _ document: Document, _ files: TLSFiles, _ registry: SharedRegistry,
+        listeners: [Int32: Int], previous: TLSDirectory = .none
+    ) {
+        self.listeners = listeners
         var servers: [TLSContext?] = []
         for listener in document.listeners {
             guard let context = files.listeners[listener.name] else { continue }
             let number = registry.metrics.listener(listener.name)
+            while servers.count <= number { servers.append(nil) }
+            servers[number] = context
+        }
+        let own = Set(document.listeners.map { registry.metrics.listener($0.name) })
+        for number in Set(listeners.values).subtracting(own) {
+            guard let context = previous.server(number) else { continue }
             while servers.count <= number { servers.append(nil) }
             servers[number] = context
         }
@@ -197,6 +214,7 @@ final class TLSDirectory: Sendable {
     private init() {
         servers = []
         clients = []
+        listeners = [:]
     }
 
     func server(_ listener: Int) -> TLSContext? {
