@@ -26,6 +26,7 @@ final class ControlLoop {
     private(set) var admin: AdminServer
     var listeners = Listeners()
     private(set) var readiness: Readiness
+    var retention = SeriesRetention()
 
     var file: ConfigurationFile
     let tickets: TLSTickets?
@@ -70,6 +71,7 @@ final class ControlLoop {
         try poller.addInput(resolverWakeup.descriptor, token: Token.resolver)
         try poller.addInput(group.controlWanted.descriptor, token: Token.workers)
         try admin.register(with: poller)
+        noteSnapshot()
         watchFiles()
     }
 
@@ -183,6 +185,24 @@ final class ControlLoop {
 
     /// - Returns: whether the process became ready just now.
     func advanceReadiness() -> Bool { readiness.advance(self) }
+
+    /// Tells the metrics page what the snapshot in force still names.
+    func noteSnapshot() {
+        let snapshot = group.cell.retained()
+        defer { snapshot.release() }
+        var named = MetricRegistry.Selection()
+        for i in 0..<snapshot.value.rows.count { named.rows.insert(snapshot.value.rows[i].id) }
+        for i in 0..<snapshot.value.versions.count {
+            named.clusters.insert(snapshot.value.versions[i].cluster.value.id)
+        }
+        for i in 0..<snapshot.value.mirrors.count {
+            let mirror = snapshot.value.mirrors[i]
+            named.rows.insert(mirror.row.id)
+            named.clusters.insert(mirror.cluster.value.id)
+        }
+        for listener in listeners.open { named.listeners.insert(listener.id) }
+        retention.apply(named, registry.metrics, now: SystemClock.now())
+    }
 
     // MARK: Drain
 

@@ -14,8 +14,17 @@ enum MetricsPage {
         var page = PrometheusText(format: format)
         let snapshot = control.group.cell.retained()
         defer { snapshot.release() }
-        let requests = RequestMetricsPage(
-            registry: control.registry.metrics, shards: control.group.workers.map(\.shard))
+        let shards = control.group.workers.map(\.shard)
+        let metrics = control.registry.metrics
+        let hidden = control.retention.beginPage(
+            retention: control.file.document.metricsRetention, now: SystemClock.now()
+        ) { row in
+            let slot = metrics.slot(ofRow: row)
+            func sum(_ part: Int) -> UInt64 { shards.reduce(0) { $0 &+ $1.value(slot + part) } }
+            let finished = sum(MetricRegistry.RowSlot.finished)
+            return sum(MetricRegistry.RowSlot.started) > finished
+        }
+        let requests = RequestMetricsPage(registry: metrics, shards: shards, hiding: hidden)
         requests.write(
             to: &page, expected: expected(snapshot.value.document),
             refusedCause: RefusalCause.label)

@@ -40,6 +40,7 @@ extension ControlLoop {
             group.admission.apply(next.document.limits)
             publish(listeners.numbers(after: change))
             apply(change)
+            noteSnapshot()
             logWriter.setPath(next.document.accessLog?.path)
             status.accepted += 1
             status.lastRejection = ""
