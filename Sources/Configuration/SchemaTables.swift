@@ -292,7 +292,10 @@ extension ObjectSchema {
     static let accessLog = ObjectSchema(
         name: "access log", help: "A line for each request.",
         fields: [
-            .required("path", .text(expected: "a file"), "`/dev/stdout`, or a file to append to."),
+            .required(
+                "path", .text(expected: "a file"),
+                "`/dev/stdout`, or a file to append to; relative to the "
+                    + "configuration file's directory."),
             .field(
                 "format", .choice(["json", "envoy", "combined"]), default: "json",
                 "The form of a line."),

@@ -246,6 +246,7 @@ final class AdminServer {
         out.append(text: "content-type: \(response.contentType)\r\n")
         out.append(text: "content-length: \(response.body.utf8.count)\r\n")
         out.append("cache-control: no-store\r\nx-content-type-options: nosniff\r\n")
+        out.append(text: "\(AdminServer.markName): \(SluiceVersion.text)\r\n")
         if !keepsAlive { out.append("connection: close\r\n") }
         out.append("\r\n")
         if !isHead { out.append(text: response.body) }

@@ -21,8 +21,8 @@ final class ControlLoop {
     let resolverWakeup: Wakeup
     private let signals: Signals
     private var poller: Poller
-    /// By directory: the configuration's, and those of the files that it names for TLS.
-    private var watches: [String: Directory.Watch] = [:]
+    /// The configuration's files.
+    private let watch = FileWatch()
     private(set) var admin: AdminServer
     var listeners = Listeners()
     private(set) var readiness: Readiness
@@ -91,7 +91,7 @@ final class ControlLoop {
             let now = SystemClock.now()
             if reloadAt <= now {
                 reloadAt = .never
-                reload(cause: "watch")
+                if watch.hasChanged { reload(cause: "watch") }
             }
             if rotatesAt <= now {
                 rotatesAt = now + ControlLoop.ticketLife
@@ -120,8 +120,7 @@ final class ControlLoop {
             Names.report(changes, file.document, resolver.answers, log)
             if changes.hasNewAddresses { republish() }
         case Token.watch:
-            let hasChanged = watches.values.reduce(false) { $1.drain() || $0 }
-            if hasChanged { reloadAt = SystemClock.now() + ControlLoop.watchDebounce }
+            if watch.drain() { reloadAt = SystemClock.now() + ControlLoop.watchDebounce }
         case Token.workers:
             group.controlWanted.clear()
             registry.layOutAhead()
@@ -162,24 +161,20 @@ final class ControlLoop {
         }
     }
 
-    /// Watches the directories of all files that the configuration in force is made of.
-    func watchFiles() {
+    /// Watches all files that the configuration in force is made of.
+    ///
+    /// - Parameter others: files that a rejected configuration names: one of them may be what is
+    ///   mended next.
+    func watchFiles(and others: [String] = []) {
         guard options.watches else { return }
-        let slash = options.configPath.lastIndex(of: "/")
-        let own = slash.map { String(options.configPath[...$0]) } ?? "."
-        let wanted = file.tls.directories.union([own])
-        // Closing its descriptor takes a watch from the poller too.
-        watches = watches.filter { wanted.contains($0.key) }
-        for directory in wanted where watches[directory] == nil {
-            do throws(SystemError) {
-                let watch = try Directory.Watch(directory)
-                try poller.addInput(watch.descriptor, token: Token.watch)
-                watches[directory] = watch
-            } catch {
-                log.error(
-                    "files cannot be watched; send SIGHUP instead",
-                    [("directory", directory), ("error", error.message)])
-            }
+        let failed = watch.follow([options.configPath] + file.files + others) {
+            (descriptor) throws(SystemError) in
+            try poller.addInput(descriptor, token: Token.watch)
+        }
+        for (directory, why) in failed {
+            log.error(
+                "files cannot be watched; send SIGHUP instead",
+                [("directory", directory), ("error", why)])
         }
     }
 

@@ -24,13 +24,20 @@ extension ControlLoop {
     @discardableResult
     func reload(cause: String) -> ReloadOutcome {
         switch ConfigurationFile.load(options.configPath, tickets: tickets) {
-        case .failure(let rejection): return reject(rejection.text, cause)
+        case .failure(let rejection): return reject(rejection.text, cause, rejection.files)
         case .success(let next):
+            let accessLog: LogWriter.Prepared
+            do throws(SystemError) {
+                accessLog = try logWriter.prepare(next.accessLogPath)
+            } catch {
+                return reject(next.accessLogFailure(error), cause, next.files)
+            }
             let change: Listeners.Change
             do throws(Listeners.Failure) {
                 change = try listeners.prepare(next.document) { registry.metrics.listener($0) }
             } catch {
-                return reject(error.text, cause)
+                LogWriter.discard(accessLog)
+                return reject(error.text, cause, next.files)
             }
             warnAboutFixedSettings(next.document, change)
             file = next
@@ -41,7 +48,7 @@ extension ControlLoop {
             publish(listeners.numbers(after: change))
             apply(change)
             noteSnapshot()
-            logWriter.setPath(next.document.accessLog?.path)
+            logWriter.use(accessLog)
             status.accepted += 1
             status.lastRejection = ""
             status.lastAcceptedAt = SystemClock.wall()
@@ -53,7 +60,9 @@ extension ControlLoop {
         }
     }
 
-    private func reject(_ text: String, _ cause: String) -> ReloadOutcome {
+    private func reject(_ text: String, _ cause: String, _ files: [String]) -> ReloadOutcome {
+        // Links on the way to them may lead elsewhere now, and will be mended there.
+        watchFiles(and: files)
         status.rejected += 1
         status.lastRejection = text
         log.error(

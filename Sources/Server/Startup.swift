@@ -96,7 +96,12 @@ public enum Startup {
         let count = workerCount(options, file.document)
         let logWriter = try LogWriter { log.error($0) }
         try logWriter.start()
-        logWriter.setPath(file.document.accessLog?.path)
+        do throws(SystemError) {
+            logWriter.use(try logWriter.prepare(file.accessLogPath))
+        } catch {
+            Files.write(2, all: "sluice: \(file.accessLogFailure(error))\n")
+            throw error
+        }
         let connections = connectionsMax(file.document, descriptors: descriptors)
         let memory = Machine.memory()
         let admission = Admission(

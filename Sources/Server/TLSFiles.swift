@@ -21,9 +21,6 @@ struct TLSFiles: Sendable {
     private(set) var services: [String: Upstream] = [:]
     /// Changes with anything about a service's TLS.
     private(set) var transports: [String: UInt64] = [:]
-    /// Directories of all files, to be watched.
-    private(set) var directories: Set<String> = []
-
     static let bytesMax = 1 << 20
 
     private let base: String
@@ -124,9 +121,6 @@ struct TLSFiles: Sendable {
 
     private mutating func read(_ name: String, _ path: String) throws(Rejection) -> [UInt8] {
         let full = ConfigurationFile.resolve(name, beside: base)
-        if let slash = full.lastIndex(of: "/") {
-            directories.insert(String(full[...slash]))
-        }
         do throws(SystemError) {
             return try Files.read(full, bytesMax: TLSFiles.bytesMax)
         } catch {

@@ -113,10 +113,16 @@ class Traffic(Case):
         proxy.write(config(v2.port, v1.port))
         until(lambda: proxy.metric('sluice_config_reloads_total{result="accepted"}') == 1)
         folder = os.path.dirname(proxy.path)
+        text = open(proxy.path).read()
+        os.symlink("..data/sluice.yaml", os.path.join(folder, "link"))
         for n in range(2):
             data = os.path.join(folder, f"..data-{n}")
             os.mkdir(data)
-            shutil.copy(proxy.path, os.path.join(data, "sluice.yaml"))
+            with open(os.path.join(data, "sluice.yaml"), "w") as file:
+                file.write(text)
+            if n == 0:
+                os.symlink(data, os.path.join(folder, "..data"))
+                os.rename(os.path.join(folder, "link"), proxy.path)
             os.symlink(data, os.path.join(folder, "..tmp"))
             os.rename(os.path.join(folder, "..tmp"), os.path.join(folder, "..data"))
             until(lambda: proxy.metric('sluice_config_reloads_total{result="accepted"}') >= 2 + n)
