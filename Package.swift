@@ -111,6 +111,7 @@ let package = Package(
         tests("TLSTests", ["TLS", "Base"]),
         tests("RoutingTests", ["Routing", "RE2", "HTTP1", "HTTPSemantics", "Base"]),
         tests("UpstreamTests", ["Upstream", "Base"]),
+        tests("ResolverTests", ["Resolver", "Platform", "Base"]),
         tests("TelemetryTests", ["Telemetry", "HTTPSemantics", "Base"]),
         tests("ConfigurationTests", ["Configuration", "Routing", "Upstream", "YAML", "Base"]),
         .target(

@@ -170,6 +170,9 @@ extension Address {
         }
     }
 
+    /// Whether the address stands for every address of its family.
+    public var isUnspecified: Bool { family != .unix && high == 0 && low == 0 }
+
     /// Whether the address is of the loopback range, or a unix socket.
     public var isLoopback: Bool {
         switch family {

@@ -200,9 +200,11 @@ public struct Document: Sendable {
     public var listeners: [Listener] = []
     /// 0: auto.
     public var workers = 0
-    public var admin: Address = .ipv4(127, 0, 0, 1, port: 15_000)
+    public var admin: [Address] = [.ipv4(127, 0, 0, 1, port: 15_000)]
     public var adminTokenPath: String?
-    public var metrics: Address = .ipv4(0, 0, 0, 0, port: 15_020)
+    public var metrics: [Address] = [Document.metricsDefault]
+    /// How long the series of versions, routes and listeners that are gone stay on the page.
+    public var metricsRetention = Duration.seconds(3_600)
     public var services: [Service] = []
     public var routes: [Route] = []
     public var timeouts = Timeouts()
@@ -217,6 +219,33 @@ public struct Document: Sendable {
     public var accessLog: AccessLog?
     public var drainDelay = Duration.seconds(5)
     public var drainGrace = Duration.seconds(30)
+
+    /// Every address of the machine, IPv6 and IPv4: a probe may come by either.
+    static let metricsDefault = Address(family: .ipv6, port: 15_020, high: 0, low: 0)
+
+    /// Whether a socket on an address takes IPv4 clients besides those of IPv6: `[::]` stands for
+    /// all addresses, unless an IPv4 address with the same port has a socket of its own.
+    public func isDual(_ address: Address) -> Bool {
+        guard address.family == .ipv6, address.isUnspecified else { return false }
+        if address.port == 0 { return true }
+        let all = listeners.map(\.address) + admin + metrics
+        return !all.contains { $0.family == .ipv4 && $0.port == address.port }
+    }
+
+    /// Versions of a service that some of its requests are split to by weight.
+    public func weighted(ofService index: Int) -> Set<Int> {
+        var found: Set<Int> = []
+        func add(_ weights: [Int]) {
+            for (i, weight) in weights.enumerated() where weight > 0 { found.insert(i) }
+        }
+        let own = services[index].versions.map(\.weight)
+        if !services[index].hosts.isEmpty { add(own) }
+        for route in routes {
+            guard case .forward(index, nil, let split) = route.action else { continue }
+            add(split ?? own)
+        }
+        return found
+    }
 
     /// Every name that must be resolved, with how often.
     public var names: [(key: NameAndPort, refresh: Duration)] {

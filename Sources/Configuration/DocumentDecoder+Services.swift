@@ -173,7 +173,7 @@ extension DocumentDecoder {
         _ node: YAMLNode, _ serviceNode: YAMLNode, _ service: inout Document.Service
     ) {
         let cookie = node["cookie"]?.text, header = node["header"]?.text
-        let issue = node["issue"]?.text
+        let issue = node["issue"]?.text == "off" ? nil : node["issue"]?.text
         if cookie != nil, header != nil {
             fail("sticky has a cookie and a header", node.start, hint: "keep one of them")
         }
@@ -198,6 +198,15 @@ extension DocumentDecoder {
         let ttl = duration(node, "ttl", .seconds(86_400))
         if ttl < .seconds(1), let value = node["ttl"] {
             fail("sticky.ttl is below 1s", value.start)
+        }
+        if issue == nil, node["issue"] == nil, let name = cookie ?? header {
+            warn(
+                "sticky issues no cookie of its own: a session's first request, which comes "
+                    + "without \"\(name)\", is drawn by the weights, and its second may go to "
+                    + "another version",
+                node.start,
+                hint: "add issue: NAME, so that the first request's version is kept; "
+                    + "issue: off says that this is meant")
         }
         if issue != nil, node["keys"] == nil {
             warn(

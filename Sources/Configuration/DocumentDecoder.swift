@@ -25,7 +25,7 @@ struct DocumentDecoder {
         if let node = root["defaults"] { defaults(node) }
         listeners(root)
         if let text = root["workers"]?.text, let count = Int(text) { document.workers = count }
-        admin(root)
+        endpoints(root)
         if let node = root["services"] {
             for entry in node.entries { service(entry) }
         }
@@ -70,33 +70,6 @@ struct DocumentDecoder {
             }
             if let node = element["tls"] { listener.tls = listenerTLS(node) }
             document.listeners.append(listener)
-        }
-    }
-
-    private mutating func admin(_ root: YAMLNode) {
-        if let node = root["admin"] {
-            let text = node.text ?? node["address"]?.text
-            if let address = text.flatMap(Units.address) { document.admin = address }
-            document.adminTokenPath = node["token"]?.text
-            if !document.admin.isLoopback, document.adminTokenPath == nil {
-                warn(
-                    "the admin endpoint can be reached from other machines", node.start,
-                    hint: "use a loopback address, or give it a token")
-            }
-        }
-        if let node = root["metrics"], let address = node.text.flatMap(Units.address) {
-            document.metrics = address
-        }
-        for (name, address) in [("admin", document.admin), ("metrics", document.metrics)] {
-            guard address.port != 0 || address.family == .unix,
-                let clash = document.listeners.first(where: { $0.address == address })
-            else { continue }
-            fail(
-                "\(name) and the listener \"\(clash.name)\" have the same address",
-                (root[name] ?? root).start)
-        }
-        if document.admin == document.metrics, document.admin.port != 0 {
-            fail("admin and metrics have the same address", (root["metrics"] ?? root).start)
         }
     }
 

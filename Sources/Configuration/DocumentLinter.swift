@@ -18,6 +18,7 @@ enum DocumentLinter {
                     version.mark, "its share of requests is answered with 503")
             }
         }
+        lintCookies(document, warn)
         var earlier = EarlierRoutes()
         for route in document.routes {
             if let first = earlier.shadowing(route) {
@@ -41,6 +42,27 @@ enum DocumentLinter {
                     "timeouts.perTry of \"\(route.name)\" is longer than firstByte or request",
                     route.mark, "no attempt lives that long")
             }
+        }
+    }
+
+    /// A browser keeps one cookie of a name, and sends it to every service.
+    private static func lintCookies(
+        _ document: Document, _ warn: (String, YAMLMark, String) -> Void
+    ) {
+        var first: [String: Document.Service] = [:]
+        for service in document.services {
+            guard let sticky = service.sticky, let issue = sticky.issue else { continue }
+            guard let other = first[issue] else {
+                first[issue] = service
+                continue
+            }
+            guard other.sticky?.keysPath != sticky.keysPath else { continue }
+            warn(
+                "\"\(other.name)\" and \"\(service.name)\" issue the cookie \"\(issue)\" with "
+                    + "different keys",
+                service.mark,
+                "a client has one session for both, and each takes what the other's keys signed; "
+                    + "give them the same keys, or names of their own")
         }
     }
 

@@ -10,11 +10,12 @@ extension ObjectSchema {
                 "workers", .integer(1...64, orWord: "auto"), default: "auto",
                 "Worker threads; auto reads the container's CPU limit, else the affinity mask."),
             .field(
-                "admin", .either([.address, .object(admin)]), default: "127.0.0.1:15000",
-                "The admin endpoint; loopback unless said otherwise."),
+                "admin", .either([.address, .list(.address), .object(admin)]),
+                default: "127.0.0.1:15000", "The admin endpoint; loopback unless said otherwise."),
             .field(
-                "metrics", .address, default: "0.0.0.0:15020",
-                "Where /metrics, /ready and /live are served."),
+                "metrics", .either([.address, .list(.address), .object(metrics)]),
+                default: "[::]:15020",
+                "Where /metrics, /ready and /live are served; `[::]` takes IPv4 too."),
             .field(
                 "services", .map(.object(service), keys: .names),
                 "Named sets of versions that routes send requests to."),
@@ -32,7 +33,9 @@ extension ObjectSchema {
         fields: [
             .required("name", .name, "A label for metrics and logs; unique."),
             .required(
-                "address", .address, "`0.0.0.0:8080`, `[::]:8080` or `unix:/run/sluice.sock`."),
+                "address", .address,
+                "`0.0.0.0:8080`, `[::]:8080` or `unix:/run/sluice.sock`. `[::]` takes IPv4 too, "
+                    + "unless an IPv4 address with the same port is listed besides."),
             .field(
                 "protocol", .choice(["auto", "http1", "http2"]), default: "auto",
                 "auto tells HTTP/2 from HTTP/1.1 by its preface, or with TLS by ALPN."),
@@ -42,10 +45,24 @@ extension ObjectSchema {
     static let admin = ObjectSchema(
         name: "admin", help: "The admin endpoint.",
         fields: [
-            .required("address", .address, "Where it listens."),
+            .required(
+                "address", .either([.address, .list(.address)]), "Where it listens: one or several."
+            ),
             .field(
                 "token", .text(expected: "a file name"),
                 "A file whose first line must come as `Authorization: Bearer …` with each change."),
+        ])
+
+    static let metrics = ObjectSchema(
+        name: "metrics", help: "The metrics endpoint.",
+        fields: [
+            .field(
+                "address", .either([.address, .list(.address)]), default: "[::]:15020",
+                "Where it listens: one or several."),
+            .field(
+                "retention", .delay, default: "1h",
+                "How long the series of versions, routes and listeners that are gone stay; of a "
+                    + "service's only those that went last, the others until they were read."),
         ])
 
     static let service = ObjectSchema(
@@ -106,8 +123,9 @@ extension ObjectSchema {
             .field("cookie", .text(expected: "a cookie name"), "The application's session cookie."),
             .field("header", .text(expected: "a header name"), "A header instead of a cookie."),
             .field(
-                "issue", .text(expected: "a cookie name"),
-                "A cookie that Sluice sets, so that every client becomes a session."),
+                "issue", .text(expected: "a cookie name, or off"),
+                "A cookie that Sluice sets, so that every client becomes a session and its first "
+                    + "request agrees with the second. off: none, and no warning about that."),
             .field(
                 "ttl", .duration(orWord: nil), default: "24h", "How long the issued cookie lives."),
             .field(
@@ -277,7 +295,10 @@ extension ObjectSchema {
     static let accessLog = ObjectSchema(
         name: "access log", help: "A line for each request.",
         fields: [
-            .required("path", .text(expected: "a file"), "`/dev/stdout`, or a file to append to."),
+            .required(
+                "path", .text(expected: "a file"),
+                "`/dev/stdout`, or a file to append to; relative to the "
+                    + "configuration file's directory."),
             .field(
                 "format", .choice(["json", "envoy", "combined"]), default: "json",
                 "The form of a line."),

@@ -27,7 +27,8 @@ public final class SharedRegistry {
     private var now = Instant(nanoseconds: 0)
     private var isFirst = true
 
-    /// - Parameter seed: of all draws; random for a process, fixed for tests and replays.
+    /// - Parameter seed: of all draws, places of new sessions and keys of rate limits; random for a
+    ///   process, fixed for tests and replays.
     public init(metrics: MetricRegistry, seed: UInt64) {
         self.metrics = metrics
         random = PRNG(seed: seed)
@@ -67,7 +68,7 @@ public final class SharedRegistry {
             }
             held.release()
         }
-        let box = SharedBox(RateLimit(policy))
+        let box = SharedBox(RateLimit(policy, seed: random.next()))
         rateLimits[route] = box
         box.retain()
         return box

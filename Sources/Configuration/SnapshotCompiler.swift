@@ -148,7 +148,7 @@ public struct SnapshotCompiler: ~Copyable {
                     Stickiness(
                         source: sticky.source, name: sticky.name, issue: sticky.issue,
                         ttlSeconds: sticky.ttl.nanoseconds / 1_000_000_000, salt: sticky.salt,
-                        keys: sticky.keysPath.flatMap { inputs.stickyKeys[$0] } ?? [])))
+                        keys: keys(sticky), siblingKeys: siblingKeys(service, sticky))))
         }
         for version in service.versions {
             let spec = spec(service, version)
@@ -162,6 +162,23 @@ public struct SnapshotCompiler: ~Copyable {
                     fault: fault(version.fault, of: service.name + "/" + version.name)))
         }
         services.append(plan)
+    }
+
+    private func keys(_ sticky: Document.Sticky) -> [SipHash] {
+        sticky.keysPath.flatMap { inputs.stickyKeys[$0] } ?? []
+    }
+
+    /// Keys of the other services that issue a cookie of the same name, in the order of the file.
+    private func siblingKeys(
+        _ service: Document.Service, _ sticky: Document.Sticky
+    ) -> [SipHash] {
+        guard let issue = sticky.issue else { return [] }
+        return document.services.flatMap { other -> [SipHash] in
+            guard other.name != service.name, let sibling = other.sticky,
+                sibling.issue == issue, sibling.keysPath != sticky.keysPath
+            else { return [] }
+            return keys(sibling)
+        }
     }
 
     /// How a version's endpoints are chosen and reached.

@@ -6,6 +6,14 @@ public enum Cookie {
     /// A value in double quotes is given without them.
     public static func value(named name: Span<UInt8>, in field: Span<UInt8>) -> ByteRange? {
         var at = 0
+        return next(named: name, in: field, from: &at)
+    }
+
+    /// The value of the next pair with that name at or behind `at`, which moves behind the pair: a
+    /// client may send several of one name (RFC 6265 §5.4), and which is first says nothing.
+    public static func next(
+        named name: Span<UInt8>, in field: Span<UInt8>, from at: inout Int
+    ) -> ByteRange? {
         let count = field.count
         while at < count {
             while at < count, field[at] == 0x20 || field[at] == 0x09 || field[at] == 0x3b {
@@ -17,7 +25,9 @@ public enum Cookie {
             if name.count < length, pair[name.count] == 0x3d,
                 ASCII.equal(pair.extracting(0..<name.count), name)
             {
-                return trimmed(field, at + name.count + 1, at + length)
+                let start = at
+                at += length
+                return trimmed(field, start + name.count + 1, start + length)
             }
             at += length
         }

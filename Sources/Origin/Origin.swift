@@ -13,11 +13,13 @@ public struct Origin: ~Copyable {
         public var errorRate = 0.0
         /// Added to every answer.
         public var latency = Duration.zero
-        public var seed: UInt64 = 1
+        /// Of the answers that are errors.
+        public var seed: UInt64
 
-        public init(version: String, address: Address) {
+        public init(version: String, address: Address, seed: UInt64) {
             self.version = version
             self.address = address
+            self.seed = seed
         }
     }
 
@@ -39,7 +41,7 @@ public struct Origin: ~Copyable {
 
     /// Opens the listening socket.
     public init(_ options: Options) throws(SystemError) {
-        let socket = try Socket.listen(options.address)
+        let socket = try Socket.listen(options.address, isDual: true)
         let epoll = try Poller()
         try epoll.addInput(socket, token: UInt64(socket))
         self.options = options

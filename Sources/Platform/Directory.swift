@@ -12,6 +12,46 @@ public enum Directory {
         return count
     }
 
+    /// Links that are followed on the way to one file; the kernel's own bound.
+    private static let linksMax = 40
+
+    /// The directories in which a change may make a path lead to another file: that of the file,
+    /// and those of every link on the way to it, whatever directory the links lead into.
+    public static func onTheWay(to path: String) -> Set<String> {
+        var found: Set<String> = []
+        var place = path.hasPrefix("/") ? "/" : "."
+        var left = path.split(separator: "/").map(String.init)
+        var links = 0
+        while !left.isEmpty {
+            let name = left.removeFirst()
+            if name == "." { continue }
+            let full = place == "/" ? "/" + name : place + "/" + name
+            if let target = link(full) {
+                found.insert(place)
+                links += 1
+                // Links in a circle lead nowhere.
+                if links > linksMax { return found }
+                if target.hasPrefix("/") { place = "/" }
+                left = target.split(separator: "/").map(String.init) + left
+            } else if left.isEmpty || Files.stamp(full) == nil {
+                // The file, or where the way ends for now.
+                found.insert(place)
+                return found
+            } else {
+                place = full
+            }
+        }
+        return found
+    }
+
+    /// Where a link leads to, as it says; `nil` for anything else.
+    private static func link(_ path: String) -> String? {
+        var bytes = [CChar](repeating: 0, count: 4_096)
+        let count = unsafe readlink(path, &bytes, bytes.count)
+        guard count > 0 else { return nil }
+        return String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
     /// Watches a directory for anything that may replace a file in it: writes, renames, symlink
     /// swaps.
     public final class Watch: Sendable {

@@ -1,3 +1,4 @@
+import Base
 import CPlatform
 
 /// Whole files, and files that only grow.
@@ -18,11 +19,36 @@ public enum Files {
         }
     }
 
-    /// Opens a file to append to, made when it is not there.
+    /// What tells a file from what it was: another file, another time or another length.
+    public struct Stamp: Sendable, Equatable {
+        private let device: UInt64
+        private let number: UInt64
+        private let length: Int64
+        private let seconds: Int64
+        private let nanoseconds: Int64
+
+        fileprivate init(_ info: stat) {
+            device = UInt64(info.st_dev)
+            number = UInt64(info.st_ino)
+            length = Int64(info.st_size)
+            seconds = Int64(info.st_mtim.tv_sec)
+            nanoseconds = Int64(info.st_mtim.tv_nsec)
+        }
+    }
+
+    /// The stamp of the file that a path leads to; `nil` when it leads to none.
+    public static func stamp(_ path: String) -> Stamp? {
+        var info = stat()
+        return unsafe stat(path, &info) == 0 ? Stamp(info) : nil
+    }
+
+    /// Opens a file to append to, made when it is not there. A pipe that nobody reads is an error,
+    /// not a wait.
     public static func openAppending(_ path: String) throws(SystemError) -> Int32 {
-        let flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC
+        let flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK
         let fd = unsafe cplatform_open(path, flags, 0o644)
         guard fd >= 0 else { throw SystemError("open") }
+        _ = cplatform_set_blocking(fd)
         return fd
     }
 
@@ -43,13 +69,12 @@ public enum Files {
         }
     }
 
-    /// 16 random bytes of the kernel's.
+    /// Eight random bytes of the kernel's; the clock's where a kernel gives none.
     public static func randomSeed() -> UInt64 {
         var seed: UInt64 = 0
-        let fd = unsafe cplatform_open("/dev/urandom", O_RDONLY | O_CLOEXEC, 0)
-        if fd >= 0 {
-            _ = unsafe CPlatform.read(fd, &seed, 8)
-            Socket.close(fd)
+        guard unsafe cplatform_random(&seed, 8) == 8 else {
+            return UInt64(bitPattern: SystemClock.wall().microseconds)
+                ^ SystemClock.now().nanoseconds
         }
         return seed
     }

@@ -3,7 +3,10 @@ import CPlatform
 
 /// The system's name resolution. Blocks: for a thread that has nothing else to do.
 public enum NameLookup {
-    public struct Failure: Error, Sendable { public let reason: String }
+    public struct Failure: Error, Sendable {
+        public let reason: String
+        public init(reason: String) { self.reason = reason }
+    }
 
     /// Every address of a host, sorted, without duplicates, each with the port.
     public static func addresses(host: String, port: UInt16) -> Result<[Address], Failure> {

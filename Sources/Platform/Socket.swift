@@ -13,16 +13,34 @@ public enum Transfer: Sendable, BitwiseCopyable {
 /// opened it closes it, once.
 public enum Socket {
     /// Opens a listening socket. Without SO_REUSEPORT: a second instance on the address is refused.
-    public static func listen(_ address: Address, backlog: Int32 = 4096) throws(SystemError)
-        -> Int32
-    {
+    ///
+    /// - Parameter isDual: whether `[::]` takes IPv4 clients too, whose addresses are then IPv4's.
+    ///   On a machine without IPv6 such a socket is `0.0.0.0`.
+    public static func listen(
+        _ address: Address, isDual: Bool, backlog: Int32 = 4096
+    ) throws(SystemError) -> Int32 {
+        guard isDual, address.family == .ipv6, address.isUnspecified else {
+            return try listen(address, isIPv6Only: true, backlog)
+        }
+        do throws(SystemError) {
+            return try listen(address, isIPv6Only: false, backlog)
+        } catch {
+            guard error.code == EAFNOSUPPORT || error.code == EADDRNOTAVAIL else { throw error }
+            return try listen(.ipv4(0, 0, 0, 0, port: address.port), isIPv6Only: true, backlog)
+        }
+    }
+
+    private static func listen(
+        _ address: Address, isIPv6Only: Bool, _ backlog: Int32
+    ) throws(SystemError) -> Int32 {
         let fd = try open(address.family)
         var on: Int32 = 1
         if address.family != .unix {
             _ = unsafe setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(4))
         }
         if address.family == .ipv6 {
-            _ = unsafe setsockopt(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &on, socklen_t(4))
+            var only: Int32 = isIPv6Only ? 1 : 0
+            _ = unsafe setsockopt(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &only, socklen_t(4))
         }
         if let path = UnixPaths.path(address) { try replaceDeadSocket(path, address) }
         let bound = unsafe SocketAddress.with(address) { unsafe CPlatform.bind(fd, $0, $1) }

@@ -30,7 +30,13 @@ extension Pools {
 
     private static func place(_ turn: inout Turn, _ cluster: SharedBox<Cluster>) {
         let id = cluster.value.id
-        while turn.clusterPools.count <= id { turn.clusterPools.append(ClusterPool()) }
+        while turn.clusterPools.count <= id {
+            var pool = ClusterPool()
+            // Round robins that all begin with the first endpoint would send the first request of
+            // every worker of every process there.
+            pool.turn = UInt32(truncatingIfNeeded: turn.random.next())
+            turn.clusterPools.append(pool)
+        }
         turn.clusterPools[id].transport = cluster.value.transport
         turn.clusterPools[id].state = cluster.value.state
         turn.clusterPools[id].limits = cluster.value.limits

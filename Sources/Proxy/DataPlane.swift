@@ -370,6 +370,17 @@ public struct DataPlane: ~Copyable {
     /// Makes room for other clients: closes some connections that have lain idle for a second.
     public mutating func evictIdle() { DownstreamSide.evictIdle(&tables, &turn) }
 
+    /// Listeners have other numbers now, by their old ones: open connections go with them, and
+    /// requests that begin from now on are counted under the new names.
+    public mutating func rename(listeners: [Int: Int]) {
+        for index in 0..<tables.downstream.indexEnd {
+            guard let id = tables.downstream.tenant(at: index),
+                let number = listeners[tables.downstream[id].listener]
+            else { continue }
+            tables.downstream[id].listener = number
+        }
+    }
+
     /// A listener is gone: its connections finish what they have.
     public mutating func leave(listener: Int) {
         for index in 0..<tables.downstream.indexEnd {

@@ -19,7 +19,7 @@ enum Filters {
             if plan.rateKey == .none {
                 verdict = limit.value.take(now: turn.now)
             } else {
-                let key = key(tables.exchanges[id], turn, plan, snapshot, head)
+                let key = key(tables.exchanges[id], turn, plan, limit, snapshot, head)
                 verdict = limit.value.take(key: key, now: turn.now)
             }
             guard verdict.isAllowed else {
@@ -34,17 +34,13 @@ enum Filters {
     /// What has a bucket of its own. Requests without the field share one.
     private static func key(
         _ exchange: borrowing Exchange, _ turn: borrowing Turn, _ plan: Snapshot.FilterPlan,
-        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+        _ limit: SharedBox<RateLimit>, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> UInt64 {
-        if plan.rateKey == .address {
-            var address = exchange.summary.peer
-            address.port = 0
-            return address.stableHash
-        }
+        if plan.rateKey == .address { return limit.value.key(of: exchange.summary.peer) }
         let source: Stickiness.Source = plan.rateKey == .cookie ? .cookie : .header
         let value = RequestKey.find(
             source, plan.rateKnown, snapshot.value.store.bytes(plan.rateName), turn, head)
-        return value.map { XXH64.hash(turn.scratch.span($0), seed: 0x5eed) } ?? 0
+        return value.map { limit.value.key(of: turn.scratch.span($0)) } ?? 0
     }
 
     private static func refuse(

@@ -1,10 +1,11 @@
 import Base
 import Platform
 
-/// Resolves names on a thread of its own, again and again, and keeps each name's last good answer.
+/// Resolves names on threads of its own, again and again, and keeps each name's last good answer.
 ///
-/// `getaddrinfo` knows no TTL and may take seconds; nothing else ever waits for it, except
-/// `waitForFirstAnswers`, with a bound.
+/// `getaddrinfo` knows no TTL and may take many seconds, so a few lookups run side by side, and
+/// `NameSchedule` sees to it that names that time out hold up no others. Nothing else ever waits
+/// for a lookup, except `waitForFirstAnswers`, with a bound.
 public final class Resolver: Sendable {
     public struct Name: Hashable, Sendable {
         public var host: String
@@ -13,6 +14,7 @@ public final class Resolver: Sendable {
             self.host = host
             self.port = port
         }
+        public var text: String { "\(host):\(port)" }
     }
 
     /// What is known of one name.
@@ -21,53 +23,100 @@ public final class Resolver: Sendable {
         public var addresses: [Address] = []
         /// Why the last attempt failed; empty when it did not.
         public var failure = ""
-        public var attempts = 0
+        public var attempts: UInt64 = 0
+        /// Attempts that failed.
+        public var failures: UInt64 = 0
+        public init() {}
     }
 
+    /// What has changed since somebody last asked.
+    public struct Changes: Sendable {
+        /// Some name has other addresses.
+        public var hasNewAddresses = false
+        /// Names that failed and had not before, with the reason.
+        public var failed: [Name: String] = [:]
+        /// Names that resolve again.
+        public var recovered: Set<Name> = []
+    }
+
+    public typealias Lookup = @Sendable (Name) -> Result<[Address], NameLookup.Failure>
+
     private struct State {
-        var refresh: [Name: Duration] = [:]
+        var schedule: NameSchedule
         var answers: [Name: Answer] = [:]
-        var due: [Name: Instant] = [:]
-        var hasChanged = false
+        var changes = Changes()
+        /// One for each thread: a wake is taken by whoever sees it first.
+        var wakeups: [Wakeup] = []
         var isStopped = false
     }
 
-    private let state = Lock(State())
-    private let wakeup: Wakeup
+    /// Lookups that may run side by side.
+    public static let threadsMax = 4
+
+    private let state: Lock<State>
+    private let lookUp: Lookup
     private let notify: @Sendable () -> Void
 
-    /// - Parameter notify: called on the resolver's thread after an answer changed.
-    public init(notify: @escaping @Sendable () -> Void) throws(SystemError) {
-        wakeup = try Wakeup()
+    /// - Parameters:
+    ///   - seed: of the jitter.
+    ///   - lookUp: asks for one name and may block.
+    ///   - notify: called on one of the resolver's threads after something changed.
+    public init(
+        seed: UInt64,
+        lookUp: @escaping Lookup = { NameLookup.addresses(host: $0.host, port: $0.port) },
+        notify: @escaping @Sendable () -> Void
+    ) {
+        state = Lock(State(schedule: .init(threadsMax: Resolver.threadsMax, seed: seed)))
+        self.lookUp = lookUp
         self.notify = notify
-        _ = try Thread.start(name: "resolver") { [self] in self.run() }
     }
 
-    /// The names to keep resolved from now on; others are forgotten.
-    public func watch(_ names: [Name: Duration]) {
-        state.withLock { state in
-            state.refresh = names
+    /// The names to keep resolved from now on; others are forgotten. Threads are started as names
+    /// need them: a configuration without names costs none.
+    public func watch(_ names: [Name: Duration]) throws(SystemError) {
+        let held = state.withLock { state -> Int in
+            state.schedule.watch(names)
             state.answers = state.answers.filter { names[$0.key] != nil }
-            state.due = state.due.filter { names[$0.key] != nil }
-            for name in names.keys where state.due[name] == nil {
-                state.due[name] = Instant(nanoseconds: 0)
-            }
+            state.changes.failed = state.changes.failed.filter { names[$0.key] != nil }
+            state.changes.recovered = state.changes.recovered.filter { names[$0] != nil }
+            return state.wakeups.count
         }
-        wakeup.wake()
+        var next = held
+        while next < min(Resolver.threadsMax, names.count) {
+            do throws(SystemError) {
+                try startThread(next)
+            } catch {
+                // Fewer threads are slower, none is a failure.
+                if next == 0 { throw error }
+                break
+            }
+            next += 1
+        }
+        wakeAll()
+    }
+
+    private func startThread(_ number: Int) throws(SystemError) {
+        let wakeup = try Wakeup()
+        _ = try Thread.start(name: "resolver-\(number)") { [self] in run(wakeup) }
+        state.withLock { $0.wakeups.append(wakeup) }
     }
 
     public func stop() {
         state.withLock { $0.isStopped = true }
-        wakeup.wake()
+        wakeAll()
+    }
+
+    private func wakeAll() {
+        for wakeup in state.withLock({ $0.wakeups }) { wakeup.wake() }
     }
 
     public var answers: [Name: Answer] { state.withLock { $0.answers } }
 
-    /// Whether an answer has changed since the last call.
-    public func takeChange() -> Bool {
+    /// What has changed since the last call.
+    public func takeChanges() -> Changes {
         state.withLock { state in
-            defer { state.hasChanged = false }
-            return state.hasChanged
+            defer { state.changes = Changes() }
+            return state.changes
         }
     }
 
@@ -76,41 +125,37 @@ public final class Resolver: Sendable {
         let deadline = SystemClock.now() + limit
         while SystemClock.now() < deadline {
             let isDone = state.withLock { state in
-                state.refresh.keys.allSatisfy { state.answers[$0] != nil }
+                state.schedule.names.allSatisfy { state.answers[$0] != nil }
             }
             if isDone { return }
             SystemClock.pause(.milliseconds(2))
         }
     }
 
-    // MARK: The thread
+    // MARK: The threads
 
-    private func run() {
+    private func run(_ wakeup: Wakeup) {
         while true {
             let now = SystemClock.now()
-            let next = state.withLock { state -> (stop: Bool, due: Name?, wait: Instant) in
-                let due = state.due.filter { $0.value <= now }.keys
-                    .min { ($0.host, $0.port) < ($1.host, $1.port) }
-                return (state.isStopped, due, state.due.values.min() ?? .never)
+            let next = state.withLock { state in
+                state.isStopped ? nil : state.schedule.next(now: now)
             }
-            if next.stop { return }
-            if let name = next.due {
-                resolve(name)
-            } else {
-                let wait = next.wait.isNever ? -1 : (next.wait - now).millisecondsUp
+            switch next {
+            case nil: return
+            case .lookUp(let name): resolve(name)
+            case .wait(let until):
+                let wait = until.isNever ? -1 : max(1, (until - SystemClock.now()).millisecondsUp)
                 wakeup.wait(milliseconds: Int32(clamping: wait))
             }
         }
     }
 
     private func resolve(_ name: Name) {
-        let outcome = NameLookup.addresses(host: name.host, port: name.port)
+        let begun = SystemClock.now()
+        let outcome = lookUp(name)
         let now = SystemClock.now()
-        let changed = state.withLock { state -> Bool in
-            guard let refresh = state.refresh[name] else { return false }
-            // A fifth of jitter, so that many sidecars do not ask in step.
-            let jitter = Int64(now.nanoseconds % 1_000) * refresh.nanoseconds / 5_000
-            state.due[name] = now + Duration(nanoseconds: refresh.nanoseconds - jitter)
+        let isNews = state.withLock { state -> Bool in
+            guard state.schedule.holds(name) else { return false }
             var answer = state.answers[name] ?? Answer()
             let before = answer
             answer.attempts += 1
@@ -118,13 +163,37 @@ public final class Resolver: Sendable {
             case .success(let addresses):
                 answer.addresses = addresses
                 answer.failure = ""
-            case .failure(let failure): answer.failure = failure.reason
+            case .failure(let failure):
+                answer.failure = failure.reason
+                answer.failures += 1
             }
+            state.schedule.finish(
+                name, hasFailed: !answer.failure.isEmpty, took: now - begun, now: now)
             state.answers[name] = answer
-            let isNew = before.addresses != answer.addresses || before.failure != answer.failure
-            if isNew { state.hasChanged = true }
-            return isNew
+            return state.changes.note(name, from: before, to: answer)
         }
-        if changed { notify() }
+        if isNews { notify() }
+        // A thread that waits may have had to leave this name's place to it.
+        wakeAll()
+    }
+}
+
+extension Resolver.Changes {
+    /// - Returns: whether there is anything new.
+    fileprivate mutating func note(
+        _ name: Resolver.Name, from before: Resolver.Answer, to answer: Resolver.Answer
+    ) -> Bool {
+        let isNew = before.addresses != answer.addresses
+        if isNew { hasNewAddresses = true }
+        // Name servers may take turns in why they fail; that is no change.
+        guard before.failure.isEmpty != answer.failure.isEmpty else { return isNew }
+        if answer.failure.isEmpty {
+            failed[name] = nil
+            recovered.insert(name)
+        } else {
+            recovered.remove(name)
+            failed[name] = answer.failure
+        }
+        return true
     }
 }

@@ -37,6 +37,9 @@ public struct RateLimit: ~Copyable, Sendable {
     }
 
     public let policy: RateLimitPolicy
+    /// Of the hashes of keys. Clients must not know it: whoever can find a value with the hash of
+    /// another client's value shares that client's bucket, and can keep it empty.
+    private let seed: UInt64
     /// Nanoseconds between two requests at the limit.
     private let interval: UInt64
     /// What a full bucket holds, in nanoseconds.
@@ -48,8 +51,10 @@ public struct RateLimit: ~Copyable, Sendable {
     /// Places that a key may have.
     private static let probes: UInt64 = 8
 
-    public init(_ policy: RateLimitPolicy) {
+    /// - Parameter seed: of the hashes of keys; random for each process.
+    public init(_ policy: RateLimitPolicy, seed: UInt64 = 0) {
         self.policy = policy
+        self.seed = seed
         interval = UInt64(max(1, policy.per.nanoseconds / Int64(max(1, policy.requests))))
         let (product, overflow) = interval.multipliedReportingOverflow(
             by: UInt64(max(1, policy.burst)))
@@ -69,6 +74,20 @@ public struct RateLimit: ~Copyable, Sendable {
             let held = words[0]
             if words.exchange(0, from: held, to: held > interval ? held &- interval : 0) { return }
         }
+    }
+
+    /// The key of a field's value.
+    public func key(of value: Span<UInt8>) -> UInt64 { XXH64.hash(value, seed: seed) }
+
+    /// The key of a client's address, whatever its port.
+    public func key(of address: Address) -> UInt64 {
+        func mixed(_ word: UInt64) -> UInt64 {
+            var z = (word ^ (word >> 30)) &* 0xbf58_476d_1ce4_e5b9
+            z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+            return z ^ (z >> 31)
+        }
+        let network = mixed(seed ^ address.high ^ UInt64(address.family.rawValue))
+        return mixed(network ^ address.low)
     }
 
     /// Takes one request of a key's bucket.

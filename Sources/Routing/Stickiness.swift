@@ -20,12 +20,22 @@ public struct Stickiness: ~Copyable, Sendable {
     public let saltHash: UInt64
     public let known: KnownField
     private let store: ByteStore
-    /// The first signs, all verify; none: positions are accepted unsigned.
+    /// The first signs, all verify; none: cookies are issued without a signature.
     private let keys: [SipHash]
+    /// Cookies without a signature are taken.
+    private let acceptsUnsigned: Bool
 
+    /// Cookies of the issued name that are looked at in one request; those behind are not ours.
+    static let candidatesMax = 64
+
+    /// - Parameters:
+    ///   - keys: the first signs, all verify; none: unsigned cookies are taken.
+    ///   - siblingKeys: of other services that issue a cookie of the same name. A browser keeps one
+    ///     cookie of a name, so each of these services must take the others' cookies, or they would
+    ///     take each other's sessions away. They verify, and sign where the service has no key.
     public init(
         source: Source, name: String, issue: String?, ttlSeconds: Int64, salt: String,
-        keys: [SipHash]
+        keys: [SipHash], siblingKeys: [SipHash] = []
     ) {
         var store = ByteStore()
         self.source = source
@@ -35,7 +45,8 @@ public struct Stickiness: ~Copyable, Sendable {
         self.store = store
         self.ttlSeconds = ttlSeconds
         saltHash = XXH64.hash(salt, seed: 0)
-        self.keys = keys
+        self.keys = keys + siblingKeys
+        acceptsUnsigned = keys.isEmpty
     }
 
     /// Whether the proxy issues a cookie of its own.
@@ -59,29 +70,44 @@ public struct Stickiness: ~Copyable, Sendable {
         head: borrowing RequestHead, bytes: Span<UInt8>, wall: WallTime
     ) -> Session {
         var hadForgery = false
-        if issues {
-            for i in 0..<head.fields.count where head.fields[i].known == .cookie {
-                let field = bytes.extracting(head.fields[i].value.range)
-                guard let range = Cookie.value(named: store.bytes(issuedName), in: field) else {
-                    continue
-                }
-                if let ticket = StickyCookie.decode(field.extracting(range.range), keys: keys) {
-                    let age = wall.seconds - ticket.issuedSeconds
-                    if age <= ttlSeconds {
-                        return Session(
-                            origin: .issued, position: ticket.position &+ saltHash,
-                            wantsCookie: age > ttlSeconds / 2, hadForgery: hadForgery)
-                    }
-                } else {
-                    hadForgery = true
-                }
-            }
-        }
+        if issues, let found = issued(head, bytes, wall, &hadForgery) { return found }
         if let hash = applicationHash(head, bytes) {
             return Session(
                 origin: .application, position: hash, wantsCookie: issues, hadForgery: hadForgery)
         }
         return Session(origin: .none, position: 0, wantsCookie: issues, hadForgery: hadForgery)
+    }
+
+    /// The session of the first cookie that is genuine and not too old, wherever it stands: in any
+    /// of several lines, behind others of its name.
+    @inline(__always)
+    private func issued(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ wall: WallTime,
+        _ hadForgery: inout Bool
+    ) -> Session? {
+        var left = Stickiness.candidatesMax
+        for i in 0..<head.fields.count where head.fields[i].known == .cookie {
+            let field = bytes.extracting(head.fields[i].value.range)
+            var at = 0
+            while let range = Cookie.next(named: store.bytes(issuedName), in: field, from: &at) {
+                left -= 1
+                if left < 0 { return nil }
+                guard
+                    let ticket = StickyCookie.decode(
+                        field.extracting(range.range), keys: keys, acceptsUnsigned: acceptsUnsigned)
+                else {
+                    hadForgery = true
+                    continue
+                }
+                let age = wall.seconds - ticket.issuedSeconds
+                if age <= ttlSeconds {
+                    return Session(
+                        origin: .issued, position: ticket.position &+ saltHash,
+                        wantsCookie: age > ttlSeconds / 2, hadForgery: hadForgery)
+                }
+            }
+        }
+        return nil
     }
 
     @inline(__always)

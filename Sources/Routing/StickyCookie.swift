@@ -45,10 +45,13 @@ public enum StickyCookie {
         }
     }
 
+    /// - Parameter acceptsUnsigned: whether a cookie without a signature is taken.
     /// - Returns: `nil` for everything that `encode` with one of the keys would not have written.
-    public static func decode(_ text: Span<UInt8>, keys: borrowing [SipHash]) -> Ticket? {
+    public static func decode(
+        _ text: Span<UInt8>, keys: borrowing [SipHash], acceptsUnsigned: Bool
+    ) -> Ticket? {
         let isSigned = text.count == 28
-        guard isSigned || text.count == 18, isSigned == !keys.isEmpty else { return nil }
+        guard isSigned ? !keys.isEmpty : text.count == 18 && acceptsUnsigned else { return nil }
         var bytes = InlineArray<21, UInt8>(repeating: 0)
         var word: UInt32 = 0
         var bits = 0

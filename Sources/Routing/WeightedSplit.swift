@@ -41,6 +41,8 @@ public struct Draws: ~Copyable, Sendable {
     private let blocksPerPage: Int
     /// New sessions placed inside each version's interval.
     private let placed: SharedCounters
+    /// Where each version's sequence of places begins.
+    private let firstPlaces: FixedArray<UInt64>
 
     public init(weights: SplitWeights, seed: UInt64) {
         self.weights = weights
@@ -50,6 +52,9 @@ public struct Draws: ~Copyable, Sendable {
         blocksPerPage = max(1, 8_192 / weights.sum)
         pages = PageRing(pageBytes: blocksPerPage * weights.sum)
         placed = SharedCounters(count: weights.weights.count)
+        // Another stream than the layout's, which is made from the same seed.
+        var random = PRNG(seed: seed ^ 0x4f1b_bcdc_bfa5_3e0b)
+        firstPlaces = FixedArray(weights.weights.map { _ in random.next() })
     }
 
     /// Draws taken so far.
@@ -109,7 +114,11 @@ public struct Draws: ~Copyable, Sendable {
 
     /// The next place of a new session inside a version's interval, as a fraction of 2^64: a
     /// golden-ratio sequence, so that any later cut finds its share of the sessions.
+    ///
+    /// The sequence begins at a point of its own for each seed and version. Sequences that all
+    /// begin alike would put the first sessions of every process of a fleet at the same few
+    /// positions, and a later cut would find all of them or none.
     public borrowing func nextPlace(version: Int) -> UInt64 {
-        placed.next(version) &* 0x9e37_79b9_7f4a_7c15 &+ 0x4f1b_bcdc_bfa5_3e0b
+        placed.next(version) &* 0x9e37_79b9_7f4a_7c15 &+ firstPlaces[version]
     }
 }

@@ -17,22 +17,56 @@ public enum AdminClient {
 
     /// The longest that one request may take.
     public static let limit = Duration.seconds(30)
+    /// The longest that a server may take to say who it is.
+    private static let askLimit = Duration.seconds(10)
+    /// Bytes of an answer that are read; more is no answer of ours.
+    private static let bytesMax = 64 << 20
 
+    /// Asks a process that runs. Before anything is changed there, the server is asked who it is:
+    /// other servers answer 200 to a POST too, and may even do something.
     public static func request(
         _ address: Address, _ method: String, _ target: String, token: String?
     ) throws(Failure) -> Reply {
+        if method != "GET" { _ = try answer(address, "GET", "/", nil, limit: askLimit) }
+        return try answer(address, method, target, token, limit: limit)
+    }
+
+    private static func answer(
+        _ address: Address, _ method: String, _ target: String, _ token: String?, limit: Duration
+    ) throws(Failure) -> Reply {
         let place = UnixPaths.text(address)
+        let found: Found
         do throws(SystemError) {
-            return try exchange(address, method, target, token)
+            found = try exchange(address, method, target, token, limit)
         } catch {
             throw Failure(
                 description: "nobody answers at the admin address \(place): \(error.message)")
         }
+        let advice = "give the address that admin: has in its file, by default 127.0.0.1:15000"
+        switch found {
+        case .reply(let reply): return reply
+        case .foreign(let status):
+            throw Failure(
+                description: "what answers at \(place) is not Sluice's admin endpoint (it answered "
+                    + "\(status)); \(advice)")
+        case .noHTTP:
+            throw Failure(
+                description: "what answers at \(place) does not speak HTTP/1.1, and is not "
+                    + "Sluice's admin endpoint; \(advice)")
+        }
+    }
+
+    /// Who answered.
+    private enum Found {
+        case reply(Reply)
+        /// Another server, with its status.
+        case foreign(UInt16)
+        case noHTTP
     }
 
     private static func exchange(
-        _ address: Address, _ method: String, _ target: String, _ token: String?
-    ) throws(SystemError) -> Reply {
+        _ address: Address, _ method: String, _ target: String, _ token: String?, _ limit: Duration
+    ) throws(SystemError) -> Found {
         let (descriptor, _) = try Socket.connect(address)
         defer { Socket.close(descriptor) }
         var poller = try Poller()
@@ -63,9 +97,12 @@ public enum AdminClient {
             var isOpen = true
             while isOpen {
                 switch Socket.receive(descriptor, into: &inbound, atMost: 65_536) {
-                case .bytes: continue
+                case .bytes:
+                    // Other servers may keep the connection open.
+                    if let found = found(inbound.readable) { return found }
+                    guard inbound.count <= bytesMax else { return .noHTTP }
                 case .wouldBlock: isOpen = false
-                case .endOfStream: return try reply(inbound.readable)
+                case .endOfStream: return .noHTTP
                 case .failed(let code): throw SystemError("recv", code: code)
                 }
             }
@@ -73,13 +110,32 @@ public enum AdminClient {
         throw SystemError("recv", code: 110)
     }
 
-    private static func reply(_ bytes: Span<UInt8>) throws(SystemError) -> Reply {
+    /// Who answered, and what; `nil` while the answer is not whole.
+    private static func found(_ bytes: Span<UInt8>) -> Found? {
         var head = ResponseHead(fieldCountMax: 100)
         var parser = ResponseHeadParser()
-        guard
-            case .complete(let count)? = try? parser.parse(bytes, into: &head, limits: HeadLimits())
-        else { throw SystemError("recv", code: 71) }
-        return Reply(
-            status: head.status, body: ASCII.string(bytes.extracting(count..<bytes.count)))
+        guard let parsed = try? parser.parse(bytes, into: &head, limits: HeadLimits()) else {
+            return .noHTTP
+        }
+        guard case .complete(let count) = parsed else { return nil }
+        func value(_ name: String) -> String? {
+            for i in 0..<head.fields.count {
+                let field = head.fields[i]
+                let own = ASCII.string(bytes.extracting(field.name.range))
+                if own.lowercased() == name {
+                    return ASCII.string(bytes.extracting(field.value.range))
+                }
+            }
+            return nil
+        }
+        // Our own answers say how long they are.
+        guard value(AdminServer.markName) != nil,
+            let length = value("content-length").flatMap({ Int($0) }), length >= 0
+        else { return .foreign(head.status) }
+        guard bytes.count - count >= length else { return nil }
+        return .reply(
+            Reply(
+                status: head.status,
+                body: ASCII.string(bytes.extracting(count..<(count + length)))))
     }
 }

@@ -52,7 +52,7 @@ enum AdminRouter {
             ? String(host.prefix { $0 != "]" }) + "]"
             : String(host.prefix { $0 != ":" })
         let isAddress = name.hasPrefix("[") || name.allSatisfy { $0.isNumber || $0 == "." }
-        if control.admin.isLoopback, name != "localhost", !isAddress {
+        if request.isLoopback, name != "localhost", !isAddress {
             return error(403, "the Host of an admin request is localhost or an address")
         }
         if request.method == "POST", let token = control.admin.token,
@@ -125,7 +125,7 @@ enum AdminRouter {
     }
 
     private static func ready(_ control: ControlLoop) -> AdminResponse {
-        if let reason = AdminViews.notReadyReason(control) {
+        if let reason = control.readiness.reason(control) {
             return AdminResponse(status: 503, contentType: "text/plain", body: reason + "\n")
         }
         return AdminResponse(status: 200, contentType: "text/plain", body: "ready\n")

@@ -11,8 +11,10 @@ struct AdminRequest {
     var query: String
     var fields: [(name: String, value: String)]
     var body: [UInt8]
-    /// Came to the admin address, not to the metrics one.
+    /// Came to an admin address, not to a metrics one.
     var isAdmin: Bool
+    /// Came to an address that only this machine reaches.
+    var isLoopback: Bool
 
     func field(_ name: String) -> String? {
         fields.first { $0.name == name }?.value
@@ -30,34 +32,44 @@ struct AdminResponse {
 final class AdminServer {
     private final class Connection {
         let descriptor: Int32
-        let isAdmin: Bool
+        let listener: Listener
         var inbound = ByteBuffer()
         var outbound = ByteBuffer()
         var closesAfterFlush = false
-        init(_ descriptor: Int32, isAdmin: Bool) {
+        init(_ descriptor: Int32, of listener: Listener) {
             self.descriptor = descriptor
-            self.isAdmin = isAdmin
+            self.listener = listener
         }
     }
 
+    private struct Listener {
+        var descriptor: Int32
+        var isAdmin: Bool
+        var isLoopback: Bool
+        /// With the port that port 0 became.
+        var text: String
+    }
+
+    /// The field that says that an answer is Sluice's, with its version: other servers answer 200
+    /// to `/reload` too.
+    static let markName = "x-sluice-admin"
     static let connectionsMax = 64
     static let requestBytesMax = 65_536
 
-    private let adminListener: Int32
-    private let metricsListener: Int32
-    let adminText: String
-    let metricsText: String
+    private let listeners: [Listener]
     /// Must come as a bearer token with every change; `nil`: none is asked for.
     let token: String?
-    let isLoopback: Bool
     private var connections: [Int32: Connection] = [:]
 
     init(_ document: Document, configPath: String, log: ProcessLog) throws(SystemError) {
-        adminListener = try AdminServer.listen(document.admin, "admin")
-        metricsListener = try AdminServer.listen(document.metrics, "metrics")
-        adminText = AdminServer.text(adminListener, document.admin)
-        metricsText = AdminServer.text(metricsListener, document.metrics)
-        isLoopback = document.admin.isLoopback
+        var listeners: [Listener] = []
+        for address in document.admin {
+            listeners.append(try AdminServer.listen(address, document, isAdmin: true))
+        }
+        for address in document.metrics {
+            listeners.append(try AdminServer.listen(address, document, isAdmin: false))
+        }
+        self.listeners = listeners
         if let path = document.adminTokenPath {
             let full = ConfigurationFile.resolve(path, beside: configPath)
             let bytes = try Files.read(full, bytesMax: 4_096)
@@ -68,9 +80,21 @@ final class AdminServer {
         }
     }
 
-    private static func listen(_ address: Address, _ name: String) throws(SystemError) -> Int32 {
+    /// The addresses of one of the two endpoints, apart by commas.
+    func text(isAdmin: Bool) -> String {
+        listeners.filter { $0.isAdmin == isAdmin }.map(\.text).joined(separator: ",")
+    }
+
+    private static func listen(
+        _ address: Address, _ document: Document, isAdmin: Bool
+    ) throws(SystemError) -> Listener {
+        let name = isAdmin ? "admin" : "metrics"
         do throws(SystemError) {
-            return try Socket.listen(address, backlog: 64)
+            let descriptor = try Socket.listen(
+                address, isDual: document.isDual(address), backlog: 64)
+            return Listener(
+                descriptor: descriptor, isAdmin: isAdmin, isLoopback: address.isLoopback,
+                text: text(descriptor, address))
         } catch {
             Files.write(
                 2,
@@ -88,8 +112,10 @@ final class AdminServer {
     private static func token(_ descriptor: Int32) -> UInt64 { UInt64(descriptor) << 32 | 1 }
 
     func register(with poller: borrowing Poller) throws(SystemError) {
-        try poller.addInput(adminListener, token: AdminServer.token(adminListener))
-        try poller.addInput(metricsListener, token: AdminServer.token(metricsListener))
+        for listener in listeners {
+            try poller.addInput(
+                listener.descriptor, token: AdminServer.token(listener.descriptor))
+        }
     }
 
     // MARK: Events
@@ -99,8 +125,8 @@ final class AdminServer {
         respond: (AdminRequest) -> AdminResponse
     ) {
         let descriptor = Int32(truncatingIfNeeded: event.token >> 32)
-        if descriptor == adminListener || descriptor == metricsListener {
-            return accept(descriptor, poller)
+        if let listener = listeners.first(where: { $0.descriptor == descriptor }) {
+            return accept(listener, poller)
         }
         guard let connection = connections[descriptor] else { return }
         if event.isReadable || event.isHungUp, !read(connection, respond) {
@@ -109,12 +135,14 @@ final class AdminServer {
         if !flush(connection) { close(connection) }
     }
 
-    private func accept(_ listener: Int32, _ poller: borrowing Poller) {
-        guard case .success(let (descriptor, _)) = Socket.accept(listener) else { return }
+    private func accept(_ listener: Listener, _ poller: borrowing Poller) {
+        guard case .success(let (descriptor, _)) = Socket.accept(listener.descriptor) else {
+            return
+        }
         guard connections.count < AdminServer.connectionsMax else {
             return Socket.close(descriptor)
         }
-        let connection = Connection(descriptor, isAdmin: listener == adminListener)
+        let connection = Connection(descriptor, of: listener)
         connections[descriptor] = connection
         do throws(SystemError) {
             try poller.addConnection(descriptor, token: AdminServer.token(descriptor))
@@ -162,7 +190,7 @@ final class AdminServer {
                 guard let body = try AdminServer.body(bytes, head.framing, &at, limits) else {
                     return true
                 }
-                let request = AdminServer.request(head, bytes, body, connection.isAdmin)
+                let request = AdminServer.request(head, bytes, body, connection.listener)
                 let keepsAlive = head.keepsAlive
                 connection.inbound.consume(at)
                 AdminServer.write(
@@ -196,7 +224,8 @@ final class AdminServer {
     }
 
     private static func request(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ body: [UInt8], _ isAdmin: Bool
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ body: [UInt8],
+        _ listener: Listener
     ) -> AdminRequest {
         func text(_ range: ByteRange) -> String { ASCII.string(bytes.extracting(range.range)) }
         var fields: [(name: String, value: String)] = []
@@ -206,7 +235,8 @@ final class AdminServer {
         }
         return AdminRequest(
             method: text(head.methodName), path: text(head.path), query: text(head.query),
-            fields: fields, body: body, isAdmin: isAdmin)
+            fields: fields, body: body, isAdmin: listener.isAdmin,
+            isLoopback: listener.isLoopback)
     }
 
     private static func write(
@@ -216,6 +246,7 @@ final class AdminServer {
         out.append(text: "content-type: \(response.contentType)\r\n")
         out.append(text: "content-length: \(response.body.utf8.count)\r\n")
         out.append("cache-control: no-store\r\nx-content-type-options: nosniff\r\n")
+        out.append(text: "\(AdminServer.markName): \(SluiceVersion.text)\r\n")
         if !keepsAlive { out.append("connection: close\r\n") }
         out.append("\r\n")
         if !isHead { out.append(text: response.body) }

@@ -155,53 +155,6 @@ enum AdminViews {
             ),
         ])
     }
-
-    /// Why the process is not ready, or `nil` when it is.
-    static func notReadyReason(_ control: ControlLoop) -> String? {
-        if control.drain.isUnderWay { return "not ready: draining" }
-        // Once all were checked the process stays ready, whatever endpoints come later.
-        if !control.hasCheckedEndpoints {
-            if let reason = uncheckedReason(control) { return reason }
-            control.hasCheckedEndpoints = true
-        }
-        let answers = control.resolver.answers
-        for service in control.file.document.services {
-            for version in service.versions {
-                guard let dns = version.dns else { continue }
-                let answer = answers[Resolver.Name(host: dns.name, port: dns.port)]
-                if answer?.addresses.isEmpty ?? true {
-                    let why = answer?.failure ?? ""
-                    return
-                        "not ready: \(service.name)/\(version.name): \(dns.name) does not resolve"
-                        + (why.isEmpty ? "" : " (\(why))")
-                }
-            }
-        }
-        return nil
-    }
-
-    /// An endpoint whose first health check is still to come says nothing about itself yet.
-    private static func uncheckedReason(_ control: ControlLoop) -> String? {
-        guard control.file.document.services.contains(where: { $0.healthCheck != nil }) else {
-            return nil
-        }
-        let now = SystemClock.now()
-        let snapshot = control.group.cell.retained()
-        defer { snapshot.release() }
-        for (i, service) in snapshot.value.document.services.enumerated()
-        where service.healthCheck != nil {
-            let versions = snapshot.value.services[i].versions
-            for v in versions.start..<versions.end {
-                let cluster = snapshot.value.versions[v].cluster
-                for e in 0..<cluster.value.endpoints.count
-                where !cluster.value.endpoints[e].state.value.view(now: now).isChecked {
-                    let address = UnixPaths.text(cluster.value.endpoints[e].address)
-                    return "not ready: \(service.name): \(address) was not checked yet"
-                }
-            }
-        }
-        return nil
-    }
 }
 
 /// How an endpoint stands, in words.

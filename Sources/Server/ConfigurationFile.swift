@@ -10,6 +10,8 @@ public struct ConfigurationFile: Sendable {
     public let hash: String
     public let stickyKeys: [String: [SipHash]]
     let tls: TLSFiles
+    /// Every other file that the configuration is made of, to be watched with it.
+    let files: [String]
     /// Warnings as a person reads them; empty without.
     public let warnings: String
 
@@ -17,6 +19,8 @@ public struct ConfigurationFile: Sendable {
     public struct Rejection: Error, Sendable {
         public let text: String
         public let json: JSONText
+        /// Files that the configuration names: one of them may be what is wrong.
+        var files: [String] = []
     }
 
     public static let bytesMax = 4 << 20
@@ -41,6 +45,7 @@ public struct ConfigurationFile: Sendable {
                     json: .array(
                         (reading.errors + reading.warnings).map { $0.json(file: path) })))
         }
+        let files = names(document).map { resolve($0, beside: path) }
         var keys: [String: [SipHash]] = [:]
         for service in document.services {
             guard let name = service.sticky?.keysPath else { continue }
@@ -48,22 +53,41 @@ public struct ConfigurationFile: Sendable {
             case .success(let list): keys[name] = list
             case .failure(let failure):
                 return .failure(
-                    plain(path, "services.\(service.name).sticky.keys: \(failure.text)"))
+                    plain(path, "services.\(service.name).sticky.keys: \(failure.text)", files))
             }
         }
         let tls: TLSFiles
         do throws(TLSFiles.Rejection) {
             tls = try TLSFiles.load(document, base: path, tickets: tickets)
         } catch {
-            return .failure(plain(path, error.text))
+            return .failure(plain(path, error.text, files))
         }
         return .success(
             ConfigurationFile(
                 path: path, document: document, hash: reading.hash, stickyKeys: keys, tls: tls,
-                warnings: reading.text(file: path, bytes: bytes)))
+                files: files, warnings: reading.text(file: path, bytes: bytes)))
     }
 
-    private static func plain(_ path: String, _ message: String) -> Rejection {
+    /// Names of the key and PEM files, as the configuration has them.
+    private static func names(_ document: Document) -> [String] {
+        var names: [String] = []
+        for listener in document.listeners {
+            guard let tls = listener.tls else { continue }
+            names += tls.certificates.flatMap { [$0.certificate, $0.key] }
+            if let authorities = tls.clientCA { names.append(authorities) }
+        }
+        for service in document.services {
+            if let keys = service.sticky?.keysPath { names.append(keys) }
+            guard let tls = service.tls else { continue }
+            if let authorities = tls.ca { names.append(authorities) }
+            if let pair = tls.certificate { names += [pair.certificate, pair.key] }
+        }
+        return names
+    }
+
+    private static func plain(
+        _ path: String, _ message: String, _ files: [String] = []
+    ) -> Rejection {
         Rejection(
             text: "\(path): error: \(message)",
             json: .array([
@@ -72,7 +96,18 @@ public struct ConfigurationFile: Sendable {
                     ("severity", .string("error")), ("message", .string(message)),
                     ("hint", .string("")),
                 ])
-            ]))
+            ]), files: files)
+    }
+
+    /// Why the access log cannot be opened, and what to do.
+    func accessLogFailure(_ error: SystemError) -> String {
+        "accessLog.path: \(accessLogPath ?? "") cannot be opened to be written: \(error.message); "
+            + "names without a leading / are beside the configuration file"
+    }
+
+    /// Where the access log is; `nil` without one.
+    var accessLogPath: String? {
+        document.accessLog.map { ConfigurationFile.resolve($0.path, beside: path) }
     }
 
     /// Names in the file are relative to the file's own directory.

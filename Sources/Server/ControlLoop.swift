@@ -21,10 +21,12 @@ final class ControlLoop {
     let resolverWakeup: Wakeup
     private let signals: Signals
     private var poller: Poller
-    /// By directory: the configuration's, and those of the files that it names for TLS.
-    private var watches: [String: Directory.Watch] = [:]
+    /// The configuration's files.
+    private let watch = FileWatch()
     private(set) var admin: AdminServer
     var listeners = Listeners()
+    private(set) var readiness: Readiness
+    var retention = SeriesRetention()
 
     var file: ConfigurationFile
     let tickets: TLSTickets?
@@ -34,8 +36,6 @@ final class ControlLoop {
     let startedAt: WallTime
     private(set) var drain = DrainState()
     private var reloadAt = Instant.never
-    /// Every endpoint that has health checks has had its first.
-    var hasCheckedEndpoints = false
 
     /// How long after the last change of the file it is read: editors write in several steps.
     static let watchDebounce = Duration.milliseconds(50)
@@ -65,11 +65,13 @@ final class ControlLoop {
         listeners = parts.listeners
         admin = parts.admin
         startedAt = SystemClock.wall()
+        readiness = Readiness(startedAt: SystemClock.now())
         poller = try Poller()
         try poller.addInput(signals.descriptor, token: Token.signals)
         try poller.addInput(resolverWakeup.descriptor, token: Token.resolver)
         try poller.addInput(group.controlWanted.descriptor, token: Token.workers)
         try admin.register(with: poller)
+        noteSnapshot()
         watchFiles()
     }
 
@@ -77,6 +79,7 @@ final class ControlLoop {
     /// - Returns: the exit code.
     func run() -> Int32 {
         while true {
+            if advanceReadiness() { log.info("ready") }
             let count: Int
             do throws(SystemError) {
                 count = try poller.wait(milliseconds: timeout())
@@ -88,7 +91,7 @@ final class ControlLoop {
             let now = SystemClock.now()
             if reloadAt <= now {
                 reloadAt = .never
-                reload(cause: "watch")
+                if watch.hasChanged { reload(cause: "watch") }
             }
             if rotatesAt <= now {
                 rotatesAt = now + ControlLoop.ticketLife
@@ -100,7 +103,10 @@ final class ControlLoop {
 
     private func timeout() -> Int32 {
         var next = min(reloadAt, rotatesAt)
-        if drain.isUnderWay { next = min(next, SystemClock.now() + .milliseconds(20)) }
+        // What the start waits for ends soon, and has no event.
+        if drain.isUnderWay || !readiness.hasBegun {
+            next = min(next, SystemClock.now() + .milliseconds(20))
+        }
         if next.isNever { return -1 }
         return Int32(clamping: (next - SystemClock.now()).millisecondsUp)
     }
@@ -110,10 +116,11 @@ final class ControlLoop {
         case Token.signals: takeSignals()
         case Token.resolver:
             resolverWakeup.clear()
-            if resolver.takeChange() { republish() }
+            let changes = resolver.takeChanges()
+            Names.report(changes, file.document, resolver.answers, log)
+            if changes.hasNewAddresses { republish() }
         case Token.watch:
-            let hasChanged = watches.values.reduce(false) { $1.drain() || $0 }
-            if hasChanged { reloadAt = SystemClock.now() + ControlLoop.watchDebounce }
+            if watch.drain() { reloadAt = SystemClock.now() + ControlLoop.watchDebounce }
         case Token.workers:
             group.controlWanted.clear()
             registry.layOutAhead()
@@ -163,25 +170,42 @@ final class ControlLoop {
         }
     }
 
-    /// Watches the directories of all files that the configuration in force is made of.
-    func watchFiles() {
+    /// Watches all files that the configuration in force is made of.
+    ///
+    /// - Parameter others: files that a rejected configuration names: one of them may be what is
+    ///   mended next.
+    func watchFiles(and others: [String] = []) {
         guard options.watches else { return }
-        let slash = options.configPath.lastIndex(of: "/")
-        let own = slash.map { String(options.configPath[...$0]) } ?? "."
-        let wanted = file.tls.directories.union([own])
-        // Closing its descriptor takes a watch from the poller too.
-        watches = watches.filter { wanted.contains($0.key) }
-        for directory in wanted where watches[directory] == nil {
-            do throws(SystemError) {
-                let watch = try Directory.Watch(directory)
-                try poller.addInput(watch.descriptor, token: Token.watch)
-                watches[directory] = watch
-            } catch {
-                log.error(
-                    "files cannot be watched; send SIGHUP instead",
-                    [("directory", directory), ("error", error.message)])
-            }
+        let failed = watch.follow([options.configPath] + file.files + others) {
+            (descriptor) throws(SystemError) in
+            try poller.addInput(descriptor, token: Token.watch)
         }
+        for (directory, why) in failed {
+            log.error(
+                "files cannot be watched; send SIGHUP instead",
+                [("directory", directory), ("error", why)])
+        }
+    }
+
+    /// - Returns: whether the process became ready just now.
+    func advanceReadiness() -> Bool { readiness.advance(self) }
+
+    /// Tells the metrics page what the snapshot in force still names.
+    func noteSnapshot() {
+        let snapshot = group.cell.retained()
+        defer { snapshot.release() }
+        var named = MetricRegistry.Selection()
+        for i in 0..<snapshot.value.rows.count { named.rows.insert(snapshot.value.rows[i].id) }
+        for i in 0..<snapshot.value.versions.count {
+            named.clusters.insert(snapshot.value.versions[i].cluster.value.id)
+        }
+        for i in 0..<snapshot.value.mirrors.count {
+            let mirror = snapshot.value.mirrors[i]
+            named.rows.insert(mirror.row.id)
+            named.clusters.insert(mirror.cluster.value.id)
+        }
+        for listener in listeners.open { named.listeners.insert(listener.id) }
+        retention.apply(named, registry.metrics, now: SystemClock.now())
     }
 
     // MARK: Drain

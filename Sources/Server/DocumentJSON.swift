@@ -20,6 +20,23 @@ enum DocumentJSON {
                         ])
                     })
             ),
+            ("admin", .array(document.admin.map { .string(UnixPaths.text($0)) })),
+            (
+                "metrics",
+                .object([
+                    ("address", .array(document.metrics.map { .string(UnixPaths.text($0)) })),
+                    ("retention", .string(Units.text(document.metricsRetention))),
+                ])
+            ),
+            (
+                "accessLog",
+                document.accessLog.map {
+                    .object([
+                        ("path", .string($0.path)), ("format", .string("\($0.format)")),
+                        ("sample", .string(Units.percent($0.sample))),
+                    ])
+                } ?? .string("off")
+            ),
             ("services", .array(document.services.map(service))),
             ("routes", .array(document.routes.map { route($0, document) })),
             ("timeouts", timeouts(document.timeouts)),

@@ -115,11 +115,19 @@ struct Steps {
         pairs.append(("why", .string(why)))
     }
 
-    mutating func drawn(isSession: Bool) {
-        let text =
-            isSession
-            ? "a new session: one draw of the split, then a cookie keeps it"
-            : "one draw of the split"
+    /// - Parameter sticky: of the service; `nil` without one.
+    mutating func drawn(sticky: Document.Sticky?) {
+        let text: String
+        if let issue = sticky?.issue {
+            text = "a new session: one draw of the split, then the cookie \"\(issue)\" keeps it"
+        } else if let sticky {
+            text =
+                "one draw of the split, and nothing keeps it: the session's next request, with "
+                + "\"\(sticky.name)\", is placed by the hash of that and may go to another "
+                + "version; issue: would make them agree"
+        } else {
+            text = "one draw of the split"
+        }
         lines.append("version   by the next draw (assign weighted): \(text)")
         pairs.append(("assign", .string("weighted")))
         pairs.append(("why", .string(text)))

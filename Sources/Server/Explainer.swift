@@ -183,7 +183,7 @@ public enum Explainer {
                     version, of: plan.service,
                     "the \(source)'s position is \(Steps.decimal(position))", "sticky")
             } else {
-                steps.drawn(isSession: session != nil)
+                steps.drawn(sticky: snapshot.value.document.services[plan.service].sticky)
             }
         }
         steps.endpoints(plan, snapshot)

@@ -3,7 +3,7 @@ import Configuration
 import Platform
 
 /// The listening sockets of the process: opened once, shared by all workers, never reopened while
-/// their address stays.
+/// their address stays. A listener's name may change under its socket.
 struct Listeners {
     struct Open {
         var name: String
@@ -13,6 +13,8 @@ struct Listeners {
         var descriptor: Int32
         /// The listener's number in the metrics.
         var id: Int
+        /// `[::]` that takes IPv4 too.
+        var isDual: Bool
     }
 
     private(set) var open: [Open] = []
@@ -20,43 +22,89 @@ struct Listeners {
     struct Change {
         var added: [Open] = []
         var removed: [Open] = []
+        /// Sockets that stay and get another name, or names that change places: clients that wait
+        /// in their queues and connections that are open belong to the new name.
+        var renamed: [Open] = []
+        /// Sockets whose part in IPv4 changes only with the next start.
+        var fixed: [Open] = []
     }
 
     struct Failure: Error { let text: String }
 
     /// Opens what is new; nothing changes when one cannot be opened.
-    mutating func prepare(
-        _ wanted: [Document.Listener], number: (String) -> Int
-    ) throws(Failure) -> Change {
+    ///
+    /// - Parameter number: a listener's number in the metrics, by its name.
+    func prepare(_ document: Document, number: (String) -> Int) throws(Failure) -> Change {
         var change = Change()
-        for listener in wanted
-        where !open.contains(where: {
-            $0.name == listener.name && $0.configured == listener.address
-        }) {
-            do throws(SystemError) {
-                let descriptor = try Socket.listen(listener.address)
-                change.added.append(
-                    Open(
-                        name: listener.name, configured: listener.address,
-                        bound: Socket.boundAddress(descriptor) ?? listener.address,
-                        descriptor: descriptor, id: number(listener.name)))
-            } catch {
-                for opened in change.added { Socket.close(opened.descriptor) }
-                let address = UnixPaths.text(listener.address)
-                throw Failure(
-                    text: "the listener \"\(listener.name)\" cannot listen on \(address): "
-                        + error.message)
+        var free = open
+        var left: [Document.Listener] = []
+        func take(_ listener: Document.Listener, where isIt: (Open) -> Bool) -> Open? {
+            guard let i = free.firstIndex(where: { $0.configured == listener.address && isIt($0) })
+            else { return nil }
+            return free.remove(at: i)
+        }
+        func keep(_ held: Open, _ change: inout Change) {
+            if held.isDual != document.isDual(held.configured) { change.fixed.append(held) }
+        }
+        // Those that keep their name first: port 0 may be the address of several.
+        for listener in document.listeners {
+            if let held = take(listener, where: { $0.name == listener.name }) {
+                keep(held, &change)
+            } else {
+                left.append(listener)
             }
         }
-        change.removed = open.filter { held in
-            !wanted.contains { $0.name == held.name && $0.address == held.configured }
+        for listener in left {
+            guard var held = take(listener, where: { _ in true }) else {
+                try add(listener, document, number, &change)
+                continue
+            }
+            keep(held, &change)
+            held.name = listener.name
+            held.id = number(listener.name)
+            change.renamed.append(held)
         }
+        change.removed = free
         return change
     }
 
+    private func add(
+        _ listener: Document.Listener, _ document: Document, _ number: (String) -> Int,
+        _ change: inout Change
+    ) throws(Failure) {
+        let isDual = document.isDual(listener.address)
+        do throws(SystemError) {
+            let descriptor = try Socket.listen(listener.address, isDual: isDual)
+            change.added.append(
+                Open(
+                    name: listener.name, configured: listener.address,
+                    bound: Socket.boundAddress(descriptor) ?? listener.address,
+                    descriptor: descriptor, id: number(listener.name), isDual: isDual))
+        } catch {
+            Listeners.discard(change)
+            throw Failure(
+                text: "the listener \"\(listener.name)\" cannot listen on "
+                    + "\(UnixPaths.text(listener.address)): \(error.message)")
+        }
+    }
+
+    /// Closes what `prepare` opened, for a change that is not made.
+    static func discard(_ change: Change) {
+        for opened in change.added { Socket.close(opened.descriptor) }
+    }
+
+    /// What will be open after a change, removed ones included until they are closed.
+    func numbers(after change: Change) -> [Int32: Int] {
+        var numbers: [Int32: Int] = [:]
+        for listener in open + change.added + change.renamed {
+            numbers[listener.descriptor] = listener.id
+        }
+        return numbers
+    }
+
     mutating func commit(_ change: Change) {
-        let gone = Set(change.removed.map(\.descriptor))
-        open = open.filter { !gone.contains($0.descriptor) } + change.added
+        let gone = Set((change.removed + change.renamed).map(\.descriptor))
+        open = open.filter { !gone.contains($0.descriptor) } + change.renamed + change.added
     }
 
     /// The address as text, with the port that port 0 became.

@@ -7,8 +7,19 @@ final class LogWriter: Sendable {
     private struct State {
         var rings: [ByteRing] = []
         var path: String?
+        /// A file that the thread is to take over; -1: none from now on.
+        var next: Int32?
+        /// The last file that was opened is in use, or will be.
+        var isOpen = false
         var reopens = false
         var stops = false
+    }
+
+    /// A file that could be opened, for `use`.
+    enum Prepared {
+        case same
+        case none
+        case opened(path: String, descriptor: Int32)
     }
 
     private let state = Lock(State())
@@ -33,15 +44,36 @@ final class LogWriter: Sendable {
         wakeup.wake()
     }
 
-    /// Chooses the file; `nil` closes it.
-    func setPath(_ path: String?) {
+    /// Opens the file that lines are to go to, and changes nothing yet: a log that cannot be opened
+    /// is the operator's mistake, and a reload that names it is rejected.
+    func prepare(_ path: String?) throws(SystemError) -> Prepared {
+        guard let path else { return .none }
+        let isSame = state.withLock { $0.isOpen && $0.path == path }
+        if isSame { return .same }
+        return .opened(path: path, descriptor: try LogWriter.open(path))
+    }
+
+    /// Lines go to what was prepared from now on.
+    func use(_ prepared: Prepared) {
         state.withLock { state in
-            if state.path != path {
-                state.path = path
-                state.reopens = true
+            var next: Int32 = -1
+            switch prepared {
+            case .same: return
+            case .none: (state.path, state.isOpen) = (nil, false)
+            case .opened(let path, let descriptor):
+                (state.path, state.isOpen) = (path, true)
+                next = descriptor
             }
+            // What the thread has not taken yet is nobody's any more.
+            if let unused = state.next { LogWriter.close(unused) }
+            state.next = next
         }
         wakeup.wake()
+    }
+
+    /// Closes what was prepared and is not used.
+    static func discard(_ prepared: Prepared) {
+        if case .opened(_, let descriptor) = prepared { close(descriptor) }
     }
 
     /// Opens the file anew, after whoever rotates logs has moved it.
@@ -70,14 +102,19 @@ final class LogWriter: Sendable {
             if rings.reduce(true, { $1.fallAsleep() && $0 }) { wakeup.wait() }
             for ring in rings { ring.wakeUp() }
             let now = state.withLock { state in
-                defer { state.reopens = false }
+                defer { (state.reopens, state.next) = (false, nil) }
                 return state
             }
-            if now.reopens {
+            if let next = now.next {
                 // Lines that are there belong to the file as it was; before the first file is open
                 // they wait for it.
                 if file >= 0 { drain(now.rings, file) }
-                file = open(now.path, instead: file)
+                LogWriter.close(file)
+                file = next
+            }
+            if now.reopens, let path = now.path {
+                drain(now.rings, file)
+                file = reopen(path, instead: file)
             }
             drain(now.rings, file)
             if now.stops { return }
@@ -106,19 +143,30 @@ final class LogWriter: Sendable {
         }
     }
 
-    private func open(_ path: String?, instead old: Int32) -> Int32 {
-        if old > 2 { Socket.close(old) }
+    /// The file by that name as it is now; the old one goes on where that fails.
+    private func reopen(_ path: String, instead old: Int32) -> Int32 {
+        do throws(SystemError) {
+            let file = try LogWriter.open(path)
+            LogWriter.close(old)
+            return file
+        } catch {
+            report(
+                "the access log \(path) cannot be opened anew: \(error.message); lines go on to "
+                    + "the file that was open")
+            return old
+        }
+    }
+
+    private static func open(_ path: String) throws(SystemError) -> Int32 {
         switch path {
-        case nil: return -1
         case "/dev/stdout": return 1
         case "/dev/stderr": return 2
-        case let path?:
-            do throws(SystemError) {
-                return try Files.openAppending(path)
-            } catch {
-                report("the access log \(path) cannot be opened: \(error.message)")
-                return -1
-            }
+        default: return try Files.openAppending(path)
         }
+    }
+
+    /// Standard output and error stay open.
+    private static func close(_ file: Int32) {
+        if file > 2 { Socket.close(file) }
     }
 }

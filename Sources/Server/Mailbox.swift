@@ -3,8 +3,10 @@ import Platform
 
 /// What threads tell a worker. The only way in, besides the newest snapshot.
 enum Mail: Sendable {
-    /// A connection that another worker accepted for this one; its load is counted already.
-    case connection(descriptor: Int32, listener: Int, peer: Address)
+    /// A connection that another worker accepted for this one; its load is counted already. The
+    /// listening socket says which listener's the connection is: the two workers may know the
+    /// socket by different names for a moment. The number is for a socket that is not known.
+    case connection(descriptor: Int32, socket: Int32, listener: Int, peer: Address)
     case connectionWanted(cluster: Int)
     case connectionFreed(cluster: Int)
     case addListener(descriptor: Int32, listener: Int)

@@ -14,13 +14,23 @@ enum MetricsPage {
         var page = PrometheusText(format: format)
         let snapshot = control.group.cell.retained()
         defer { snapshot.release() }
-        let requests = RequestMetricsPage(
-            registry: control.registry.metrics, shards: control.group.workers.map(\.shard))
+        let shards = control.group.workers.map(\.shard)
+        let metrics = control.registry.metrics
+        let hidden = control.retention.beginPage(
+            retention: control.file.document.metricsRetention, now: SystemClock.now()
+        ) { row in
+            let slot = metrics.slot(ofRow: row)
+            func sum(_ part: Int) -> UInt64 { shards.reduce(0) { $0 &+ $1.value(slot + part) } }
+            let finished = sum(MetricRegistry.RowSlot.finished)
+            return sum(MetricRegistry.RowSlot.started) > finished
+        }
+        let requests = RequestMetricsPage(registry: metrics, shards: shards, hiding: hidden)
         requests.write(
             to: &page, expected: expected(snapshot.value.document),
             refusedCause: RefusalCause.label)
         configuration(control, &page)
         clusters(snapshot, &page)
+        Names.write(control.resolver.answers, to: &page)
         process(control, &page)
         page.finish()
         return ASCII.string(page.buffer.readable)
@@ -95,7 +105,7 @@ enum MetricsPage {
                 "When the configuration in force was accepted."))
         page.sample([], microseconds: UInt64(control.status.lastAcceptedAt.microseconds))
         page.family(gauge("sluice_ready", "1 while the process is ready."))
-        page.sample([], AdminViews.notReadyReason(control) == nil ? 1 : 0)
+        page.sample([], control.readiness.reason(control) == nil ? 1 : 0)
         page.family(gauge("sluice_draining", "1 while the process drains."))
         page.sample([], control.drain.isUnderWay ? 1 : 0)
         page.family(gauge("sluice_build_info", "1, with the version of the program."))
@@ -153,6 +163,11 @@ enum MetricsPage {
             page.sample(row.0, UInt64(row.1.value.state.value.retriesLeft(budget, now: now)))
         }
         limits(rows, &page)
+        page.family(
+            gauge(
+                "sluice_version_endpoints",
+                "Endpoints that the version has; one without answers its share with 503."))
+        for row in rows { page.sample(row.0, UInt64(row.1.value.endpoints.count)) }
         page.family(
             gauge("sluice_endpoint_available", "1 while the endpoint is in the rotation."))
         for row in rows {

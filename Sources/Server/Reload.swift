@@ -24,26 +24,31 @@ extension ControlLoop {
     @discardableResult
     func reload(cause: String) -> ReloadOutcome {
         switch ConfigurationFile.load(options.configPath, tickets: tickets) {
-        case .failure(let rejection): return reject(rejection.text, cause)
+        case .failure(let rejection): return reject(rejection.text, cause, rejection.files)
         case .success(let next):
+            let accessLog: LogWriter.Prepared
+            do throws(SystemError) {
+                accessLog = try logWriter.prepare(next.accessLogPath)
+            } catch {
+                return reject(next.accessLogFailure(error), cause, next.files)
+            }
             let change: Listeners.Change
             do throws(Listeners.Failure) {
-                change = try listeners.prepare(next.document.listeners) {
-                    registry.metrics.listener($0)
-                }
+                change = try listeners.prepare(next.document) { registry.metrics.listener($0) }
             } catch {
-                return reject(error.text, cause)
+                LogWriter.discard(accessLog)
+                return reject(error.text, cause, next.files)
             }
-            warnAboutFixedSettings(next.document)
+            warnAboutFixedSettings(next.document, change)
             file = next
             watchFiles()
             log.configure(level: next.document.logLevel, isJSON: next.document.logsJSON)
-            resolver.watch(Startup.names(of: next.document))
-            resolver.waitForFirstAnswers(limit: .seconds(2))
+            watchNames()
             group.admission.apply(next.document.limits)
-            publish()
+            publish(listeners.numbers(after: change))
             apply(change)
-            logWriter.setPath(next.document.accessLog?.path)
+            noteSnapshot()
+            logWriter.use(accessLog)
             status.accepted += 1
             status.lastRejection = ""
             status.lastAcceptedAt = SystemClock.wall()
@@ -55,7 +60,9 @@ extension ControlLoop {
         }
     }
 
-    private func reject(_ text: String, _ cause: String) -> ReloadOutcome {
+    private func reject(_ text: String, _ cause: String, _ files: [String]) -> ReloadOutcome {
+        // Links on the way to them may lead elsewhere now, and will be mended there.
+        watchFiles(and: files)
         status.rejected += 1
         status.lastRejection = text
         log.error(
@@ -63,7 +70,25 @@ extension ControlLoop {
         return .rejected(text)
     }
 
-    private func warnAboutFixedSettings(_ next: Document) {
+    /// How long a reload waits for the first answers of new names. Admin and probes wait with it.
+    private static let namesWait = Duration.seconds(1)
+
+    private func watchNames() {
+        do throws(SystemError) {
+            try resolver.watch(Names.wanted(file.document))
+        } catch {
+            log.error("names cannot be resolved", [("error", error.message)])
+        }
+        resolver.waitForFirstAnswers(limit: ControlLoop.namesWait)
+        Names.report(resolver.takeChanges(), file.document, resolver.answers, log)
+    }
+
+    private func warnAboutFixedSettings(_ next: Document, _ change: Listeners.Change) {
+        for listener in change.fixed {
+            log.warning(
+                "a listener on [::] takes, or leaves, IPv4 from the next start on",
+                [("listener", listener.name), ("address", Listeners.text(listener))])
+        }
         var fixed: [String] = []
         if next.workers != file.document.workers { fixed.append("workers") }
         if next.admin != file.document.admin { fixed.append("admin") }
@@ -80,18 +105,20 @@ extension ControlLoop {
 
     /// A name has new addresses: the same document, compiled with them.
     func republish() {
-        publish()
+        publish(listeners.numbers(after: Listeners.Change()))
         log.info("names resolved anew", [("generation", "\(generation)")])
     }
 
     /// Compiles the document in force and waits, with a bound, until every worker uses it.
-    private func publish() {
+    /// - Parameter numbers: of the listeners, by their sockets.
+    private func publish(_ numbers: [Int32: Int]) {
         generation += 1
         let snapshot = SnapshotCompiler.compile(
             file.document,
             Startup.inputs(file, generation: generation, answers: resolver.answers),
             registry: registry)
-        group.directory = TLSDirectory(file.document, file.tls, registry)
+        group.directory = TLSDirectory(
+            file.document, file.tls, registry, listeners: numbers, previous: group.directory)
         group.cell.publish(snapshot)
         for worker in group.workers { worker.mailbox.wake() }
         let deadline = SystemClock.now() + .seconds(1)

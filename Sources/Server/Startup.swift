@@ -79,12 +79,12 @@ public enum Startup {
         let seed = options.seed ?? Files.randomSeed()
         let registry = SharedRegistry(metrics: metrics, seed: seed)
         let resolverWakeup = try Wakeup()
-        let resolver = try Resolver { resolverWakeup.wake() }
-        watch(file.document, resolver)
+        let resolver = Resolver(seed: seed) { resolverWakeup.wake() }
+        try watch(file.document, resolver, log)
         var listeners = Listeners()
         let change: Listeners.Change
         do throws(Listeners.Failure) {
-            change = try listeners.prepare(file.document.listeners) { metrics.listener($0) }
+            change = try listeners.prepare(file.document) { metrics.listener($0) }
         } catch {
             Files.write(2, all: "sluice: \(error.text)\n")
             throw SystemError("listen")
@@ -96,7 +96,12 @@ public enum Startup {
         let count = workerCount(options, file.document)
         let logWriter = try LogWriter { log.error($0) }
         try logWriter.start()
-        logWriter.setPath(file.document.accessLog?.path)
+        do throws(SystemError) {
+            logWriter.use(try logWriter.prepare(file.accessLogPath))
+        } catch {
+            Files.write(2, all: "sluice: \(file.accessLogFailure(error))\n")
+            throw error
+        }
         let connections = connectionsMax(file.document, descriptors: descriptors)
         let memory = Machine.memory()
         let admission = Admission(
@@ -105,7 +110,8 @@ public enum Startup {
         let group = try WorkerGroup(
             cell: SnapshotCell(snapshot), count: count, logWriter: logWriter, admission: admission,
             log: log)
-        group.directory = TLSDirectory(file.document, file.tls, registry)
+        group.directory = TLSDirectory(
+            file.document, file.tls, registry, listeners: listeners.numbers(after: .init()))
         let admin = try AdminServer(file.document, configPath: file.path, log: log)
         // Before the first client is accepted: clients may use up all descriptors.
         let control = try ControlLoop(
@@ -115,24 +121,18 @@ public enum Startup {
                 signals: signals, file: file, tickets: tickets, listeners: listeners, admin: admin))
         try startWorkers(
             count, group, metrics, seed: seed, connectionsMax: connections, control.listeners)
-        logStart(log, file, count, control.listeners, admin)
+        _ = control.advanceReadiness()
+        logStart(control, workers: count)
         return control
     }
 
-    private static func watch(_ document: Document, _ resolver: Resolver) {
-        resolver.watch(names(of: document))
+    private static func watch(
+        _ document: Document, _ resolver: Resolver, _ log: ProcessLog
+    ) throws(SystemError) {
+        try resolver.watch(Names.wanted(document))
         resolver.waitForFirstAnswers(limit: .seconds(2))
-        _ = resolver.takeChange()
-    }
-
-    /// The names of a document, each with the shortest refresh that is asked for.
-    static func names(of document: Document) -> [Resolver.Name: Duration] {
-        var names: [Resolver.Name: Duration] = [:]
-        for (key, refresh) in document.names {
-            let name = Resolver.Name(host: key.name, port: key.port)
-            names[name] = min(names[name] ?? .unlimited, refresh)
-        }
-        return names
+        // What changes from here on is told to the control loop.
+        Names.report(resolver.takeChanges(), document, resolver.answers, log)
     }
 
     private static func workerCount(_ options: ServerOptions, _ document: Document) -> Int {
@@ -169,18 +169,18 @@ public enum Startup {
         }
     }
 
-    private static func logStart(
-        _ log: ProcessLog, _ file: ConfigurationFile, _ workers: Int, _ listeners: Listeners,
-        _ admin: AdminServer
-    ) {
-        let addresses = listeners.open.map { "\($0.name)=\(Listeners.text($0))" }
+    private static func logStart(_ control: ControlLoop, workers: Int) {
+        let addresses = control.listeners.open.map { "\($0.name)=\(Listeners.text($0))" }
         Machine.releaseCode()
-        log.info(
+        control.log.info(
             "sluice started",
             [
-                ("version", SluiceVersion.text), ("config", file.path), ("hash", file.hash),
-                ("workers", "\(workers)"), ("listeners", addresses.joined(separator: ",")),
-                ("admin", admin.adminText), ("metrics", admin.metricsText),
+                ("version", SluiceVersion.text), ("config", control.file.path),
+                ("hash", control.file.hash), ("workers", "\(workers)"),
+                ("listeners", addresses.joined(separator: ",")),
+                ("admin", control.admin.text(isAdmin: true)),
+                ("metrics", control.admin.text(isAdmin: false)),
+                ("ready", control.readiness.reason(control) ?? "yes"),
             ])
     }
 

@@ -21,9 +21,6 @@ struct TLSFiles: Sendable {
     private(set) var services: [String: Upstream] = [:]
     /// Changes with anything about a service's TLS.
     private(set) var transports: [String: UInt64] = [:]
-    /// Directories of all files, to be watched.
-    private(set) var directories: Set<String> = []
-
     static let bytesMax = 1 << 20
 
     private let base: String
@@ -124,9 +121,6 @@ struct TLSFiles: Sendable {
 
     private mutating func read(_ name: String, _ path: String) throws(Rejection) -> [UInt8] {
         let full = ConfigurationFile.resolve(name, beside: base)
-        if let slash = full.lastIndex(of: "/") {
-            directories.insert(String(full[...slash]))
-        }
         do throws(SystemError) {
             return try Files.read(full, bytesMax: TLSFiles.bytesMax)
         } catch {
@@ -165,12 +159,29 @@ final class TLSDirectory: Sendable {
 
     let servers: [TLSContext?]
     let clients: [Client?]
+    /// The listeners' numbers, by their sockets. In force together with the contexts: a socket that
+    /// gets another name, or TLS, gets both at once.
+    let listeners: [Int32: Int]
 
-    init(_ document: Document, _ files: TLSFiles, _ registry: SharedRegistry) {
+    /// - Parameters:
+    ///   - listeners: the listeners' numbers, by their sockets.
+    ///   - previous: has the contexts of listeners that go: clients that wait in their queues are
+    ///     still served.
+    init(
+        _ document: Document, _ files: TLSFiles, _ registry: SharedRegistry,
+        listeners: [Int32: Int], previous: TLSDirectory = .none
+    ) {
+        self.listeners = listeners
         var servers: [TLSContext?] = []
         for listener in document.listeners {
             guard let context = files.listeners[listener.name] else { continue }
             let number = registry.metrics.listener(listener.name)
+            while servers.count <= number { servers.append(nil) }
+            servers[number] = context
+        }
+        let own = Set(document.listeners.map { registry.metrics.listener($0.name) })
+        for number in Set(listeners.values).subtracting(own) {
+            guard let context = previous.server(number) else { continue }
             while servers.count <= number { servers.append(nil) }
             servers[number] = context
         }
@@ -197,6 +208,7 @@ final class TLSDirectory: Sendable {
     private init() {
         servers = []
         clients = []
+        listeners = [:]
     }
 
     func server(_ listener: Int) -> TLSContext? {

@@ -75,6 +75,7 @@ struct WorkerLoop: ~Copyable {
         if group.cell.newestGeneration != plane.generation {
             secure.directory = group.directory
             plane.adopt(group.cell.retained())
+            renameListeners()
             worker.generation.store(plane.generation, ordering: .releasing)
         }
         var hasMail = false
@@ -265,7 +266,8 @@ struct WorkerLoop: ~Copyable {
             } else {
                 group.workers[target].mailbox.put(
                     .connection(
-                        descriptor: connection, listener: listener.listener, peer: peer))
+                        descriptor: connection, socket: listener.descriptor,
+                        listener: listener.listener, peer: peer))
             }
             return true
         case .failure(let error):
@@ -322,19 +324,35 @@ struct WorkerLoop: ~Copyable {
     private mutating func takeMail() {
         for mail in worker.mailbox.takeAll() {
             switch mail {
-            case .connection(let descriptor, let listener, let peer):
-                take(descriptor, listener: listener, peer: peer)
+            case .connection(let descriptor, let socket, let listener, let peer):
+                let known = listeners.first { $0.descriptor == socket }?.listener
+                take(descriptor, listener: known ?? listener, peer: peer)
             case .connectionWanted(let cluster): plane.handle(.connectionWanted(cluster: cluster))
             case .connectionFreed(let cluster): plane.handle(.connectionFreed(cluster: cluster))
             case .addListener(let descriptor, let listener):
-                listeners.append((descriptor, listener))
-                register((descriptor, listener))
+                let number = secure.directory.listeners[descriptor] ?? listener
+                listeners.append((descriptor, number))
+                register((descriptor, number))
             case .removeListener(let descriptor): removeListener(descriptor)
             case .drain: plane.drain()
             case .stop: isStopping = true
             }
             perform()
         }
+    }
+
+    /// Sockets whose listener has another name now: their connections belong to it too. All at
+    /// once, because two names may change places.
+    private mutating func renameListeners() {
+        var renamed: [Int: Int] = [:]
+        for i in listeners.indices {
+            let held = listeners[i].listener
+            guard let number = secure.directory.listeners[listeners[i].descriptor], number != held
+            else { continue }
+            listeners[i].listener = number
+            renamed[held] = number
+        }
+        if !renamed.isEmpty { plane.rename(listeners: renamed) }
     }
 
     /// Connections that have reached the queue are accepted before the socket is let go: closing it
@@ -352,7 +370,7 @@ struct WorkerLoop: ~Copyable {
     private mutating func closeEverything() {
         plane.beginTurn(now: SystemClock.now(), wall: SystemClock.wall())
         for mail in worker.mailbox.takeAll() {
-            if case .connection(let descriptor, _, _) = mail { Socket.close(descriptor) }
+            if case .connection(let descriptor, _, _, _) = mail { Socket.close(descriptor) }
         }
         plane.closeAll()
         perform()

@@ -138,8 +138,53 @@ public final class MetricRegistry: Sendable {
         public var slot: Int
     }
 
-    /// Everything that has a slot now.
-    public func contents() -> (rows: [Row], series: [Series], clusters: [RowLabels]) {
+    /// Numbers of rows, clusters and listeners.
+    public struct Selection: Sendable, Equatable {
+        public var rows: Set<Int> = []
+        public var clusters: Set<Int> = []
+        public var listeners: Set<Int> = []
+        public init() {}
+    }
+
+    /// What has a slot now. Without `hidden` a position in a list is the number.
+    public struct Contents: Sendable {
+        public var rows: [Row]
+        public var series: [Series]
+        public var clusters: [RowLabels]
+        public var listeners: [String]
+    }
+
+    /// The first of a row's slots.
+    public func slot(ofRow id: Int) -> Int { state.withLock { $0.rowSlots[id] } }
+
+    /// Whether a series is of something hidden. Rows and listeners are no part of every kind.
+    private static func isHidden(_ series: Series, _ hidden: Selection) -> Bool {
+        let listener = Int(series.key >> 48 & 0xfff), row = Int(series.key >> 20 & 0xfff_ffff)
+        switch series.kind {
+        case .requests, .errors:
+            return hidden.rows.contains(row) || hidden.listeners.contains(listener)
+        case .calls, .filters: return hidden.rows.contains(row)
+        case .refused: return hidden.listeners.contains(listener)
+        case .cluster: return hidden.clusters.contains(row)
+        case .resets, .handshakes, .handshakeFailures: return false
+        }
+    }
+
+    /// Everything that has a slot now, but for what is hidden.
+    public func contents(hiding hidden: Selection = Selection()) -> Contents {
+        var all = everything()
+        if hidden == Selection() { return all }
+        func shown<Element>(_ list: [Element], _ hidden: Set<Int>) -> [Element] {
+            list.indices.filter { !hidden.contains($0) }.map { list[$0] }
+        }
+        all.rows = shown(all.rows, hidden.rows)
+        all.series = all.series.filter { !MetricRegistry.isHidden($0, hidden) }
+        all.clusters = shown(all.clusters, hidden.clusters)
+        all.listeners = shown(all.listeners, hidden.listeners)
+        return all
+    }
+
+    private func everything() -> Contents {
         state.withLock { state in
             let rows = zip(state.rows, state.rowSlots).map { Row(labels: $0, slot: $1) }
             let series = state.order.compactMap { key -> Series? in
@@ -156,7 +201,8 @@ public final class MetricRegistry: Sendable {
                     assign: Assign(rawValue: UInt8(key >> 16 & 0xf)) ?? .none,
                     code: UInt16(key & 0xffff), slot: slot, key: key)
             }
-            return (rows, series, state.clusters)
+            return Contents(
+                rows: rows, series: series, clusters: state.clusters, listeners: state.listeners)
         }
     }
 }

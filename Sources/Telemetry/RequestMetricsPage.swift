@@ -3,11 +3,7 @@ import Base
 /// The part of the metrics page that comes from the workers' shards. Runs on the control thread;
 /// every number is a sum over the shards, read while they are written.
 public struct RequestMetricsPage {
-    private let contents:
-        (
-            rows: [MetricRegistry.Row], series: [MetricRegistry.Series],
-            clusters: [MetricRegistry.RowLabels]
-        )
+    private let contents: MetricRegistry.Contents
     private let shards: [CounterShard]
 
     /// A series that must exist at zero: (listener, row labels, assign).
@@ -22,8 +18,12 @@ public struct RequestMetricsPage {
         }
     }
 
-    public init(registry: MetricRegistry, shards: [CounterShard]) {
-        contents = registry.contents()
+    /// - Parameter hidden: what is not on the page.
+    public init(
+        registry: MetricRegistry, shards: [CounterShard],
+        hiding hidden: MetricRegistry.Selection = .init()
+    ) {
+        contents = registry.contents(hiding: hidden)
         self.shards = shards
     }
 

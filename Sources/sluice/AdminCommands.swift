@@ -20,7 +20,11 @@ struct AdminTarget: ParsableArguments {
             return address
         }
         guard let config else { throw ValidationError("give --admin or -c") }
-        return try loaded(config).document.admin
+        // Each of several addresses is the same endpoint's.
+        guard let address = try loaded(config).document.admin.first else {
+            throw ValidationError("\(config) has no admin address")
+        }
+        return address
     }
 }
 

@@ -17,6 +17,8 @@ struct DemoCommand: ParsableCommand {
     @Option(help: "Where it listens.") var address = "127.0.0.1:9081"
     @Option(help: "Share of requests answered with 500, such as 20%.") var errorRate = "0%"
     @Option(help: "Added to every answer, such as 50ms.") var latency = "0s"
+    @Option(help: "Seed of the errors' draws, for tests and replays; random otherwise.")
+    var seed: UInt64?
 
     func run() throws {
         guard let where_ = Units.address(address) else {
@@ -30,7 +32,8 @@ struct DemoCommand: ParsableCommand {
         guard let wait = Units.duration(latency) else {
             throw ValidationError("--latency is \"\(latency)\", expected a duration such as 50ms")
         }
-        var options = Origin.Options(version: name, address: where_)
+        var options = Origin.Options(
+            version: name, address: where_, seed: seed ?? Files.randomSeed())
         options.errorRate = Double(share) / 10_000
         options.latency = wait
         let failure: SystemError

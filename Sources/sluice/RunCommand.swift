@@ -15,7 +15,12 @@ struct RunCommand: ParsableCommand {
     @Option(name: [.short, .long], help: "The configuration file.") var config: String
     @Flag(help: "Reload when the file changes.") var watch = false
     @Option(help: "Worker threads, 1 to 64; the file's setting otherwise.") var workers: Int?
-    @Option(help: "Seed of the draws, for tests and replays; random otherwise.") var seed: UInt64?
+    @Option(
+        help: """
+            Seed of the draws, of new sessions' positions and of all else that begins at random, \
+            for tests and replays; random otherwise.
+            """)
+    var seed: UInt64?
 
     func validate() throws {
         if let workers, !(1...64).contains(workers) {

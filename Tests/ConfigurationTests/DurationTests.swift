@@ -26,6 +26,7 @@ import Testing
             "healthCheck: { path: /, interval: % }"
         ),
         ("health check.timeout", .needed, "stable: v1", "healthCheck: { path: /, timeout: % }"),
+        ("metrics.retention", .delay, "routes:", "metrics: { retention: % }\nroutes:"),
         (
             "outlier detection.baseEjectionTime", .needed, "stable: v1",
             "outlierDetection: { baseEjectionTime: % }"

@@ -79,7 +79,9 @@ enum ValueTargets {
         }
         let key = SipHash(k0: 1, k1: 2), other = SipHash(k0: 3, k1: 4)
         for keys in [[], [key], [other, key]] {
-            guard let ticket = StickyCookie.decode(field.span, keys: keys) else { continue }
+            let ticket = StickyCookie.decode(
+                field.span, keys: keys, acceptsUnsigned: keys.isEmpty)
+            guard let ticket else { continue }
             var spellings: [[UInt8]] = []
             for key in keys.isEmpty ? [nil] : keys.map(Optional.some) {
                 var out = ByteBuffer()

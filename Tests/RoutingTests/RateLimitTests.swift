@@ -29,6 +29,25 @@ import Testing
         }
     }
 
+    @Test("keys of values and addresses differ from seed to seed, and agree within one")
+    func seeded() {
+        let policy = RateLimitPolicy(requests: 1, per: .seconds(1), burst: 1, keysMax: 10)
+        let one = RateLimit(policy, seed: 1), two = RateLimit(policy, seed: 2)
+        let value = Array("alice".utf8)
+        let first = one.key(of: value.span), again = one.key(of: value.span)
+        let other = two.key(of: value.span)
+        #expect(first == again && first != other)
+        // Chosen so that the words' exclusive or is that of the first address.
+        let a = Address(family: .ipv6, port: 1, high: 0x2001_0db8 << 32, low: 5)
+        var samePlace = a
+        samePlace.port = 2
+        let key = one.key(of: a), moved = one.key(of: samePlace), foreign = two.key(of: a)
+        #expect(key == moved && key != foreign)
+        let crafted = Address(family: .ipv6, port: 1, high: a.high ^ 7, low: a.low ^ 7)
+        let hit = one.key(of: crafted)
+        #expect(hit != key)
+    }
+
     @Test("a bucket and a model of tokens that trickle in agree", arguments: 0..<60)
     func model(seed: Int) {
         var random = PRNG(seed: UInt64(seed))

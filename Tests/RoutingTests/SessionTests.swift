@@ -74,6 +74,48 @@ import Testing
         }
     }
 
+    /// Positions of the first new sessions of each of many processes that all serve one version.
+    static func fleet(_ processes: Int, sessions: Int) throws -> [UInt64] {
+        let weights = try #require(SplitWeights([100, 0]))
+        let intervals = SessionIntervals(weights: weights, stable: 0)
+        var random = PRNG(seed: 5)
+        return (0..<processes).flatMap { _ -> [UInt64] in
+            let draws = Draws(weights: weights, seed: random.next())
+            return (0..<sessions).map { _ in
+                intervals.position(in: 0, at: draws.nextPlace(version: 0))
+            }
+        }
+    }
+
+    @Test("new sessions of many processes that begin alike have positions of their own")
+    func fleetPositions() throws {
+        #expect(Set(try SessionTests.fleet(1_000, sessions: 7)).count == 7_000)
+    }
+
+    @Test("a later cut takes its share of the sessions of a fleet, however few each process has")
+    func fleetShare() throws {
+        let positions = try SessionTests.fleet(1_000, sessions: 7)
+        for share in [1, 2, 5, 10, 50] {
+            let later = try SessionTests.intervals([100 - share, share])
+            let seen = Double(positions.count { later.version(at: $0) == 1 })
+            let mean = 7_000 * Double(share) / 100
+            // 4.5 deviations of as many independent positions; places of one process repel.
+            #expect(abs(seen - mean) <= 4.5 * (mean * (1 - Double(share) / 100)).squareRoot())
+        }
+    }
+
+    @Test("one seed gives one sequence of places, and each version has its own")
+    func placesOfASeed() throws {
+        let weights = try #require(SplitWeights([50, 50]))
+        let one = Draws(weights: weights, seed: 3), same = Draws(weights: weights, seed: 3)
+        for _ in 0..<100 {
+            let first = one.nextPlace(version: 0), second = one.nextPlace(version: 1)
+            #expect(first != second)
+            #expect(first == same.nextPlace(version: 0))
+            #expect(second == same.nextPlace(version: 1))
+        }
+    }
+
     @Test("P8: hashed cookies are uniform by chi-square")
     func uniform() {
         var buckets = [Int](repeating: 0, count: 256)
@@ -116,7 +158,7 @@ import Testing
             return Array(ASCII.string(out.readable).utf8)
         }
         func read(_ text: [UInt8], _ keys: [SipHash]) -> StickyCookie.Ticket? {
-            StickyCookie.decode(text.span, keys: keys)
+            StickyCookie.decode(text.span, keys: keys, acceptsUnsigned: keys.isEmpty)
         }
         #expect(text(key).count == 28)
         #expect(read(text(key), [other, key]) == ticket)

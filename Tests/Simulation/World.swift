@@ -48,6 +48,8 @@ public final class World {
     private var links: [ConnectionID: Link] = [:]
     private var ready: [ConnectionID] = []
     private var lent = ByteBuffer()
+    /// The number of the listener whose clients come.
+    private var listener = 0
     /// Looks at the world whenever the data plane has had its say.
     public var afterTurn: () -> Void = {}
     /// Stops a world that never comes to rest.
@@ -94,7 +96,14 @@ public final class World {
 
     /// A listener is gone.
     public func leaveListener() {
-        plane.value.leave(listener: 0)
+        plane.value.leave(listener: listener)
+        perform()
+    }
+
+    /// The listener's socket has another name now.
+    public func renameListener(to name: String) {
+        plane.value.rename(listeners: [listener: metrics.listener(name)])
+        listener = metrics.listener(name)
         perform()
     }
 
@@ -158,7 +167,7 @@ public final class World {
     /// Connects a client; `nil` when it is shed.
     func connect(_ client: ClientEnd) -> ConnectionID? {
         guard
-            let id = plane.value.accept(listener: 0, peer: .ipv4(10, 1, 1, 1, port: 1_000))
+            let id = plane.value.accept(listener: listener, peer: .ipv4(10, 1, 1, 1, port: 1_000))
         else { return nil }
         links[id] = makeLink(.client(client))
         perform()

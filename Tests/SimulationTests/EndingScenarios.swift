@@ -42,6 +42,24 @@ import Testing
         #expect(world.leftovers["downstream"] == nil, "\(world.inventory)")
     }
 
+    @Test("under another name of its listener a connection goes on, and what it began ends well")
+    func renamed() {
+        let origins = Resilience.origins()
+        for origin in origins { origin.delay = .milliseconds(30) }
+        let world = World(seed: 3, yaml: Resilience.yaml(), origins: origins)
+        let clients = (0..<10).map { SimulatedClient(world, name: "c\($0)", Resilience.gets(10)) }
+        for client in clients { client.start() }
+        world.after(.milliseconds(150)) { world.renameListener(to: "renamed") }
+        world.run()
+        for client in clients {
+            #expect(client.outcomes.map(\.status) == [Int](repeating: 200, count: 10))
+        }
+        let old = world.metric("sluice_requests_total", "listener=\"http\"")
+        let new = world.metric("sluice_requests_total", "listener=\"renamed\"")
+        #expect(old > 0 && new > 0 && old + new == 100)
+        #expect(world.metric("sluice_downstream_connections_total") == 10)
+    }
+
     @Test("one that has nothing to ask is not waited for", arguments: Way.allCases)
     func idle(way: Way) {
         let world = Resilience.world(

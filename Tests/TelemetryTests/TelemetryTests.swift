@@ -56,6 +56,86 @@ import Testing
         #expect(text.hasSuffix("# EOF\n"))
     }
 
+    /// What is on the page of the versions of one service, of which one is named.
+    struct Releases {
+        let registry = MetricRegistry()
+        var retention = SeriesRetention()
+        var now = Instant(nanoseconds: 1)
+
+        mutating func release(_ version: String, of service: String = "s") {
+            now = now + .seconds(1)
+            var named = MetricRegistry.Selection()
+            named.rows = [registry.row(.init(route: "r", service: service, version: version)).id]
+            named.clusters = [registry.cluster(service: service, version: version)]
+            named.listeners = [registry.listener("http")]
+            retention.apply(named, registry, now: now)
+        }
+
+        mutating func page(busy: String? = nil) -> [String] {
+            let busyRow = busy.map { registry.row(.init(route: "r", service: "s", version: $0)).id }
+            let hidden = retention.beginPage(retention: .seconds(3_600), now: now) { $0 == busyRow }
+            let contents = registry.contents(hiding: hidden)
+            #expect(contents.rows.map(\.labels.version) == contents.clusters.map(\.version))
+            return contents.rows.map(\.labels.version)
+        }
+    }
+
+    @Test("of the versions that are gone the last stays for the retention, others until read")
+    func retention() {
+        var world = Releases()
+        world.release("a")
+        #expect(world.page() == ["a"])
+        world.release("b")
+        world.release("c")
+        // Neither was read since it went.
+        #expect(world.page() == ["a", "b", "c"])
+        #expect(world.page() == ["b", "c"])
+        for i in 0..<100 {
+            world.release("v\(i)")
+            #expect(world.page().count <= 3)
+        }
+        #expect(world.page() == ["v98", "v99"])
+        world.now = world.now + .seconds(3_600)
+        #expect(world.page() == ["v99"])
+        world.release("a")
+        #expect(world.page() == ["a", "v99"])
+    }
+
+    @Test("what is in flight stays on the page, and once more after its end")
+    func busy() {
+        var world = Releases()
+        world.release("a")
+        world.release("b")
+        world.release("c")
+        #expect(world.page(busy: "a") == ["a", "b", "c"])
+        #expect(world.page(busy: "a") == ["a", "b", "c"])
+        #expect(world.page() == ["a", "b", "c"])
+        #expect(world.page() == ["b", "c"])
+    }
+
+    @Test("a version that comes back goes on counting where it was")
+    func back() {
+        var world = Releases()
+        world.release("a")
+        let shard = CounterShard()
+        let slot = world.registry.row(.init(route: "r", service: "s", version: "a")).slot
+        shard.add(5, to: slot + MetricRegistry.RowSlot.bytesSent)
+        world.release("b")
+        world.release("c")
+        _ = world.page()
+        #expect(!world.page().contains("a"))
+        world.release("a")
+        let hidden = world.retention.beginPage(retention: .seconds(1), now: world.now) { _ in false
+        }
+        var page = PrometheusText(format: .prometheus)
+        RequestMetricsPage(registry: world.registry, shards: [shard], hiding: hidden).write(
+            to: &page, expected: [], refusedCause: { _ in "" })
+        let labels = "route=\"r\",service=\"s\",version=\"a\""
+        #expect(
+            ASCII.string(page.buffer.readable).contains(
+                "sluice_response_body_bytes_total{\(labels)} 5\n"))
+    }
+
     @Test("whatever is counted has a family, a name of its own and a place on the page")
     func catalogue() {
         // Parts of other figures: gauges and totals are made of them.

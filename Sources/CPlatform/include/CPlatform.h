@@ -51,6 +51,17 @@ static inline int cplatform_open(const char *path, int flags, mode_t mode) {
     return open(path, flags, mode);
 }
 
+// Random bytes of the kernel's, without a file that a container may lack.
+static inline ssize_t cplatform_random(void *bytes, size_t count) {
+    return syscall(SYS_getrandom, bytes, count, 0);
+}
+
+// Writes wait again on what was opened without waiting.
+static inline int cplatform_set_blocking(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? flags : fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
 // The plain calls: the library's functions are points where a thread may be cancelled, which none
 // here ever is, and saying so costs as much as the call's own way into the kernel.
 static inline ssize_t cplatform_recv(int fd, void *bytes, size_t count) {

@@ -1,0 +1,74 @@
+import Base
+import YAML
+
+/// The addresses of the admin and metrics endpoints.
+extension DocumentDecoder {
+    /// Addresses that one endpoint may have.
+    static let addressesMax = 8
+
+    mutating func endpoints(_ root: YAMLNode) {
+        if let node = root["admin"] {
+            if let list = addresses(node, "admin") { document.admin = list }
+            document.adminTokenPath = node["token"]?.text
+            if !document.admin.allSatisfy(\.isLoopback), document.adminTokenPath == nil {
+                warn(
+                    "the admin endpoint can be reached from other machines", node.start,
+                    hint: "use a loopback address, or give it a token")
+            }
+        }
+        if let node = root["metrics"] {
+            if let list = addresses(node, "metrics") { document.metrics = list }
+            document.metricsRetention = duration(node, "retention", document.metricsRetention)
+        }
+        clashes("admin", document.admin, root)
+        clashes("metrics", document.metrics, root)
+        let shared = document.metrics.first { address in
+            document.admin.contains(address) && DocumentDecoder.isFixed(address)
+        }
+        if shared != nil {
+            fail("admin and metrics have the same address", (root["metrics"] ?? root).start)
+        }
+    }
+
+    /// One address or a list of them, as the endpoint's value or under its key `address`.
+    private mutating func addresses(_ node: YAMLNode, _ name: String) -> [Address]? {
+        let value = node["address"] ?? node
+        if let text = value.text { return Units.address(text).map { [$0] } }
+        guard case .sequence(let elements) = value.content else { return nil }
+        if elements.isEmpty || elements.count > DocumentDecoder.addressesMax {
+            fail(
+                "\(name) has \(elements.count) addresses, expected 1 to "
+                    + "\(DocumentDecoder.addressesMax)", value.start)
+        }
+        var list: [Address] = []
+        for element in elements {
+            guard let address = element.text.flatMap(Units.address) else { continue }
+            if DocumentDecoder.isFixed(address), list.contains(address) {
+                fail("\(name) has the same address twice", element.start)
+            }
+            list.append(address)
+        }
+        return list.isEmpty ? nil : list
+    }
+
+    /// Port 0 asks the kernel for a free one; it clashes with nothing.
+    private static func isFixed(_ address: Address) -> Bool {
+        address.port != 0 || address.family == .unix
+    }
+
+    private mutating func clashes(_ name: String, _ addresses: [Address], _ root: YAMLNode) {
+        for address in addresses where DocumentDecoder.isFixed(address) {
+            // An address that nobody wrote takes no part of one that somebody did.
+            let clash = document.listeners.first {
+                $0.address == address
+                    || root[name] == nil && $0.address.isUnspecified && address.isUnspecified
+                        && $0.address.port == address.port
+            }
+            guard let clash else { continue }
+            fail(
+                "\(name) and the listener \"\(clash.name)\" have the same address",
+                (root[name] ?? root).start,
+                hint: root[name] == nil ? "give \(name): an address of its own" : "")
+        }
+    }
+}

@@ -1,0 +1,76 @@
+import Base
+import Configuration
+import Resolver
+import Telemetry
+
+/// What the process says about names: a line for each change of state, not for each attempt, and
+/// counters by name.
+enum Names {
+    /// The names of a document, each with the shortest refresh that is asked for.
+    static func wanted(_ document: Document) -> [Resolver.Name: Duration] {
+        var names: [Resolver.Name: Duration] = [:]
+        for (key, refresh) in document.names {
+            let name = Resolver.Name(host: key.name, port: key.port)
+            names[name] = min(names[name] ?? .unlimited, refresh)
+        }
+        return names
+    }
+
+    static func report(
+        _ changes: Resolver.Changes, _ document: Document,
+        _ answers: [Resolver.Name: Resolver.Answer], _ log: ProcessLog
+    ) {
+        for (name, why) in changes.failed.sorted(by: { $0.key.text < $1.key.text }) {
+            let held = answers[name]?.addresses.count ?? 0
+            log.warning(
+                "a name does not resolve",
+                [
+                    ("name", name.text), ("why", why),
+                    ("versions", versions(name, document).joined(separator: ",")),
+                    (
+                        "use",
+                        held > 0
+                            ? "the last good answer" : "none: these versions have no endpoints"
+                    ),
+                ])
+        }
+        for name in changes.recovered.sorted(by: { $0.text < $1.text }) {
+            log.info(
+                "a name resolves again",
+                [
+                    ("name", name.text),
+                    ("versions", versions(name, document).joined(separator: ",")),
+                ])
+        }
+    }
+
+    /// Whose endpoints a name's addresses are, as `service/version`.
+    private static func versions(_ name: Resolver.Name, _ document: Document) -> [String] {
+        document.services.flatMap { service in
+            service.versions.compactMap { version in
+                version.dns?.name == name.host && version.dns?.port == name.port
+                    ? "\(service.name)/\(version.name)" : nil
+            }
+        }
+    }
+
+    static func write(
+        _ answers: [Resolver.Name: Resolver.Answer], to page: inout PrometheusText
+    ) {
+        let names = answers.sorted { $0.key.text < $1.key.text }
+        func family(
+            _ name: String, _ kind: MetricCatalog.Kind, _ help: String,
+            _ value: (Resolver.Answer) -> UInt64
+        ) {
+            page.family(MetricCatalog.Family(name: name, kind: kind, help: help))
+            for (name, answer) in names { page.sample([("name", name.text)], value(answer)) }
+        }
+        family("sluice_dns_lookups_total", .counter, "Lookups of the name.") { $0.attempts }
+        family("sluice_dns_failures_total", .counter, "Lookups of the name that failed.") {
+            $0.failures
+        }
+        family(
+            "sluice_dns_resolved", .gauge, "1 while the last lookup of the name succeeded."
+        ) { $0.failure.isEmpty ? 1 : 0 }
+    }
+}
