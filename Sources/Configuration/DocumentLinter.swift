@@ -18,6 +18,7 @@ enum DocumentLinter {
                     version.mark, "its share of requests is answered with 503")
             }
         }
+        lintCookies(document, &warnings)
         var earlier = EarlierRoutes()
         for route in document.routes {
             if let first = earlier.shadowing(route) {
@@ -41,6 +42,27 @@ enum DocumentLinter {
                     "timeouts.perTry of \"\(route.name)\" is longer than firstByte or request",
                     route.mark, "no attempt lives that long")
             }
+        }
+    }
+
+    /// Edits of Set-Cookie that reach the cookie that a service issues.
+    private static func lintCookies(
+        _ document: Document, _ warnings: inout [ConfigurationError]
+    ) {
+        for route in document.routes {
+            guard case .forward(let index, _, _) = route.action,
+                let name = document.services[index].sticky?.issue
+            else { continue }
+            let levels = [route.edits.response]
+            let versions = document.services[index].versions.map { levels + [$0.edits.response] }
+            guard versions.contains(where: { FieldEdits($0).removed.contains("set-cookie") })
+            else { continue }
+            warnings.append(
+                ConfigurationError(
+                    "edits of set-cookie on the route \"\(route.name)\" take the session cookie "
+                        + "\"\(name)\" away", at: route.mark,
+                    hint: "without the cookie no session begins there; add: adds one beside it",
+                    severity: .warning))
         }
     }
 

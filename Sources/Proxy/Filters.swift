@@ -37,7 +37,7 @@ enum Filters {
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> UInt64 {
         if plan.rateKey == .address {
-            var address = exchange.summary.peer
+            var address = exchange.summary.client
             address.port = 0
             return address.stableHash
         }
