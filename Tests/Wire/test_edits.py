@@ -1,7 +1,8 @@
 """Edits of fields mean what they say, on every answer of a route, over every version of HTTP."""
-import re, subprocess, unittest
+import base64, hashlib, re, subprocess, unittest
 import grpc, httpx
 from certificates import Authority
+from frames import HEADERS, Client, frame
 from harness import *
 
 CORS = ("headers: { response: { set: { Access-Control-Allow-Origin: \"*\", X-Twice: last }, add: { X-Twice: more }, "
@@ -111,6 +112,42 @@ class Edits(Case):
         out = proxy.raw(b"GET /cut HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").decode("latin-1")
         self.assertRegex(out, "^HTTP/1.1 502 ")
         self.assertRegex("\n".join(values(out, "set-cookie")), "^sid=")
+
+    def test_a_handshake_over_http2_has_them_too(self):
+        """RFC 8441: the endpoint's 101 is the client's 200."""
+        backend = self.backend(lambda head, body: (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nServer: o\r\n"
+            b"Sec-WebSocket-Accept: " + base64.b64encode(hashlib.sha1((
+                values(head, "sec-websocket-key")[0] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()) + b"\r\n\r\n"))
+        proxy = self.start(config(
+            backend.port, service="    sticky: { issue: sid }\n" + SERVICES, routes=routes(), extra=EXTRA))
+        client = Client(proxy.port)
+        client.send(frame(HEADERS, 4, 1, client.block(
+            (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/chat"), (":authority", "a.test"),
+            ("sec-websocket-version", "13"))))
+        kind = None
+        while kind != HEADERS:
+            kind, _, _, fields = client.next()
+        found = lambda name: [value for field, value in fields if field == name]
+        self.assertEqual(found(":status"), ["200"])
+        self.checked(found, True, "8441")
+        self.assertRegex("\n".join(found("set-cookie")), "^sid=")
+        self.assertEqual(found("connection") + found("upgrade"), [])
+        client.close()
+
+    def test_edits_reach_an_endpoint_of_http2(self):
+        inner = self.backend(status(200, "Server: o", "X-Gone: 1", body=b"ok"))
+        # An HTTP/2 endpoint made of another proxy, which passes on what it got.
+        endpoint = self.start(config(inner.port, extra="defaults: { forwarding: { trustedHops: 16, requestId: pass } }"))
+        edits = ('headers: { request: { set: { X-Forwarded-Proto: https, x-request-id: mine }, remove: [user-agent] },'
+                 ' response: { set: { Server: us }, remove: [x-gone] } }')
+        proxy = self.start(config(
+            endpoint.port, service="    protocol: http2", routes=f"routes: [{{ name: all, to: s, {edits} }}]"))
+        answer = proxy.get("/", {"User-Agent": "me", "X-Forwarded-Proto": "ftp"})
+        self.assertEqual((answer.headers.get_all("server"), answer.headers.get_all("x-gone")), (["us"], None))
+        head = inner.requests[-1][0]
+        self.assertEqual((values(head, "x-forwarded-proto"), values(head, "x-request-id")), (["https"], ["mine"]))
+        self.assertEqual(values(head, "user-agent"), [])
 
     def test_over_http2_and_tls_as_well(self):
         authority = Authority()
