@@ -31,7 +31,7 @@ public struct FieldLine: BitwiseCopyable, Sendable {
 @safe public struct FieldLines: ~Copyable {
     private let addressOnly = AddressOnly()
     @usableFromInline let lines: FixedArray<FieldLine>
-    @usableFromInline let places = FixedArray<UInt32>(repeating: 0, count: 32)
+    @usableFromInline let places = FixedArray<UInt32>(repeating: 0, count: 64)
     @usableFromInline let names: FieldNames
     @usableFromInline var table: cscan_table
 
@@ -48,9 +48,9 @@ public struct FieldLine: BitwiseCopyable, Sendable {
     /// `0 <= count <= capacity`.
     @inlinable public var count: Int { unsafe Int(table.count) }
     /// A bit for each number that was seen; bit 0 for names without one.
-    @inlinable public var seen: UInt32 { unsafe table.seen }
+    @inlinable public var seen: UInt64 { unsafe table.seen }
     /// The same for those that were seen again.
-    @inlinable public var repeated: UInt32 { unsafe table.repeated }
+    @inlinable public var repeated: UInt64 { unsafe table.repeated }
     @inlinable public var isCanonical: Bool { unsafe table.is_canonical != 0 }
 
     public mutating func removeAll() {
@@ -102,6 +102,6 @@ public struct FieldLine: BitwiseCopyable, Sendable {
 
     /// The first line with a numbered name, or `nil`.
     @inlinable @inline(__always) public func first(_ number: UInt8) -> FieldLine? {
-        seen & (1 << UInt32(number & 31)) != 0 ? lines[Int(places[Int(number & 31)])] : nil
+        seen & (1 << UInt64(number & 63)) != 0 ? lines[Int(places[Int(number & 63)])] : nil
     }
 }

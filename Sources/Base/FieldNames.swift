@@ -6,12 +6,12 @@ import CScan
     let places: UnsafePointer<cscan_name>
     let multiplier: UInt64
 
-    /// - Parameter names: lower-case letters, digits and "-", 1 to 24 of them; numbers are 1...31.
+    /// - Parameter names: lower-case letters, digits and "-", 1 to 24 of them; numbers are 1...63.
     public init(_ names: [(name: StaticString, number: UInt8)]) {
         let table = UnsafeMutablePointer<cscan_name>.allocate(capacity: Int(CSCAN_NAME_PLACES))
         var random = PRNG(seed: 1)
         var multiplier: UInt64
-        // About one multiplier of ten gives each name a place of its own.
+        // About one multiplier of a hundred gives each of 35 names a place of its own.
         repeat {
             multiplier = random.next() | 1
             unsafe table.initialize(repeating: cscan_name(), count: Int(CSCAN_NAME_PLACES))
@@ -25,7 +25,7 @@ import CScan
         _ multiplier: UInt64
     ) -> Bool {
         precondition(
-            (1...31).contains(number) && (1...24).contains(name.utf8CodeUnitCount),
+            (1...63).contains(number) && (1...24).contains(name.utf8CodeUnitCount),
             "a name that the table can hold")
         return unsafe cscan_put_name(
             name.utf8Start, name.utf8CodeUnitCount, UInt32(number), table, multiplier) != 0

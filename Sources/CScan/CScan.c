@@ -262,7 +262,7 @@ size_t cscan_lines(
     struct cscan_field *field = table->fields + table->count;
     struct cscan_field *fields_end = table->fields + table->max;
     uint32_t *places = table->places;
-    uint32_t seen = table->seen, repeated = table->repeated;
+    uint64_t seen = table->seen, repeated = table->repeated;
     while (end - at >= 16 && field < fields_end) {
         size_t name = name_length(at, end);
         if (name - 1 >= 28 || (size_t)(end - at) < name + 4) break;
@@ -277,7 +277,8 @@ size_t cscan_lines(
         // In front of an empty value stands the one space that belongs there.
         if (crlf != ('\r' | '\n' << 8) || past[-1] == '\t' || (past[-1] == ' ' && past != value))
             break;
-        uint32_t known = find_name(at, name, names, multiplier), bit = 1u << known;
+        uint32_t known = find_name(at, name, names, multiplier);
+        uint64_t bit = 1ull << (known & 63);
         field->name_start = (uint32_t)(at - bytes);
         field->name_count = (uint32_t)name;
         field->value_start = (uint32_t)(value - bytes);

@@ -104,6 +104,7 @@ public struct Document: Sendable {
             public var set: [(name: String, value: String)] = []
             public var add: [(name: String, value: String)] = []
             public var remove: [String] = []
+            public init() {}
         }
         public var request = Direction()
         public var response = Direction()

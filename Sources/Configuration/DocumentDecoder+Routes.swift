@@ -143,7 +143,7 @@ extension DocumentDecoder {
         if path != nil, prefix != nil {
             fail("redirect has a path and a prefix", node.start, hint: "keep one of them")
         }
-        checkPath(node["path"])
+        checkPath(node["path"], mayHaveQuery: true)
         checkPath(node["prefix"])
         if let host = node["host"] { checkHost(host) }
         if node.entries.allSatisfy({ $0.key == "status" }) {
@@ -185,20 +185,36 @@ extension DocumentDecoder {
         route.rewrite = Document.Rewrite(path: path, prefix: prefix, host: node["host"]?.text)
     }
 
-    private mutating func checkPath(_ node: YAMLNode?) {
+    private mutating func checkPath(_ node: YAMLNode?, mayHaveQuery: Bool = false) {
         guard let node, let text = node.text else { return }
         let bytes = Array(text.utf8)
-        if bytes.first != 0x2f || ASCII.pathLength(bytes.span).count != bytes.count {
+        let pathLength = ASCII.pathLength(bytes.span).count
+        var length = pathLength
+        if mayHaveQuery, length < bytes.count, bytes[length] == UInt8(ascii: "?") {
+            length += 1
+            length += ASCII.queryLength(bytes.span.extracting(length..<bytes.count))
+        }
+        if bytes.first != 0x2f || length != bytes.count {
             fail(
                 "\"\(text)\" is not a path", node.start,
-                hint: "a path starts with / and has no query, space or control character")
-        } else if !ASCII.isStrictPath(bytes.span) {
+                hint: mayHaveQuery
+                    ? "a path starts with / and has no space or control character"
+                    : "a path starts with / and has no query, space or control character")
+        } else if !isEscaped(bytes.span, path: pathLength) {
             var escaped = ByteBuffer()
             URIText.append(bytes.span, to: &escaped)
             fail(
                 "\"\(text)\" has characters that a path must escape", node.start,
                 hint: "write \(ASCII.string(escaped.readable))")
         }
+    }
+
+    /// Whether a path, and the query behind it, may stand in a URI as they are.
+    private func isEscaped(_ text: Span<UInt8>, path length: Int) -> Bool {
+        var query = ByteBuffer()
+        URIText.append(text.extracting(length..<text.count), to: &query)
+        return ASCII.isStrictPath(text.extracting(0..<length))
+            && query.count == text.count - length
     }
 
     mutating func checkHost(_ node: YAMLNode) {
@@ -249,11 +265,14 @@ extension DocumentDecoder {
 
     private mutating func checkEditable(_ name: String, _ mark: YAMLMark) {
         let known = KnownField.intern(Array(name.utf8).span)
-        if known.isHopByHop || known == .host || known == .contentLength {
-            fail(
-                "\"\(name)\" cannot be edited", mark,
-                hint: known == .host
-                    ? "use rewrite: { host: … }" : "it belongs to the framing of the message")
+        let hint: String
+        switch known {
+        case .host: hint = "use rewrite: { host: … }"
+        case .mirror: hint = "it marks copies, so that no copy is copied again"
+        case _ where known.isHopByHop || known == .contentLength:
+            hint = "it belongs to the framing of the message"
+        default: return
         }
+        fail("\"\(name)\" cannot be edited", mark, hint: hint)
     }
 }

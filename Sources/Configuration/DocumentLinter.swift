@@ -19,6 +19,7 @@ enum DocumentLinter {
             }
         }
         lintCookies(document, warn)
+        lintCookieEdits(document, warn)
         var earlier = EarlierRoutes()
         for route in document.routes {
             if let first = earlier.shadowing(route) {
@@ -63,6 +64,26 @@ enum DocumentLinter {
                 service.mark,
                 "a client has one session for both, and each takes what the other's keys signed; "
                     + "give them the same keys, or names of their own")
+        }
+    }
+
+    /// Edits of Set-Cookie that reach the cookie that a service issues.
+    private static func lintCookieEdits(
+        _ document: Document, _ warn: (String, YAMLMark, String) -> Void
+    ) {
+        for route in document.routes {
+            guard case .forward(let index, _, _) = route.action,
+                let name = document.services[index].sticky?.issue
+            else { continue }
+            let levels = [route.edits.response]
+            let versions = document.services[index].versions.map { levels + [$0.edits.response] }
+            guard versions.contains(where: { FieldEdits($0).removed.contains("set-cookie") })
+            else { continue }
+            warn(
+                "edits of set-cookie on the route \"\(route.name)\" take the session cookie "
+                    + "\"\(name)\" away",
+                route.mark,
+                "without the cookie no session begins there; add: adds one beside it")
         }
     }
 

@@ -69,7 +69,9 @@ extension ObjectSchema {
             .field("scheme", .choice(["http", "https"]), "The scheme."),
             .field("host", .text(expected: "a host name"), "The host."),
             .field("port", .integer(1...65_535, orWord: nil), "The port."),
-            .field("path", .text(expected: "a path"), "The whole path."),
+            .field(
+                "path", .text(expected: "a path"),
+                "The whole path; the client's query stays unless the path has one."),
             .field("prefix", .text(expected: "a path"), "Replaces the prefix that matched."),
             .field(
                 "status", .choice(["301", "302", "303", "307", "308"]), default: "302",
@@ -98,14 +100,21 @@ extension ObjectSchema {
         name: "header edits", help: "Edits of fields, request and response.",
         fields: [
             .field("request", .object(edits), "Towards the origin."),
-            .field("response", .object(edits), "Towards the client."),
+            .field(
+                "response", .object(edits),
+                "Towards the client, on every answer: Sluice's own ones too."),
         ])
 
     static let edits = ObjectSchema(
-        name: "edits", help: "remove, then set, then add.",
+        name: "edits",
+        help: "remove, then set, then add; a route's edits act first, then those of the version.",
         fields: [
-            .field("set", .map(.anyText, keys: .headers), "Replaces every line of the name."),
+            .field(
+                "set", .map(.anyText, keys: .headers),
+                "Leaves one line of the name, whoever wrote others."),
             .field("add", .map(.anyText, keys: .headers), "Adds a line."),
-            .field("remove", .list(.text(expected: "a header name")), "Removes every line."),
+            .field(
+                "remove", .list(.text(expected: "a header name")),
+                "Removes every line, Sluice's own ones too."),
         ])
 }

@@ -21,7 +21,10 @@ public struct Snapshot: ~Copyable, Sendable {
     public let versions: FixedArray<VersionPlan>
     public let splits: FixedArray<SplitPlan>
     public let sticky: FixedArray<SharedBox<Stickiness>>
+    /// The first is empty.
     public let edits: FixedArray<EditPlan>
+    /// Names that edits take out, in lower case.
+    public let editedNames: FixedArray<ByteRange>
     public let rows: FixedArray<RowPlan>
     public let retries: FixedArray<RetryPolicy>
     public let filters: FixedArray<FilterPlan>
@@ -78,6 +81,8 @@ public struct Snapshot: ~Copyable, Sendable {
     public struct RowPlan: BitwiseCopyable, Sendable {
         public var id: Int
         public var slot: Int
+        /// Into `edits`: the route's and the version's together; 0 for none.
+        public var edits = 0
     }
 
     public struct RoutePlan: BitwiseCopyable, Sendable {
@@ -102,10 +107,8 @@ public struct Snapshot: ~Copyable, Sendable {
         public var filter = -1
         /// It has filters, or a version of its service has a fault.
         public var isSpecial = false
-        public var requestEdits = Run.none
-        public var responseEdits = Run.none
         public var pathEdit = PathEdit.none
-        /// Replaces the path or its matched prefix.
+        /// Replaces the path or its matched prefix. A redirect's path may have a query behind it.
         public var pathText = ByteRange.empty
         /// Bytes of the normal-form prefix that is replaced.
         public var prefixLength = 0
@@ -172,7 +175,7 @@ public struct Snapshot: ~Copyable, Sendable {
         /// Version 0 of a draw is copied.
         public var draws: SharedBox<Draws>
         public var bodyBytesMax: Int
-        /// Where the copies are counted.
+        /// Where the copies are counted, and how they are edited.
         public var row: RowPlan
     }
 
@@ -190,8 +193,6 @@ public struct Snapshot: ~Copyable, Sendable {
         /// The response field line that names the version, with its CRLF; empty for none.
         public var line: ByteRange
         public var cluster: SharedBox<Cluster>
-        public var requestEdits: Run
-        public var responseEdits: Run
         /// Into `faults`, or -1.
         public var fault: Int
     }
@@ -201,13 +202,18 @@ public struct Snapshot: ~Copyable, Sendable {
         public var intervals: SharedBox<SessionIntervals>
     }
 
-    /// One edit of a field.
+    /// What edits come to for requests and answers of one row (`FieldEdits`).
     public struct EditPlan: BitwiseCopyable, Sendable {
-        public enum Kind: UInt8, BitwiseCopyable, Sendable { case remove, set, add }
-        public var kind: Kind
-        public var name: ByteRange
-        public var known: KnownField
-        public var value: ByteRange
+        public var request = Direction()
+        public var response = Direction()
+
+        public struct Direction: BitwiseCopyable, Sendable {
+            /// Into `editedNames`.
+            public var removed = Run.none
+            /// The text of whole lines.
+            public var lines = ByteRange.empty
+            public var isEmpty: Bool { removed.isEmpty && lines.isEmpty }
+        }
     }
 
     /// Plain settings that the data plane reads.

@@ -21,7 +21,7 @@ extension SnapshotCompiler {
         }
         var plan = Snapshot.FilterPlan()
         plan.fault = fault(route.fault, of: route.name)
-        if let mirror = route.mirror { plan.mirror = self.mirror(mirror, of: route.name) }
+        if let mirror = route.mirror { plan.mirror = self.mirror(mirror, of: route) }
         if let limit = route.rateLimit {
             plan.rateLimit = registry.rateLimit(route: route.name, limit.policy)
             switch limit.key {
@@ -64,7 +64,8 @@ extension SnapshotCompiler {
         return faults.count - 1
     }
 
-    private mutating func mirror(_ mirror: Document.Mirror, of name: String) -> Int {
+    private mutating func mirror(_ mirror: Document.Mirror, of route: Document.Route) -> Int {
+        let name = route.name
         guard let draws = draws(mirror.share, "\(name) mirror") else { return -1 }
         let service = document.services[mirror.service]
         let version = service.versions[mirror.version]
@@ -81,7 +82,8 @@ extension SnapshotCompiler {
                 service: mirror.service, version: versionIndex(mirror.service, mirror.version),
                 cluster: SharedBox(registry.cluster(spec)), draws: draws,
                 bodyBytesMax: mirror.bodyBytesMax,
-                row: Snapshot.RowPlan(id: row.id, slot: row.slot)))
+                row: Snapshot.RowPlan(
+                    id: row.id, slot: row.slot, edits: edits(route.edits, version.edits))))
         return mirrors.count - 1
     }
 

@@ -39,7 +39,8 @@ public struct SnapshotCompiler: ~Copyable {
     let inputs: Inputs
     let registry: SharedRegistry
     var store = ByteStore()
-    private var edits: [Snapshot.EditPlan] = []
+    private var edits = [Snapshot.EditPlan()]
+    private var editedNames: [ByteRange] = []
     private var rows: [Snapshot.RowPlan] = []
     private var versions: [Snapshot.VersionPlan] = []
     private var services: [Snapshot.ServicePlan] = []
@@ -82,7 +83,8 @@ public struct SnapshotCompiler: ~Copyable {
             table: RouteTable(routes: matches), routes: FixedArray(routes),
             services: FixedArray(services), versions: FixedArray(versions),
             splits: FixedArray(splits), sticky: FixedArray(sticky), edits: FixedArray(edits),
-            rows: FixedArray(rows), retries: FixedArray(retries), filters: FixedArray(filters),
+            editedNames: FixedArray(editedNames), rows: FixedArray(rows),
+            retries: FixedArray(retries), filters: FixedArray(filters),
             faults: FixedArray(faults), mirrors: FixedArray(mirrors), checks: FixedArray(checks),
             store: store, settings: settings,
             listenerProtocols: FixedArray(listenerProtocols()))
@@ -119,10 +121,10 @@ public struct SnapshotCompiler: ~Copyable {
         return settings
     }
 
-    mutating func row(route: String, service: String, version: String) -> Int {
+    mutating func row(route: String, service: String, version: String, edits: Int = 0) -> Int {
         let row = registry.metrics.row(
             .init(route: route, service: service, version: version))
-        rows.append(Snapshot.RowPlan(id: row.id, slot: row.slot))
+        rows.append(Snapshot.RowPlan(id: row.id, slot: row.slot, edits: edits))
         return rows.count - 1
     }
 
@@ -152,13 +154,11 @@ public struct SnapshotCompiler: ~Copyable {
         }
         for version in service.versions {
             let spec = spec(service, version)
-            let request = run(version.edits.request), response = run(version.edits.response)
             versions.append(
                 Snapshot.VersionPlan(
                     name: store.intern(version.name),
                     line: store.intern(versionLine(version.name)),
                     cluster: SharedBox(registry.cluster(spec)),
-                    requestEdits: request, responseEdits: response,
                     fault: fault(version.fault, of: service.name + "/" + version.name)))
         }
         services.append(plan)
@@ -203,26 +203,24 @@ public struct SnapshotCompiler: ~Copyable {
         return "\(field): \(version)\r\n"
     }
 
-    private mutating func run(_ direction: Document.HeaderEdits.Direction) -> Snapshot.Run {
-        let start = edits.count
-        func known(_ name: String) -> KnownField { KnownField.intern(Array(name.utf8).span) }
-        for name in direction.remove {
-            edits.append(
-                .init(kind: .remove, name: store.intern(name), known: known(name), value: .empty))
-        }
-        for (name, value) in direction.set {
-            edits.append(
-                .init(
-                    kind: .set, name: store.intern(name), known: known(name),
-                    value: store.intern(value)))
-        }
-        for (name, value) in direction.add {
-            edits.append(
-                .init(
-                    kind: .add, name: store.intern(name), known: known(name),
-                    value: store.intern(value)))
-        }
-        return Snapshot.Run(start: start, end: edits.count)
+    /// The place of what a route's and a version's edits come to together; 0 for none at all.
+    mutating func edits(_ route: Document.HeaderEdits, _ version: Document.HeaderEdits?) -> Int {
+        let version = version ?? Document.HeaderEdits()
+        let request = FieldEdits([route.request, version.request])
+        let response = FieldEdits([route.response, version.response])
+        if request.isEmpty, response.isEmpty { return 0 }
+        edits.append(
+            Snapshot.EditPlan(request: direction(request), response: direction(response)))
+        return edits.count - 1
+    }
+
+    private mutating func direction(_ edits: FieldEdits) -> Snapshot.EditPlan.Direction {
+        let start = editedNames.count
+        for name in edits.removed { editedNames.append(store.intern(name)) }
+        let text = edits.lines.map { "\($0.name): \($0.value)\r\n" }.joined()
+        return Snapshot.EditPlan.Direction(
+            removed: Snapshot.Run(start: start, end: editedNames.count),
+            lines: text.isEmpty ? .empty : store.intern(text))
     }
 
     // MARK: Routes
@@ -236,12 +234,11 @@ public struct SnapshotCompiler: ~Copyable {
         plan.perTry = route.perTry ?? document.timeouts.perTry
         plan.retry = retry(route.retries)
         plan.filter = filter(route)
-        plan.requestEdits = run(route.edits.request)
-        plan.responseEdits = run(route.edits.response)
         plan.allowsConnect = route.allowsConnect
         switch route.action {
         case .forward(let service, let version, _):
-            forward(&plan, route.name, service, version, document.weights(ofRoute: route))
+            forward(
+                &plan, route.name, service, version, document.weights(ofRoute: route), route.edits)
             rewrite(&plan, route)
         case .redirect(let redirect):
             plan.kind = .redirect
@@ -252,13 +249,15 @@ public struct SnapshotCompiler: ~Copyable {
             plan.pathEdit = redirect.path != nil ? .path : redirect.prefix != nil ? .prefix : .none
             plan.pathText = store.intern(redirect.path ?? redirect.prefix ?? "")
             plan.prefixLength = SnapshotCompiler.prefixLength(route)
-            plan.rows = row(route: route.name, service: "", version: "")
+            plan.rows = row(
+                route: route.name, service: "", version: "", edits: edits(route.edits, nil))
         case .respond(let status, let body, let contentType):
             plan.kind = .respond
             plan.status = status
             plan.body = store.intern(body)
             plan.contentType = store.intern(contentType)
-            plan.rows = row(route: route.name, service: "", version: "")
+            plan.rows = row(
+                route: route.name, service: "", version: "", edits: edits(route.edits, nil))
         }
         routes.append(plan)
         matches.append(route.matches)
@@ -266,16 +265,19 @@ public struct SnapshotCompiler: ~Copyable {
 
     private mutating func forward(
         _ plan: inout Snapshot.RoutePlan, _ name: String, _ service: Int, _ version: Int?,
-        _ weights: SplitWeights?
+        _ weights: SplitWeights?, _ edits: Document.HeaderEdits
     ) {
         let config = document.services[service]
         plan.kind = .forward
         plan.service = service
         plan.isSpecial = plan.filter >= 0 || config.versions.contains { $0.fault != nil }
         plan.pinned = version ?? -1
-        plan.rows = row(route: name, service: config.name, version: "")
+        plan.rows = row(
+            route: name, service: config.name, version: "", edits: self.edits(edits, nil))
         for version in config.versions {
-            _ = row(route: name, service: config.name, version: version.name)
+            _ = row(
+                route: name, service: config.name, version: version.name,
+                edits: self.edits(edits, version.edits))
         }
         guard version == nil, let weights else { return }
         plan.split = splits.count
@@ -323,7 +325,9 @@ public struct SnapshotCompiler: ~Copyable {
         plan.request = document.timeouts.request
         plan.idle = document.timeouts.idle
         plan.perTry = document.timeouts.perTry
-        forward(&plan, name, service, nil, SplitWeights(config.versions.map(\.weight)))
+        forward(
+            &plan, name, service, nil, SplitWeights(config.versions.map(\.weight)),
+            Document.HeaderEdits())
         routes.append(plan)
         var match = MatchRule()
         match.hosts = hosts

@@ -1,7 +1,7 @@
 import Base
 
 /// Field names that the proxy itself has a use for, interned to a byte; the rest is `other`.
-/// At most 32 with it, for `KnownFields`.
+/// At most 64 with it, for `KnownFields`.
 public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case other
     case host, connection, contentLength, transferEncoding, te, trailer, upgrade, keepAlive
@@ -10,6 +10,7 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case userAgent, referer, contentType, mirror, authorization
     case forwardedClientCert, grpcStatus, grpcMessage, grpcTimeout
     case retryAfter, requestTimeout
+    case forwarded, forwardedPort, forwardedPrefix, realIP
 
     /// The table that the scan of field lines looks names up in.
     static let names = FieldNames(
@@ -55,6 +56,10 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .grpcTimeout: return "grpc-timeout"
         case .retryAfter: return "retry-after"
         case .requestTimeout: return "x-request-timeout-ms"
+        case .forwarded: return "forwarded"
+        case .forwardedPort: return "x-forwarded-port"
+        case .forwardedPrefix: return "x-forwarded-prefix"
+        case .realIP: return "x-real-ip"
         }
     }
 
@@ -73,7 +78,8 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         switch self {
         case .host, .contentLength, .transferEncoding, .cookie, .setCookie, .authorization,
             .forwardedFor, .forwardedProto, .forwardedHost, .forwardedClientCert, .requestID,
-            .traceparent, .date, .grpcStatus, .grpcMessage, .grpcTimeout:
+            .traceparent, .date, .grpcStatus, .grpcMessage, .grpcTimeout, .forwarded,
+            .forwardedPort, .forwardedPrefix, .realIP:
             return true
         default: return false
         }

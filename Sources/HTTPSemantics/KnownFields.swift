@@ -1,10 +1,10 @@
 /// A set of known field names, a bit each.
 public struct KnownFields: Equatable, Sendable, BitwiseCopyable {
-    @usableFromInline var bits: UInt32 = 0
+    @usableFromInline var bits: UInt64 = 0
 
     @inlinable public init() {}
 
-    @inlinable init(bits: UInt32) { self.bits = bits }
+    @inlinable init(bits: UInt64) { self.bits = bits }
 
     @inlinable @inline(__always) public init(_ field: KnownField) { insert(field) }
 
@@ -27,7 +27,7 @@ public struct KnownFields: Equatable, Sendable, BitwiseCopyable {
         bits & other.bits == 0
     }
 
-    @inlinable @inline(__always) static func bit(_ field: KnownField) -> UInt32 {
-        1 << (UInt32(field.rawValue) & 31)
+    @inlinable @inline(__always) static func bit(_ field: KnownField) -> UInt64 {
+        1 << (UInt64(field.rawValue) & 63)
     }
 }

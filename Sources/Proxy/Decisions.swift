@@ -14,6 +14,7 @@ enum Decisions {
     ) {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let settings = snapshot.value.settings
+        if settings.trustedHops > 0 { believe(&tables, &turn, id, settings.trustedHops, head) }
         let route = match(&turn, snapshot, head)
         if let route, route >= 0 {
             tables.exchanges[id].route = route
@@ -53,7 +54,7 @@ enum Decisions {
                     guard plan.allowsConnect else {
                         return refuse(&tables, &turn, id, head, 405, RefusalCause.connectRefused)
                     }
-                } else if MaxForwards.apply(&tables, &turn, id, route, snapshot, head) {
+                } else if MaxForwards.apply(&tables, &turn, id, snapshot, head) {
                     return
                 }
             }
@@ -115,6 +116,31 @@ enum Decisions {
         let plan = snapshot.value.rows[row]
         tables.exchanges[id].rowSlot = plan.slot
         tables.exchanges[id].summary.row = plan.id
+        tables.exchanges[id].edits = plan.edits
+    }
+
+    // MARK: Origin
+
+    /// Reads what trusted hops say of the client, before anything is decided.
+    @inline(never)
+    private static func believe(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ hops: Int, _ head: ByteRange
+    ) {
+        turn.trustedOrigin = RequestOrigin(
+            turn.requestHead, turn.scratch.span(head), peer: tables.exchanges[id].summary.peer,
+            isSecure: tables.exchanges[id].isSecure, trustedHops: hops)
+        tables.exchanges[id].summary.client = turn.trustedOrigin.client
+        tables.exchanges[id].cameByHTTPS = turn.trustedOrigin.isSecure
+    }
+
+    /// Where the request that is being decided comes from. Its client and scheme stay with the
+    /// exchange (`summary.client`, `cameByHTTPS`).
+    static func origin(
+        _ exchange: borrowing Exchange, _ turn: borrowing Turn, _ snapshot: SharedBox<Snapshot>
+    ) -> RequestOrigin {
+        if snapshot.value.settings.trustedHops > 0 { return turn.trustedOrigin }
+        return RequestOrigin(
+            turn.requestHead, peer: exchange.summary.peer, isSecure: exchange.isSecure)
     }
 
     // MARK: Route
@@ -305,7 +331,7 @@ enum Decisions {
         _ head: ByteRange, _ exchange: borrowing Exchange
     ) -> UInt64 {
         let service = snapshot.value.services[service]
-        var address = exchange.summary.peer
+        var address = exchange.summary.client
         address.port = 0
         if service.hashName.isEmpty { return address.stableHash }
         let value = RequestKey.find(

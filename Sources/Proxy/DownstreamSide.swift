@@ -292,11 +292,10 @@ enum DownstreamSide {
         summary.flags = .downstreamProtocolError
         summary.arrival = turn.wall
         summary.peer = tables.downstream[id].peer
+        summary.client = summary.peer
         turn.counters.finished(summary, rowSlot: row.slot)
         let start = turn.output.writerIndex
-        LocalReply.compose(
-            status: status, body: nil, flags: .downstreamProtocolError, closes: true,
-            isHead: false, &turn)
+        LocalReply.composeRefusal(status: status, flags: .downstreamProtocolError, &turn)
         turn.send(
             ConnectionID(.downstream, id), .output,
             ByteRange(start, end: turn.output.writerIndex))

@@ -48,10 +48,12 @@ enum Exchanges {
                 turn.scratch.span(type.shifted(by: head.lower)))
         }
         tables.exchanges[id].summary.peer = tables.downstream[downstream].peer
+        tables.exchanges[id].summary.client = tables.downstream[downstream].peer
         tables.exchanges[id].summary.version =
             tables.downstream[downstream].isStream
             ? .http2 : turn.requestHead.isHTTP10 ? .http10 : .http11
         tables.exchanges[id].isSecure = tables.downstream[downstream].isSecure
+        tables.exchanges[id].cameByHTTPS = tables.downstream[downstream].isSecure
         tables.exchanges[id].summary.tlsVersion = tables.downstream[downstream].tlsVersion
         if tables.exchanges[id].isSecure { prepareIdentity(&tables, &turn, downstream) }
         Decisions.decide(&tables, &turn, id, head: head)

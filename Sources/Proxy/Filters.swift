@@ -36,7 +36,7 @@ enum Filters {
         _ exchange: borrowing Exchange, _ turn: borrowing Turn, _ plan: Snapshot.FilterPlan,
         _ limit: SharedBox<RateLimit>, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> UInt64 {
-        if plan.rateKey == .address { return limit.value.key(of: exchange.summary.peer) }
+        if plan.rateKey == .address { return limit.value.key(of: exchange.summary.client) }
         let source: Stickiness.Source = plan.rateKey == .cookie ? .cookie : .header
         let value = RequestKey.find(
             source, plan.rateKnown, snapshot.value.store.bytes(plan.rateName), turn, head)

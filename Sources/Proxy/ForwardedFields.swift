@@ -4,26 +4,24 @@ import HTTP1
 import HTTPSemantics
 import Telemetry
 
-/// `x-forwarded-*` and the request's id.
+/// What the origin is told of the client (`x-forwarded-*`, `x-real-ip`), and the request's id.
 ///
 /// With `trustedHops` 0 nothing that a client says about itself is passed on. With n, the n proxies
-/// in front are believed: each added the address that it saw, so the last n addresses are theirs to
-/// vouch for and are kept, with this hop's peer behind them; whatever stands further left could be
-/// anybody's word and is dropped.
+/// in front are believed (`RequestOrigin`): their last n addresses are kept, with this hop's peer
+/// behind them, and scheme, host and port are written as they say. Whatever stands further left
+/// could be anybody's word and is dropped.
 enum ForwardedFields {
     @inline(__always)
     static func append(
         _ exchange: inout Exchange, _ turn: borrowing Turn, trustedHops: Int, _ head: ByteRange
     ) {
+        if trustedHops > 0 { return appendTrusted(&exchange, turn, trustedHops, head) }
         exchange.arena.append("x-forwarded-for: ")
         let start = exchange.arena.writerIndex
-        if trustedHops > 0 { appendAddresses(last: trustedHops, &exchange.arena, turn, head) }
         exchange.summary.peer.appendHost(to: &exchange.arena)
         exchange.summary.forwardedFor = ByteRange(start, end: exchange.arena.writerIndex)
         let authority = turn.requestHead.authority
-        if trustedHops > 0 {
-            appendTrusted(&exchange.arena, turn, head, isSecure: exchange.isSecure)
-        } else if !authority.isEmpty {
+        if !authority.isEmpty {
             exchange.arena.append(
                 exchange.isSecure
                     ? "\r\nx-forwarded-proto: https\r\nx-forwarded-host: "
@@ -37,55 +35,70 @@ enum ForwardedFields {
         }
     }
 
-    /// The proxy in front knows better how the client came.
+    /// The proxies in front know better how the client came.
+    @inline(never)
     private static func appendTrusted(
-        _ arena: inout ByteBuffer, _ turn: borrowing Turn, _ head: ByteRange, isSecure: Bool
-    ) {
-        arena.append("\r\nx-forwarded-proto: ")
-        let proto = turn.requestHead.fields.value(.forwardedProto)
-        if proto.isEmpty {
-            arena.append(isSecure ? "https" : "http")
-        } else {
-            arena.append(turn.scratch.span(proto.shifted(by: head.lower)))
-        }
-        arena.append("\r\n")
-        var host = turn.requestHead.fields.value(.forwardedHost)
-        if host.isEmpty { host = turn.requestHead.authority }
-        if host.isEmpty { return }
-        arena.append("x-forwarded-host: ")
-        arena.append(turn.scratch.span(host.shifted(by: head.lower)))
-        arena.append("\r\n")
-    }
-
-    /// The last addresses of the list that all lines of the field make, each with a comma behind.
-    private static func appendAddresses(
-        last count: Int, _ arena: inout ByteBuffer, _ turn: borrowing Turn, _ head: ByteRange
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ hops: Int, _ head: ByteRange
     ) {
         let bytes = turn.scratch.span(head)
-        var all = 0
-        forEachAddress(bytes, turn.requestHead) { _ in all += 1 }
-        var position = 0
-        // The arena grows in the closure's caller, so ranges are taken first.
-        var kept = InlineArray<16, ByteRange>(repeating: .empty)
-        forEachAddress(bytes, turn.requestHead) { range in
-            let place = position - max(0, all - count)
-            if place >= 0, place < 16 { kept[place] = range }
-            position += 1
+        let origin = turn.trustedOrigin
+        exchange.arena.append("x-forwarded-for: ")
+        let start = exchange.arena.writerIndex
+        appendNodes(&exchange.arena, turn, origin.source, hops, bytes)
+        exchange.summary.peer.appendHost(to: &exchange.arena)
+        exchange.summary.forwardedFor = ByteRange(start, end: exchange.arena.writerIndex)
+        exchange.arena.append(
+            origin.isSecure
+                ? "\r\nx-forwarded-proto: https\r\n" : "\r\nx-forwarded-proto: http\r\n")
+        if !origin.authority.isEmpty {
+            MessageEncoder.field(
+                "x-forwarded-host", bytes.extracting(origin.authority.range), to: &exchange.arena)
         }
-        for i in 0..<min(all, count, 16) {
-            arena.append(bytes.extracting(kept[i].range))
+        if origin.forwardedPort != 0 {
+            exchange.arena.append("x-forwarded-port: ")
+            exchange.arena.appendDecimal(UInt64(origin.forwardedPort))
+            exchange.arena.append("\r\n")
+        }
+        // Hops that do not write this field pass on what the client wrote, so it is written anew.
+        if turn.requestHead.fields.seen.contains(.realIP) {
+            exchange.arena.append("x-real-ip: ")
+            origin.client.appendHost(to: &exchange.arena)
+            exchange.arena.append("\r\n")
+        }
+    }
+
+    /// The nodes that trusted hops have named, each with a comma behind.
+    private static func appendNodes(
+        _ arena: inout ByteBuffer, _ turn: borrowing Turn, _ source: RequestOrigin.Source,
+        _ hops: Int, _ bytes: Span<UInt8>
+    ) {
+        if source == .connection { return }
+        let isForwarded = source == .forwarded
+        let nodes = ListElements(
+            of: isForwarded ? .forwarded : .forwardedFor, turn.requestHead, bytes, last: hops)
+        for i in 0..<nodes.count {
+            if isForwarded {
+                appendNode(of: nodes[i], bytes, to: &arena)
+            } else {
+                arena.append(bytes.extracting(nodes[i].range))
+            }
             arena.append(", ")
         }
     }
 
-    private static func forEachAddress(
-        _ bytes: Span<UInt8>, _ head: borrowing RequestHead, _ body: (ByteRange) -> Void
+    /// The `for` of an element of `Forwarded`, as `X-Forwarded-For` has it: an address without
+    /// brackets and port, or what stands in its place.
+    private static func appendNode(
+        of element: ByteRange, _ bytes: Span<UInt8>, to arena: inout ByteBuffer
     ) {
-        for i in 0..<head.fields.count where head.fields[i].known == .forwardedFor {
-            _ = FieldLineParser.list(bytes, in: head.fields[i].value) { range in
-                body(range)
-                return true
-            }
+        let node = ForwardedElement.value("for", in: element, bytes) ?? .empty
+        let text = bytes.extracting(node.range)
+        if let address = Address(node: text) {
+            address.appendHost(to: &arena)
+        } else if !text.isEmpty, ASCII.tokenLength(text) == text.count {
+            arena.append(text)
+        } else {
+            arena.append("unknown")
         }
     }
 

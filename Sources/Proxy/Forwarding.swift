@@ -14,22 +14,16 @@ enum Forwarding {
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
         let plan = snapshot.value.routes[exchange.route]
-        let version = snapshot.value.versions[exchange.version]
         exchange.arena.reserve(head.length + 256)
         exchange.isConnect = turn.requestHead.method == .connect
         exchange.wantsTunnel = exchange.isConnect
-        if passesUnchanged(turn.requestHead, plan, version, snapshot) {
+        if passesUnchanged(turn.requestHead, plan) {
             copyHead(&exchange, turn, head)
         } else {
             rewriteHead(&exchange, turn, service: service, snapshot, head)
         }
         added(&exchange, &turn, snapshot, head)
-        if !plan.requestEdits.isEmpty {
-            append(plan.requestEdits, snapshot, to: &exchange.arena)
-        }
-        if !version.requestEdits.isEmpty {
-            append(version.requestEdits, snapshot, to: &exchange.arena)
-        }
+        if exchange.edits != 0 { edit(&exchange, &turn, snapshot) }
         exchange.arena.append("\r\n")
         exchange.head = ByteRange(0, end: exchange.arena.writerIndex)
         if plan.pathEdit != .none || turn.requestHead.form == .absolute {
@@ -47,18 +41,17 @@ enum Forwarding {
         KnownFields(.connection).with(.transferEncoding).with(.te).with(.trailer).with(.upgrade)
             .with(.keepAlive).with(.proxyConnection).with(.http2Settings).with(.forwardedFor)
             .with(.forwardedProto).with(.forwardedHost).with(.forwardedClientCert).with(.requestID)
-            .with(.mirror)
+            .with(.mirror).with(.forwarded).with(.forwardedPort).with(.forwardedPrefix)
+            .with(.realIP)
     }
 
     /// Whether every line of the head goes on as it came: most requests' do.
     @inline(__always)
     private static func passesUnchanged(
-        _ head: borrowing RequestHead, _ plan: Snapshot.RoutePlan, _ version: Snapshot.VersionPlan,
-        _ snapshot: SharedBox<Snapshot>
+        _ head: borrowing RequestHead, _ plan: Snapshot.RoutePlan
     ) -> Bool {
         head.isLinePlain && head.fields.isCanonical && head.fields.seen.isDisjoint(with: rewritten)
-            && plan.pathEdit == .none && plan.host.isEmpty && plan.requestEdits.isEmpty
-            && version.requestEdits.isEmpty
+            && plan.pathEdit == .none && plan.host.isEmpty
     }
 
     /// Copies the lines in one piece.
@@ -94,16 +87,14 @@ enum Forwarding {
     ) {
         let plan = snapshot.value.routes[exchange.route]
         let service = snapshot.value.services[service]
-        let version = snapshot.value.versions[exchange.version]
         var hasHost = false
         var run = requestLine(&exchange, turn, plan, snapshot, head)
-        let hasEdits = !plan.requestEdits.isEmpty || !version.requestEdits.isEmpty
         let writesRequestID =
             snapshot.value.settings.requestID == .create
             && (snapshot.value.settings.trustedHops == 0 || !hasRequestID(turn.requestHead.fields))
         for i in 0..<turn.requestHead.fields.count {
             let field = turn.requestHead.fields[i]
-            if field.known == .other, !hasEdits {
+            if field.known == .other {
                 if !field.isNominated {
                     _ = run.add(field, turn.scratch, head, to: &exchange.arena)
                 }
@@ -120,16 +111,14 @@ enum Forwarding {
                 host(&exchange, turn, plan, snapshot, head, name: field.name)
                 continue
             }
-            if drops(field, isHTTP10: turn.requestHead.isHTTP10, writesRequestID: writesRequestID) {
-                continue
-            }
-            if hasEdits,
-                isReplaced(field, plan.requestEdits, version.requestEdits, snapshot, turn, head)
+            if drops(
+                field, isHTTP10: turn.requestHead.isHTTP10, writesRequestID: writesRequestID,
+                trustsHops: snapshot.value.settings.trustedHops > 0)
             {
                 continue
             }
             let value = run.add(field, turn.scratch, head, to: &exchange.arena)
-            if field.known != .other { note(field.known, value, &exchange.summary) }
+            note(field.known, value, &exchange.summary)
         }
         run.end(turn.scratch, head, to: &exchange.arena)
         if turn.requestHead.maxForwards >= 0 {
@@ -289,12 +278,16 @@ enum Forwarding {
     }
 
     /// Whether the field ends here, or is written anew below.
-    private static func drops(_ field: Field, isHTTP10: Bool, writesRequestID: Bool) -> Bool {
+    private static func drops(
+        _ field: Field, isHTTP10: Bool, writesRequestID: Bool, trustsHops: Bool
+    ) -> Bool {
         if field.isNominated { return true }
         switch field.known {
         case .other, .via: return false
-        case .forwardedFor, .forwardedProto, .forwardedHost, .forwardedClientCert, .mirror:
+        case .forwardedFor, .forwardedProto, .forwardedHost, .forwardedClientCert, .mirror,
+            .forwarded, .forwardedPort, .realIP:
             return true
+        case .forwardedPrefix: return !trustsHops
         case .requestID: return writesRequestID
         case .expect: return isHTTP10
         default: return field.known.isHopByHop
@@ -370,34 +363,32 @@ enum Forwarding {
 
     // MARK: Edits
 
-    /// Whether an edit removes the field or sets it anew.
-    static func isReplaced(
-        _ field: Field, _ first: Snapshot.Run, _ second: Snapshot.Run,
-        _ snapshot: SharedBox<Snapshot>, _ turn: borrowing Turn, _ head: ByteRange
-    ) -> Bool {
-        let name = turn.scratch.span(field.name.shifted(by: head.lower))
-        for i in first.start..<first.end where removes(snapshot, i, name) { return true }
-        for i in second.start..<second.end where removes(snapshot, i, name) { return true }
-        return false
-    }
-
-    private static func removes(
-        _ snapshot: SharedBox<Snapshot>, _ edit: Int, _ name: Span<UInt8>
-    ) -> Bool {
-        let plan = snapshot.value.edits[edit]
-        return plan.kind != .add && ASCII.equalFold(name, snapshot.value.store.bytes(plan.name))
-    }
-
-    /// Appends the lines that edits set or add.
-    static func append(
-        _ run: Snapshot.Run, _ snapshot: SharedBox<Snapshot>, to out: inout ByteBuffer
+    /// Edits the head in the arena, this hop's own fields included, and notes anew where texts for
+    /// the log lie.
+    @inline(never)
+    private static func edit(
+        _ exchange: inout Exchange, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>
     ) {
-        for i in run.start..<run.end {
-            let edit = snapshot.value.edits[i]
-            if edit.kind == .remove { continue }
-            MessageEncoder.field(
-                snapshot.value.store.bytes(edit.name), snapshot.value.store.bytes(edit.value),
-                to: &out)
+        let edits = snapshot.value.edits[exchange.edits].request
+        guard !edits.isEmpty, let lf = ASCII.index(of: ASCII.lf, in: exchange.arena.readable) else {
+            return
+        }
+        HeadEdits.apply(edits, snapshot, to: &exchange.arena, from: lf + 1, spare: &turn.spare)
+        exchange.summary.authority = .empty
+        exchange.summary.userAgent = .empty
+        exchange.summary.referer = .empty
+        exchange.summary.requestID = .empty
+        exchange.summary.traceparent = .empty
+        exchange.summary.forwardedFor = .empty
+        let lines = exchange.arena.span(ByteRange(lf + 1, end: exchange.arena.writerIndex))
+        FieldText.forEach(lines) { name, value, _ in
+            let value = value.shifted(by: lf + 1)
+            switch KnownField.intern(lines.extracting(name.range)) {
+            case .host: exchange.summary.authority = value
+            case .forwardedFor: exchange.summary.forwardedFor = value
+            case .upgrade: exchange.upgrade = value
+            case let known: note(known, value, &exchange.summary)
+            }
         }
     }
 }

@@ -4,30 +4,27 @@ import HTTP1
 import HTTPSemantics
 import Telemetry
 
-/// Answers that Sluice makes itself: short, with a Date, with flags when the configuration allows.
+/// Answers that Sluice makes itself: short, with a Date, with flags when the configuration allows,
+/// and with what the route adds to every answer (`AnswerHead`).
 enum LocalReply {
     /// Answers an exchange and ends its response.
     static func send(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, status: UInt16) {
         willReply(&tables, turn, id, status: status)
-        let downstream = tables.exchanges[id].downstream
-        let start = turn.output.writerIndex
+        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
+        let flags = tables.exchanges[id].summary.flags
         if tables.exchanges[id].isGRPC {
             let asked = tables.exchanges[id].replyGRPC
             let code = asked >= 0 ? UInt8(asked) : GRPC.status(forHTTP: status)
             tables.exchanges[id].summary.status = 200
             tables.exchanges[id].summary.grpcStatus = Int8(code)
-            composeGRPC(code, Status.reason(status), tables.exchanges[id], &turn)
+            beginGRPC(code, Status.reason(status), flags, &turn, snapshot)
+            deliver(&tables, &turn, id, snapshot, body: "")
         } else {
-            compose(
-                status: status, body: turn.replyText, flags: tables.exchanges[id].summary.flags,
-                closes: !tables.exchanges[id].keepsAlive,
-                isHead: tables.exchanges[id].method == .head, &turn)
+            let text = turn.replyText ?? Status.reason(status)
+            turn.replyText = nil
+            begin(status: status, body: text, flags, &turn, snapshot)
+            deliver(&tables, &turn, id, snapshot, body: text)
         }
-        turn.replyText = nil
-        turn.send(
-            ConnectionID(.downstream, downstream), .output,
-            ByteRange(start, end: turn.output.writerIndex))
-        Exchanges.responseDone(&tables, &turn, id)
     }
 
     /// What holds for every local reply: the status is counted, and a request body that is still to
@@ -45,65 +42,84 @@ enum LocalReply {
         }
     }
 
-    /// Composes a whole response into `turn.output`.
-    static func compose(
-        status: UInt16, body: StaticString?, flags: ResponseFlags, closes: Bool, isHead: Bool,
-        _ turn: inout Turn
+    /// Composes a whole answer to what is no request of any route into `turn.output`; the
+    /// connection ends with the answer.
+    static func composeRefusal(status: UInt16, flags: ResponseFlags, _ turn: inout Turn) {
+        begin(
+            status: status, body: Status.reason(status), flags, &turn, turn.snapshots.newest)
+        turn.headOut.append(turn.date())
+        turn.headOut.append("connection: close\r\n\r\n")
+        turn.output.append(turn.headOut.readable)
+        turn.output.append(Status.reason(status))
+        turn.output.append(UInt8(ascii: "\n"))
+    }
+
+    /// The head that `turn.headOut` has so far, what the route adds to it, and a body of one line.
+    private static func deliver(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ snapshot: SharedBox<Snapshot>,
+        body: StaticString
     ) {
-        let settings = turn.snapshots.newest.value.settings
-        MessageEncoder.statusLine(status, to: &turn.output)
-        date(&turn)
-        turn.output.append("content-type: text/plain\r\n")
-        let text = body ?? Status.reason(status)
-        turn.output.append("content-length: ")
-        turn.output.appendDecimal(UInt64(text.utf8CodeUnitCount + 1))
-        turn.output.append("\r\n")
-        if !settings.flagsField.isEmpty, !flags.isEmpty {
-            turn.output.append(turn.snapshots.newest.value.store.bytes(settings.flagsField))
-            turn.output.append(": ")
-            flags.append(to: &turn.output)
-            turn.output.append("\r\n")
-        }
-        if !turn.replyLines.isEmpty {
-            turn.output.append(turn.replyLines.readable)
-            turn.replyLines.clear()
-        }
-        if closes { turn.output.append("connection: close\r\n") }
-        if status == 405 {
-            turn.output.append("allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
-        }
-        turn.output.append("\r\n")
-        if !isHead {
-            turn.output.append(text)
+        let start = turn.output.writerIndex
+        finish(&tables, &turn, id, snapshot)
+        if tables.exchanges[id].method != .head, body.utf8CodeUnitCount > 0 {
+            turn.output.append(body)
             turn.output.append(UInt8(ascii: "\n"))
         }
+        end(&tables, &turn, id, from: start)
+    }
+
+    /// Completes the head in `turn.headOut` and moves it to `turn.output`.
+    static func finish(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ snapshot: SharedBox<Snapshot>
+    ) {
+        AnswerHead.finish(
+            tables.exchanges[id], &turn, snapshot, hasDate: false, isRelayed: false)
+        if !tables.exchanges[id].keepsAlive { turn.headOut.append("connection: close\r\n") }
+        turn.headOut.append("\r\n")
+        turn.output.append(turn.headOut.readable)
+    }
+
+    /// Sends what `turn.output` has from a position on, the whole answer.
+    static func end(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, from start: Int
+    ) {
+        turn.send(
+            ConnectionID(.downstream, tables.exchanges[id].downstream), .output,
+            ByteRange(start, end: turn.output.writerIndex))
+        Exchanges.responseDone(&tables, &turn, id)
+    }
+
+    // MARK: Heads
+
+    /// Begins a head in `turn.headOut`: the status line, and what the answer has by itself.
+    private static func begin(
+        status: UInt16, body: StaticString, _ flags: ResponseFlags, _ turn: inout Turn,
+        _ snapshot: SharedBox<Snapshot>
+    ) {
+        turn.headOut.clear()
+        MessageEncoder.statusLine(status, to: &turn.headOut)
+        turn.headOut.append("content-type: text/plain\r\ncontent-length: ")
+        turn.headOut.appendDecimal(UInt64(body.utf8CodeUnitCount + 1))
+        turn.headOut.append("\r\n")
+        if status == 405 {
+            turn.headOut.append("allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+        }
+        beginCommon(flags, &turn, snapshot)
     }
 
     /// A call that ends without an origin: a response that is its trailers alone.
-    private static func composeGRPC(
-        _ code: UInt8, _ message: StaticString, _ exchange: borrowing Exchange,
-        _ turn: inout Turn
+    private static func beginGRPC(
+        _ code: UInt8, _ message: StaticString, _ flags: ResponseFlags, _ turn: inout Turn,
+        _ snapshot: SharedBox<Snapshot>
     ) {
-        let settings = turn.snapshots.newest.value.settings
-        MessageEncoder.statusLine(200, to: &turn.output)
-        date(&turn)
-        turn.output.append("content-type: application/grpc\r\ngrpc-status: ")
-        turn.output.appendDecimal(UInt64(code))
-        turn.output.append("\r\ngrpc-message: ")
-        turn.output.append(message)
-        turn.output.append("\r\ncontent-length: 0\r\n")
-        if !settings.flagsField.isEmpty, !exchange.summary.flags.isEmpty {
-            turn.output.append(turn.snapshots.newest.value.store.bytes(settings.flagsField))
-            turn.output.append(": ")
-            exchange.summary.flags.append(to: &turn.output)
-            turn.output.append("\r\n")
-        }
-        if !turn.replyLines.isEmpty {
-            turn.output.append(turn.replyLines.readable)
-            turn.replyLines.clear()
-        }
-        if !exchange.keepsAlive { turn.output.append("connection: close\r\n") }
-        turn.output.append("\r\n")
+        turn.headOut.clear()
+        MessageEncoder.statusLine(200, to: &turn.headOut)
+        turn.headOut.append("content-type: application/grpc\r\ngrpc-status: ")
+        turn.headOut.appendDecimal(UInt64(code))
+        turn.headOut.append("\r\ngrpc-message: ")
+        turn.headOut.append(message)
+        turn.headOut.append("\r\ncontent-length: 0\r\n")
+        beginCommon(flags, &turn, snapshot)
     }
 
     /// Ends a call whose answer has begun and whose time is over: with trailers that say so. A
@@ -128,8 +144,20 @@ enum LocalReply {
         return true
     }
 
-    static func date(_ turn: inout Turn) {
-        turn.output.append(turn.date())
+    private static func beginCommon(
+        _ flags: ResponseFlags, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>
+    ) {
+        let field = snapshot.value.settings.flagsField
+        if !field.isEmpty, !flags.isEmpty {
+            turn.headOut.append(snapshot.value.store.bytes(field))
+            turn.headOut.append(": ")
+            flags.append(to: &turn.headOut)
+            turn.headOut.append("\r\n")
+        }
+        if !turn.replyLines.isEmpty {
+            turn.headOut.append(turn.replyLines.readable)
+            turn.replyLines.clear()
+        }
     }
 }
 
@@ -140,85 +168,37 @@ enum DirectReply {
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
         let plan = snapshot.value.routes[route]
-        LocalReply.willReply(&tables, turn, id, status: plan.status)
-        let start = turn.output.writerIndex
-        MessageEncoder.statusLine(plan.status, to: &turn.output)
-        LocalReply.date(&turn)
+        turn.headOut.clear()
+        MessageEncoder.statusLine(plan.status, to: &turn.headOut)
         if plan.kind == .redirect {
-            turn.output.append("location: ")
-            location(
-                &turn, plan, snapshot, head, isSecure: tables.exchanges[id].isSecure)
-            turn.output.append("\r\n")
+            turn.headOut.append("location: ")
+            let origin = Decisions.origin(tables.exchanges[id], turn, snapshot)
+            let bytes = turn.scratch.span(head), path = turn.normalPath
+            let isKnown = Redirects.appendLocation(
+                plan, snapshot.value.store, turn.requestHead, bytes, origin: origin, path: path,
+                to: &turn.headOut)
+            guard isKnown else {
+                // Nobody can say where to go: HTTP/1.0 without Host.
+                return Exchanges.reply(
+                    &tables, &turn, id, status: 400, flags: .downstreamProtocolError, cause: .none)
+            }
+            turn.headOut.append("\r\n")
         } else if !plan.body.isEmpty {
-            turn.output.append("content-type: ")
-            turn.output.append(snapshot.value.store.bytes(plan.contentType))
-            turn.output.append("\r\n")
+            MessageEncoder.field(
+                "content-type", snapshot.value.store.bytes(plan.contentType), to: &turn.headOut)
         }
+        LocalReply.willReply(&tables, turn, id, status: plan.status)
         if !Status.hasNoBody(plan.status) {
-            turn.output.append("content-length: ")
-            turn.output.appendDecimal(UInt64(plan.body.length))
-            turn.output.append("\r\n")
+            turn.headOut.append("content-length: ")
+            turn.headOut.appendDecimal(UInt64(plan.body.length))
+            turn.headOut.append("\r\n")
         }
-        Forwarding.append(plan.responseEdits, snapshot, to: &turn.output)
-        if !tables.exchanges[id].keepsAlive { turn.output.append("connection: close\r\n") }
-        turn.output.append("\r\n")
+        let start = turn.output.writerIndex
+        LocalReply.finish(&tables, &turn, id, snapshot)
         if tables.exchanges[id].method != .head, !Status.hasNoBody(plan.status) {
             turn.output.append(snapshot.value.store.bytes(plan.body))
             tables.exchanges[id].summary.bytesSent = UInt64(plan.body.length)
         }
-        turn.send(
-            ConnectionID(.downstream, tables.exchanges[id].downstream), .output,
-            ByteRange(start, end: turn.output.writerIndex))
-        Exchanges.responseDone(&tables, &turn, id)
-    }
-
-    /// An absolute URI; what the redirect leaves out stays as the client asked.
-    private static func location(
-        _ turn: inout Turn, _ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>,
-        _ head: ByteRange, isSecure: Bool
-    ) {
-        if plan.scheme.isEmpty {
-            turn.output.append(isSecure ? "https" : "http")
-        } else {
-            turn.output.append(snapshot.value.store.bytes(plan.scheme))
-        }
-        turn.output.append("://")
-        let authority = turn.requestHead.authority.shifted(by: head.lower)
-        if !plan.host.isEmpty {
-            turn.output.append(snapshot.value.store.bytes(plan.host))
-        } else if plan.port != 0 || !plan.scheme.isEmpty {
-            // Another scheme or port: the client's port no longer belongs to it.
-            let length = Authority.hostLength(turn.scratch.span(authority)) ?? 0
-            turn.output.append(
-                turn.scratch.span(ByteRange(start: authority.lower, count: length)))
-        } else {
-            turn.output.append(turn.scratch.span(authority))
-        }
-        if plan.port != 0 {
-            turn.output.append(UInt8(ascii: ":"))
-            turn.output.appendDecimal(UInt64(plan.port))
-        }
-        switch plan.pathEdit {
-        case .none:
-            if turn.requestHead.path.isEmpty || turn.requestHead.form == .asterisk {
-                turn.output.append(UInt8(ascii: "/"))
-            } else {
-                URIText.append(
-                    turn.scratch.span(turn.requestHead.path.shifted(by: head.lower)),
-                    to: &turn.output)
-            }
-        case .path: turn.output.append(snapshot.value.store.bytes(plan.pathText))
-        case .prefix:
-            let path = turn.normalPath
-            Forwarding.replacePrefix(
-                snapshot.value.store.bytes(plan.pathText), plan.prefixLength,
-                of: path, to: &turn.output, escapes: true)
-        }
-        if turn.requestHead.hasQuery {
-            turn.output.append(UInt8(ascii: "?"))
-            URIText.append(
-                turn.scratch.span(turn.requestHead.query.shifted(by: head.lower)),
-                to: &turn.output)
-        }
+        LocalReply.end(&tables, &turn, id, from: start)
     }
 }

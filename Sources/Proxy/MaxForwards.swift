@@ -14,7 +14,7 @@ enum MaxForwards {
     /// - Returns: whether the request was answered.
     @inline(never)
     static func apply(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ route: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> Bool {
         var found = -1
@@ -35,7 +35,7 @@ enum MaxForwards {
         guard left > 0 else {
             Forwarding.keepTexts(&tables.exchanges[id], turn, head)
             if turn.requestHead.method == .trace {
-                reflect(&tables, &turn, id, route, snapshot, head)
+                reflect(&tables, &turn, id, snapshot, head)
             } else {
                 describe(&tables, &turn, id)
             }
@@ -80,44 +80,41 @@ enum MaxForwards {
 
     /// RFC 9110 §9.3.8: the request as it came, as content, without what may be secret.
     private static func reflect(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ route: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
         LocalReply.willReply(&tables, turn, id, status: 200)
-        collect(&turn, head)
-        tables.exchanges[id].summary.bytesSent = UInt64(turn.headOut.count)
-        let start = turn.output.writerIndex
-        MessageEncoder.statusLine(200, to: &turn.output)
-        LocalReply.date(&turn)
+        var content = ByteBuffer()
+        collect(turn, head, to: &content)
+        tables.exchanges[id].summary.bytesSent = UInt64(content.count)
+        turn.headOut.clear()
+        MessageEncoder.statusLine(200, to: &turn.headOut)
         // No browser may take the client's bytes for a page.
-        turn.output.append("content-type: message/http\r\nx-content-type-options: nosniff\r\n")
-        turn.output.append("content-length: ")
-        turn.output.appendDecimal(UInt64(turn.headOut.count))
-        turn.output.append("\r\n")
-        Forwarding.append(snapshot.value.routes[route].responseEdits, snapshot, to: &turn.output)
-        if !tables.exchanges[id].keepsAlive { turn.output.append("connection: close\r\n") }
-        turn.output.append("\r\n")
-        turn.output.append(turn.headOut.readable)
-        turn.send(
-            ConnectionID(.downstream, tables.exchanges[id].downstream), .output,
-            ByteRange(start, end: turn.output.writerIndex))
-        Exchanges.responseDone(&tables, &turn, id)
+        turn.headOut.append("content-type: message/http\r\nx-content-type-options: nosniff\r\n")
+        turn.headOut.append("content-length: ")
+        turn.headOut.appendDecimal(UInt64(content.count))
+        turn.headOut.append("\r\n")
+        let start = turn.output.writerIndex
+        LocalReply.finish(&tables, &turn, id, snapshot)
+        turn.output.append(content.readable)
+        LocalReply.end(&tables, &turn, id, from: start)
     }
 
-    /// Writes the head that came to `turn.headOut`.
-    private static func collect(_ turn: inout Turn, _ head: ByteRange) {
-        turn.headOut.clear()
-        turn.headOut.append("TRACE ")
-        turn.headOut.append(turn.scratch.span(turn.requestHead.target.shifted(by: head.lower)))
-        turn.headOut.append(turn.requestHead.isHTTP10 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n")
+    /// Writes the head that came.
+    private static func collect(
+        _ turn: borrowing Turn, _ head: ByteRange, to content: inout ByteBuffer
+    ) {
+        content.append("TRACE ")
+        content.append(turn.scratch.span(turn.requestHead.target.shifted(by: head.lower)))
+        content.append(turn.requestHead.isHTTP10 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n")
         for i in 0..<turn.requestHead.fields.count {
             let field = turn.requestHead.fields[i]
             let name = turn.scratch.span(field.name.shifted(by: head.lower))
             if isSecret(name) { continue }
             MessageEncoder.field(
-                name, turn.scratch.span(field.value.shifted(by: head.lower)), to: &turn.headOut)
+                name, turn.scratch.span(field.value.shifted(by: head.lower)), to: &content)
         }
-        turn.headOut.append("\r\n")
+        content.append("\r\n")
     }
 
     /// Parts of the names of fields whose values may be secret: `Authorization`, `Cookie`,

@@ -39,6 +39,7 @@ enum Mirrors {
         tables.exchanges[copy].summary.cluster = cluster
         tables.exchanges[copy].summary.row = plan.row.id
         tables.exchanges[copy].rowSlot = plan.row.slot
+        tables.exchanges[copy].edits = plan.row.edits
         tables.exchanges[copy].holdsRequestPermit = true
         Forwarding.encodeRequest(
             &tables.exchanges[copy], &turn, service: plan.service, snapshot, head)
@@ -58,11 +59,14 @@ enum Mirrors {
     /// What the copy has of its request.
     private static func describe(_ tables: inout Tables, _ copy: SlotID, of id: SlotID) {
         let listener = tables.exchanges[id].summary.listener
-        let peer = tables.exchanges[id].summary.peer, version = tables.exchanges[id].summary.version
+        let peer = tables.exchanges[id].summary.peer
+        let client = tables.exchanges[id].summary.client,
+            version = tables.exchanges[id].summary.version
         let method = tables.exchanges[id].method, route = tables.exchanges[id].route
         let isChunked = tables.exchanges[id].isChunkedRequest
         let hasBody = tables.exchanges[id].hasRequestBody
         let isGRPC = tables.exchanges[id].isGRPC, isSecure = tables.exchanges[id].isSecure
+        let cameByHTTPS = tables.exchanges[id].cameByHTTPS
         let hash = tables.exchanges[id].hash
         tables.exchanges[copy].method = method
         tables.exchanges[copy].route = route
@@ -71,10 +75,12 @@ enum Mirrors {
         tables.exchanges[copy].isGRPC = isGRPC
         tables.exchanges[copy].retry.watchesAnswers = isGRPC
         tables.exchanges[copy].isSecure = isSecure
+        tables.exchanges[copy].cameByHTTPS = cameByHTTPS
         tables.exchanges[copy].hash = hash
         tables.exchanges[copy].keepsAlive = !hasBody
         tables.exchanges[copy].summary.listener = listener
         tables.exchanges[copy].summary.peer = peer
+        tables.exchanges[copy].summary.client = client
         tables.exchanges[copy].summary.version = version
         tables.exchanges[copy].summary.assign = .mirror
     }

@@ -105,24 +105,16 @@ enum ResponseRelay {
         _ exchange: borrowing Exchange, _ turn: inout Turn, _ head: ByteRange
     ) {
         let snapshot = turn.snapshots[exchange.snapshot]
-        let route = snapshot.value.routes[exchange.route]
-        let version = snapshot.value.versions[exchange.version]
         turn.headOut.clear()
         turn.headOut.reserve(head.length + 128)
-        if passesUnchanged(turn.responseHead, route, version) {
+        if passesUnchanged(turn.responseHead) {
             let lines = ByteRange(start: head.lower, count: head.length - 2)
             turn.headOut.append(turn.scratch.span(lines))
         } else {
-            rewriteHead(&turn, route: exchange.route, version: exchange.version, snapshot, head)
+            rewriteHead(&turn, head)
         }
         let hasDate = turn.responseHead.fields.seen.contains(.date)
-        if !version.responseEdits.isEmpty {
-            Forwarding.append(version.responseEdits, snapshot, to: &turn.headOut)
-        }
-        if !route.responseEdits.isEmpty {
-            Forwarding.append(route.responseEdits, snapshot, to: &turn.headOut)
-        }
-        own(exchange, &turn, snapshot, route, version, hasDate: hasDate)
+        AnswerHead.finish(exchange, &turn, snapshot, hasDate: hasDate, isRelayed: true)
         if exchange.sink == .chunked { turn.headOut.append("transfer-encoding: chunked\r\n") }
         if !exchange.keepsAlive {
             turn.headOut.append("connection: close\r\n")
@@ -140,22 +132,14 @@ enum ResponseRelay {
 
     /// Whether every line of the head goes on as it came.
     @inline(__always)
-    private static func passesUnchanged(
-        _ head: borrowing ResponseHead, _ route: Snapshot.RoutePlan, _ version: Snapshot.VersionPlan
-    ) -> Bool {
+    private static func passesUnchanged(_ head: borrowing ResponseHead) -> Bool {
         head.isLinePlain && head.fields.isCanonical && head.fields.seen.isDisjoint(with: dropped)
-            && head.status != 204 && route.responseEdits.isEmpty && version.responseEdits.isEmpty
+            && head.status != 204
     }
 
     /// Writes the lines that go on, each as it came or anew.
-    private static func rewriteHead(
-        _ turn: inout Turn, route: Int, version: Int, _ snapshot: SharedBox<Snapshot>,
-        _ head: ByteRange
-    ) {
-        let route = snapshot.value.routes[route]
-        let version = snapshot.value.versions[version]
+    private static func rewriteHead(_ turn: inout Turn, _ head: ByteRange) {
         let status = turn.responseHead.status
-        let hasEdits = !route.responseEdits.isEmpty || !version.responseEdits.isEmpty
         var run = FieldRun()
         if turn.responseHead.isLinePlain {
             run = FieldRun(firstLine: 0, past: turn.responseHead.linesStart)
@@ -170,34 +154,9 @@ enum ResponseRelay {
             if field.isNominated || field.known.isHopByHop { continue }
             // 204 and 1xx have no length (RFC 9110 §8.6).
             if field.known == .contentLength, status == 204 { continue }
-            if hasEdits,
-                Forwarding.isReplaced(
-                    field, route.responseEdits, version.responseEdits, snapshot, turn, head)
-            {
-                continue
-            }
             _ = run.add(field, turn.scratch, head, to: &turn.headOut)
         }
         run.end(turn.scratch, head, to: &turn.headOut)
-    }
-
-    /// Fields that this hop adds to responses.
-    @inline(__always)
-    private static func own(
-        _ exchange: borrowing Exchange, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>,
-        _ route: Snapshot.RoutePlan, _ version: Snapshot.VersionPlan, hasDate: Bool
-    ) {
-        if exchange.owesCookie {
-            turn.counters.count(.stickyCookiesIssued)
-            let sticky = snapshot.value.services[route.service].sticky
-            snapshot.value.sticky[sticky].value.appendSetCookie(
-                position: exchange.cookiePosition, wall: turn.wall, isSecure: exchange.isSecure,
-                to: &turn.headOut)
-        }
-        if snapshot.value.settings.via { turn.headOut.append("via: 1.1 sluice\r\n") }
-        if !version.line.isEmpty { turn.headOut.append(snapshot.value.store.bytes(version.line)) }
-        // RFC 9110 §6.6.1: a recipient with a clock adds the Date that the origin left out.
-        if !hasDate { turn.headOut.append(turn.date()) }
     }
 
     // MARK: Body

@@ -332,8 +332,12 @@ struct Exchange: ~Copyable {
 
     var method = Method.get
     var isHTTP10 = false
-    /// The client came over TLS.
+    /// The client's connection is TLS.
     var isSecure = false
+    /// The client's scheme is https, by the connection or by the word of a trusted hop.
+    var cameByHTTPS = false
+    /// Into the snapshot's edits, as the exchange's row says.
+    var edits = 0
     /// The content is gRPC's: errors are told in its trailers.
     var isGRPC = false
     var keepsAlive = false
@@ -422,6 +426,8 @@ struct Exchange: ~Copyable {
         isCounted = false
         isHTTP10 = false
         isSecure = false
+        cameByHTTPS = false
+        edits = 0
         isGRPC = false
         keepsAlive = false
         isChunkedRequest = false

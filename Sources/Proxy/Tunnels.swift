@@ -54,6 +54,9 @@ enum Tunnels {
     ) {
         turn.headOut.clear()
         ResponseRelay.appendHead(turn.responseHead, turn.scratch, head, to: &turn.headOut)
+        AnswerHead.finish(
+            tables.exchanges[id], &turn, turn.snapshots[tables.exchanges[id].snapshot],
+            hasDate: turn.responseHead.fields.seen.contains(.date), isRelayed: true)
         if !tables.exchanges[id].isConnect {
             turn.headOut.append("connection: upgrade\r\n")
             MessageEncoder.field(

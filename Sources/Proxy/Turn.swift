@@ -83,6 +83,10 @@ struct Turn: ~Copyable {
     var replyLines = ByteBuffer()
     /// The body of the local reply that is composed next, where its status does not say enough.
     var replyText: StaticString?
+    /// Memory in which a head's text is edited.
+    var spare = ByteBuffer()
+    /// Where the request being decided comes from, behind trusted hops; see `Decisions.origin`.
+    var trustedOrigin: RequestOrigin
     /// The two words of the request id that was made last, for a copy of its request.
     var requestID: (high: UInt64, low: UInt64) = (0, 0)
 
@@ -99,6 +103,8 @@ struct Turn: ~Copyable {
         streamLimits = HeadLimits()
         requestHead = RequestHead(fieldCountMax: 1)
         responseHead = ResponseHead(fieldCountMax: 1)
+        trustedOrigin = RequestOrigin(
+            requestHead, peer: ExchangeSummary().peer, isSecure: false)
         timers = TimerWheel(now: now)
         counters = WorkerCounters(registry: setup.metrics, shard: shard)
         random = PRNG(seed: setup.seed)

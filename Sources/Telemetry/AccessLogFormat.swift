@@ -74,6 +74,8 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
         appendEndpoint(s, &out)
         out.append(",\"peer\":\"")
         s.peer.appendHost(to: &out)
+        out.append("\",\"client\":\"")
+        s.client.appendHost(to: &out)
         out.append("\",\"bytesReceived\":")
         out.appendDecimal(s.bytesReceived)
         out.append(",\"bytesSent\":")
@@ -216,7 +218,7 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
     private static func combined(
         _ s: borrowing ExchangeSummary, _ text: Span<UInt8>, _ out: inout ByteBuffer
     ) {
-        s.peer.appendHost(to: &out)
+        s.client.appendHost(to: &out)
         out.append(" - - [")
         HTTPDate.appendCommonLog(s.arrival, to: &out)
         out.append("] \"")

@@ -142,7 +142,10 @@ public struct ExchangeSummary: ~Copyable, Sendable {
     public var tlsVersion: UInt8 = 0
     /// A gRPC call's status; -1 when none was seen.
     public var grpcStatus: Int8 = -1
+    /// Who the connection is from.
     public var peer = Address(family: .ipv4, port: 0, high: 0, low: 0)
+    /// Who the request is from: the peer, or who trusted hops say.
+    public var client = Address(family: .ipv4, port: 0, high: 0, low: 0)
     public var endpoint: Address?
     public var method = ByteRange.empty
     public var target = ByteRange.empty

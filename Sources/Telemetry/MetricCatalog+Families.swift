@@ -36,6 +36,9 @@ extension MetricCatalog {
         .stickyCookiesRejected: counter(
             "sluice_sticky_cookies_rejected_total",
             "Session cookies ignored because they were malformed or not signed by a known key."),
+        .stickyCookiesWithheld: counter(
+            "sluice_sticky_cookies_withheld_total",
+            "Session cookies not issued because the answer is meant for shared caches."),
         .accessLogLines: counter(
             "sluice_access_log_lines_total", "Access log lines handed to the writer."),
         .accessLogDropped: counter(

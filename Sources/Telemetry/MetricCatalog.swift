@@ -5,7 +5,7 @@ public enum WorkerMetric: Int, Sendable, CaseIterable {
     case downstreamConnectionsShed
     case upstreamConnections, upstreamConnectionsClosed
     case requestsStarted, requestsFinished
-    case stickyCookiesIssued, stickyCookiesRejected
+    case stickyCookiesIssued, stickyCookiesRejected, stickyCookiesWithheld
     case accessLogLines, accessLogDropped
     case tunnelsOpened, tunnelsClosed
     case requestsHTTP10, requestsHTTP11, requestsHTTP2

@@ -58,7 +58,7 @@ int cscan_compare_lines(const uint8_t *bytes, size_t count) {
             scalar_put_name((const uint8_t *)some[i], strlen(some[i]), i + 1, names, multiplier);
     }
     struct cscan_field a[32], b[32];
-    uint32_t places_a[32] = {0}, places_b[32] = {0};
+    uint32_t places_a[64] = {0}, places_b[64] = {0};
     memset(a, 0, sizeof a);
     memset(b, 0, sizeof b);
     struct cscan_table one = {.fields = a, .places = places_a, .max = 32, .is_canonical = 1};

@@ -102,6 +102,12 @@ import Testing
         ("to: s", "to: s, respond: { status: 200 }", 10, "to and respond"),
         ("to: s", "redirect: { status: 301 }", 10, "changes nothing"),
         ("to: s", "redirect: { path: x }", 10, "is not a path"),
+        ("to: s", "redirect: { path: \"/x?a b\" }", 10, "is not a path"),
+        ("to: s", "redirect: { prefix: \"/x?a=b\" }", 10, "is not a path"),
+        (
+            "to: s", "to: s, headers: { request: { remove: [X-Sluice-Mirror] } }", 10,
+            "cannot be edited"
+        ),
         ("to: s", "redirect: { path: /x, status: 200 }", 10, "one of 301"),
         ("to: s", "respond: { status: 99 }", 10, "from 200 to 599"),
         ("to: s", "to: s, match: []", 10, "empty list"),

@@ -73,7 +73,8 @@ import YAML
     func warnings() {
         var text = Text.replacing(
             BadConfigurationTests.base, "  - { name: rest, to: s }",
-            with: "  - { name: rest, to: s }\n  - { name: late, to: s/v2 }")
+            with: "  - { name: rest, to: s, headers: { response: { remove: [Set-Cookie] } } }\n"
+                + "  - { name: late, to: s/v2 }")
         text = Text.replacing(text, ", endpoints: [\"127.0.0.1:2\"]", with: "")
         text = Text.replacing(text, "stable: v1", with: "stable: v1\n    sticky: { issue: sid }")
         let warnings = ConfigurationReading(Array(text.utf8)).warnings.map(\.message).joined(
@@ -81,6 +82,7 @@ import YAML
         #expect(warnings.contains("\"late\" is never reached"))
         #expect(warnings.contains("has weight but no endpoints"))
         #expect(warnings.contains("without keys"))
+        #expect(warnings.contains("on the route \"rest\" take the session cookie \"sid\" away"))
     }
 
     @Test("a reload that leaves weights alone keeps the draws; changed weights start anew")

@@ -60,13 +60,17 @@ public struct Outcome: Sendable, Equatable {
     public var trailers = ""
     /// Fields of the response by their names in lower case, the last of each.
     public var fields: [String: String] = [:]
+    /// All field lines in their order, names in lower case.
+    public var lines: [String] = []
 
+    /// Notes a head.
     mutating func note(_ head: borrowing ResponseHead, _ bytes: Span<UInt8>) {
         status = Int(head.status)
         for i in 0..<head.fields.count {
             let value = ASCII.string(bytes.extracting(head.fields[i].value.range))
             let name = ASCII.string(bytes.extracting(head.fields[i].name.range)).lowercased()
             fields[name] = value
+            lines.append("\(name): \(value)")
             switch name {
             case "x-id": responseID = value
             case "x-version": version = value

@@ -16,6 +16,8 @@ public final class SimulatedTunnel: ClientEnd {
     private var isClosed = false
     /// The answer to the handshake; 0 before it came.
     public private(set) var status = 0
+    /// The handshake's answer.
+    public private(set) var answer = Outcome(id: "")
     public private(set) var heard: [UInt8] = []
 
     /// - Parameters:
@@ -71,6 +73,7 @@ public final class SimulatedTunnel: ClientEnd {
             case .complete(let count)? = try? parser.parse(view, into: &head, limits: limits)
         else { return }
         status = Int(head.status)
+        answer.note(head, view)
         guard status == 101 else {
             if let id, !isClosed { world.end(id) }
             isClosed = true

@@ -180,6 +180,7 @@ import Testing
         summary.status = 200
         summary.arrival = WallTime(microseconds: 1_800_000_000_123_456)
         summary.peer = .ipv4(127, 0, 0, 1, port: 9)
+        summary.client = .ipv4(192, 0, 2, 7, port: 0)
         var second = ByteBuffer()
         HTTPDate.appendRFC3339(second: summary.arrival, to: &second)
         var out = ByteBuffer()
@@ -202,5 +203,13 @@ import Testing
             TelemetryTests.line(.json, path: "/").hasPrefix(
                 "{\"time\":\"2027-01-15T08:00:00.123456Z\",\"method\":\"GET\""))
         #expect(TelemetryTests.line(.combined, path: "/").contains("[15/Jan/2027:08:00:00 +0000]"))
+    }
+
+    @Test("a log line names the client, and the peer that the connection is from")
+    func client() {
+        #expect(TelemetryTests.line(.combined, path: "/").hasPrefix("192.0.2.7 - - ["))
+        #expect(
+            TelemetryTests.line(.json, path: "/").contains(
+                "\"peer\":\"127.0.0.1\",\"client\":\"192.0.2.7\""))
     }
 }

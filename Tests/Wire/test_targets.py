@@ -97,7 +97,7 @@ class Targets(Case):
         for sent, location in (
                 (b"/away/a|b\xc3\xa9%7c%?q=\"<\xe9>%", "http://b.test/away/a%7Cb%C3%A9%7c%25?q=%22%3C%E9%3E%25"),
                 (b"/away/%41?a=%20&b=[1]", "http://b.test/away/%41?a=%20&b=%5B1%5D"),
-                (b"/moved/\xc3\xa9|", "http://a.test/new/%C3%A9%7C")):
+                (b"/moved/\xc3\xa9|", "/new/%C3%A9%7C")):
             answer = self.status(proxy, sent).decode("ascii")
             self.assertIn(f"\r\nlocation: {location}\r\n", answer)
 
@@ -109,7 +109,7 @@ class Targets(Case):
         for path, found in ((b"/a|/b", True), (b"/a%7C/b", False)):
             self.status(proxy, path)
             self.assertEqual("x-route: raw" in self.origin.heads[-1], found)
-        self.assertIn(b"\r\nlocation: http://a.test/new/%C3%A9%7C\r\n", self.status(proxy, b"/moved/\xc3\xa9|"))
+        self.assertIn(b"\r\nlocation: /new/%C3%A9%7C\r\n", self.status(proxy, b"/moved/\xc3\xa9|"))
 
     def test_log_lines_stay_ascii_and_whole(self):
         for form in ("json", "envoy", "combined"):

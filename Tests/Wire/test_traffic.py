@@ -203,7 +203,7 @@ drain: {{ delay: 0s, grace: 5s }}
 
     def test_routes(self):
         response = self.proxy.get("/old/x?y=1", {"Host": "h.test"})
-        self.assertEqual((response.status, response.headers["location"]), (308, "http://h.test/new/x?y=1"))
+        self.assertEqual((response.status, response.headers["location"]), (308, "/new/x?y=1"))
         self.assertEqual(self.proxy.get("/_ok").text, "fine")
         self.assertEqual(self.proxy.get("/x", {"Host": "nobody"}).status, 404)
         self.assertEqual(self.proxy.get("/x", {"Host": "SVC:99"}).status, 200)

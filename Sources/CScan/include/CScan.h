@@ -37,7 +37,7 @@ struct cscan_field {
 struct cscan_name {
     uint64_t first, last, middle;
     uint32_t length;
-    /// 1...31; 0 for a place without a name.
+    /// 1...63; 0 for a place without a name.
     uint32_t number;
 };
 /// Places of the table; the multiplier puts each name in a place of its own.
@@ -50,18 +50,18 @@ struct cscan_table {
     uint32_t *places;
     uint32_t count, max;
     /// A bit for each number that was seen, and seen again; bit 0 for other names.
-    uint32_t seen, repeated;
+    uint64_t seen, repeated;
     uint32_t is_canonical;
 };
 
 /// Appends a line. 0: the table is full.
 static inline int cscan_append(struct cscan_table *table, struct cscan_field field) {
     if (table->count >= table->max) return 0;
-    uint32_t bit = 1u << (field.known & 31);
+    uint64_t bit = 1ull << (field.known & 63);
     if (table->seen & bit)
         table->repeated |= bit;
     else
-        table->places[field.known & 31] = table->count;
+        table->places[field.known & 63] = table->count;
     table->seen |= bit;
     table->is_canonical &= field.is_canonical;
     table->fields[table->count++] = field;
