@@ -63,6 +63,8 @@ let package = Package(
         floor("Routing", ["Base", "HTTPSemantics", "RE2"]),
         floor("Upstream", ["Base"]),
         floor("Telemetry", ["Base", "HTTPSemantics"]),
+        // Floor 3: the judge of rollouts; numbers in, evidence out.
+        floor("Judge"),
         // Floor 3b: the configuration.
         floor(
             "Configuration",
@@ -113,6 +115,7 @@ let package = Package(
         tests("UpstreamTests", ["Upstream", "Base"]),
         tests("ResolverTests", ["Resolver", "Platform", "Base"]),
         tests("TelemetryTests", ["Telemetry", "HTTPSemantics", "Base"]),
+        tests("JudgeTests", ["Judge", "Base"]),
         tests("ConfigurationTests", ["Configuration", "Routing", "Upstream", "YAML", "Base"]),
         .target(
             name: "Simulation",

@@ -44,6 +44,7 @@ import Testing
         "Routing": ["Base", "HTTPSemantics", "RE2", "Synchronization"],
         "Upstream": ["Base", "Synchronization"],
         "Telemetry": ["Base", "HTTPSemantics", "Synchronization"],
+        "Judge": ["Glibc"],
         "Configuration": [
             "Base", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
             "Synchronization",

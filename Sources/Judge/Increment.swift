@@ -1,0 +1,54 @@
+/// What one version did in one stratum since the last look.
+///
+/// Units are requests, or, where sessions are kept, places of sessions that had not failed before.
+/// All counts are at least 0, and belong to units that have ended.
+public struct VersionCounts: Sendable, Equatable {
+    /// Units that ended.
+    public var units: Int
+    /// Units whose client got an error of the version.
+    public var errors: Int
+    /// Units whose first attempt failed; retries hide these from `errors`.
+    public var firstErrors: Int
+    /// Answers that were not errors, by `LatencyBuckets`; empty where times are not counted.
+    public var latency: [Int]
+    /// Errors, time-outs and clients that left, by the bucket that they had reached.
+    public var censored: [Int]
+    /// How many of the censored timed out or left: nobody saw an answer.
+    public var left: Int
+
+    public init(
+        units: Int, errors: Int, firstErrors: Int = 0, latency: [Int] = [], censored: [Int] = [],
+        left: Int = 0
+    ) {
+        self.units = units
+        self.errors = errors
+        self.firstErrors = firstErrors
+        self.latency = latency
+        self.censored = censored
+        self.left = left
+    }
+
+    /// Censored units that had reached a bucket.
+    func censored(in bucket: Int) -> Int { bucket < censored.count ? censored[bucket] : 0 }
+}
+
+/// What one stratum brought since the last look: one process, one route, one epoch of weights.
+///
+/// Counts of several strata are never added before they are judged: with unequal shares and rates
+/// that alone makes a healthy canary look worse.
+public struct Increment: Sendable, Equatable {
+    public var stable: VersionCounts
+    public var canary: VersionCounts
+
+    /// - Precondition: both versions have histograms of the same number of buckets, or neither has
+    ///   one.
+    public init(stable: VersionCounts, canary: VersionCounts) {
+        precondition(
+            stable.latency.count == canary.latency.count,
+            "both versions of an increment count times in the same buckets")
+        self.stable = stable
+        self.canary = canary
+    }
+
+    var hasTimes: Bool { !stable.latency.isEmpty }
+}
