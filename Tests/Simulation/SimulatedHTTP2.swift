@@ -153,7 +153,7 @@ final class HTTP2OriginPeer: OriginEnd {
     }
 
     func received(_ bytes: [UInt8]) {
-        guard isOpen else { return }
+        guard isOpen, !origin.isGone else { return }
         bytesSeen += bytes.count
         if let limit = resetsAfterBytes, bytesSeen > limit {
             isOpen = false

@@ -30,6 +30,8 @@ public final class SimulatedOrigin {
     public var isHealthy = true
     public private(set) var requestCount = 0
     public private(set) var checkCount = 0
+    /// Its machine is gone: nothing of what comes is read, and nobody is told. HTTP/2 only.
+    public var isGone = false
     /// When PINGs came, acknowledgements aside.
     public internal(set) var pings: [Instant] = []
     /// Connections that came to it.

@@ -58,6 +58,44 @@ import Testing
         #expect(strikes(origin.pings) == 1)
     }
 
+    @Test("an endpoint that is gone is given up after two silences, by the rules of gRPC too")
+    func gone() {
+        let origin = SimulatedOrigin("10.0.0.1:80", version: "v1")
+        let world = world(origin)
+        let client = SimulatedHTTP2Client(world, name: "c", Resilience.gets(1))
+        client.start()
+        world.after(.seconds(1)) { origin.isGone = true }
+        let start = world.now
+        var ended: Instant?
+        world.afterTurn = {
+            if ended == nil, client.outcomes.count == 1 { ended = world.now }
+        }
+        world.run(until: .seconds(3_600))
+        #expect(client.outcomes.map(\.status) == [502])
+        #expect(ended.map { $0 - start < .seconds(100) } == true)
+    }
+
+    @Test("one that goes after it was asked is noticed by the next request, not in five minutes")
+    func goneLater() {
+        let origin = SimulatedOrigin("10.0.0.1:80", version: "v1")
+        let world = world(origin)
+        let clients = (0..<2).map {
+            SimulatedHTTP2Client(world, name: "c\($0)", Resilience.gets(1))
+        }
+        clients[0].start()
+        world.after(.seconds(100)) { origin.isGone = true }
+        var ended: Instant?
+        world.after(.seconds(110)) { clients[1].start() }
+        let start = world.now
+        world.afterTurn = {
+            if ended == nil, clients[1].outcomes.count == 1 { ended = world.now }
+        }
+        world.run(until: .seconds(3_600))
+        #expect(clients.map { $0.outcomes.map(\.status) } == [[502], [502]])
+        // It may have been repeated on a connection of its own, which is as silent.
+        #expect(ended.map { $0 - start < .seconds(300) } == true)
+    }
+
     @Test("an interval that the operator has set is kept to")
     func explicit() {
         let origin = SimulatedOrigin("10.0.0.1:80", version: "v1")
