@@ -149,8 +149,19 @@ enum Retries {
         let hasBegun = tables.exchanges[id].requestPhase != .head
         guard !tables.exchanges[id].retry.isRefused, tables.exchanges[id].interimBytes == 0,
             !tables.exchanges[id].hasRequestBody || !hasBegun
-                || tables.exchanges[id].retry.isReplayable,
-            policy(tables, turn, id).conditions.contains(.refusedStream),
+                || tables.exchanges[id].retry.isReplayable
+        else { return false }
+        if tables.upstream[connection].isBeyondLimit {
+            // The endpoint allows fewer streams than when it was asked: no failure, so no retry of
+            // the policy's. The request waits for its place as if it had come now.
+            tables.exchanges[id].retry.isRefused = true
+            Pools.endAttempt(&tables, &turn, exchange: id)
+            close(&tables, &turn, connection, reset: false)
+            restart(&tables, &turn, id)
+            Pools.lease(&tables, &turn, exchange: id)
+            return true
+        }
+        guard policy(tables, turn, id).conditions.contains(.refusedStream),
             takePermit(&tables, &turn, id)
         else { return false }
         tables.exchanges[id].retry.isRefused = true

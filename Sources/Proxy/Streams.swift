@@ -156,6 +156,9 @@ enum Streams {
             // The whole answer was handed over, and is being passed on.
             if tables.sessions[session].engine.hasEnded(stream) { return }
             tables.upstream[id.slot].isUnprocessed = isUnprocessed
+            tables.upstream[id.slot].isBeyondLimit =
+                tables.sessions[session].engine.streamCount
+                > tables.sessions[session].engine.streamsAllowed
         }
         broke(&tables, &turn, id)
     }

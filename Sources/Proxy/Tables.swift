@@ -189,6 +189,8 @@ struct UpstreamConnection: ~Copyable {
     var endsBehindKept = false
     /// The peer said that it has not acted on the request (RFC 9113 §8.7).
     var isUnprocessed = false
+    /// It was one of more than the peer's settings allow by now.
+    var isBeyondLimit = false
     /// Of a stream: it was reset here, because of what its frames say.
     var isMalformed = false
     /// Made for a request that HTTP/2 cannot carry: ALPN offers HTTP/1.1 alone, and no other
@@ -215,6 +217,7 @@ struct UpstreamConnection: ~Copyable {
         isStalled = false
         endsBehindKept = false
         isUnprocessed = false
+        isBeyondLimit = false
         isMalformed = false
         onlyHTTP1 = false
         isSecure = false

@@ -71,12 +71,12 @@ class Uploader(Client):
 
 
 class Isolation(Case):
-    def origin(self, act, *pairs):
-        """An HTTP/2 origin: `act(peer, stream, fields)` for each request's head."""
+    def origin(self, act, *pairs, later=None):
+        """An HTTP/2 origin: `act(peer, stream, fields)` for each request's head. Its settings, and those of later connections."""
         def serve(origin, connection):
             peer = Peer(connection)
             peer.exactly(len(PREFACE))
-            peer.send(settings(*pairs))
+            peer.send(settings(*(pairs if later is None or origin.connections == 1 else later)))
             decoder = hpack.Decoder()
             while True:
                 kind, flags, stream, payload = peer.next()
@@ -323,22 +323,44 @@ class Isolation(Case):
                 peer.headers(flags=5, stream=stream)
             threading.Timer(0.01, answer).start()
         proxy = self.behind(self.origin(act, (3, 1)).port)
+        self.assertEqual(self.burst(proxy, 60), ["200"] * 60)
+        self.assertEqual(refused, [])
+
+    def burst(self, proxy, count):
+        """So many requests in one write; their statuses."""
         client = Client(proxy.port)
-        for stream in range(1, 121, 2):
-            client.request(stream)
-        statuses = []
-        answered = set()
-        while len(answered) < 60:
+        client.send(b"".join(frame(HEADERS, END_HEADERS | END_STREAM, 2 * i + 1, client.block()) for i in range(count)))
+        statuses = {}
+        while len(statuses) < count:
             found = client.next()
             self.assertIsNotNone(found)
             if found[0] == RST:
-                self.fail(f"stream {found[2]} was reset")
+                statuses[found[2]] = "reset"
             if found[0] == HEADERS:
-                statuses.append(dict(found[3])[":status"])
-                answered.add(found[2])
+                statuses[found[2]] = dict(found[3])[":status"]
         client.close()
-        self.assertEqual(statuses, ["200"] * 60)
-        self.assertEqual(refused, [])
+        return list(statuses.values())
+
+    def test_streams_that_a_lower_limit_refuses_wait_for_their_place(self):
+        busy, lowered, refused = set(), set(), []
+        def act(peer, stream, fields):
+            if fields[":path"] == "/first":
+                return peer.headers(flags=5, stream=stream)
+            if not lowered:
+                lowered.add(peer)
+                peer.send(settings((3, 1)))
+            if peer in busy:
+                refused.append(stream)
+                return peer.send(reset(stream, 7))
+            busy.add(peer)
+            def answer():
+                busy.discard(peer)
+                peer.headers(flags=5, stream=stream)
+            threading.Timer(0.01, answer).start()
+        proxy = self.behind(self.origin(act, later=[(3, 1)]).port)
+        self.assertEqual(self.get(proxy, "/first")[0], 200)
+        self.assertEqual(self.burst(proxy, 60), ["200"] * 60)
+        self.assertGreater(len(refused), 20)
 
     # WebSockets
 
