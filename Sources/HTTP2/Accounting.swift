@@ -5,10 +5,11 @@ import Base
 // when its budget is used up (`HTTP2Budget`).
 
 extension HTTP2Session {
-    /// A stream that was open for so long is taken back free of charge: as many as may be open at
-    /// once, ten times a second, are no flood. Deadlines that pass while an endpoint stands still
-    /// look just like that.
-    static let longLife = Duration.milliseconds(100)
+    /// A stream that was open for so long is taken back free of charge. The limit of streams then
+    /// bounds what a client can start: a hundred streams that live 10 ms each are as much as a
+    /// client that cancels nothing may ask for. Deadlines of 20 ms that pass while an endpoint
+    /// stands still look just like that.
+    static let longLife = Duration.milliseconds(10)
 
     mutating func spend(_ breach: HTTP2Breach) {
         if breach != .none { fail(.enhanceYourCalm, breach) }
