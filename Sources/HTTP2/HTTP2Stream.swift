@@ -55,6 +55,8 @@ struct HTTP2Stream: ~Copyable {
     /// When the owner let go, moved on by what has gone out since and never past now: whoever takes
     /// a byte now and then falls behind all the same.
     var progressedAt = Instant(nanoseconds: 0)
+    /// How long the peer may then take nothing.
+    var patience = Duration.unlimited
     /// In the list of streams with something to send.
     var isListed = false
     var nextListed = SlotID.none
@@ -100,6 +102,7 @@ struct HTTP2Stream: ~Copyable {
         sendWindow = 0
         receiveWindow = 0
         creditDue = 0
+        patience = .unlimited
         isListed = false
         nextListed = .none
         isStalled = false

@@ -61,7 +61,7 @@ enum Mirrors {
         let isChunked = tables.exchanges[id].isChunkedRequest
         let hasBody = tables.exchanges[id].hasRequestBody
         let isGRPC = tables.exchanges[id].isGRPC, isSecure = tables.exchanges[id].isSecure
-        let hash = tables.exchanges[id].hash
+        let hash = tables.exchanges[id].hash, binds = tables.exchanges[id].bindsConnection
         tables.exchanges[copy].method = method
         tables.exchanges[copy].route = route
         tables.exchanges[copy].isChunkedRequest = isChunked
@@ -70,6 +70,8 @@ enum Mirrors {
         tables.exchanges[copy].retry.watchesAnswers = isGRPC
         tables.exchanges[copy].isSecure = isSecure
         tables.exchanges[copy].hash = hash
+        // Credentials for a connection are copied too.
+        tables.exchanges[copy].bindsConnection = binds
         tables.exchanges[copy].keepsAlive = !hasBody
         tables.exchanges[copy].summary.listener = listener
         tables.exchanges[copy].summary.peer = peer
