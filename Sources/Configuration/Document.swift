@@ -14,6 +14,8 @@ public struct Document: Sendable {
         public var address: Address
         public var `protocol` = ListenerProtocol.auto
         public var tls: ListenerTLS?
+        /// A client may end its side and wait for its answer.
+        public var allowsHalfClose = false
     }
 
     public enum ListenerProtocol: String, Sendable, BitwiseCopyable { case auto, http1, http2 }
@@ -142,6 +144,7 @@ public struct Document: Sendable {
         public var request: Duration?
         public var idle: Duration?
         public var perTry: Duration?
+        public var write: Duration?
         /// `nil`: the default ones.
         public var retries: RetryPolicy?
         public var fault: Fault?

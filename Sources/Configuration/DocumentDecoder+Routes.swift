@@ -37,6 +37,7 @@ extension DocumentDecoder {
             route.request = time("request")
             route.idle = time("idle")
             route.perTry = time("perTry")
+            route.write = time("write")
         }
         resilience(node, &route)
         if let rewrite = node["rewrite"] { self.rewrite(rewrite, &route) }

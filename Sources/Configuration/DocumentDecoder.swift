@@ -68,6 +68,7 @@ struct DocumentDecoder {
             if let text = element["protocol"]?.text {
                 listener.protocol = Document.ListenerProtocol(rawValue: text) ?? .auto
             }
+            listener.allowsHalfClose = element["clientHalfClose"]?.text == "allow"
             if let node = element["tls"] { listener.tls = listenerTLS(node) }
             document.listeners.append(listener)
         }

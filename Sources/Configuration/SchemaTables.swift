@@ -40,6 +40,10 @@ extension ObjectSchema {
                 "protocol", .choice(["auto", "http1", "http2"]), default: "auto",
                 "auto tells HTTP/2 from HTTP/1.1 by its preface, or with TLS by ALPN."),
             .field("tls", .object(listenerTLS), "TLS for clients."),
+            .field(
+                "clientHalfClose", .choice(["abort", "allow"]), default: "abort",
+                "A client of HTTP/1.1 that ends its side while its request is under way: abort "
+                    + "takes it for gone and ends the request; allow answers it all the same."),
         ])
 
     static let admin = ObjectSchema(
@@ -212,13 +216,14 @@ extension ObjectSchema {
             .field("request", .duration(orWord: "off"), default: "off", "The whole exchange."),
             .field(
                 "idle", .duration(orWord: "off"), default: "60s",
-                "Without a byte of a body or a tunnel."),
+                "Without a byte of a body or a tunnel; not while the client does not take its "
+                    + "answer, which write is for."),
             .field(
                 "keepAlive", .duration(orWord: "off"), default: "75s",
                 "A client connection between requests."),
             .field(
                 "write", .duration(orWord: "off"), default: "30s",
-                "Without progress in writing to a client."),
+                "Without progress in writing to a client: how long a reader may pause."),
             .field(
                 "perTry", .duration(orWord: "off"), default: "off",
                 "One attempt, from the last byte of the request to the response head; then the "
@@ -231,7 +236,7 @@ extension ObjectSchema {
     static let routeTimeouts = ObjectSchema(
         name: "route timeouts", help: "Times of one route.",
         fields: timeouts.fields.filter {
-            ["firstByte", "request", "idle", "perTry"].contains($0.name)
+            ["firstByte", "request", "idle", "perTry", "write"].contains($0.name)
         })
 
     static let limits = ObjectSchema(

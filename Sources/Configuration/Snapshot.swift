@@ -36,6 +36,8 @@ public struct Snapshot: ~Copyable, Sendable {
     public let settings: Settings
     /// What is spoken on each listener, by its number.
     let listenerProtocols: FixedArray<Document.ListenerProtocol>
+    /// By the listener's number.
+    let halfClosers: FixedArray<Bool>
 
     deinit {
         for i in 0..<versions.count { versions[i].cluster.release() }
@@ -53,6 +55,11 @@ public struct Snapshot: ~Copyable, Sendable {
             mirrors[i].cluster.release()
             mirrors[i].draws.release()
         }
+    }
+
+    /// Whether a client on a listener may end its side and wait for its answer.
+    public func allowsHalfClose(_ listener: Int) -> Bool {
+        listener < halfClosers.count && halfClosers[listener]
     }
 
     /// Whether HTTP/2's preface is no preface on a listener.
@@ -101,6 +108,8 @@ public struct Snapshot: ~Copyable, Sendable {
         public var idle = Duration.unlimited
         /// Of one attempt.
         public var perTry = Duration.unlimited
+        /// Without progress in writing to the client.
+        public var write = Duration.unlimited
         /// Into `retries`.
         public var retry = 0
         /// Into `filters`, or -1.

@@ -87,7 +87,8 @@ public struct SnapshotCompiler: ~Copyable {
             retries: FixedArray(retries), filters: FixedArray(filters),
             faults: FixedArray(faults), mirrors: FixedArray(mirrors), checks: FixedArray(checks),
             store: store, settings: settings,
-            listenerProtocols: FixedArray(listenerProtocols()))
+            listenerProtocols: FixedArray(listenerProtocols()),
+            halfClosers: FixedArray(halfClosers()))
     }
 
     private func listenerProtocols() -> [Document.ListenerProtocol] {
@@ -98,6 +99,16 @@ public struct SnapshotCompiler: ~Copyable {
             protocols[number] = listener.protocol
         }
         return protocols
+    }
+
+    private func halfClosers() -> [Bool] {
+        var allowed: [Bool] = []
+        for listener in document.listeners {
+            let number = registry.metrics.listener(listener.name)
+            while allowed.count <= number { allowed.append(false) }
+            allowed[number] = listener.allowsHalfClose
+        }
+        return allowed
     }
 
     private mutating func makeSettings() -> Snapshot.Settings {
@@ -232,6 +243,7 @@ public struct SnapshotCompiler: ~Copyable {
         plan.request = route.request ?? document.timeouts.request
         plan.idle = route.idle ?? document.timeouts.idle
         plan.perTry = route.perTry ?? document.timeouts.perTry
+        plan.write = route.write ?? document.timeouts.write
         plan.retry = retry(route.retries)
         plan.filter = filter(route)
         plan.allowsConnect = route.allowsConnect
@@ -325,6 +337,7 @@ public struct SnapshotCompiler: ~Copyable {
         plan.request = document.timeouts.request
         plan.idle = document.timeouts.idle
         plan.perTry = document.timeouts.perTry
+        plan.write = document.timeouts.write
         forward(
             &plan, name, service, nil, SplitWeights(config.versions.map(\.weight)),
             Document.HeaderEdits())

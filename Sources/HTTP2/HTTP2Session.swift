@@ -275,13 +275,16 @@ public struct HTTP2Session: ~Copyable {
 
     /// The owner lets go of the stream. What was handed in still goes out, unless it is `broken`:
     /// then the peer sees a reset with that code.
+    ///
+    /// - Parameter patience: how long the peer may take nothing of what waits.
     /// - Returns: whether it lives on until the peer takes what waits (`resetStalled`).
     @discardableResult
     public mutating func release(
-        _ stream: SlotID, broken code: HTTP2Code?, now: Instant
+        _ stream: SlotID, broken code: HTTP2Code?, now: Instant, patience: Duration = .unlimited
     ) -> Bool {
         guard streams.holds(stream) else { return false }
         streams[stream].progressedAt = now
+        streams[stream].patience = patience
         letGo(stream, broken: code)
         return streams.holds(stream)
     }
@@ -301,21 +304,30 @@ public struct HTTP2Session: ~Copyable {
         reset(stream, code ?? (isServer ? .internalError : .cancel))
     }
 
-    /// Resets streams that were let go and whose peer has taken nothing for some time.
-    /// - Returns: whether others still wait.
-    public mutating func resetStalled(now: Instant, after limit: Duration) -> Bool {
-        var remain = false
+    /// Resets streams that were let go and whose peer has taken nothing for their time.
+    public mutating func resetStalled(now: Instant) {
         for index in 0..<streams.indexEnd {
-            guard let slot = streams.tenant(at: index), streams[slot].isReleased,
-                !streams[slot].isClosed
-            else { continue }
-            if now - streams[slot].progressedAt >= limit {
-                reset(slot, .cancel)
-            } else {
-                remain = true
-            }
+            guard let slot = waiting(at: index) else { continue }
+            if now - streams[slot].progressedAt >= streams[slot].patience { reset(slot, .cancel) }
         }
-        return remain
+    }
+
+    /// When the first of those streams has had its time, if its peer goes on taking nothing.
+    public var nextStall: Instant {
+        var next = Instant.never
+        for index in 0..<streams.indexEnd {
+            guard let slot = waiting(at: index) else { continue }
+            next = min(next, streams[slot].progressedAt + streams[slot].patience)
+        }
+        return next
+    }
+
+    /// A stream that was let go and still has something to send.
+    private func waiting(at index: UInt32) -> SlotID? {
+        guard let slot = streams.tenant(at: index), streams[slot].isReleased,
+            !streams[slot].isClosed
+        else { return nil }
+        return slot
     }
 
     // MARK: Ends of streams

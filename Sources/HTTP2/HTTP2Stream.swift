@@ -57,6 +57,8 @@ struct HTTP2Stream: ~Copyable {
     var progressedAt = Instant(nanoseconds: 0)
     /// When the peer opened it.
     var openedAt = Instant(nanoseconds: 0)
+    /// How long the peer may then take nothing.
+    var patience = Duration.unlimited
     /// In the list of streams with something to send.
     var isListed = false
     var nextListed = SlotID.none
@@ -102,6 +104,7 @@ struct HTTP2Stream: ~Copyable {
         sendWindow = 0
         receiveWindow = 0
         creditDue = 0
+        patience = .unlimited
         isListed = false
         nextListed = .none
         isStalled = false

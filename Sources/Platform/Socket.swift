@@ -189,6 +189,9 @@ public enum Socket {
     /// Nobody listens at the address.
     public static func isRefusal(_ code: Int32) -> Bool { code == ECONNREFUSED || code == ENOENT }
 
+    /// A send to a peer that takes no more bytes.
+    public static func isPipeBroken(_ code: Int32) -> Bool { code == EPIPE }
+
     public static func isWouldBlock(_ code: Int32) -> Bool { code == EAGAIN }
 
     @inline(__always)

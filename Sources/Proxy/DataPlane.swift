@@ -110,6 +110,7 @@ public struct DataPlane: ~Copyable {
             case .downstream: DownstreamSide.drained(&tables, &turn, id.slot)
             case .upstream: UpstreamSide.drained(&tables, &turn, id.slot)
             }
+        case .hungUp(let id): DownstreamSide.hungUp(&tables, &turn, id.slot)
         case .quiet(let id): DownstreamSide.quiet(&tables, &turn, id.slot)
         case .connected(let id, let isHTTP2, let isSecure):
             UpstreamSide.connected(&tables, &turn, id, isHTTP2: isHTTP2, isSecure: isSecure)
@@ -145,7 +146,8 @@ public struct DataPlane: ~Copyable {
             forgetEffects()
             if Sessions.step(&tables, &turn) { continue }
             // The last of them has gone: from here on every effect is a socket's again.
-            turn.hasStreams = tables.sessions.count > 0 || turn.innerCount > 0
+            turn.hasStreams =
+                tables.sessions.count > 0 || turn.innerCount > 0 || turn.orphanCount > 0
             return nil
         }
     }
@@ -254,6 +256,16 @@ public struct DataPlane: ~Copyable {
             return tables.upstream.holds(id.slot) && !tables.upstream[id.slot].isReadPaused
                 && !tables.upstream[id.slot].hasEnded
                 && tables.upstream[id.slot].phase != .connecting
+        }
+    }
+
+    /// Whether what the peer sends is not wanted now, and will be later.
+    public func isReadPaused(_ id: ConnectionID) -> Bool {
+        switch id.side {
+        case .downstream:
+            return tables.downstream.holds(id.slot) && tables.downstream[id.slot].isReadPaused
+        case .upstream:
+            return tables.upstream.holds(id.slot) && tables.upstream[id.slot].isReadPaused
         }
     }
 
@@ -403,13 +415,13 @@ public struct DataPlane: ~Copyable {
         }
     }
 
-    /// Ends everything that is still under way.
+    /// Ends everything that is still under way: the time to drain is over.
     public mutating func closeAll() {
         for index in 0..<tables.downstream.indexEnd {
             guard let id = tables.downstream.tenant(at: index),
                 tables.downstream[id].phase != .closed
             else { continue }
-            DownstreamSide.failed(&tables, &turn, id)
+            DownstreamSide.failed(&tables, &turn, id, as: .drained)
         }
     }
 

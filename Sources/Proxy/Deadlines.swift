@@ -57,7 +57,7 @@ enum Deadlines {
         if tables.downstream[id].hasUnsent {
             // The client takes nothing: whatever it still lacks, it will not get.
             turn.counters.count(.slowReaders)
-            return DownstreamSide.failed(&tables, &turn, id)
+            return DownstreamSide.failed(&tables, &turn, id, as: .stalled)
         }
         switch tables.downstream[id].phase {
         case .idle:

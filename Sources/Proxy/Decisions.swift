@@ -35,6 +35,7 @@ enum Decisions {
         if turn.refusesRequests { return shed(&tables, &turn, id, head) }
         let plan = snapshot.value.routes[route]
         tables.exchanges[id].requestDeadline = turn.now + plan.request
+        DownstreamSide.setPatience(&tables, tables.exchanges[id].downstream, plan.write)
         if tables.exchanges[id].isGRPC
             || turn.requestHead.fields.seen.contains(.requestTimeout)
         {
@@ -197,6 +198,11 @@ enum Decisions {
         } else if service.sticky >= 0 {
             version = stickyVersion(
                 &tables, &turn, id, split: plan.split, sticky: service.sticky, snapshot, head)
+        } else if !tables.downstream[tables.exchanges[id].downstream].firstPrivate.isNone,
+            let bound = PrivateConnections.version(tables, id, service, snapshot)
+        {
+            tables.exchanges[id].summary.assign = .sticky
+            version = bound
         } else {
             tables.exchanges[id].summary.assign = .weighted
             version = draw(&tables, &turn, id, split: plan.split, snapshot)

@@ -31,6 +31,7 @@ enum DownstreamSide {
         // A client that connects and says nothing has as long as one that begins a head.
         let times = turn.snapshots.newest.value.settings.timeouts
         tables.downstream[id].expires = turn.now + times.connectionAge
+        tables.downstream[id].patience = times.write
         Deadlines.arm(downstream: id, turn.now + times.headers, &tables, &turn)
         return ConnectionID(.downstream, id)
     }
@@ -78,18 +79,25 @@ enum DownstreamSide {
         return at - turn.headroom
     }
 
-    /// The client sent its last byte; what it asked for it may still be waiting for.
+    /// The client sent its last byte. With a request under way it has left, unless its listener
+    /// allows clients to wait for the answer all the same.
     static func ended(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         guard tables.downstream.holds(id) else { return }
         tables.downstream[id].hasEnded = true
         switch tables.downstream[id].phase {
-        case .idle, .head, .lingering: close(&tables, &turn, id, reset: false)
+        case .idle, .head, .lingering:
+            if tables.downstream[id].hasUnsent || tables.downstream[id].isSecure {
+                // Whoever takes the rest of an answer gets it; the kernel says when nobody does.
+                return closeDrained(&tables, &turn, id)
+            }
+            close(&tables, &turn, id, reset: false)
         case .closed: break
         case .session:
             Sessions.lost(&tables, &turn, tables.downstream[id].session)
             close(&tables, &turn, id, reset: false)
         case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(.downstream, id))
         case .exchange:
+            if isGone(tables, turn, id) { return left(&tables, &turn, id) }
             let exchange = tables.downstream[id].exchange
             switch tables.exchanges[exchange].requestPhase {
             case .complete: tables.exchanges[exchange].keepsAlive = false
@@ -106,13 +114,18 @@ enum DownstreamSide {
     }
 
     /// The connection broke, or must end now. Whatever was under way is over.
-    static func failed(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func failed(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID,
+        as departure: Departure = .left
+    ) {
         guard tables.downstream.holds(id), tables.downstream[id].phase != .closed else { return }
         let session = tables.downstream[id].session
-        if tables.downstream[id].phase == .session { Sessions.lost(&tables, &turn, session) }
+        if tables.downstream[id].phase == .session {
+            Sessions.lost(&tables, &turn, session, as: departure)
+        }
         let exchange = tables.downstream[id].exchange
         if !exchange.isNone {
-            Exchanges.abandon(&tables, &turn, exchange)
+            Exchanges.abandon(&tables, &turn, exchange, as: departure)
         }
         close(&tables, &turn, id, reset: true)
     }
@@ -121,8 +134,8 @@ enum DownstreamSide {
     static func blocked(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
         if !tables.downstream[id].isBlocked {
             tables.downstream[id].isBlocked = true
-            let write = turn.snapshots.newest.value.settings.timeouts.write
-            Deadlines.arm(downstream: id, turn.now + write, &tables, &turn)
+            let deadline = turn.now + tables.downstream[id].patience
+            Deadlines.arm(downstream: id, deadline, &tables, &turn)
         }
         let exchange = tables.downstream[id].exchange
         if let upstream = Exchanges.connection(tables, of: exchange) {
@@ -136,7 +149,7 @@ enum DownstreamSide {
     ) {
         let deadline = Deadlines.bought(
             byteCount, before: tables.downstream[id].timer.deadline,
-            most: turn.snapshots.newest.value.settings.timeouts.write, turn)
+            most: tables.downstream[id].patience, turn)
         Deadlines.arm(downstream: id, deadline, &tables, &turn)
         let exchange = tables.downstream[id].exchange
         if !exchange.isNone { Deadlines.progressed(&tables, &turn, exchange) }
@@ -304,11 +317,21 @@ enum DownstreamSide {
 
     /// The last response is handed over: close once it is out.
     static func finishAndClose(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+        tables.downstream[id].inbound.release()
+        closeDrained(&tables, &turn, id)
+    }
+
+    /// Closes once everything that waits is out, for which the client has its time.
+    private static func closeDrained(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID
+    ) {
         tables.downstream[id].closesAfterFlush = true
         tables.downstream[id].phase = .lingering
-        tables.downstream[id].inbound.release()
         // Sends of this event are performed after it: whether bytes remain shows only then.
-        Deadlines.arm(downstream: id, turn.now + lingerMax, &tables, &turn)
+        if !tables.downstream[id].isBlocked {
+            let deadline = turn.now + tables.downstream[id].patience
+            Deadlines.arm(downstream: id, deadline, &tables, &turn)
+        }
         turn.effects.append(.checkDrained(ConnectionID(.downstream, id)))
     }
 
@@ -333,6 +356,9 @@ enum DownstreamSide {
             tables.downstream[id].phase = .closed
             tables.downstream[id].timer.clear()
             return turn.effects.append(.close(ConnectionID(.downstream, id), reset: reset))
+        }
+        if !tables.downstream[id].firstPrivate.isNone {
+            PrivateConnections.closeAll(&tables, &turn, of: id)
         }
         tables.downstream[id].reset()
         tables.downstream.free(id)

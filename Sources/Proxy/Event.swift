@@ -42,6 +42,8 @@ public enum Event: Sendable, BitwiseCopyable {
     case received(ConnectionID, Int)
     /// The peer will send no more.
     case ended(ConnectionID)
+    /// A client will send no more, behind bytes that are not wanted yet.
+    case hungUp(ConnectionID)
     /// The connection broke: reset, or an error of the socket.
     case failed(ConnectionID)
     /// All kept bytes of the connection have been written.

@@ -42,10 +42,8 @@ enum Exchanges {
         }
         tables.exchanges[id].summary.arrival = turn.wall
         tables.exchanges[id].summary.listener = tables.downstream[downstream].listener
-        if turn.requestHead.fields.seen.contains(.contentType) {
-            let type = turn.requestHead.fields.value(.contentType)
-            tables.exchanges[id].isGRPC = GRPC.isContentType(
-                turn.scratch.span(type.shifted(by: head.lower)))
+        if !turn.requestHead.fields.seen.isDisjoint(with: telling) {
+            look(&tables.exchanges[id], turn, head)
         }
         tables.exchanges[id].summary.peer = tables.downstream[downstream].peer
         tables.exchanges[id].summary.client = tables.downstream[downstream].peer
@@ -57,6 +55,40 @@ enum Exchanges {
         tables.exchanges[id].summary.tlsVersion = tables.downstream[downstream].tlsVersion
         if tables.exchanges[id].isSecure { prepareIdentity(&tables, &turn, downstream) }
         Decisions.decide(&tables, &turn, id, head: head)
+    }
+
+    /// Fields that some requests have and that tell how to go about them.
+    private static var telling: KnownFields {
+        KnownFields(.contentType).with(.expect).with(.authorization)
+    }
+
+    private static func look(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ head: ByteRange
+    ) {
+        let seen = turn.requestHead.fields.seen
+        if seen.contains(.contentType) {
+            let type = turn.requestHead.fields.value(.contentType)
+            exchange.isGRPC = GRPC.isContentType(
+                turn.scratch.span(type.shifted(by: head.lower)))
+        }
+        exchange.awaitsContinue =
+            seen.contains(.expect) && exchange.hasRequestBody && !exchange.isHTTP10
+        if seen.contains(.authorization) {
+            exchange.bindsConnection = PrivateConnections.hasCredentials(turn, head)
+        }
+    }
+
+    /// Whether an answer that is about to begin must be its connection's last, because of what is
+    /// left of the request: too much to be read away, or a body that the client may never send. One
+    /// that waited for 100 (Continue) may send its next request in place of it (RFC 9110 §10.1.1),
+    /// and nothing in the bytes would tell which of the two they are.
+    static func isLast(_ tables: borrowing Tables, _ id: SlotID) -> Bool {
+        let downstream = tables.exchanges[id].downstream
+        if tables.downstream[downstream].body.isComplete { return false }
+        let left = tables.downstream[downstream].body.remaining ?? .max
+        return left > DownstreamSide.discardBytesMax
+            || tables.exchanges[id].awaitsContinue
+                && tables.exchanges[id].summary.bytesReceived == 0
     }
 
     /// The connection is as old as it may become, or its listener is gone: this request is its
@@ -130,23 +162,25 @@ enum Exchanges {
 
     // MARK: Ends
 
-    /// The client is gone: nobody waits for the rest.
-    static func abandon(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    /// Nobody will get the rest of the answer.
+    static func abandon(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID,
+        as departure: Departure = .left
+    ) {
         if tables.exchanges[id].responsePhase != .complete {
-            tables.exchanges[id].summary.flags.insert(.downstreamTermination)
-            if Deadlines.isCallOver(tables.exchanges[id], now: turn.now) {
+            tables.exchanges[id].summary.note(departure)
+            if departure == .left, Deadlines.isCallOver(tables.exchanges[id], now: turn.now) {
                 // Its deadline has passed: counted as if it had waited to be told.
                 tables.exchanges[id].summary.flags.insert(.durationTimeout)
                 tables.exchanges[id].summary.status = 200
                 tables.exchanges[id].summary.grpcStatus = Int8(GRPC.deadlineExceeded)
                 tables.exchanges[id].summary.cause = .timeout
-            } else {
-                tables.exchanges[id].summary.status = 0
-                tables.exchanges[id].summary.cause = .none
             }
         }
         tables.exchanges[id].responsePhase = .complete
-        Pools.abandon(&tables, &turn, exchange: id)
+        // A plain end, as the client's own would be: an endpoint that only reads sees it, and the
+        // framing shows when the request is not whole.
+        Pools.abandon(&tables, &turn, exchange: id, reset: false)
         finish(&tables, &turn, id)
     }
 
@@ -155,7 +189,9 @@ enum Exchanges {
         _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, flags: ResponseFlags
     ) {
         let downstream = tables.exchanges[id].downstream
-        if tables.downstream[downstream].phase == .tunnel {
+        if tables.downstream[downstream].phase == .tunnel,
+            flags != .streamIdle || !tables.downstream[downstream].hasUnsent
+        {
             return Tunnels.close(&tables, &turn, id)
         }
         let requestPhase = tables.exchanges[id].requestPhase
@@ -163,6 +199,10 @@ enum Exchanges {
             // The response was complete; only its unwanted request is not.
             finish(&tables, &turn, id)
             return DownstreamSide.close(&tables, &turn, downstream, reset: false)
+        }
+        if flags == .streamIdle, tables.downstream[downstream].hasUnsent {
+            // It is the client that does not take its answer: `timeouts.write` says how long.
+            return Deadlines.progressed(&tables, &turn, id)
         }
         if tables.exchanges[id].responsePhase == .waiting, requestPhase == .body,
             flags == .streamIdle

@@ -34,8 +34,7 @@ enum LocalReply {
     ) {
         tables.exchanges[id].summary.status = status
         let downstream = tables.exchanges[id].downstream
-        let left = tables.downstream[downstream].body.remaining ?? .max
-        if left > DownstreamSide.discardBytesMax || tables.downstream[downstream].hasEnded
+        if Exchanges.isLast(tables, id) || tables.downstream[downstream].hasEnded
             || turn.endsConnections
         {
             tables.exchanges[id].keepsAlive = false

@@ -66,8 +66,8 @@ enum Mirrors {
         let isChunked = tables.exchanges[id].isChunkedRequest
         let hasBody = tables.exchanges[id].hasRequestBody
         let isGRPC = tables.exchanges[id].isGRPC, isSecure = tables.exchanges[id].isSecure
+        let hash = tables.exchanges[id].hash, binds = tables.exchanges[id].bindsConnection
         let cameByHTTPS = tables.exchanges[id].cameByHTTPS
-        let hash = tables.exchanges[id].hash
         tables.exchanges[copy].method = method
         tables.exchanges[copy].route = route
         tables.exchanges[copy].isChunkedRequest = isChunked
@@ -77,6 +77,8 @@ enum Mirrors {
         tables.exchanges[copy].isSecure = isSecure
         tables.exchanges[copy].cameByHTTPS = cameByHTTPS
         tables.exchanges[copy].hash = hash
+        // Credentials for a connection are copied too.
+        tables.exchanges[copy].bindsConnection = binds
         tables.exchanges[copy].keepsAlive = !hasBody
         tables.exchanges[copy].summary.listener = listener
         tables.exchanges[copy].summary.peer = peer

@@ -189,7 +189,8 @@ extension Pools {
         }
         for index in 0..<tables.upstream.indexEnd {
             guard let id = tables.upstream.tenant(at: index),
-                tables.upstream[id].cluster == cluster, tables.upstream[id].phase == .idle
+                tables.upstream[id].cluster == cluster, tables.upstream[id].phase == .idle,
+                tables.upstream[id].client.isNone
             else { continue }
             return UpstreamSide.close(&tables, &turn, id, reset: false)
         }

@@ -32,6 +32,12 @@ enum Pools {
             }
             tables.exchanges[exchange].holdsRequestPermit = true
         }
+        if !tables.downstream[tables.exchanges[exchange].downstream].firstPrivate.isNone,
+            PrivateConnections.lease(
+                &tables, &turn, exchange: exchange, cluster, isImmediate: isImmediate)
+        {
+            return
+        }
         guard
             let position = choose(
                 &turn, cluster, tables.exchanges[exchange].hash,
@@ -44,11 +50,7 @@ enum Pools {
             return Exchanges.fail(
                 &tables, &turn, exchange, status: 503, flags: .upstreamOverflow, cause: .local)
         }
-        tables.attempts[attempt].reset()
-        tables.attempts[attempt].exchange = exchange
-        tables.exchanges[exchange].attempt = attempt
-        tables.exchanges[exchange].summary.attempts &+= 1
-        turn.counters.count(.attempts, cluster: id)
+        begin(&tables, &turn, attempt: attempt, exchange: exchange, cluster)
         if !connects, let idle = idleConnection(turn, cluster, position) {
             place(&tables, &turn, attempt, cluster, idle.position)
             unlinkIdle(&tables, &turn, idle.id)
@@ -79,6 +81,19 @@ enum Pools {
                 isImmediate: isImmediate)
         }
         wait(&tables, &turn, attempt, cluster)
+    }
+
+    /// The slot of an attempt was taken: it is the exchange's.
+    @inline(__always)
+    static func begin(
+        _ tables: inout Tables, _ turn: inout Turn, attempt: SlotID, exchange: SlotID,
+        _ cluster: SharedBox<Cluster>
+    ) {
+        tables.attempts[attempt].reset()
+        tables.attempts[attempt].exchange = exchange
+        tables.exchanges[exchange].attempt = attempt
+        tables.exchanges[exchange].summary.attempts &+= 1
+        turn.counters.count(.attempts, cluster: cluster.value.id)
     }
 
     /// Finds a stream for an attempt at its endpoint: of a session that has room, or of the
@@ -158,7 +173,7 @@ enum Pools {
     }
 
     /// The attempt counts at an endpoint from now on.
-    private static func place(
+    static func place(
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID,
         _ cluster: SharedBox<Cluster>, _ position: Int
     ) {

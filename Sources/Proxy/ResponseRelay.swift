@@ -23,7 +23,7 @@ enum ResponseRelay {
         let status = turn.responseHead.status
         tables.exchanges[id].summary.status = status
         tables.exchanges[id].summary.firstByte = turn.now - tables.exchanges[id].arrival
-        if status >= 500 { tables.exchanges[id].summary.cause = .response }
+        if status >= 400 { noteRefusal(&tables.exchanges[id], turn, head) }
         tables.exchanges[id].responsePhase = .body
         tables.exchanges[id].firstByteDeadline = .never
         tables.exchanges[id].attemptDeadline = .never
@@ -33,9 +33,8 @@ enum ResponseRelay {
         }
         if tables.exchanges[id].replay.capacity > 0 { tables.exchanges[id].replay.release() }
         let downstream = tables.exchanges[id].downstream
-        if tables.exchanges[id].requestPhase != .complete {
-            let left = tables.downstream[downstream].body.remaining ?? .max
-            if left > DownstreamSide.discardBytesMax { tables.exchanges[id].keepsAlive = false }
+        if tables.exchanges[id].requestPhase != .complete, Exchanges.isLast(tables, id) {
+            tables.exchanges[id].keepsAlive = false
         }
         if turn.endsConnections || tables.downstream[downstream].hasEnded {
             tables.exchanges[id].keepsAlive = false
@@ -46,6 +45,18 @@ enum ResponseRelay {
         tables.exchanges[id].sink = sink(framing, isHTTP10: tables.exchanges[id].isHTTP10)
         if tables.exchanges[id].sink == .untilClose { tables.exchanges[id].keepsAlive = false }
         encode(tables.exchanges[id], &turn, head)
+    }
+
+    @inline(never)
+    private static func noteRefusal(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ head: ByteRange
+    ) {
+        if turn.responseHead.status >= 500 { exchange.summary.cause = .response }
+        if turn.responseHead.status == 401 || turn.responseHead.status == 407,
+            PrivateConnections.isChallenge(turn, head)
+        {
+            exchange.bindsConnection = true
+        }
     }
 
     /// What an answer's head says of a call, when the call ends with it.
@@ -299,6 +310,7 @@ enum ResponseRelay {
         tables.exchanges[id].interimBytes += UInt32(head.length + interimCost)
         guard tables.exchanges[id].interimBytes <= interimBytesMax else { return false }
         Deadlines.lived(&tables, &turn, id)
+        if turn.responseHead.status == 100 { tables.exchanges[id].awaitsContinue = false }
         if tables.exchanges[id].isHTTP10 { return true }
         let start = turn.output.writerIndex
         appendHead(turn.responseHead, turn.scratch, head, to: &turn.output)

@@ -130,7 +130,7 @@ enum Retries {
         guard tables.attempts[attempt].isReused, !tables.exchanges[id].retry.isRepaired,
             tables.exchanges[id].interimBytes == 0, tables.upstream[connection].inbound.isEmpty,
             tables.exchanges[id].method.isIdempotent, !tables.exchanges[id].hasRequestBody,
-            !tables.exchanges[id].wantsTunnel
+            !tables.exchanges[id].wantsTunnel, !tables.exchanges[id].isBound
         else { return false }
         Pools.endAttempt(&tables, &turn, exchange: id)
         close(&tables, &turn, connection, reset: false)
@@ -256,6 +256,8 @@ enum Retries {
     ) -> Bool {
         let hasBegun = tables.exchanges[id].requestPhase != .head
         return tables.exchanges[id].responsePhase == .waiting && !tables.exchanges[id].wantsTunnel
+            // Elsewhere it would be nobody's request, or another one's.
+            && !tables.exchanges[id].isBound
             && mayRepeat(tables.exchanges[id].method, policy(tables, turn, id))
             && (!tables.exchanges[id].hasRequestBody || !hasBegun
                 || tables.exchanges[id].retry.keepsBody && tables.exchanges[id].retry.isReplayable)

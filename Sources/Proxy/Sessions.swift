@@ -255,10 +255,10 @@ enum Sessions {
     /// A stream's answer is whole, and waits for a window that the client may never open.
     static func armStall(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
         let socket = tables.sessions[session].socket
-        guard socket.side == .downstream, tables.downstream[socket.slot].timer.deadline.isNever
-        else { return }
-        let write = turn.snapshots.newest.value.settings.timeouts.write
-        Deadlines.arm(downstream: socket.slot, turn.now + write, &tables, &turn)
+        guard socket.side == .downstream else { return }
+        let next = tables.sessions[session].engine.nextStall
+        guard next < tables.downstream[socket.slot].timer.deadline else { return }
+        Deadlines.arm(downstream: socket.slot, next, &tables, &turn)
     }
 
     /// The deadline of a session's socket has passed.
@@ -271,11 +271,9 @@ enum Sessions {
             }
             return
         }
-        let write = turn.snapshots.newest.value.settings.timeouts.write
-        let remain = tables.sessions[session].engine.resetStalled(
-            now: turn.now, after: write)
+        tables.sessions[session].engine.resetStalled(now: turn.now)
         Sessions.markDirty(&tables, &turn, session)
-        if remain { armStall(&tables, &turn, session) }
+        armStall(&tables, &turn, session)
         if tables.sessions[session].isAnnounced
             || tables.sessions[session].engine.streamCount == 0
         {
@@ -301,7 +299,8 @@ enum Sessions {
     /// write.
     private static func finish(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
         let socket = tables.sessions[session].socket
-        endStreams(&tables, &turn, session)
+        // With streams left it ends because of what its peer did.
+        endStreams(&tables, &turn, session, as: .violated)
         free(&tables, &turn, session)
         switch socket.side {
         case .downstream:
@@ -314,20 +313,39 @@ enum Sessions {
     }
 
     /// The socket is gone: so is every stream.
-    static func lost(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    static func lost(
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID,
+        as departure: Departure = .left
+    ) {
         guard tables.sessions.holds(session) else { return }
-        endStreams(&tables, &turn, session)
+        endStreams(&tables, &turn, session, as: departure)
         free(&tables, &turn, session)
     }
 
     private static func endStreams(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, as departure: Departure
     ) {
         StreamPools.unlist(&tables, &turn, session)
         for index in 0..<tables.sessions[session].engine.streamIndexEnd {
             let owner = tables.sessions[session].engine.owner(at: index)
-            if owner != 0 { Streams.broke(&tables, &turn, ConnectionID(token: owner)) }
+            if owner == 0 { continue }
+            let id = ConnectionID(token: owner)
+            if isAnswered(tables, session, id) {
+                tables.upstream[id.slot].outlivesSession = true
+                turn.orphanCount += 1
+                continue
+            }
+            Streams.broke(&tables, &turn, id, as: departure)
         }
+    }
+
+    /// Whether all of an endpoint's answer on a stream is here, and waits for its client alone.
+    private static func isAnswered(
+        _ tables: borrowing Tables, _ session: SlotID, _ id: ConnectionID
+    ) -> Bool {
+        id.side == .upstream && tables.upstream.holds(id.slot)
+            && tables.upstream[id.slot].phase == .busy
+            && tables.sessions[session].engine.hasEnded(tables.upstream[id.slot].stream)
     }
 
     private static func free(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {

@@ -1,4 +1,5 @@
 import Base
+import Configuration
 import HTTP1
 import HTTP2
 import Telemetry
@@ -85,7 +86,9 @@ enum Streams {
         let listener = tables.downstream[socket].listener
         let peer = tables.downstream[socket].peer
         let tls = tables.downstream[socket].tlsVersion
+        let patience = turn.snapshots.newest.value.settings.timeouts.write
         tables.downstream[id].reset()
+        tables.downstream[id].patience = patience
         tables.downstream[id].listener = listener
         tables.downstream[id].peer = peer
         tables.downstream[id].tlsVersion = tls
@@ -97,6 +100,7 @@ enum Streams {
         // for streams that the client does not read, for an announced end.
         if tables.sessions[session].isIdle {
             tables.sessions[session].isIdle = false
+            tables.downstream[socket].patience = patience
             tables.downstream[socket].timer.clear()
         }
     }
@@ -164,12 +168,15 @@ enum Streams {
     }
 
     /// The stream is over before its exchange is.
-    static func broke(_ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID) {
+    static func broke(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID,
+        as departure: Departure = .left
+    ) {
         switch id.side {
         case .downstream:
             guard tables.downstream.holds(id.slot), tables.downstream[id.slot].phase != .closed
             else { return }
-            DownstreamSide.failed(&tables, &turn, id.slot)
+            DownstreamSide.failed(&tables, &turn, id.slot, as: departure)
         case .upstream:
             guard tables.upstream.holds(id.slot), tables.upstream[id.slot].phase != .closed
             else { return }
@@ -289,20 +296,23 @@ enum Streams {
         _ stream: SlotID, reset: Bool
     ) {
         let code: HTTP2Code?
+        var patience = Duration.unlimited
         switch id.side {
         case .downstream:
             code = reset ? .internalError : nil
+            patience = tables.downstream[id.slot].patience
             if tables.downstream[id.slot].isInner { turn.innerCount -= 1 }
             tables.downstream[id.slot].reset()
             tables.downstream.free(id.slot)
         case .upstream:
             code = reset ? .cancel : nil
+            if tables.upstream[id.slot].outlivesSession { turn.orphanCount -= 1 }
             tables.upstream[id.slot].reset()
             tables.upstream.free(id.slot)
         }
         guard tables.sessions.holds(session) else { return }
         let remains = tables.sessions[session].engine.release(
-            stream, broken: code, now: turn.now)
+            stream, broken: code, now: turn.now, patience: patience)
         Sessions.markDirty(&tables, &turn, session)
         if tables.sessions[session].engine.streamCount == 0 {
             Sessions.armIdle(&tables, &turn, session)

@@ -87,6 +87,11 @@ struct DownstreamConnection: ~Copyable {
     var expires = Instant.never
     /// The peer has not taken everything for a while; the timer is the time that it has for it.
     var isBlocked = false
+    /// How long it may take nothing of what waits: `timeouts.write` of its last request's route.
+    var patience = Duration.unlimited
+    /// Newest of the connections to endpoints that carry this client's identity and are not in use
+    /// (`PrivateConnections`).
+    var firstPrivate = SlotID.none
 
     /// Not a socket: a stream of HTTP/2, or nobody's end of an inner request.
     var isStream: Bool { !stream.isNone }
@@ -126,6 +131,7 @@ struct DownstreamConnection: ~Copyable {
         shutsDownAfterFlush = false
         expires = .never
         isBlocked = false
+        firstPrivate = .none
         timer.clear()
     }
 
@@ -196,7 +202,11 @@ struct UpstreamConnection: ~Copyable {
     /// Made for a request that HTTP/2 cannot carry: ALPN offers HTTP/1.1 alone, and no other
     /// request gets it.
     var onlyHTTP1 = false
-    /// Neighbours in the endpoint's list of idle connections, newest first.
+    /// Of a stream: its session is gone, and its whole answer is still on its way to the client.
+    var outlivesSession = false
+    /// Whose identity it carries while it waits for that client's next request.
+    var client = SlotID.none
+    /// Neighbours in the endpoint's list of idle connections, or in the client's, newest first.
     var nextIdle = SlotID.none
     var previousIdle = SlotID.none
     var timer = LazyTimer()
@@ -220,6 +230,7 @@ struct UpstreamConnection: ~Copyable {
         isBeyondLimit = false
         isMalformed = false
         onlyHTTP1 = false
+        outlivesSession = false
         isSecure = false
         phase = .connecting
         attempt = .none
@@ -235,6 +246,7 @@ struct UpstreamConnection: ~Copyable {
         isCheck = false
         isRetired = false
         expires = .never
+        client = .none
         nextIdle = .none
         previousIdle = .none
         timer.clear()
@@ -348,6 +360,12 @@ struct Exchange: ~Copyable {
     var hasRequestBody = false
     /// The client asked for another protocol; or it is CONNECT.
     var wantsTunnel = false
+    /// The client waits for `100 Continue` before it sends its body (RFC 9110 §10.1.1).
+    var awaitsContinue = false
+    /// What authenticates here is the connection to the endpoint: it is this client's alone.
+    var bindsConnection = false
+    /// It goes by a connection that carries its client's identity, and may go by no other.
+    var isBound = false
     var isConnect = false
     var isTunnel = false
     /// The client is owed our session cookie with this position.
@@ -436,6 +454,9 @@ struct Exchange: ~Copyable {
         isChunkedRequest = false
         hasRequestBody = false
         wantsTunnel = false
+        awaitsContinue = false
+        bindsConnection = false
+        isBound = false
         isConnect = false
         isTunnel = false
         owesCookie = false

@@ -66,6 +66,8 @@ struct Turn: ~Copyable {
     var hasStreams = false
     /// Inner requests whose end has not been performed yet.
     var innerCount = 0
+    /// Streams that outlive their sessions.
+    var orphanCount = 0
     /// Sockets of clients; streams are not counted.
     var socketCount = 0
     let socketsMax: Int

@@ -378,10 +378,13 @@ enum UpstreamSide {
             && !tables.upstream[id].hasUnsent && !tables.upstream[id].hasEnded
         Pools.endAttempt(&tables, &turn, exchange: exchange)
         tables.upstream[id].attempt = .none
-        if keeps {
-            Pools.release(&tables, &turn, id)
-        } else {
+        if !keeps {
             close(&tables, &turn, id, reset: false)
+        } else if tables.exchanges[exchange].bindsConnection {
+            let client = tables.exchanges[exchange].downstream
+            PrivateConnections.keep(&tables, &turn, id, for: client)
+        } else {
+            Pools.release(&tables, &turn, id)
         }
         Exchanges.responseDone(&tables, &turn, exchange)
     }
@@ -392,6 +395,8 @@ enum UpstreamSide {
     ) {
         turn.counters.count(.disconnects, cluster: tables.upstream[id].cluster)
         if Retries.onLostConnection(&tables, &turn, exchange, id) { return }
+        // The client's identity went with the connection: with a new one it proves it anew.
+        if tables.exchanges[exchange].isBound { tables.exchanges[exchange].keepsAlive = false }
         Exchanges.fail(
             &tables, &turn, exchange, status: 502, flags: .upstreamTermination, cause: .reset)
     }
@@ -420,7 +425,13 @@ enum UpstreamSide {
             tables.upstream[id].attempt = .none
             return turn.effects.append(.close(ConnectionID(.upstream, id), reset: reset))
         }
-        if tables.upstream[id].phase == .idle { Pools.unlinkIdle(&tables, &turn, id) }
+        if tables.upstream[id].phase == .idle {
+            if tables.upstream[id].client.isNone {
+                Pools.unlinkIdle(&tables, &turn, id)
+            } else {
+                PrivateConnections.unlink(&tables, id)
+            }
+        }
         if tables.upstream[id].phase == .connecting { Pools.connectionMade(&tables, &turn, id) }
         let cluster = tables.upstream[id].cluster
         let isCheck = tables.upstream[id].isCheck

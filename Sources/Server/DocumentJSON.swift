@@ -17,6 +17,10 @@ enum DocumentJSON {
                             ("address", .string(UnixPaths.text($0.address))),
                             ("protocol", .string($0.protocol.rawValue)),
                             ("tls", $0.tls.map(listenerTLS) ?? .string("off")),
+                            (
+                                "clientHalfClose",
+                                .string($0.allowsHalfClose ? "allow" : "abort")
+                            ),
                         ])
                     })
             ),

@@ -8,8 +8,9 @@ extension WorkerLoop {
     mutating func perform() {
         while true {
             while let effect = plane.nextEffect() { perform(effect) }
-            guard let id = broken.popLast() else { return }
-            failed(id)
+            // One that is being given up performs effects of its own; the others wait for it.
+            guard !broken.isEmpty, !isGivingUp, let id = broken.popLast() else { return }
+            giveUp(id)
         }
     }
 
@@ -60,7 +61,9 @@ extension WorkerLoop {
                 keep(id, source, ByteRange(range.lower + count, end: range.upper))
             }
         case .wouldBlock, .endOfStream: keep(id, source, range)
-        case .failed: broken.append(id)
+        case .failed(let code):
+            sockets.noteFailure(id, code: code)
+            broken.append(id)
         }
     }
 
@@ -69,19 +72,28 @@ extension WorkerLoop {
         sockets.setUnsent(id, true)
     }
 
-    /// A socket that takes no more bytes may still hold the origin's answer: read before giving up.
-    private mutating func failed(_ id: ConnectionID) {
-        if id.side == .upstream, let socket = sockets.entry(id), !socket.secure.isNone {
-            readSecure(id, socket.descriptor, socket.secure, untilEnd: true)
-        } else if id.side == .upstream, let descriptor = sockets.descriptor(id) {
-            if plane.lendScratch(id, to: &lent) {
-                let transfer = Socket.receive(
-                    descriptor, into: &lent, atMost: DataPlane.readBytesMax)
-                plane.takeBack(&lent)
-                if case .bytes(let count) = transfer { plane.handle(.received(id, count)) }
-            }
+    /// The socket is broken, or takes no more bytes.
+    ///
+    /// A client's is over. An endpoint's may still hold the answer: who answers early and closes
+    /// with bytes unread resets the connection behind the answer's last byte, and what came before
+    /// the reset can still be read (RFC 9112 §9.6). So what lies there is read to its end, as fast
+    /// as its client takes it, and only that end is the connection's.
+    @inline(never)
+    mutating func giveUp(_ id: ConnectionID) {
+        if let socket = sockets.entry(id), id.side == .upstream || isHandshaking(socket) {
+            isGivingUp = true
+            read(id, socket, untilEnd: true)
+            isGivingUp = false
+            // Paused, or in turn again: the end comes behind what is still to be read.
+            if plane.isReadPaused(id) || ready.contains(id) { return perform() }
         }
-        if plane.holds(id) { plane.handle(.failed(id)) }
+        plane.handle(.failed(id))
+        perform()
+    }
+
+    /// An alert in front of the end says what was wrong.
+    private func isHandshaking(_ socket: SocketTable.Entry) -> Bool {
+        secure.links.holds(socket.secure) && secure.links[socket.secure].isHandshaking
     }
 
     private func hasUnsentCipher(_ id: ConnectionID) -> Bool {

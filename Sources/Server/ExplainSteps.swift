@@ -161,7 +161,7 @@ struct Steps {
         let connect = document.services[plan.service].connectTimeout
         let times = [
             ("connect", connect), ("perTry", plan.perTry), ("firstByte", plan.firstByte),
-            ("request", plan.request), ("idle", plan.idle),
+            ("request", plan.request), ("idle", plan.idle), ("write", plan.write),
         ]
         let text = times.map { "\($0.0) \(Units.text($0.1))" }.joined(separator: ", ")
         lines.append("timeouts  " + text)

@@ -104,8 +104,8 @@ extension WorkerLoop {
             guard secure.links.holds(link) else { return }
             if secure.links[link].hasFailed { return discard(id, descriptor) }
             if !secure.links[link].isHandshaking {
-                guard plane.wantsRead(id) else { return }
-                if plane.mustShowKept(id), !takesOfKept(id) { return }
+                guard plane.wantsRead(id) else { return tellHungUp(id) }
+                if plane.mustShowKept(id), !takesOfKept(id) { return tellHungUp(id) }
             }
             secure.cipher.clear()
             let transfer = Socket.receive(
@@ -120,7 +120,9 @@ extension WorkerLoop {
                     perform()
                 }
                 return
-            case .endOfStream: return ended(id, link, isProper: id.side == .downstream)
+            case .endOfStream:
+                sockets.setHungUp(id)
+                return ended(id, link, isProper: id.side == .downstream)
             case .failed:
                 if secure.links[link].isHandshaking {
                     return handshakeFailed(id, link, cause: .closed)
@@ -204,6 +206,7 @@ extension WorkerLoop {
         switch reading {
         case .wantsMore, .bytes: return true
         case .ended:
+            sockets.setHungUp(id)
             ended(id, link, isProper: true)
             return false
         case .failed:
@@ -220,7 +223,7 @@ extension WorkerLoop {
         if plane.hasKept(id) {
             plane.handle(.received(id, 0))
             perform()
-            guard plane.wantsRead(id) else { return }
+            guard plane.wantsRead(id) else { return tellHungUp(id) }
         }
         plane.handle(isProper ? .ended(id) : .failed(id))
         perform()
@@ -308,7 +311,9 @@ extension WorkerLoop {
             switch Socket.send(descriptor, secure.output.bytes) {
             case .bytes(let count): secure.output.consume(count)
             case .wouldBlock, .endOfStream: break
-            case .failed: return broken.append(id)
+            case .failed(let code):
+                sockets.noteFailure(id, code: code)
+                return broken.append(id)
             }
         }
         if secure.output.isEmpty { return }
@@ -330,8 +335,7 @@ extension WorkerLoop {
             }
             if isBroken {
                 secure.output.clear()
-                plane.handle(.failed(id))
-                return perform()
+                return giveUp(id)
             }
             sendCipher(id, descriptor, link)
         }
@@ -349,9 +353,9 @@ extension WorkerLoop {
             switch Socket.send(descriptor, secure.links[link].unsent.readable) {
             case .bytes(let count): secure.links[link].unsent.consume(count)
             case .wouldBlock, .endOfStream: return false
-            case .failed:
-                plane.handle(.failed(id))
-                perform()
+            case .failed(let code):
+                sockets.noteFailure(id, code: code)
+                giveUp(id)
                 return false
             }
         }

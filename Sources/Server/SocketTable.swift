@@ -10,6 +10,10 @@ struct SocketTable: ~Copyable {
         var isConnecting = false
         /// The data plane was given bytes back that the socket did not take.
         var hasUnsent = false
+        /// The peer has sent its last byte, read or not.
+        var hasHungUp = false
+        /// A send told that the peer has reset the connection; no later call on the socket will.
+        var wasReset = false
         /// Its TLS; none for a plain socket.
         var secure = SlotID.none
     }
@@ -43,6 +47,22 @@ struct SocketTable: ~Copyable {
         } else {
             upstream[Int(id.slot.index)].hasUnsent = hasUnsent
         }
+    }
+
+    mutating func setHungUp(_ id: ConnectionID) {
+        guard entry(id) != nil else { return }
+        if id.side == .downstream {
+            downstream[Int(id.slot.index)].hasHungUp = true
+        } else {
+            upstream[Int(id.slot.index)].hasHungUp = true
+        }
+    }
+
+    /// A send has failed. EPIPE stands for a peer that had ended its side properly before it reset
+    /// the connection: all that it sent is whole.
+    mutating func noteFailure(_ id: ConnectionID, code: Int32) {
+        guard entry(id) != nil, id.side == .upstream, !Socket.isPipeBroken(code) else { return }
+        upstream[Int(id.slot.index)].wasReset = true
     }
 
     mutating func setSecure(_ id: ConnectionID, _ link: SlotID) {

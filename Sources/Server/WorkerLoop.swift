@@ -31,6 +31,8 @@ struct WorkerLoop: ~Copyable {
     private var served: [ConnectionID] = []
     /// Connections whose socket failed while effects were performed.
     var broken: [ConnectionID] = []
+    /// What lies unread in a broken socket is being read (`giveUp`).
+    var isGivingUp = false
     private var acceptsAgainAt = Instant.never
     private var isStopping = false
 
@@ -123,16 +125,14 @@ struct WorkerLoop: ~Copyable {
             connected(id)
             perform()
         }
+        if event.hasError { return giveUp(id) }
+        if event.isHungUp { sockets.setHungUp(id) }
         if event.isWritable, socket.hasUnsent { flush(id, descriptor) }
         if event.isReadable || event.isHungUp { read(id, socket, untilEnd: event.isHungUp) }
-        if event.hasError, plane.holds(id) {
-            plane.handle(.failed(id))
-            perform()
-        }
     }
 
     /// Reads until the socket is empty, the data plane has enough, or the turn's share is used.
-    private mutating func read(
+    mutating func read(
         _ id: ConnectionID, _ socket: SocketTable.Entry, untilEnd: Bool
     ) {
         let descriptor = socket.descriptor
@@ -143,7 +143,7 @@ struct WorkerLoop: ~Copyable {
             // A connection that the data plane still holds still has its descriptor.
             guard plane.lendScratch(id, to: &lent) else {
                 if takesOfKept(id) { continue }
-                return
+                return tellHungUp(id)
             }
             let transfer = Socket.receive(
                 descriptor, into: &lent, atMost: DataPlane.readBytesMax)
@@ -160,21 +160,35 @@ struct WorkerLoop: ~Copyable {
                     perform()
                 }
                 return
-            case .endOfStream:
-                if plane.hasKept(id) {
-                    plane.handle(.received(id, 0))
-                    perform()
-                    // Kept bytes that are still not wanted: the end is seen after them.
-                    guard plane.wantsRead(id) else { return }
-                }
-                plane.handle(.ended(id))
-                return perform()
+            case .endOfStream: return endOfStream(id)
             case .failed:
                 plane.handle(.failed(id))
                 return perform()
             }
         }
         ready.append(id)
+    }
+
+    private mutating func endOfStream(_ id: ConnectionID) {
+        sockets.setHungUp(id)
+        if plane.hasKept(id) {
+            plane.handle(.received(id, 0))
+            perform()
+            // Kept bytes that are still not wanted: the end is seen after them.
+            guard plane.wantsRead(id) else { return tellHungUp(id) }
+        }
+        // The send that failed has taken the reset out of the socket.
+        plane.handle(sockets.entry(id)?.wasReset == true ? .failed(id) : .ended(id))
+        perform()
+    }
+
+    /// Nothing more is read of the connection now: when its peer has sent its last byte, the data
+    /// plane is told already.
+    @inline(never)
+    mutating func tellHungUp(_ id: ConnectionID) {
+        guard id.side == .downstream, sockets.entry(id)?.hasHungUp == true else { return }
+        plane.handle(.hungUp(id))
+        perform()
     }
 
     /// Nothing was lent: perhaps because the data plane keeps so much that it must take of that
@@ -194,22 +208,26 @@ struct WorkerLoop: ~Copyable {
         if let link = sockets.entry(id)?.secure, !link.isNone {
             return flushSecure(id, descriptor, link)
         }
-        var hasFailed = false
+        var failure: Int32 = 0
         guard plane.outboundCount(id) > 0 else { return sockets.setUnsent(id, false) }
-        while plane.outboundCount(id) > 0, !hasFailed {
+        while plane.outboundCount(id) > 0 {
             var isBlocked = false
             plane.flush(id) { bytes in
                 switch Socket.send(descriptor, bytes) {
                 case .bytes(let count): return count
                 case .wouldBlock, .endOfStream: isBlocked = true
-                case .failed: hasFailed = true
+                case .failed(let code): failure = code
                 }
                 return 0
             }
             if isBlocked { return }
+            if failure != 0 {
+                sockets.noteFailure(id, code: failure)
+                return giveUp(id)
+            }
         }
         sockets.setUnsent(id, false)
-        plane.handle(hasFailed ? .failed(id) : .drained(id))
+        plane.handle(.drained(id))
         perform()
     }
 

@@ -40,6 +40,8 @@ public enum ErrorCause: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case invalid
     /// Sluice itself refused: no route, no endpoint, a limit.
     case local
+    /// The process ended under it: its time to drain was over.
+    case drain
 
     public var label: StaticString {
         switch self {
@@ -50,6 +52,7 @@ public enum ErrorCause: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .timeout: return "timeout"
         case .invalid: return "invalid"
         case .local: return "local"
+        case .drain: return "drain"
         }
     }
 }

@@ -39,6 +39,9 @@ public struct ResponseFlags: OptionSet, Sendable, BitwiseCopyable, Hashable {
     /// OM: refused because memory is short.
     public static var overload: ResponseFlags { .init(rawValue: 1 << 15) }
 
+    /// DR: cut by this process's own end, when its time to drain was over. Not one of Envoy's.
+    public static var drained: ResponseFlags { .init(rawValue: 1 << 16) }
+
     /// Appends the letters, comma-separated; "-" for none.
     public func append(to out: inout ByteBuffer) {
         if isEmpty { return out.append(UInt8(ascii: "-")) }
@@ -65,5 +68,6 @@ public struct ResponseFlags: OptionSet, Sendable, BitwiseCopyable, Hashable {
         put(.faultInjected, "FI")
         put(.rateLimited, "RL")
         put(.overload, "OM")
+        put(.drained, "DR")
     }
 }

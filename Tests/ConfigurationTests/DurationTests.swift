@@ -47,6 +47,7 @@ import Testing
         ("route timeouts.idle", .limit, "to: s", "to: s, timeouts: { idle: % }"),
         ("route timeouts.perTry", .limit, "to: s", "to: s, timeouts: { perTry: % }"),
         ("route timeouts.request", .limit, "to: s", "to: s, timeouts: { request: % }"),
+        ("route timeouts.write", .limit, "to: s", "to: s, timeouts: { write: % }"),
         ("service.connectTimeout", .needed, "stable: v1", "connectTimeout: %"),
         ("service.dnsRefresh", .needed, "stable: v1", "dnsRefresh: %"),
         ("service.warmup", .limit, "stable: v1", "warmup: %"),

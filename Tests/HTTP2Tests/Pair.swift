@@ -40,12 +40,13 @@ final class Pair {
         var streamsAllowed: Int { session.streamsAllowed }
         func isStalled(_ stream: SlotID) -> Bool { session.isStalled(stream) }
         func makeStream() -> SlotID? { session.makeStream(owner: 9) }
-        func release(_ stream: SlotID, now: Instant) -> Bool {
-            session.release(stream, broken: nil, now: now)
+        var nextStall: Instant { session.nextStall }
+        func release(
+            _ stream: SlotID, now: Instant, patience: Duration = .unlimited
+        ) -> Bool {
+            session.release(stream, broken: nil, now: now, patience: patience)
         }
-        func resetStalled(now: Instant, after limit: Duration) -> Bool {
-            session.resetStalled(now: now, after: limit)
-        }
+        func resetStalled(now: Instant) { session.resetStalled(now: now) }
 
         func takeEvents(_ text: borrowing ByteBuffer) {
             for i in 0..<session.eventCount {

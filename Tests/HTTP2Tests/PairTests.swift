@@ -223,12 +223,14 @@ import Testing
         let body = String(repeating: "y", count: 70_000)
         let stream = pair.server.streams[0]
         pair.server.say(stream, "HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n" + body)
-        #expect(pair.server.release(stream, now: pair.now))
+        #expect(pair.server.release(stream, now: pair.now, patience: .seconds(30)))
         pair.exchange()
-        let later = pair.now + .seconds(29)
-        #expect(pair.server.resetStalled(now: later, after: .seconds(30)))
         let end = pair.now + .seconds(30)
-        #expect(!pair.server.resetStalled(now: end, after: .seconds(30)))
+        #expect(pair.server.nextStall == end)
+        pair.server.resetStalled(now: pair.now + .seconds(29))
+        #expect(pair.server.nextStall == end)
+        pair.server.resetStalled(now: end)
+        #expect(pair.server.nextStall.isNever)
         pair.exchange()
         #expect(pair.client.closed == [0: 8])
     }

@@ -161,6 +161,11 @@ public final class SimulatedClient: ClientEnd {
         if let id, !isClosed { world.deliver(Array(text.utf8), to: id) }
     }
 
+    /// Says that it will send no more, and goes on reading.
+    public func end() {
+        if let id, !isClosed { world.end(id) }
+    }
+
     /// Breaks its connection.
     public func breakOff() {
         guard let id, !isClosed else { return }

@@ -20,6 +20,10 @@ public final class SimulatedOrigin {
     public var delay = Duration.zero
     /// Closes each connection after so many responses.
     public var requestsPerConnection = Int.max
+    /// Answers a request with a body when it has its head, and breaks the connection behind that.
+    public var answersEarly = false
+    /// Wants `Authorization: NTLM name` once on each connection, and says in `x-user` whose it is.
+    public var authenticates = false
     /// By prior knowledge.
     public var speaksHTTP2 = false
     /// Streams that each of its connections takes at once; more are refused.
@@ -36,6 +40,8 @@ public final class SimulatedOrigin {
     public internal(set) var pings: [Instant] = []
     /// Connections that came to it.
     public internal(set) var connectionCount = 0
+    /// Connections, and streams, that were ended in front of its answer.
+    public internal(set) var leftCount = 0
     /// Requests whose body was not what their id says.
     public private(set) var wrongBodyCount = 0
     /// Heads and bodies' lengths of requests, in the order of their coming.
@@ -104,6 +110,12 @@ final class OriginPeer: OriginEnd {
     /// Breaks the connection when so many bytes have come.
     var resetsAfterBytes: Int?
     private var bytesSeen = 0
+    /// A request waits for its answer.
+    private var isAsked = false
+    /// The answer does not wait for the rest of the request.
+    private var isEarly = false
+    /// Who has authenticated on the connection.
+    private var user = ""
 
     init(_ origin: SimulatedOrigin, _ world: World, _ wire: Wire) {
         self.origin = origin
@@ -111,18 +123,22 @@ final class OriginPeer: OriginEnd {
         self.wire = wire
     }
 
-    func closed() { isOpen = false }
+    func closed() {
+        if isOpen, isAsked { origin.leftCount += 1 }
+        isOpen = false
+    }
 
     func received(_ bytes: [UInt8]) {
         guard isOpen else { return }
         bytesSeen += bytes.count
+        isAsked = true
         if let limit = resetsAfterBytes, bytesSeen > limit {
             isOpen = false
             return wire.reset()
         }
         if isTunnel { return wire.deliver(bytes) }
         inbound += bytes
-        while !isTunnel, let request = nextRequest() { answer(request) }
+        while !isTunnel, isOpen, let request = nextRequest() { answer(request) }
     }
 
     /// The next whole request.
@@ -136,7 +152,7 @@ final class OriginPeer: OriginEnd {
         else { return nil }
         var body = BodyDecoder(head.framing)
         var at = count, content: [UInt8] = []
-        while !body.isComplete {
+        while !body.isComplete, !origin.answersEarly {
             guard let step = try? body.next(view, at: &at, limits: limits) else { return nil }
             if case .incomplete = step { return nil }
             if case .content(let range) = step { content += bytes[range.range] }
@@ -149,6 +165,7 @@ final class OriginPeer: OriginEnd {
             }
         }
         let text = ASCII.string(view.extracting(0..<count))
+        isEarly = !body.isComplete
         inbound.removeFirst(at)
         var request = SimulatedOrigin.Request(
             id: name, head: text, bodyBytes: content.count, at: world.now)
@@ -166,7 +183,8 @@ final class OriginPeer: OriginEnd {
         if scripted == nil, request.head.contains("pgrade: websocket\r\n") {
             return beginTunnel(request)
         }
-        let answer = scripted ?? .init(origin.status, reply: origin.reply, delay: origin.delay)
+        var answer = scripted ?? .init(origin.status, reply: origin.reply, delay: origin.delay)
+        if origin.authenticates { authenticate(request, &answer) }
         origin.took(request)
         served += 1
         var text =
@@ -210,9 +228,14 @@ final class OriginPeer: OriginEnd {
         let ends = closes || answer.reply == .untilClose
         world.after(answer.delay) { [self] in
             guard isOpen else { return }
+            isAsked = false
             if isPart { return wire.say(bytes) }
             wire.deliver(bytes)
-            if ends {
+            if isEarly {
+                isOpen = false
+                // A stream's answer goes out whole before its end.
+                if !origin.speaksHTTP2 { wire.reset() }
+            } else if ends {
                 isOpen = false
                 wire.end()
             }
@@ -224,6 +247,20 @@ final class OriginPeer: OriginEnd {
             world.after(interim.at) { [self] in
                 if isOpen { wire.say(Array("HTTP/1.1 \(interim.status) X\r\n\r\n".utf8)) }
             }
+        }
+    }
+
+    private func authenticate(
+        _ request: SimulatedOrigin.Request, _ answer: inout SimulatedOrigin.Answer
+    ) {
+        let mark = "authorization: NTLM "
+        for line in request.head.split(separator: "\r\n") where line.hasPrefix(mark) {
+            user = String(line.dropFirst(mark.count))
+        }
+        if user.isEmpty {
+            answer = .init(401, headers: ["www-authenticate: NTLM"])
+        } else {
+            answer.headers.append("x-user: \(user)")
         }
     }
 

@@ -105,6 +105,14 @@ public final class Swarm {
         story.append(
             "\(origin.address): \(origin.reply) \(origin.bodyBytes) B after \(origin.delay), "
                 + "\(origin.requestsPerConnection) a connection, bad \(badness): \(bad)")
+        if chance(10) {
+            origin.answersEarly = true
+            story.append("\(origin.address) answers early")
+        }
+        if chance(10) {
+            origin.authenticates = true
+            story.append("\(origin.address) authenticates connections")
+        }
         if chance(15) {
             origin.isUp = false
             let back = milliseconds(300)
@@ -147,6 +155,11 @@ public final class Swarm {
         sessions[name] = session
         var requests = (0...random.below(8)).map { _ in request(session) }
         requestCount += requests.count
+        if chance(30) {
+            for i in requests.indices where chance(40) {
+                requests[i].headers.append("authorization: NTLM \(name)")
+            }
+        }
         for (i, request) in requests.enumerated() where request.headers.contains("x-group: beta") {
             pinned.insert("\(name)-\(i)")
         }
@@ -274,7 +287,7 @@ public final class Swarm {
         }
     }
 
-    private static let statuses: Set<Int> = [200, 408, 413, 429, 431, 500, 502, 503, 504]
+    private static let statuses: Set<Int> = [200, 401, 408, 413, 429, 431, 500, 502, 503, 504]
 
     private func check(_ outcome: Outcome) {
         demand(Swarm.statuses.contains(outcome.status), "\(outcome.id) got \(outcome.status)")
@@ -282,6 +295,10 @@ public final class Swarm {
         demand(
             outcome.responseID == outcome.id,
             "\(outcome.id) got the answer to \(outcome.responseID)")
+        if let user = outcome.fields["x-user"] {
+            let client = String(outcome.id.prefix { $0 != "-" })
+            demand(user == client, "\(outcome.id) was answered as \(user)")
+        }
         guard outcome.fields["x-pattern"] != nil else { return }
         let right = Array(Pattern.text(outcome.id, outcome.content.count).utf8)
         demand(outcome.content == right, "\(outcome.id) got a body that is not its own")

@@ -15,6 +15,8 @@ public struct SwarmOptions {
     /// Requests may be answered before a version was chosen, or be refused for their size.
     public var isTiny = false
     public var endpoints = [3, 1]
+    /// Clients may end their side and wait for their answers.
+    public var allowsHalfClose = false
     private var service: [String] = []
     private var route: [String] = []
     private var defaults: [String] = []
@@ -29,6 +31,7 @@ public struct SwarmOptions {
         drawService(&random)
         drawRoute(&random)
         drawDefaults(&random)
+        allowsHalfClose = random.below(2) == 0
     }
 
     private func one(_ random: inout PRNG, of choices: [String]) -> [String] {
@@ -151,7 +154,10 @@ public struct SwarmOptions {
             !isQuiet || !$0.hasPrefix("healthCheck") && !$0.hasPrefix("outlier")
         }
         return """
-            listeners: [{ name: http, address: "127.0.0.1:80" }]
+            listeners:
+              - name: http
+                address: "127.0.0.1:80"
+                clientHalfClose: \(allowsHalfClose ? "allow" : "abort")
             services:
               s:
                 stable: v1

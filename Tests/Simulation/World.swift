@@ -23,6 +23,9 @@ public final class World {
         public var isBlackHole: (Address) -> Bool = { _ in false }
         /// Bytes that a client takes a second, in steps of a second; `nil`: as they come.
         public var takesPerSecond: Int?
+        /// Bytes after which a client takes nothing for a while, once.
+        public var pausesAfter = Int.max
+        public var pause = Duration.zero
         /// Chance per connection that nothing passes for a while, once.
         public var clogPercent: UInt64 = 0
         public var clogMax = Duration.seconds(5)
@@ -91,6 +94,12 @@ public final class World {
     /// The process is told to end.
     public func drain() {
         plane.value.drain()
+        perform()
+    }
+
+    /// Its time to drain is over.
+    public func closeAll() {
+        plane.value.closeAll()
         perform()
     }
 
@@ -231,6 +240,14 @@ public final class World {
     /// The peer breaks the connection.
     func reset(_ id: ConnectionID) {
         guard links[id] != nil else { return }
+        if id.side == .upstream {
+            // What an endpoint sent before it can still be read (`WorkerLoop.giveUp`).
+            return arrive(id, 0) { [self] in
+                links[id]?.hasEnded = true
+                links[id]?.wasReset = true
+                read(id)
+            }
+        }
         after(latency()) { [self] in
             guard links[id] != nil else { return }
             links[id]?.isBroken = true
@@ -242,6 +259,15 @@ public final class World {
     // MARK: The driver
 
     private func read(_ id: ConnectionID) {
+        readWanted(id)
+        guard let link = links[id], id.side == .downstream, link.hasEnded, !link.endSeen,
+            !link.isBroken
+        else { return }
+        plane.value.handle(.hungUp(id))
+        perform()
+    }
+
+    private func readWanted(_ id: ConnectionID) {
         while let link = links[id], plane.value.wantsRead(id), !link.isBroken {
             if plane.value.mustShowKept(id) {
                 plane.value.handle(.received(id, 0))
@@ -258,7 +284,7 @@ public final class World {
                 }
                 guard link.hasEnded, !link.endSeen else { return }
                 links[id]?.endSeen = true
-                plane.value.handle(.ended(id))
+                plane.value.handle(link.wasReset ? .failed(id) : .ended(id))
                 return perform()
             }
             let room = min(faults.readBytesMax, DataPlane.readBytesMax)
@@ -363,6 +389,11 @@ public final class World {
     }
 
     private func writeRoom(_ id: ConnectionID) -> Int {
+        if id.side == .downstream, let link = links[id], link.bytes > faults.pausesAfter {
+            let until = link.pausedUntil ?? now + faults.pause
+            links[id]?.pausedUntil = until
+            if now < until { return 0 }
+        }
         if id.side == .downstream, let rate = links[id]?.takesPerSecond ?? faults.takesPerSecond {
             return rate
         }
@@ -371,6 +402,7 @@ public final class World {
 
     private func flushDelay(_ id: ConnectionID) -> Duration {
         let takes = links[id]?.takesPerSecond ?? faults.takesPerSecond
+        if let until = links[id]?.pausedUntil, now < until { return until - now }
         return id.side == .downstream && takes != nil ? .seconds(1) : latency()
     }
 
@@ -464,35 +496,4 @@ public final class World {
 final class PlaneBox {
     var value: DataPlane
     init(_ value: consuming DataPlane) { self.value = value }
-}
-
-/// What the world delivers a client's bytes to.
-protocol ClientEnd: AnyObject {
-    func received(_ bytes: [UInt8])
-    func ended()
-    func closed(wasReset: Bool)
-}
-
-/// One connection as the network sees it.
-struct Link {
-    enum Peer {
-        case client(ClientEnd)
-        case origin(OriginEnd)
-        case none
-    }
-    var peer: Peer
-    var inbound: [UInt8] = []
-    var hasEnded = false
-    var endSeen = false
-    var isBroken = false
-    var showKept = false
-    var lastDelivery = Instant(nanoseconds: 0)
-    var lastArrival = Instant(nanoseconds: 0)
-    // What the network does to it: see Faults.
-    var bytes = 0
-    var clogAfter = Int.max
-    var clogFor = Duration.zero
-    var cloggedUntil = Instant(nanoseconds: 0)
-    var silentAfter = Int.max
-    var takesPerSecond: Int?
 }

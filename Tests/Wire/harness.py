@@ -314,12 +314,16 @@ def endpoints(ports):
     return json.dumps([f"127.0.0.1:{port}" for port in (ports if isinstance(ports, list) else [ports])])
 
 
-def config(v1, v2=None, weights=("90%", "10%"), extra="", service="", routes=None, versions=("", "")):
+# For clients that end their side and wait for their answers (`raw` with half_close).
+HALF_CLOSE = ", clientHalfClose: allow"
+
+
+def config(v1, v2=None, weights=("90%", "10%"), extra="", service="", routes=None, versions=("", ""), listener=""):
     """One or two versions behind one listener; each has one endpoint or a list of them."""
     second = f'\n      v2: {{ weight: {weights[1]}, endpoints: {endpoints(v2)}{versions[1]} }}' if v2 else ""
     first = weights[0] if v2 else "1"
     return f"""
-listeners: [{{ name: http, address: "127.0.0.1:0" }}]
+listeners: [{{ name: http, address: "127.0.0.1:0"{listener} }}]
 services:
   s:
     stable: v1

@@ -1,6 +1,6 @@
 """What goes wrong around the proxy, and what stands around it: other proxies, names, descriptors, signals."""
 import collections, http.client, json, os, resource, shutil, signal, socket, subprocess, tempfile, threading, unittest
-from harness import OK, Demo, Origin, Proxy, answering, config, until
+from harness import HALF_CLOSE, OK, Demo, Origin, Proxy, answering, config, until
 
 
 def can_mount():
@@ -239,7 +239,7 @@ drain: {{ delay: 0s, grace: 5s }}
 
     def test_a_head_copied_whole_is_the_head_written_line_by_line(self):
         origin = self.origin()
-        proxy = self.start(config(origin.port))
+        proxy = self.start(config(origin.port, listener=HALF_CLOSE))
         lines = ["Host: a.test:81", "User-Agent: some agent", "Accept: */*", "Cookie: a=b; c=d", "X-Empty: ",
                  "Referer: http://r/", "A-Name-Longer-Than-Sixteen: v", "X-Utf: \xe9\xa9", "Accept: again"]
         def forwarded(first):

@@ -1,13 +1,13 @@
 """HTTP/1.1 at the wire: what the origin gets, what the client gets, whether they stay in step."""
 import re, select, socket, threading, unittest
-from harness import OK, Case, Origin, Proxy, answering, config, until
+from harness import HALF_CLOSE, OK, Case, Origin, Proxy, answering, config, until
 
 
 class Messages(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.origin = Origin(answering(OK))
-        cls.proxy = Proxy(config(cls.origin.port, extra="""
+        cls.proxy = Proxy(config(cls.origin.port, listener=HALF_CLOSE, extra="""
 defaults:
   timeouts: { headers: 1s, firstByte: 1s, idle: 1s }
   limits: { headerBytes: 16KiB, headers: 30, bodyBytes: 1MiB }

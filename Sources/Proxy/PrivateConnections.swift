@@ -1,0 +1,158 @@
+import Base
+import Configuration
+import HTTPSemantics
+import Upstream
+
+/// Connections to endpoints that carry one client's identity (`ConnectionAuthentication`): they
+/// serve that client's connection alone, never the pool, and end with it.
+///
+///     busy ──answer done──▶ kept, in its client's list ──next request of the client──▶ busy
+///
+/// Only between requests does such a connection stand in a list: `UpstreamConnection.client` says
+/// whose, and the links of the pool's list are used for it. While it is busy the exchange knows
+/// (`Exchange.bindsConnection`). A stream of HTTP/2 has no connection of its own that could be
+/// kept for it, on either side: an endpoint's connection that authenticated a client's stream is
+/// closed behind the answer, and a stream to an endpoint carries no identity (RFC 9113 §8.1.1
+/// leaves each request to itself).
+enum PrivateConnections {
+    /// The answer is done and its connection could serve again: it waits for its client.
+    @inline(never)
+    static func keep(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, for client: SlotID
+    ) {
+        let limits = turn.clusterPools[tables.upstream[id].cluster].limits
+        tables.upstream[id].inbound.release()
+        tables.upstream[id].isReadPaused = false
+        guard tables.downstream.holds(client), !tables.downstream[client].isStream,
+            !tables.upstream[id].isStream, !tables.upstream[id].isCheck,
+            !tables.upstream[id].isRetired, !turn.isDraining,
+            tables.upstream[id].requestCount < limits.requestsPerConnectionMax,
+            turn.now < tables.upstream[id].expires
+        else { return UpstreamSide.close(&tables, &turn, id, reset: false) }
+        tables.upstream[id].phase = .idle
+        tables.upstream[id].client = client
+        let first = tables.downstream[client].firstPrivate
+        tables.upstream[id].nextIdle = first
+        tables.upstream[id].previousIdle = .none
+        if !first.isNone { tables.upstream[first].previousIdle = id }
+        tables.downstream[client].firstPrivate = id
+        Deadlines.arm(
+            upstream: id, min(turn.now + limits.idleTimeout, tables.upstream[id].expires),
+            &tables, &turn)
+    }
+
+    /// Takes a kept connection out of its client's list.
+    @inline(never)
+    static func unlink(_ tables: inout Tables, _ id: SlotID) {
+        let client = tables.upstream[id].client
+        let next = tables.upstream[id].nextIdle, previous = tables.upstream[id].previousIdle
+        if previous.isNone {
+            tables.downstream[client].firstPrivate = next
+        } else {
+            tables.upstream[previous].nextIdle = next
+        }
+        if !next.isNone { tables.upstream[next].previousIdle = previous }
+        tables.upstream[id].nextIdle = .none
+        tables.upstream[id].previousIdle = .none
+        tables.upstream[id].client = .none
+    }
+
+    /// The client's connection is over, and so are those that carry its identity.
+    @inline(never)
+    static func closeAll(_ tables: inout Tables, _ turn: inout Turn, of client: SlotID) {
+        while !tables.downstream[client].firstPrivate.isNone {
+            let id = tables.downstream[client].firstPrivate
+            unlink(&tables, id)
+            tables.upstream[id].phase = .busy
+            UpstreamSide.close(&tables, &turn, id, reset: false)
+        }
+    }
+
+    /// A kept connection of the client to a version; `.none` without one.
+    private static func find(
+        _ tables: borrowing Tables, _ client: SlotID, cluster: Int
+    ) -> SlotID {
+        var id = tables.downstream[client].firstPrivate
+        while !id.isNone, tables.upstream[id].cluster != cluster {
+            id = tables.upstream[id].nextIdle
+        }
+        return id
+    }
+
+    /// The version among a service's that a client has proved its identity to: a new draw would
+    /// send each step of a handshake to another one. `nil`: none of them.
+    @inline(never)
+    static func version(
+        _ tables: borrowing Tables, _ exchange: SlotID, _ service: Snapshot.ServicePlan,
+        _ snapshot: SharedBox<Snapshot>
+    ) -> Int? {
+        let client = tables.exchanges[exchange].downstream
+        for i in service.versions.start..<service.versions.end {
+            let cluster = snapshot.value.versions[i].cluster.value.id
+            if !find(tables, client, cluster: cluster).isNone {
+                return i - service.versions.start
+            }
+        }
+        return nil
+    }
+
+    /// Serves the exchange by a connection that carries its client's identity.
+    /// - Returns: `false`: there is none to the version, or to an endpoint that it still has.
+    @inline(never)
+    static func lease(
+        _ tables: inout Tables, _ turn: inout Turn, exchange: SlotID,
+        _ cluster: SharedBox<Cluster>, isImmediate: Bool
+    ) -> Bool {
+        let client = tables.exchanges[exchange].downstream
+        let id = find(tables, client, cluster: cluster.value.id)
+        guard !id.isNone else { return false }
+        let endpoint = tables.upstream[id].endpoint
+        var position: Int?
+        for i in 0..<cluster.value.endpoints.count where cluster.value.endpoints[i].id == endpoint {
+            position = i
+        }
+        guard let position, turn.now < tables.upstream[id].expires,
+            let attempt = tables.attempts.take()
+        else {
+            UpstreamSide.close(&tables, &turn, id, reset: false)
+            return false
+        }
+        unlink(&tables, id)
+        Pools.begin(&tables, &turn, attempt: attempt, exchange: exchange, cluster)
+        tables.exchanges[exchange].bindsConnection = true
+        tables.exchanges[exchange].isBound = true
+        Pools.place(&tables, &turn, attempt, cluster, position)
+        Pools.assign(
+            &tables, &turn, attempt: attempt, connection: id, isReused: true,
+            isImmediate: isImmediate)
+        return true
+    }
+
+    // MARK: Signs of it
+
+    /// Whether an answer's challenges, which lie in the scratch, are for the connection.
+    static func isChallenge(_ turn: borrowing Turn, _ head: ByteRange) -> Bool {
+        for i in 0..<turn.responseHead.fields.count {
+            let field = turn.responseHead.fields[i]
+            let name = turn.scratch.span(field.name.shifted(by: head.lower))
+            guard
+                ASCII.equalFold(name, "www-authenticate")
+                    || ASCII.equalFold(name, "proxy-authenticate")
+            else { continue }
+            let value = turn.scratch.span(field.value.shifted(by: head.lower))
+            if ConnectionAuthentication.isNamed(in: value) { return true }
+        }
+        return false
+    }
+
+    /// Whether a request, whose head lies in the scratch, brings credentials for the connection.
+    static func hasCredentials(_ turn: borrowing Turn, _ head: ByteRange) -> Bool {
+        for i in 0..<turn.requestHead.fields.count {
+            let field = turn.requestHead.fields[i]
+            guard field.is(.authorization) else { continue }
+            let value = turn.scratch.span(field.value.shifted(by: head.lower))
+            if ConnectionAuthentication.isNamed(in: value) { return true }
+        }
+        return false
+    }
+}
