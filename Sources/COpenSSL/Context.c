@@ -279,6 +279,53 @@ int ctls_add_certificate(ctls_context *context, const char *pem, size_t count, c
     return 1;
 }
 
+// ---- what files say of themselves
+
+static int64_t seconds(const ASN1_TIME *time) {
+    struct tm parts;
+    return ASN1_TIME_to_tm(time, &parts) == 1 ? (int64_t)timegm(&parts) : 0;
+}
+
+int ctls_certificate_facts(const char *pem, size_t count, int n, int64_t *not_before, int64_t *not_after,
+                           char *subject, size_t room) {
+    BIO *in = BIO_new_mem_buf(pem, (int)count);
+    X509 *certificate = NULL;
+    for (int i = 0; in != NULL && i <= n; i++) {
+        X509_free(certificate);
+        certificate = PEM_read_bio_X509_AUX(in, NULL, no_passphrase, NULL);
+        if (certificate == NULL) break;
+    }
+    int found = certificate != NULL;
+    if (found) {
+        *not_before = seconds(X509_get0_notBefore(certificate));
+        *not_after = seconds(X509_get0_notAfter(certificate));
+        if (X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, subject, (int)room) < 0)
+            snprintf(subject, room, "%s", "");
+    }
+    X509_free(certificate);
+    BIO_free(in);
+    ERR_clear_error();
+    return found;
+}
+
+int ctls_certificate_of_key(const char *pem, size_t count, const char *key, size_t key_count) {
+    BIO *in = BIO_new_mem_buf(pem, (int)count), *key_in = BIO_new_mem_buf(key, (int)key_count);
+    EVP_PKEY *private = key_in == NULL ? NULL : PEM_read_bio_PrivateKey(key_in, NULL, no_passphrase, NULL);
+    int found = private == NULL ? -2 : -1;
+    X509 *certificate;
+    for (int i = 0; found == -1 && in != NULL; i++) {
+        certificate = PEM_read_bio_X509_AUX(in, NULL, no_passphrase, NULL);
+        if (certificate == NULL) break;
+        if (X509_check_private_key(certificate, private) == 1) found = i;
+        X509_free(certificate);
+    }
+    EVP_PKEY_free(private);
+    BIO_free(in);
+    BIO_free(key_in);
+    ERR_clear_error();
+    return found;
+}
+
 int ctls_trust(ctls_context *context, const char *pem, size_t count, char *why, size_t room) {
     ERR_clear_error();
     BIO *in = BIO_new_mem_buf(pem, (int)count);

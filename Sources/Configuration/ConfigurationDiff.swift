@@ -1,156 +1,235 @@
 import Base
 import Routing
+import YAML
 
-/// What a new configuration changes: routes, and the share of sessions that moves to another
-/// version.
+/// What a new configuration changes: every field whose meaning differs, the requests and sessions
+/// that move to another version, and what a reload does besides.
 public struct ConfigurationDiff: Sendable {
-    public struct Line: Sendable {
+    /// A route whose requests are shared out differently.
+    public struct Shift: Sendable {
         public var route: String
-        /// added, removed, changed or unchanged.
-        public var kind: String
-        public var details: [String]
-        /// Share of sessions whose version changes, 0...1; `nil` without a split on both sides.
-        public var moved: Double?
+        /// What becomes of requests, in words.
+        public var text: String
+        /// Share of sessions whose version changes, 0...1; `nil` without sessions on both sides.
+        public var sessionsMoved: Double?
     }
 
-    public let lines: [Line]
+    public let changes: [FieldChange]
+    public let shifts: [Shift]
+    /// What a reload does with sockets, connections and counts, a sentence each.
+    public let effects: [String]
 
-    public init(from old: Document, to new: Document) {
-        var lines: [Line] = []
-        let before = ConfigurationDiff.splits(old), after = ConfigurationDiff.splits(new)
-        for entry in after {
-            guard let was = before.first(where: { $0.route == entry.route }) else {
-                lines.append(
-                    Line(route: entry.route, kind: "added", details: [entry.summary], moved: nil))
-                continue
+    public var isSame: Bool { changes.isEmpty }
+
+    /// Both readings must be without errors; `nil` otherwise.
+    public init?(from old: ConfigurationReading, to new: ConfigurationReading) {
+        guard let before = old.document, let after = new.document, let oldTree = old.tree,
+            let newTree = new.tree
+        else { return nil }
+        changes = FieldComparison(old: oldTree, new: newTree).changes
+        shifts = ConfigurationDiff.shifts(before, after)
+        effects = ReloadEffects.of(changes, before, after)
+    }
+
+    // MARK: Routes
+
+    /// Where a route's requests go.
+    private struct Aim {
+        var document: Document
+        var service: Int
+        var weights: SplitWeights
+        var isPinned: Bool
+
+        var config: Document.Service { document.services[service] }
+        var hasSessions: Bool { config.sticky != nil && !isPinned }
+
+        func name(_ version: Int) -> String { config.name + "/" + config.versions[version].name }
+
+        /// `v1 90 %, v2 10 %`, versions without weight left out.
+        var text: String {
+            let parts = zip(config.versions, weights.weights).compactMap { version, weight in
+                weight == 0 ? nil : "\(version.name) \(ConfigurationDiff.percent(weight, weights))"
             }
-            lines.append(ConfigurationDiff.compare(was, entry))
-        }
-        for entry in before where !after.contains(where: { $0.route == entry.route }) {
-            lines.append(
-                Line(route: entry.route, kind: "removed", details: [entry.summary], moved: nil))
-        }
-        self.lines = lines
-    }
-
-    private struct Entry {
-        var route: String
-        var position: Int
-        var action: String
-        var matches: String
-        var service: Document.Service?
-        var weights: SplitWeights?
-
-        var summary: String {
-            guard let service, let weights else { return action }
-            return action + " " + ConfigurationDiff.text(weights, service)
+            return config.name + ": " + parts.joined(separator: ", ")
         }
     }
 
-    private static func splits(_ document: Document) -> [Entry] {
-        var entries: [Entry] = []
-        for (i, route) in document.routes.enumerated() {
-            var entry = Entry(
-                route: route.name, position: i, action: "", matches: "\(route.matches)",
-                service: nil, weights: nil)
-            switch route.action {
-            case .forward(let index, let version, _):
-                let service = document.services[index]
-                entry.action =
-                    service.name + (version.map { "/" + service.versions[$0].name } ?? "")
-                entry.service = service
-                if version == nil { entry.weights = document.weights(ofRoute: route) }
-            case .redirect(let redirect): entry.action = "redirect \(redirect)"
-            case .respond(let status, let body, _): entry.action = "respond \(status) \(body)"
+    private static func aims(_ document: Document) -> [(route: String, aim: Aim?)] {
+        var aims: [(String, Aim?)] = document.routes.map { route in
+            guard case .forward(let service, let version, let split) = route.action else {
+                return (route.name, nil)
             }
-            entries.append(entry)
+            let all = document.services[service].versions
+            let weights =
+                version.map { named in all.indices.map { $0 == named ? 1 : 0 } } ?? split
+                ?? all.map(\.weight)
+            guard let weights = SplitWeights(weights) else { return (route.name, nil) }
+            return (
+                route.name,
+                Aim(
+                    document: document, service: service, weights: weights,
+                    isPinned: version != nil)
+            )
         }
-        for service in document.services where !service.hosts.isEmpty {
-            entries.append(
-                Entry(
-                    route: SnapshotCompiler.implicitName(service.name), position: -1,
-                    action: service.name, matches: "\(service.hosts)", service: service,
-                    weights: SplitWeights(service.versions.map(\.weight))))
+        for (i, service) in document.services.enumerated() where !service.hosts.isEmpty {
+            guard let weights = SplitWeights(service.versions.map(\.weight)) else { continue }
+            aims.append(
+                (
+                    SnapshotCompiler.implicitName(service.name),
+                    Aim(document: document, service: i, weights: weights, isPinned: false)
+                ))
         }
-        return entries
+        return aims
     }
 
-    static func text(_ weights: SplitWeights, _ service: Document.Service) -> String {
-        zip(service.versions, weights.weights).map { version, weight in
-            let hundredths = (weight * 1_000_000 / weights.sum + 50) / 100
-            let rest = hundredths % 100
-            let decimals = rest == 0 ? "" : ".\(rest / 10)\(rest % 10)"
-            return "\(version.name) \(hundredths / 100)\(decimals) %"
-        }.joined(separator: ", ")
+    private static func shifts(_ old: Document, _ new: Document) -> [Shift] {
+        var before: [String: Aim?] = [:]
+        for (route, aim) in aims(old) { before[route] = .some(aim) }
+        return aims(new).compactMap { route, aim in
+            guard let was = before[route], let was, let now = aim else { return nil }
+            return shift(route, was, now)
+        }
     }
 
-    private static func compare(_ was: Entry, _ now: Entry) -> Line {
-        var details: [String] = []
-        if was.action != now.action { details.append("to: \(was.action) → \(now.action)") }
-        if was.matches != now.matches { details.append("its match changes") }
-        if was.position != now.position {
-            details.append("its place changes: \(was.position + 1) → \(now.position + 1)")
-        }
+    private static func shift(_ route: String, _ was: Aim, _ now: Aim) -> Shift? {
+        var parts: [String] = []
+        if was.text != now.text { parts.append("new requests: \(was.text) → \(now.text)") }
         var moved: Double?
-        if let a = was.service, let b = now.service, let x = was.weights, let y = now.weights {
-            if x != y || a.versions.map(\.name) != b.versions.map(\.name) {
-                details.append("split: \(text(x, a)) → \(text(y, b))")
-            }
-            moved = share(a, x, b, y)
-            if let sticky = a.sticky, let next = b.sticky, sticky.salt != next.salt {
-                details.append("salt: \(sticky.salt) → \(next.salt)")
-            }
+        switch (was.hasSessions, now.hasSessions) {
+        case (true, true):
+            let share = sessionsMoved(was, now)
+            if share > 0 || !parts.isEmpty { moved = share }
+            if let words = identity(was, now) { parts.append(words) }
+        case (false, true):
+            parts.append("sessions begin: a user stays with the version of the first request")
+        case (true, false):
+            parts.append("sessions end: each request is drawn by itself")
+        case (false, false): break
         }
-        let kind = details.isEmpty ? "unchanged" : "changed"
-        return Line(route: now.route, kind: kind, details: details, moved: moved)
+        if parts.isEmpty, moved == nil { return nil }
+        return Shift(route: route, text: parts.joined(separator: "; "), sessionsMoved: moved)
     }
 
-    private static func share(
-        _ a: Document.Service, _ x: SplitWeights, _ b: Document.Service, _ y: SplitWeights
-    ) -> Double {
-        let before = SessionIntervals(weights: x, stable: a.stable)
-        let after = SessionIntervals(weights: y, stable: b.stable)
-        if a.sticky?.salt == b.sticky?.salt {
-            return before.moved(
-                to: after, name: { a.versions[$0].name }, nextName: { b.versions[$0].name })
+    /// What else sessions are known by, in words; `nil` when that stays.
+    private static func identity(_ was: Aim, _ now: Aim) -> String? {
+        guard let a = was.config.sticky, let b = now.config.sticky else { return nil }
+        if a.source != b.source || a.name != b.name {
+            return "sessions are known by another cookie or header: users begin as new ones"
         }
-        // Another salt shuffles everybody: a session stays only by chance.
+        if a.salt != b.salt { return "the salt changes: users are placed anew" }
+        if a.issue != nil, a.issue != b.issue {
+            return "issued cookies by the name \"\(a.issue ?? "")\" are no longer read"
+        }
+        return nil
+    }
+
+    private static func sessionsMoved(_ was: Aim, _ now: Aim) -> Double {
+        let before = SessionIntervals(weights: was.weights, stable: was.config.stable)
+        let after = SessionIntervals(weights: now.weights, stable: now.config.stable)
+        if identity(was, now) == nil {
+            return before.moved(to: after, name: { was.name($0) }, nextName: { now.name($0) })
+        }
+        // Everybody is placed anew: a session stays only by chance.
         var stays = 0.0
-        for (i, version) in a.versions.enumerated() {
-            guard let j = b.versions.firstIndex(where: { $0.name == version.name }) else {
-                continue
-            }
+        for i in was.config.versions.indices {
+            guard let j = now.config.versions.indices.first(where: { now.name($0) == was.name(i) })
+            else { continue }
             stays += before.share(of: i) * after.share(of: j)
         }
         return 1 - stays
+    }
+
+    private static func percent(_ weight: Int, _ weights: SplitWeights) -> String {
+        let hundredths = (weight * 1_000_000 / weights.sum + 50) / 100
+        let rest = hundredths % 100
+        let decimals = rest == 0 ? "" : ".\(rest / 10)\(rest % 10)"
+        return "\(hundredths / 100)\(decimals) %"
     }
 
     private static func percent(_ share: Double) -> String {
         let hundredths = Int((share * 10_000).rounded())
         return "\(hundredths / 100).\(hundredths % 100 / 10)\(hundredths % 10) %"
     }
+}
 
-    public var text: String {
-        let shown = lines.filter { $0.kind != "unchanged" }
-        if shown.isEmpty { return "no route changes\n" }
-        return shown.map { line in
-            var text = "\(line.kind)  \(line.route)\n"
-            for detail in line.details { text += "    \(detail)\n" }
-            if let moved = line.moved {
-                text += "    sessions that move: \(ConfigurationDiff.percent(moved))\n"
+// MARK: Output
+
+extension ConfigurationDiff {
+    /// For people.
+    ///
+    /// - Parameters old, new: names of the two files.
+    public func text(old: String, new: String) -> String {
+        if isSame { return "no differences\n" }
+        var text = ""
+        for change in changes {
+            text += "\(change.place): \(ConfigurationDiff.words(change))\n"
+            let places = [(old, change.oldMark), (new, change.newMark)].compactMap { file, mark in
+                mark.map { "\(file):\($0.line):\($0.column)" }
             }
-            return text
-        }.joined()
+            text += "    \(places.joined(separator: " → "))\n"
+        }
+        if !shifts.isEmpty { text += "\nwho moves\n" }
+        for shift in shifts {
+            var parts = shift.text.isEmpty ? [] : [shift.text]
+            if let moved = shift.sessionsMoved {
+                parts.append("sessions that move: \(ConfigurationDiff.percent(moved))")
+            }
+            text += "  route \(shift.route): \(parts.joined(separator: "; "))\n"
+        }
+        if !effects.isEmpty { text += "\nwhat a reload does\n" }
+        for effect in effects { text += "  \(effect)\n" }
+        return text
     }
 
-    public var json: JSONText {
-        .array(
-            lines.map { line in
-                .object([
-                    ("route", .string(line.route)), ("kind", .string(line.kind)),
-                    ("details", .array(line.details.map { .string($0) })),
-                    ("sessionsMoved", line.moved.map { .number($0) } ?? .null),
-                ])
-            })
+    private static func words(_ change: FieldChange) -> String {
+        func side(_ text: String?, _ mark: YAMLMark?) -> String {
+            guard let text else { return "not given" }
+            return mark == nil ? "not given (\(text))" : text
+        }
+        switch change.kind {
+        case .added: return "added, \(change.new ?? "")"
+        case .removed: return "removed, \(change.old ?? "")"
+        case .moved: return "moved, \(change.old ?? "") → \(change.new ?? "")"
+        case .changed:
+            return side(change.old, change.oldMark) + " → " + side(change.new, change.newMark)
+        }
+    }
+
+    public func json(old: String, new: String) -> JSONText {
+        func place(_ file: String, _ mark: YAMLMark?) -> JSONText {
+            guard let mark else { return .null }
+            return .object([
+                ("file", .string(file)), ("line", .integer(mark.line)),
+                ("column", .integer(mark.column)),
+            ])
+        }
+        func text(_ text: String?) -> JSONText { text.map { .string($0) } ?? .null }
+        return .object([
+            ("same", .bool(isSame)),
+            (
+                "changes",
+                .array(
+                    changes.map { change in
+                        .object([
+                            ("field", .string(change.place)),
+                            ("kind", .string(change.kind.rawValue)),
+                            ("old", text(change.old)), ("new", text(change.new)),
+                            ("oldPlace", place(old, change.oldMark)),
+                            ("newPlace", place(new, change.newMark)),
+                        ])
+                    })
+            ),
+            (
+                "routes",
+                .array(
+                    shifts.map { shift in
+                        .object([
+                            ("route", .string(shift.route)), ("text", .string(shift.text)),
+                            ("sessionsMoved", shift.sessionsMoved.map { .number($0) } ?? .null),
+                        ])
+                    })
+            ),
+            ("effects", .array(effects.map { .string($0) })),
+        ])
     }
 }

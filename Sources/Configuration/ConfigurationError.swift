@@ -21,20 +21,47 @@ public struct ConfigurationError: Error, Sendable {
         self.severity = severity
     }
 
+    /// Something about the file as a whole.
+    public static func ofFile(_ message: String, hint: String) -> ConfigurationError {
+        ConfigurationError(message, at: YAMLMark(line: 1, column: 1), hint: hint)
+    }
+
+    /// In the order of the file.
+    public static func inOrder(_ problems: [ConfigurationError]) -> [ConfigurationError] {
+        problems.sorted { $0.mark < $1.mark }
+    }
+
     /// `file:3:7: error: …`, the line of the file, a caret, and the hint.
     public func text(file: String, lines: [Substring]) -> String {
         var text = "\(file):\(mark.line):\(mark.column): \(severity.rawValue): \(message)"
         if mark.line >= 1, mark.line <= lines.count {
             let number = String(mark.line)
             let margin = String(repeating: " ", count: number.count)
-            let line = lines[mark.line - 1]
+            let line = ConfigurationError.printable(lines[mark.line - 1])
             // Tabs keep their width in the line of the caret.
-            let lead = line.prefix(max(0, mark.column - 1)).map { $0 == "\t" ? "\t" : " " }
-                .joined()
+            let lead = line.unicodeScalars.prefix(max(0, mark.column - 1))
+                .map { $0 == "\t" ? "\t" : " " }.joined()
             text += "\n \(number) | \(line)\n \(margin) | \(lead)^"
         }
         if !hint.isEmpty { text += "\n   hint: \(hint)" }
         return text
+    }
+
+    /// The lines of a text; a carriage return before the end of a line belongs to the end.
+    public static func lines(_ bytes: [UInt8]) -> [Substring] {
+        String(decoding: bytes, as: UTF8.self).split(omittingEmptySubsequences: false) {
+            $0 == "\n" || $0 == "\r\n"
+        }
+    }
+
+    /// A line of the file that does nothing to a terminal.
+    private static func printable(_ line: Substring) -> String {
+        var text = String.UnicodeScalarView()
+        for scalar in line.unicodeScalars {
+            let isControl = scalar.value < 0x20 && scalar != "\t" || scalar.value == 0x7f
+            text.append(isControl ? "\u{fffd}" : scalar)
+        }
+        return String(text)
     }
 
     public func json(file: String) -> JSONText {

@@ -6,6 +6,8 @@ import YAML
 extension DocumentDecoder {
     mutating func match(_ node: YAMLNode) -> MatchRule {
         var rule = MatchRule()
+        rule.listeners = listeners(node["listeners"])
+        rule.scheme = node["scheme"]?.text.flatMap { RequestScheme(rawValue: $0) }
         rule.hosts = hosts(node["hosts"])
         if let path = node["path"] { rule.path = self.path(path) }
         for element in node["methods"]?.elements ?? [] {
@@ -28,6 +30,25 @@ extension DocumentDecoder {
             }
         }
         return rule
+    }
+
+    private mutating func listeners(_ node: YAMLNode?) -> [String] {
+        guard let node else { return [] }
+        let known = document.listeners.map(\.name)
+        if node.elements.isEmpty {
+            fail("listeners is an empty list", node.start, hint: "take it out to match at any")
+        }
+        return node.elements.compactMap { element in
+            guard let name = element.text else { return nil }
+            if !known.contains(name) {
+                let meant = DidYouMean.closest(to: name, among: known)
+                fail(
+                    "there is no listener named \"\(name)\"", element.start,
+                    hint: meant.map { "did you mean \"\($0)\"?" }
+                        ?? "listeners: " + known.joined(separator: ", "))
+            }
+            return name
+        }
     }
 
     private mutating func path(_ node: YAMLNode) -> PathRule? {

@@ -48,7 +48,9 @@ extension DocumentDecoder {
         var hosts: [String] = []
         for element in node?.elements ?? [] {
             guard let text = element.text else { continue }
-            let host = text.lowercased()
+            var host = text.lowercased()
+            // The root's dot is left out where hosts are compared.
+            if host.utf8.count > 1, host.hasSuffix(".") { host.removeLast() }
             var name = host
             if name.hasPrefix("*.") { name.removeFirst(2) }
             let bytes = Array(name.utf8)

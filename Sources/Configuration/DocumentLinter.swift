@@ -33,6 +33,7 @@ enum DocumentLinter {
                 firstByte: route.firstByte ?? document.timeouts.firstByte,
                 request: route.request ?? document.timeouts.request
             )
+            lintArrival(route, document, warn)
             if let firstByte = route.firstByte, firstByte > times.request {
                 warn(
                     "timeouts.firstByte of \"\(route.name)\" is longer than request", route.mark,
@@ -87,6 +88,43 @@ enum DocumentLinter {
         }
     }
 
+    /// Schemes that nobody can come by, and redirects that lead back to themselves.
+    private static func lintArrival(
+        _ route: Document.Route, _ document: Document,
+        _ warn: (String, YAMLMark, String) -> Void
+    ) {
+        func schemes(_ match: MatchRule) -> Set<RequestScheme> {
+            let named = document.listeners.filter {
+                match.listeners.isEmpty || match.listeners.contains($0.name)
+            }
+            // A proxy in front may have heard either.
+            let spoken: Set<RequestScheme> =
+                document.forwarding.trustedHops > 0
+                ? [.http, .https] : Set(named.map { $0.tls == nil ? .http : .https })
+            return match.scheme.map { spoken.intersection([$0]) } ?? spoken
+        }
+        for match in route.matches where match.scheme != nil && schemes(match).isEmpty {
+            let scheme = match.scheme?.rawValue ?? ""
+            warn(
+                "a match of \"\(route.name)\" asks for \(scheme), which no listener of it speaks",
+                route.mark,
+                scheme == "https"
+                    ? "give a listener tls:, or set defaults.forwarding.trustedHops where a proxy "
+                        + "in front speaks it" : "every listener there has tls:")
+        }
+        guard case .redirect(let redirect) = route.action, let target = redirect.scheme,
+            redirect.host == nil, redirect.path == nil, redirect.prefix == nil,
+            redirect.port == nil, let scheme = RequestScheme(rawValue: target)
+        else { return }
+        let matches = route.matches.isEmpty ? [MatchRule()] : route.matches
+        if matches.contains(where: { schemes($0).contains(scheme) }) {
+            warn(
+                "the redirect of \"\(route.name)\" to \(target) sends those in circles who come by "
+                    + target, route.mark,
+                "add match: { scheme: \(scheme == .https ? "http" : "https") }")
+        }
+    }
+
     /// The routes seen so far, by the first element of their paths, so that thousands of routes are
     /// not compared each with each.
     private struct EarlierRoutes {
@@ -135,7 +173,10 @@ enum DocumentLinter {
     }
 
     private static func covers(_ a: MatchRule, _ b: MatchRule) -> Bool {
-        coversHosts(a.hosts, b.hosts) && coversPath(a.path, b.path)
+        (a.listeners.isEmpty
+            || !b.listeners.isEmpty && b.listeners.allSatisfy(a.listeners.contains))
+            && (a.scheme == nil || a.scheme == b.scheme)
+            && coversHosts(a.hosts, b.hosts) && coversPath(a.path, b.path)
             && (a.methods.isEmpty || !b.methods.isEmpty && b.methods.allSatisfy(a.methods.contains))
             && a.values.allSatisfy { rule in b.values.contains { isSame(rule, $0) } }
     }

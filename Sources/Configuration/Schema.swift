@@ -62,6 +62,11 @@ public struct ObjectSchema: Sendable {
     public var fields: [FieldSpec]
     /// Keys starting with `x-` are left to the author.
     public var allowsExtensions = false
+    /// Only holds keys together: giving it without any of them says nothing. Every other object
+    /// says something by being there.
+    public var isGroup = false
+    /// The key that a plain value in the object's place stands for; `nil` where none may.
+    public var shortFor: String?
 
     public func spec(named name: String) -> FieldSpec? { fields.first { $0.name == name } }
 }

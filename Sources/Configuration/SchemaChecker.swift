@@ -11,12 +11,12 @@ struct SchemaChecker {
         case .object(let schema): object(node, schema, path)
         case .list(let element):
             guard case .sequence(let nodes) = node.content else {
-                return wrongKind(node, "a list", path)
+                return wrongKind(node, type, path)
             }
             for (i, node) in nodes.enumerated() { check(node, element, at: "\(path)[\(i)]") }
         case .map(let value, let keys):
             guard case .mapping(let entries) = node.content else {
-                return wrongKind(node, "a mapping", path)
+                return wrongKind(node, type, path)
             }
             for entry in entries {
                 checkKey(entry, keys, path)
@@ -24,7 +24,7 @@ struct SchemaChecker {
             }
         case .either(let types): either(node, types, path)
         default:
-            guard let text = node.text else { return wrongKind(node, type.expectation, path) }
+            guard let text = node.text else { return wrongKind(node, type, path) }
             scalar(text, node, type, path)
         }
     }
@@ -33,8 +33,11 @@ struct SchemaChecker {
         errors.append(ConfigurationError(message, at: mark, hint: hint))
     }
 
-    private mutating func wrongKind(_ node: YAMLNode, _ expected: String, _ path: String) {
-        fail("\(path) is \(node.kindName), expected \(expected)", node.start)
+    private mutating func wrongKind(_ node: YAMLNode, _ type: ValueType, _ path: String) {
+        let where_ = path.isEmpty ? "the file" : path
+        fail(
+            "\(where_) is \(node.kindName), expected \(type.expectation)", node.start,
+            hint: SchemaHints.wrongKind(node, type))
     }
 
     private mutating func either(_ node: YAMLNode, _ types: [ValueType], _ path: String) {
@@ -47,16 +50,22 @@ struct SchemaChecker {
             where types.contains(where: \.isDuration) && !words.contains(node.text ?? ""):
                 // One of the words, or a length of time.
                 continue
-            case (_, .scalar): return check(node, type, at: path)
+            case (_, .scalar):
+                let before = errors.count
+                check(node, type, at: path)
+                if errors.count > before, errors[before].hint.isEmpty {
+                    errors[before].hint = SchemaHints.wrongKind(node, .either(types))
+                }
+                return
             default: continue
             }
         }
-        wrongKind(node, types.map(\.expectation).joined(separator: " or "), path)
+        wrongKind(node, .either(types), path)
     }
 
     private mutating func object(_ node: YAMLNode, _ schema: ObjectSchema, _ path: String) {
         guard case .mapping(let entries) = node.content else {
-            return wrongKind(node, "a mapping (\(schema.name))", path)
+            return wrongKind(node, .object(schema), path)
         }
         for entry in entries {
             let place = path.isEmpty ? entry.key : "\(path).\(entry.key)"
@@ -82,13 +91,10 @@ struct SchemaChecker {
     private mutating func unknown(
         _ entry: YAMLNode.Entry, _ schema: ObjectSchema, _ path: String
     ) {
-        let names = schema.fields.map(\.name)
-        var hint = "known keys: " + names.joined(separator: ", ")
-        if let meant = DidYouMean.closest(to: entry.key, among: names) {
-            hint = "did you mean \"\(meant)\"?"
-        }
         let where_ = path.isEmpty ? "the file" : path
-        fail("\(where_) has no key \"\(entry.key)\"", entry.keyStart, hint: hint)
+        fail(
+            "\(where_) has no key \"\(entry.key)\"", entry.keyStart,
+            hint: SchemaHints.unknownKey(entry.key, in: schema))
     }
 
     private mutating func checkKey(
@@ -153,11 +159,13 @@ struct SchemaChecker {
                     + "its default")
         case .duration(let word):
             isValid = text == word || Units.duration(text) != nil
-            if Int(text) != nil { hint = "a number needs a unit: \(text)s or \(text)ms" }
+            hint = SchemaHints.duration(text, orWord: word)
         case .delay:
             isValid = Units.duration(text) != nil
-            if Int(text) != nil { hint = "a number needs a unit: \(text)s or \(text)ms" }
-        case .size(let word): isValid = text == word || Units.size(text) != nil
+            hint = SchemaHints.duration(text, orWord: nil)
+        case .size(let word):
+            isValid = text == word || Units.size(text) != nil
+            hint = SchemaHints.size(text)
         case .share:
             isValid = Units.share(text) != nil
             if Int(text) != nil { hint = "did you mean \(text)%?" }
@@ -167,9 +175,10 @@ struct SchemaChecker {
         case .weight:
             isValid =
                 Units.share(text) != nil || Int(text).map { (0...1_000_000).contains($0) } ?? false
+            if text.hasPrefix("0.") { hint = "shares are percentages: 0.1 is 10%" }
         case .address:
             isValid = Units.address(text) != nil
-            hint = SchemaChecker.addressHint(text)
+            hint = SchemaHints.address(text)
         case .choice(let words):
             isValid = words.contains(text)
             if let meant = DidYouMean.closest(to: text, among: words) {
@@ -180,17 +189,6 @@ struct SchemaChecker {
         if !isValid {
             fail("\(path) is \"\(text)\", expected \(type.expectation)", node.start, hint: hint)
         }
-    }
-
-    private static func addressHint(_ text: String) -> String {
-        if text.hasPrefix("unix:") {
-            return "a unix socket is unix:/absolute/path of at most \(UnixPaths.pathBytesMax) bytes"
-        }
-        if Address(text + ":80") != nil { return "a port is missing: \(text):80" }
-        if Units.nameAndPort(text) != nil {
-            return "names are not resolved here; use dns: \(text) for endpoints"
-        }
-        return ""
     }
 }
 

@@ -44,7 +44,9 @@ public enum SchemaJSON {
 
     private static func orWord(_ type: JSONText, _ word: String?) -> JSONText {
         guard let word else { return type }
-        return .object([("anyOf", .array([type, .object([("const", .string(word))])]))])
+        // What YAML 1.1 makes of off.
+        let read: [JSONText] = word == "off" ? [.object([("const", .bool(false))])] : []
+        return .object([("anyOf", .array([type, .object([("const", .string(word))])] + read))])
     }
 
     private static func type(_ type: ValueType) -> JSONText {

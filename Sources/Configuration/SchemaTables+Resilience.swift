@@ -83,7 +83,7 @@ extension ObjectSchema {
         fields: [
             .required("duration", .duration(orWord: nil), "Until it has its full share."),
             .field("minimumPercent", .integer(1...100, orWord: nil), default: "10", "At first."),
-        ])
+        ], shortFor: "duration")
 
     static let retryConditions = [
         "connect-failure", "refused-stream", "reset", "gateway-error", "5xx", "retriable-4xx",
@@ -115,7 +115,7 @@ extension ObjectSchema {
             .field(
                 "bodyBytes", .size(orWord: nil), default: "64KiB",
                 "Of a request's body, kept for another attempt; at most 16MiB."),
-        ])
+        ], isGroup: true)
 
     static let retries = ObjectSchema(
         name: "retries", help: routeRetries.help,
@@ -126,7 +126,7 @@ extension ObjectSchema {
             .field(
                 "minPerSecond", .integer(0...1_000_000, orWord: nil), default: "10",
                 "Retries a second that a version may have besides."),
-        ])
+        ], isGroup: true)
 
     static let fault = ObjectSchema(
         name: "fault", help: "Delays and errors made on purpose, for exactly their share.",
@@ -165,9 +165,20 @@ extension ObjectSchema {
                 "bodyBytes", .size(orWord: nil), default: "64KiB",
                 "Of a copy's body that waits; a copy that falls behind by more is given up."),
             .field(
-                "connectionPool", .object(connectionPool),
+                "connectionPool", .object(mirrorPool),
                 "Bounds of the copies alone; by default 100 connections and 200 requests."),
         ])
+
+    static let mirrorPool = ObjectSchema(
+        name: connectionPool.name, help: "Bounds of the copies, over all workers.",
+        fields: connectionPool.fields.map { field in
+            let own = [
+                "maxConnections": "100", "maxPendingRequests": "100", "maxRequests": "200",
+            ]
+            var field = field
+            field.defaultText = own[field.name] ?? field.defaultText
+            return field
+        }, isGroup: true)
 
     static let rateLimit = ObjectSchema(
         name: "rate limit", help: "A token bucket; 429 beyond, over all workers exactly.",

@@ -33,6 +33,12 @@ extension ObjectSchema {
     static let match = ObjectSchema(
         name: "match", help: "Conditions, all of which must hold.",
         fields: [
+            .field(
+                "listeners", .list(.text(expected: "a listener's name")),
+                "Listeners that the request may have come in at."),
+            .field(
+                "scheme", .choice(["http", "https"]),
+                "How the client spoke; behind trustedHops, to the proxy in front."),
             .field("hosts", .list(.text(expected: "a host name")), "`*.x` is a suffix, `*` any."),
             .field("path", .object(path), "One of exact, prefix, template, regex."),
             .field("methods", .list(.text(expected: "a method")), "Upper case."),
@@ -61,7 +67,7 @@ extension ObjectSchema {
             .field("regex", .text(expected: "an RE2 pattern"), "The whole value, RE2."),
             .field("present", .choice(["true"]), "It is there, whatever its value."),
             .field("not", .choice(["true", "false"]), default: "false", "The opposite."),
-        ])
+        ], shortFor: "exact")
 
     static let redirect = ObjectSchema(
         name: "redirect", help: "Where the client is sent; what is left out stays.",
@@ -103,7 +109,7 @@ extension ObjectSchema {
             .field(
                 "response", .object(edits),
                 "Towards the client, on every answer: Sluice's own ones too."),
-        ])
+        ], isGroup: true)
 
     static let edits = ObjectSchema(
         name: "edits",
@@ -116,5 +122,5 @@ extension ObjectSchema {
             .field(
                 "remove", .list(.text(expected: "a header name")),
                 "Removes every line, Sluice's own ones too."),
-        ])
+        ], isGroup: true)
 }

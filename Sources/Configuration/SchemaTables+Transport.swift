@@ -86,5 +86,5 @@ extension ObjectSchema {
             .field(
                 "queuedControlFrames", .integer(10...1_000_000, orWord: nil), default: "1000",
                 "Answers to the peer's frames that wait to be written."),
-        ])
+        ], isGroup: true)
 }

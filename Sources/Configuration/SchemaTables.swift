@@ -26,7 +26,7 @@ extension ObjectSchema {
                 "accessLog", .either([.choice(["off"]), .object(accessLog)]), default: "off",
                 "A line for each request."),
             .field("drain", .object(drain), "How the process stops."),
-        ], allowsExtensions: true)
+        ], allowsExtensions: true, isGroup: true)
 
     static let listener = ObjectSchema(
         name: "listener", help: "An address where clients connect.",
@@ -55,7 +55,7 @@ extension ObjectSchema {
             .field(
                 "token", .text(expected: "a file name"),
                 "A file whose first line must come as `Authorization: Bearer …` with each change."),
-        ])
+        ], shortFor: "address")
 
     static let metrics = ObjectSchema(
         name: "metrics", help: "The metrics endpoint.",
@@ -67,7 +67,7 @@ extension ObjectSchema {
                 "retention", .delay, default: "1h",
                 "How long the series of versions, routes and listeners that are gone stay; of a "
                     + "service's only those that went last, the others until they were read."),
-        ])
+        ], shortFor: "address")
 
     static let service = ObjectSchema(
         name: "service", help: "A named set of versions.",
@@ -79,7 +79,9 @@ extension ObjectSchema {
                 "protocol", .choice(["http1", "http2", "auto"]), default: "http1",
                 "What the endpoints speak; auto is what ALPN chooses with tls, else http1."),
             .field("tls", .object(upstreamTLS), "TLS towards the endpoints."),
-            .field("stable", .name, "The version users fall back to; required with sticky."),
+            .field(
+                "stable", .name, default: "the first one",
+                "The version users fall back to; required with sticky."),
             .required("versions", .map(.object(version), keys: .names), "The versions, in order."),
             .field("sticky", .object(sticky), "Keeps a session on its version."),
             .field(
@@ -127,7 +129,7 @@ extension ObjectSchema {
             .field("cookie", .text(expected: "a cookie name"), "The application's session cookie."),
             .field("header", .text(expected: "a header name"), "A header instead of a cookie."),
             .field(
-                "issue", .text(expected: "a cookie name, or off"),
+                "issue", .text(expected: "a cookie name, or off"), default: "off",
                 "A cookie that Sluice sets, so that every client becomes a session and its first "
                     + "request agrees with the second. off: none, and no warning about that."),
             .field(
@@ -188,7 +190,7 @@ extension ObjectSchema {
                     + "with a PING, and again before it is given up. auto: 30s, but as seldom as "
                     + "gRPC servers want it: once, and again after 5 minutes or when the endpoint "
                     + "has sent something since."),
-        ])
+        ], isGroup: true)
 
     static let defaults = ObjectSchema(
         name: "defaults", help: "What holds unless a route says otherwise.",
@@ -202,7 +204,7 @@ extension ObjectSchema {
             .field(
                 "pathNormalization", .choice(["on", "off"]), default: "on",
                 "Paths are brought into normal form before they are matched."),
-        ])
+        ], isGroup: true)
 
     static let timeouts = ObjectSchema(
         name: "timeouts", help: "Times. `off` means no limit, and so does `0s`.",
@@ -231,13 +233,13 @@ extension ObjectSchema {
             .field(
                 "maxConnectionDuration", .duration(orWord: "off"), default: "off",
                 "The age at which a client connection takes no new request."),
-        ])
+        ], isGroup: true)
 
     static let routeTimeouts = ObjectSchema(
         name: "route timeouts", help: "Times of one route.",
         fields: timeouts.fields.filter {
             ["firstByte", "request", "idle", "perTry", "write"].contains($0.name)
-        })
+        }, isGroup: true)
 
     static let limits = ObjectSchema(
         name: "limits", help: "Limits on what is read.",
@@ -267,7 +269,7 @@ extension ObjectSchema {
                 "What a client must send of a body, and take of an answer that waits for it, on "
                     + "average; 0: anything."),
             .field("http2", .object(http2Limits), "What one HTTP/2 connection may do."),
-        ])
+        ], isGroup: true)
 
     static let forwarding = ObjectSchema(
         name: "forwarding", help: "Fields that the proxy adds.",
@@ -285,7 +287,7 @@ extension ObjectSchema {
             .field(
                 "flags", .either([.text(expected: "a header name")]), default: "off",
                 "A response header with Envoy's response flags on local replies; off for none."),
-        ])
+        ], isGroup: true)
 
     static let log = ObjectSchema(
         name: "log", help: "The process's own log.",
@@ -295,7 +297,7 @@ extension ObjectSchema {
                 "The least important line that is written."),
             .field(
                 "format", .choice(["logfmt", "json"]), default: "logfmt", "The form of a line."),
-        ])
+        ], isGroup: true)
 
     static let accessLog = ObjectSchema(
         name: "access log", help: "A line for each request.",
@@ -319,5 +321,5 @@ extension ObjectSchema {
             .field(
                 "grace", .delay, default: "30s",
                 "For exchanges under way, after the delay."),
-        ])
+        ], isGroup: true)
 }

@@ -78,9 +78,11 @@ public struct SnapshotCompiler: ~Copyable {
 
     private consuming func finish() -> Snapshot {
         let settings = makeSettings()
+        let metrics = registry.metrics
         return Snapshot(
             generation: inputs.generation, hash: inputs.hash, document: document,
-            table: RouteTable(routes: matches), routes: FixedArray(routes),
+            table: RouteTable(routes: matches, listenerNumber: { metrics.listener($0) }),
+            routes: FixedArray(routes),
             services: FixedArray(services), versions: FixedArray(versions),
             splits: FixedArray(splits), sticky: FixedArray(sticky), edits: FixedArray(edits),
             editedNames: FixedArray(editedNames), rows: FixedArray(rows),

@@ -39,6 +39,17 @@ public enum Authority {
         return host
     }
 
+    /// Appends a host in the form in which it is matched: lower case, without the root's dot.
+    ///
+    /// - Parameter host: without port, as `hostLength` measured it.
+    @inline(__always)
+    public static func appendNormal(_ host: Span<UInt8>, to out: inout ByteBuffer) {
+        out.appendLower(host)
+        if host.count > 1, host[host.count - 1] == UInt8(ascii: ".") {
+            out.truncate(to: out.writerIndex - 1)
+        }
+    }
+
     /// reg-name of RFC 3986 §3.2.2 without percent-encoding, which no DNS name needs.
     @inlinable static func isHostByte(_ b: UInt8) -> Bool {
         if ASCII.isAlpha(b) || ASCII.isDigit(b) { return true }

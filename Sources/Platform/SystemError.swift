@@ -14,4 +14,21 @@ public struct SystemError: Error, Sendable, Equatable {
     public var message: String { unsafe "\(call): \(String(cString: strerror(code)))" }
 
     public static func == (a: SystemError, b: SystemError) -> Bool { a.code == b.code }
+
+    /// Causes that a message can give advice on.
+    public enum Cause: Sendable {
+        case missing, forbidden, isDirectory, tooLarge, inUse, noSuchAddress, other
+    }
+
+    public var cause: Cause {
+        switch code {
+        case ENOENT, ENOTDIR: return .missing
+        case EACCES, EPERM: return .forbidden
+        case EISDIR: return .isDirectory
+        case EFBIG: return .tooLarge
+        case EADDRINUSE: return .inUse
+        case EADDRNOTAVAIL: return .noSuchAddress
+        default: return .other
+        }
+    }
 }

@@ -15,7 +15,7 @@ enum Decisions {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let settings = snapshot.value.settings
         if settings.trustedHops > 0 { believe(&tables, &turn, id, settings.trustedHops, head) }
-        let route = match(&turn, snapshot, head)
+        let route = match(&turn, snapshot, head, arrival(tables.exchanges[id]))
         if let route, route >= 0 {
             tables.exchanges[id].route = route
             setRow(&tables, &turn, id, snapshot.value.routes[route].rows, snapshot)
@@ -149,7 +149,8 @@ enum Decisions {
     /// - Returns: the route, -1 when none matches, `nil` when the path is refused.
     @inline(__always)
     private static func match(
-        _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+        _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange,
+        _ arrival: Arrival
     ) -> Int? {
         if snapshot.value.table.looksAtHost { lowerHost(&turn, head) }
         let path = turn.requestHead.path.shifted(by: head.lower)
@@ -168,18 +169,21 @@ enum Decisions {
         }
         return snapshot.value.table.match(
             head: turn.requestHead, bytes: turn.scratch.span(head), host: turn.host.readable,
-            path: turn.normalPath) ?? -1
+            path: turn.normalPath, arrival: arrival) ?? -1
     }
 
-    /// The request's host in lower case, without port and without the root's dot.
+    @inline(__always)
+    private static func arrival(_ exchange: borrowing Exchange) -> Arrival {
+        Arrival(
+            listener: Int(exchange.summary.listener), scheme: exchange.cameByHTTPS ? .https : .http)
+    }
+
     private static func lowerHost(_ turn: inout Turn, _ head: ByteRange) {
         turn.host.clear()
         let start = turn.requestHead.authority.shifted(by: head.lower).lower
-        let length = turn.requestHead.hostLength
-        turn.host.appendLower(turn.scratch.span(ByteRange(start: start, count: length)))
-        if length > 1, turn.host.readable[length - 1] == UInt8(ascii: ".") {
-            turn.host.truncate(to: turn.host.writerIndex - 1)
-        }
+        Authority.appendNormal(
+            turn.scratch.span(ByteRange(start: start, count: turn.requestHead.hostLength)),
+            to: &turn.host)
     }
 
     // MARK: Version

@@ -188,7 +188,9 @@ enum Forwarding {
             exchange.arena.append(
                 turn.scratch.span(turn.requestHead.authority.shifted(by: head.lower)))
         } else {
-            path(&exchange.arena, turn, plan, snapshot, head)
+            Rewrites.appendPath(
+                plan, snapshot.value.store, turn.requestHead, turn.scratch.span(head),
+                path: turn.normalPath, to: &exchange.arena)
             if turn.requestHead.hasQuery {
                 exchange.arena.append(UInt8(ascii: "?"))
                 exchange.arena.append(
@@ -197,27 +199,6 @@ enum Forwarding {
         }
         exchange.summary.target = ByteRange(start, end: exchange.arena.writerIndex)
         exchange.arena.append(" HTTP/1.1\r\n")
-    }
-
-    private static func path(
-        _ arena: inout ByteBuffer, _ turn: borrowing Turn, _ plan: Snapshot.RoutePlan,
-        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
-    ) {
-        switch plan.pathEdit {
-        case .none:
-            let path = turn.requestHead.path.shifted(by: head.lower)
-            if path.isEmpty {
-                // RFC 9112 §3.2.4: OPTIONS of an absolute form without a path asks for "*".
-                arena.append(turn.requestHead.method == .options ? UInt8(0x2a) : UInt8(0x2f))
-            } else {
-                arena.append(turn.scratch.span(path))
-            }
-        case .path: arena.append(snapshot.value.store.bytes(plan.pathText))
-        case .prefix:
-            Forwarding.replacePrefix(
-                snapshot.value.store.bytes(plan.pathText), plan.prefixLength,
-                of: turn.normalPath, to: &arena)
-        }
     }
 
     /// The path as it was matched, with its matched prefix replaced; exactly one slash at the seam.

@@ -62,11 +62,15 @@ struct RouteTableBuilder: ~Copyable {
     var hosts: [CompiledHost] = []
     var methodNames: [ByteRange] = []
     var values: [CompiledValue] = []
+    var listeners: [Int] = []
     var expressions: [RegularExpression] = []
     var keys: [[RouteIndex.Key]] = []
     private var store = ByteStore()
 
-    init() {}
+    /// The number of a listener by its name.
+    private let listenerNumber: (String) -> Int
+
+    init(listenerNumber: @escaping (String) -> Int) { self.listenerNumber = listenerNumber }
 
     consuming func finishStore() -> ByteStore { store }
 
@@ -86,9 +90,15 @@ struct RouteTableBuilder: ~Copyable {
         }
         let valueStart = values.count
         for value in match.values { values.append(compile(value)) }
+        let listenerStart = listeners.count
+        for name in match.listeners { listeners.append(listenerNumber(name)) }
         entries.append(
             RouteTable.Entry(
-                route: route, hosts: .init(start: hostStart, end: hosts.count), path: path,
+                route: route,
+                arrival: RouteTable.ArrivalRule(
+                    isAny: match.listeners.isEmpty && match.scheme == nil, scheme: match.scheme,
+                    listeners: .init(start: listenerStart, end: listeners.count)),
+                hosts: .init(start: hostStart, end: hosts.count), path: path,
                 methodBits: bits,
                 otherMethods: .init(start: nameStart, end: methodNames.count),
                 values: .init(start: valueStart, end: values.count)))

@@ -39,8 +39,30 @@ public enum PathRule: Sendable {
     case regex(RegularExpression)
 }
 
+/// How the client spoke to us, or to the proxy in front that is believed.
+public enum RequestScheme: String, Sendable, BitwiseCopyable, CaseIterable { case http, https }
+
+/// What a match may ask of a request besides what the request says.
+public struct Arrival: BitwiseCopyable, Sendable {
+    /// The listener's number; -1: none.
+    public var listener: Int
+    public var scheme: RequestScheme
+
+    @inlinable public init(listener: Int, scheme: RequestScheme) {
+        self.listener = listener
+        self.scheme = scheme
+    }
+
+    /// A request of nobody, over HTTP.
+    @inlinable public static var none: Arrival { Arrival(listener: -1, scheme: .http) }
+}
+
 /// One `match` of a route: all of its keys must hold.
 public struct MatchRule: Sendable {
+    /// Names of listeners that the request may have come in at; empty: any.
+    public var listeners: [String] = []
+    /// `nil`: any.
+    public var scheme: RequestScheme?
     /// Lower case, without port; `*.example.com` is a suffix, `*` or an empty list any host.
     public var hosts: [String] = []
     public var path: PathRule?
@@ -54,7 +76,32 @@ public struct MatchRule: Sendable {
 /// What of a match did not hold; in the order in which they are tried.
 public enum MatchFailure: Sendable, Equatable {
     case none
-    case host, path, method
+    case listener, scheme, host, path, method
     /// The position among the match's values.
     case value(Int)
+}
+
+extension PathRule {
+    /// The rule as the file writes it: its key and its text.
+    public var words: (key: String, text: String) {
+        switch self {
+        case .exact(let text): return ("exact", text)
+        case .prefix(let text): return ("prefix", text)
+        case .template(let text): return ("template", text)
+        case .regex(let expression): return ("regex", expression.pattern)
+        }
+    }
+}
+
+extension ValuePattern {
+    /// The pattern as the file writes it: its key and its text.
+    public var words: (key: String, text: String) {
+        switch self {
+        case .exact(let text): return ("exact", text)
+        case .prefix(let text): return ("prefix", text)
+        case .suffix(let text): return ("suffix", text)
+        case .regex(let expression): return ("regex", expression.pattern)
+        case .present: return ("present", "true")
+        }
+    }
 }

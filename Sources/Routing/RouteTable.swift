@@ -16,8 +16,17 @@ public struct RouteTable: ~Copyable, Sendable {
         var isEmpty: Bool { start == end }
     }
 
+    struct ArrivalRule: BitwiseCopyable {
+        /// Nothing is asked.
+        var isAny: Bool
+        var scheme: RequestScheme?
+        /// Into `listeners`; no listeners means any.
+        var listeners: Run
+    }
+
     struct Entry: BitwiseCopyable {
         var route: UInt32
+        var arrival: ArrivalRule
         /// Into `hosts`; no hosts means any.
         var hosts: Run
         var path: CompiledPath
@@ -31,16 +40,22 @@ public struct RouteTable: ~Copyable, Sendable {
     let hosts: FixedArray<CompiledHost>
     let methodNames: FixedArray<ByteRange>
     let values: FixedArray<CompiledValue>
+    /// Listeners' numbers.
+    let listeners: FixedArray<Int>
     let store: ByteStore
     let expressions: [RegularExpression]
     let index: RouteIndex
     /// Some match looks at the host; without one it need not be prepared.
     public let looksAtHost: Bool
+    /// Some match looks at the listener or at the scheme.
+    public let looksAtArrival: Bool
     private let addressOnly = AddressOnly()
 
-    /// - Parameter routes: for each route its matches; a route without any takes every request.
-    public init(routes: [[MatchRule]]) {
-        var builder = RouteTableBuilder()
+    /// - Parameters:
+    ///   - routes: for each route its matches; a route without any takes every request.
+    ///   - listenerNumber: the number by which requests' listeners are known, by name.
+    public init(routes: [[MatchRule]], listenerNumber: @escaping (String) -> Int = { _ in -2 }) {
+        var builder = RouteTableBuilder(listenerNumber: listenerNumber)
         for (route, matches) in routes.enumerated() {
             for match in matches.isEmpty ? [MatchRule()] : matches {
                 builder.add(match, route: UInt32(route))
@@ -50,6 +65,8 @@ public struct RouteTable: ~Copyable, Sendable {
         hosts = FixedArray(builder.hosts)
         methodNames = FixedArray(builder.methodNames)
         values = FixedArray(builder.values)
+        listeners = FixedArray(builder.listeners)
+        looksAtArrival = builder.entries.contains { !$0.arrival.isAny }
         expressions = builder.expressions
         index = RouteIndex(builder.keys)
         looksAtHost = !builder.hosts.isEmpty
@@ -65,39 +82,48 @@ public struct RouteTable: ~Copyable, Sendable {
     ///   - bytes: the head's bytes, to which `head`'s positions refer.
     ///   - host: lower case, without port.
     ///   - path: in normal form.
+    ///   - arrival: where and how the request came in.
     public func match(
-        head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>, path: Span<UInt8>
+        head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>, path: Span<UInt8>,
+        arrival: Arrival = .none
     ) -> Int? {
         if index.isUseful {
-            return matchByIndex(head: head, bytes: bytes, host: host, path: path)
+            return matchByIndex(
+                head: head, bytes: bytes, host: host, path: path, arrival: arrival)
         }
-        return walk(head: head, bytes: bytes, host: host, path: path)
+        return walk(head: head, bytes: bytes, host: host, path: path, arrival: arrival)
     }
 
     private func walk(
-        head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>, path: Span<UInt8>
+        head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>, path: Span<UInt8>,
+        arrival: Arrival
     ) -> Int? {
-        for i in 0..<entries.count
-        where failure(of: i, head: head, bytes: bytes, host: host, path: path) == .none {
-            return Int(entries[i].route)
+        for i in 0..<entries.count {
+            let failure = failure(
+                of: i, head: head, bytes: bytes, host: host, path: path, arrival: arrival)
+            if failure == .none { return Int(entries[i].route) }
         }
         return nil
     }
 
     private func matchByIndex(
-        head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>, path: Span<UInt8>
+        head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>, path: Span<UInt8>,
+        arrival: Arrival
     ) -> Int? {
         var best = entries.count
         var lists = RouteIndex.Lists()
         index.find(host: host, path: path, into: &lists)
-        if lists.isOverfull { return walk(head: head, bytes: bytes, host: host, path: path) }
+        if lists.isOverfull {
+            return walk(head: head, bytes: bytes, host: host, path: path, arrival: arrival)
+        }
         for list in 0..<lists.count {
             // Candidates stand in listed order: the first that holds is the list's best.
             for i in lists.start(list)..<lists.end(list) {
                 let candidate = Int(index.candidates[i])
                 if candidate >= best { break }
                 let failure = failure(
-                    of: candidate, head: head, bytes: bytes, host: host, path: path)
+                    of: candidate, head: head, bytes: bytes, host: host, path: path,
+                    arrival: arrival)
                 if failure == .none {
                     best = candidate
                     break
@@ -110,9 +136,13 @@ public struct RouteTable: ~Copyable, Sendable {
     /// Why the n-th match does not hold, or `.none` when it does.
     public func failure(
         of match: Int, head: borrowing RequestHead, bytes: Span<UInt8>, host: Span<UInt8>,
-        path: Span<UInt8>
+        path: Span<UInt8>, arrival: Arrival = .none
     ) -> MatchFailure {
         // Conditions that a match does not have cost a comparison and no call.
+        if !entries[match].arrival.isAny {
+            let failure = arrivalFailure(entries[match].arrival, arrival)
+            if failure != .none { return failure }
+        }
         if !entries[match].hosts.isEmpty, !hostHolds(entries[match].hosts, host) { return .host }
         if entries[match].path.kind != .any, !pathHolds(entries[match].path, path) { return .path }
         let bits = entries[match].methodBits
@@ -133,6 +163,16 @@ public struct RouteTable: ~Copyable, Sendable {
     public func route(ofMatch match: Int) -> Int { Int(entries[match].route) }
 
     // MARK: Conditions
+
+    @inline(never)
+    private func arrivalFailure(_ rule: ArrivalRule, _ arrival: Arrival) -> MatchFailure {
+        if let scheme = rule.scheme, scheme != arrival.scheme { return .scheme }
+        if rule.listeners.isEmpty { return .none }
+        for i in rule.listeners.start..<rule.listeners.end where listeners[i] == arrival.listener {
+            return .none
+        }
+        return .listener
+    }
 
     private func hostHolds(_ run: Run, _ host: Span<UInt8>) -> Bool {
         for i in run.start..<run.end {

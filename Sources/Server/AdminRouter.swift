@@ -143,12 +143,15 @@ enum AdminRouter {
             case "method": query.method = value
             case "url": query.url = value
             case "header": query.headers.append(value)
-            default: return error(400, "explain knows method, url and header")
+            case "listener": query.listener = value
+            default: return error(400, "explain knows method, url, header and listener")
             }
         }
         let snapshot = control.group.cell.retained()
         defer { snapshot.release() }
-        switch Explainer.explain(query, snapshot, path: control.file.path) {
+        switch Explainer.explain(
+            query, snapshot, control.registry.metrics, path: control.file.path)
+        {
         case .success(let explanation): return json(explanation.json)
         case .failure(let failure): return error(400, failure.text)
         }

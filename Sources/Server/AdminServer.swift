@@ -71,10 +71,8 @@ final class AdminServer {
         }
         self.listeners = listeners
         if let path = document.adminTokenPath {
-            let full = ConfigurationFile.resolve(path, beside: configPath)
-            let bytes = try Files.read(full, bytesMax: 4_096)
-            let line = String(decoding: bytes, as: UTF8.self).split(separator: "\n").first
-            token = line.map { String($0.filter { !$0.isWhitespace }) } ?? ""
+            // The configuration was not taken without it.
+            token = AdminToken.load(ConfigurationFile.resolve(path, beside: configPath)).token
         } else {
             token = nil
         }
@@ -99,7 +97,8 @@ final class AdminServer {
             Files.write(
                 2,
                 all: "sluice: the \(name) endpoint cannot listen on \(UnixPaths.text(address)): "
-                    + "\(error.message); give \(name): another address\n")
+                    + "\(error.message)\(ListenHints.text(error, address)); give \(name): another "
+                    + "address\n")
             throw error
         }
     }

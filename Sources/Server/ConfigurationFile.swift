@@ -14,6 +14,7 @@ public struct ConfigurationFile: Sendable {
     let files: [String]
     /// Warnings as a person reads them; empty without.
     public let warnings: String
+    public let warningsJSON: JSONText
 
     /// Why a file is not taken; each text says what to do.
     public struct Rejection: Error, Sendable {
@@ -21,6 +22,19 @@ public struct ConfigurationFile: Sendable {
         public let json: JSONText
         /// Files that the configuration names: one of them may be what is wrong.
         var files: [String] = []
+
+        /// - Parameters:
+        ///   - bytes: the file's, whose lines are shown.
+        ///   - files: that the configuration names.
+        init(
+            _ problems: [ConfigurationError], _ path: String, _ bytes: [UInt8],
+            files: [String] = []
+        ) {
+            let lines = ConfigurationError.lines(bytes)
+            text = problems.map { $0.text(file: path, lines: lines) }.joined(separator: "\n")
+            json = .array(problems.map { $0.json(file: path) })
+            self.files = files
+        }
     }
 
     public static let bytesMax = 4 << 20
@@ -30,42 +44,67 @@ public struct ConfigurationFile: Sendable {
         load(path, tickets: nil)
     }
 
-    static func load(_ path: String, tickets: TLSTickets?) -> Result<ConfigurationFile, Rejection> {
+    /// Reads and checks the file alone, without those that it names.
+    public static func read(_ path: String) -> Result<ConfigurationReading, Rejection> {
         let bytes: [UInt8]
         do throws(SystemError) {
             bytes = try Files.read(path, bytesMax: bytesMax)
         } catch {
-            return .failure(plain(path, "the file cannot be read: \(error.message)"))
+            return .failure(unreadable(path, error))
         }
         let reading = ConfigurationReading(bytes)
+        if reading.document == nil {
+            return .failure(Rejection(reading.errors + reading.warnings, path, bytes))
+        }
+        return .success(reading)
+    }
+
+    static func load(_ path: String, tickets: TLSTickets?) -> Result<ConfigurationFile, Rejection> {
+        let reading: ConfigurationReading
+        switch read(path) {
+        case .success(let read): reading = read
+        case .failure(let rejection): return .failure(rejection)
+        }
         guard let document = reading.document else {
-            return .failure(
-                Rejection(
-                    text: reading.text(file: path, bytes: bytes),
-                    json: .array(
-                        (reading.errors + reading.warnings).map { $0.json(file: path) })))
+            return .failure(Rejection(reading.errors, path, reading.bytes))
         }
         let files = names(document).map { resolve($0, beside: path) }
+        var errors: [ConfigurationError] = []
         var keys: [String: [SipHash]] = [:]
         for service in document.services {
             guard let name = service.sticky?.keysPath else { continue }
             switch KeysFile.load(resolve(name, beside: path)) {
             case .success(let list): keys[name] = list
             case .failure(let failure):
-                return .failure(
-                    plain(path, "services.\(service.name).sticky.keys: \(failure.text)", files))
+                errors.append(
+                    reading.problem(
+                        failure.text, of: ["services", service.name, "sticky", "keys"],
+                        hint: failure.hint))
             }
         }
-        let tls: TLSFiles
-        do throws(TLSFiles.Rejection) {
-            tls = try TLSFiles.load(document, base: path, tickets: tickets)
-        } catch {
-            return .failure(plain(path, error.text, files))
+        if let name = document.adminTokenPath {
+            let full = resolve(name, beside: path)
+            if let failure = AdminToken.load(full).failure {
+                errors.append(
+                    reading.problem(
+                        failure, of: ["admin", "token"],
+                        hint: "its first line is the token; openssl rand -hex 16 prints one"))
+            }
         }
+        let tls = TLSFiles.load(document, reading, base: path, tickets: tickets)
+        errors += tls.errors
+        let warnings = ConfigurationError.inOrder(reading.warnings + tls.warnings)
+        if !errors.isEmpty {
+            return .failure(
+                Rejection(
+                    ConfigurationError.inOrder(errors) + warnings, path, reading.bytes,
+                    files: files))
+        }
+        let shown = Rejection(warnings, path, reading.bytes)
         return .success(
             ConfigurationFile(
                 path: path, document: document, hash: reading.hash, stickyKeys: keys, tls: tls,
-                files: files, warnings: reading.text(file: path, bytes: bytes)))
+                files: files, warnings: shown.text, warningsJSON: shown.json))
     }
 
     /// Names of the key and PEM files, as the configuration has them.
@@ -85,18 +124,19 @@ public struct ConfigurationFile: Sendable {
         return names
     }
 
-    private static func plain(
-        _ path: String, _ message: String, _ files: [String] = []
-    ) -> Rejection {
-        Rejection(
-            text: "\(path): error: \(message)",
-            json: .array([
-                .object([
-                    ("file", .string(path)), ("line", .integer(0)), ("column", .integer(0)),
-                    ("severity", .string("error")), ("message", .string(message)),
-                    ("hint", .string("")),
-                ])
-            ]), files: files)
+    /// The configuration file itself cannot be read.
+    private static func unreadable(_ path: String, _ error: SystemError) -> Rejection {
+        let hint =
+            switch error.cause {
+            case .missing: "give another file with -c"
+            case .forbidden: "this user may not read it"
+            case .isDirectory: "name the file in it"
+            case .tooLarge: "at most 4 MiB are read"
+            default: ""
+            }
+        let problem = ConfigurationError.ofFile(
+            "the file cannot be read: \(error.message)", hint: hint)
+        return Rejection([problem], path, [])
     }
 
     /// Why the access log cannot be opened, and what to do.
@@ -118,16 +158,41 @@ public struct ConfigurationFile: Sendable {
     }
 }
 
+/// A file whose first line is the admin token. Never shown anywhere.
+enum AdminToken {
+    /// - Returns: the token, or why there is none.
+    static func load(_ path: String) -> (token: String, failure: String?) {
+        let bytes: [UInt8]
+        do throws(SystemError) {
+            bytes = try Files.read(path, bytesMax: 4_096)
+        } catch {
+            return ("", "\(path) cannot be read: \(error.message)")
+        }
+        let line = String(decoding: bytes, as: UTF8.self).split(separator: "\n").first
+        let token = line.map { String($0.filter { !$0.isWhitespace }) } ?? ""
+        // An empty one would be known to everybody.
+        return (token, token.isEmpty ? "\(path) has no token" : nil)
+    }
+}
+
 /// A file of sticky keys: 32 hex digits a line, `#` starts a comment. Never shown anywhere.
 enum KeysFile {
-    struct Failure: Error { let text: String }
+    struct Failure: Error {
+        let text: String
+        var hint = ""
+    }
 
     static func load(_ path: String) -> Result<[SipHash], Failure> {
         let bytes: [UInt8]
         do throws(SystemError) {
             bytes = try Files.read(path, bytesMax: 65_536)
         } catch {
-            return .failure(Failure(text: "\(path) cannot be read: \(error.message)"))
+            return .failure(
+                Failure(
+                    text: "\(path) cannot be read: \(error.message)",
+                    hint: error.cause == .missing
+                        ? "make it: openssl rand -hex 16 > FILE, readable by Sluice's user alone"
+                        : ""))
         }
         var keys: [SipHash] = []
         let lines = String(decoding: bytes, as: UTF8.self).split(
@@ -140,12 +205,15 @@ enum KeysFile {
             else {
                 return .failure(
                     Failure(
-                        text: "\(path):\(i + 1) is not a key; expected 32 hex digits, "
-                            + "as `openssl rand -hex 16` prints them"))
+                        text: "\(path):\(i + 1) is not a key; expected 32 hex digits",
+                        hint: "openssl rand -hex 16 prints such a key"))
             }
             keys.append(SipHash(k0: high.byteSwapped, k1: low.byteSwapped))
         }
-        if keys.isEmpty { return .failure(Failure(text: "\(path) has no key")) }
+        if keys.isEmpty {
+            return .failure(
+                Failure(text: "\(path) has no key", hint: "openssl rand -hex 16 prints one"))
+        }
         return .success(keys)
     }
 }

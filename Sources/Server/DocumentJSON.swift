@@ -154,7 +154,7 @@ enum DocumentJSON {
 
     private static func route(_ route: Document.Route, _ document: Document) -> JSONText {
         var pairs: [(String, JSONText)] = [
-            ("name", .string(route.name)), ("matches", .integer(route.matches.count)),
+            ("name", .string(route.name)), ("match", .array(route.matches.map(match))),
         ]
         switch route.action {
         case .forward(let service, let version, let split):

@@ -34,10 +34,26 @@ struct Steps {
         let host = String(decoding: host, as: UTF8.self)
         let path = String(decoding: path, as: UTF8.self)
         lines.append("request   \(query.method) host \(host) path \(path)")
-        let names = document.listeners.map { "\($0.name) (\(UnixPaths.text($0.address)))" }
-        lines.append("listener  any of " + names.joined(separator: ", "))
         pairs.append(("host", .string(host)))
         pairs.append(("path", .string(path)))
+    }
+
+    /// - Parameters:
+    ///   - isOpen: no route asks where a request came in.
+    ///   - isGiven: the listener was asked for.
+    mutating func listener(
+        _ listener: Document.Listener, _ scheme: RequestScheme, isOpen: Bool, isGiven: Bool
+    ) {
+        func text(_ listener: Document.Listener) -> String {
+            "\(listener.name) (\(UnixPaths.text(listener.address)))"
+        }
+        let text =
+            isOpen && !isGiven
+            ? "any of " + document.listeners.map(text).joined(separator: ", ")
+            : "\(text(listener)), scheme \(scheme.rawValue)"
+        lines.append("listener  " + text)
+        pairs.append(("listener", .string(listener.name)))
+        pairs.append(("scheme", .string(scheme.rawValue)))
     }
 
     /// The route's name and where it stands in the file.
@@ -54,6 +70,8 @@ struct Steps {
         let verdict: String
         switch failure {
         case .none: verdict = "matches"
+        case .listener: verdict = "no: the listener differs"
+        case .scheme: verdict = "no: the scheme differs"
         case .host: verdict = "no: the host differs"
         case .path: verdict = "no: the path differs"
         case .method: verdict = "no: the method differs"
@@ -89,10 +107,10 @@ struct Steps {
         pairs.append(("route", .string(label)))
     }
 
-    mutating func direct(_ plan: Snapshot.RoutePlan) {
-        let kind = plan.kind == .redirect ? "a redirect" : "a fixed response"
-        lines.append("result    \(kind) with status \(plan.status)")
-        pairs.append(("result", .string("\(plan.status)")))
+    /// What the proxy answers by itself.
+    mutating func result(_ status: UInt16, _ text: String) {
+        lines.append("result    " + text)
+        pairs.append(("result", .string("\(status)")))
     }
 
     mutating func split(_ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>) {
@@ -172,7 +190,7 @@ struct Steps {
         health(plan)
     }
 
-    private mutating func say(_ title: String, _ key: String, _ text: String) {
+    mutating func say(_ title: String, _ key: String, _ text: String) {
         let gap = String(repeating: " ", count: max(1, 10 - title.utf8.count))
         lines.append(title + gap + text)
         pairs.append((key, .string(text)))
@@ -191,13 +209,6 @@ struct Steps {
     private mutating func filters(_ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>) {
         guard plan.filter >= 0 else { return }
         let filter = snapshot.value.filters[plan.filter]
-        if let limit = filter.rateLimit?.value.policy {
-            let key = filter.rateKey == .none ? "" : " for each \(filter.rateKey)"
-            say(
-                "rate", "rateLimit",
-                "\(limit.requests) requests in \(Units.text(limit.per)), \(limit.burst) at once"
-                    + key)
-        }
         if filter.fault >= 0 {
             let fault = snapshot.value.faults[filter.fault]
             var parts: [String] = []

@@ -14,6 +14,13 @@ public struct ExplainQuery: Sendable {
     public var url: String
     /// `name: value` each.
     public var headers: [String] = []
+    /// The listener that it comes in at; otherwise one that speaks the URL's scheme.
+    public var listener: String?
+
+    /// What the URL says; `nil` for a path.
+    var scheme: RequestScheme? {
+        RequestScheme.allCases.first { url.hasPrefix($0.rawValue + "://") }
+    }
 
     public init(method: String, url: String) {
         self.method = method
@@ -67,11 +74,15 @@ public enum Explainer {
                 generation: 1, hash: file.hash, addresses: addresses, stickyKeys: file.stickyKeys),
             registry: registry)
         defer { snapshot.release() }
-        return explain(query, snapshot, path: file.path)
+        return explain(query, snapshot, registry.metrics, path: file.path)
     }
 
+    /// Explains against the snapshot in force.
+    ///
+    /// - Parameter metrics: knows the listeners' numbers.
     static func explain(
-        _ query: ExplainQuery, _ snapshot: SharedBox<Snapshot>, path file: String
+        _ query: ExplainQuery, _ snapshot: SharedBox<Snapshot>, _ metrics: MetricRegistry,
+        path file: String
     ) -> Result<Explanation, Failure> {
         var head = RequestHead(fieldCountMax: 1_000)
         let bytes = message(query)
@@ -85,20 +96,57 @@ public enum Explainer {
             return .failure(
                 Failure(text: "the request would be refused with \(error.status): \(error.cause)"))
         }
-        var steps = Steps(file: file, document: snapshot.value.document)
-        let host = lowerHost(head, bytes)
+        let document = snapshot.value.document
+        let listener: Document.Listener
+        switch self.listener(of: query, document) {
+        case .success(let found): listener = found
+        case .failure(let failure): return .failure(failure)
+        }
+        // The same function that the data plane asks, with this machine in the client's place.
+        let origin = RequestOrigin(
+            head, bytes.span, peer: .ipv4(127, 0, 0, 1, port: 0), isSecure: listener.tls != nil,
+            trustedHops: snapshot.value.settings.trustedHops)
+        let arrival = Arrival(
+            listener: metrics.listener(listener.name), scheme: origin.isSecure ? .https : .http)
+        var steps = Steps(file: file, document: document)
+        let host = normalHost(head, bytes)
         guard let path = normalPath(head, bytes, snapshot) else {
             return .failure(Failure(text: "the request would be refused with 400: bad-path"))
         }
         steps.request(query, host: host, path: path)
-        let table = matchTable(snapshot, head, bytes, host, path, &steps)
+        steps.listener(
+            listener, arrival.scheme, isOpen: !snapshot.value.table.looksAtArrival,
+            isGiven: query.listener != nil)
+        let table = matchTable(snapshot, head, bytes, host, path, arrival, &steps)
         guard let route = table else {
             steps.noRoute()
             return .success(steps.finish())
         }
         steps.winner(route, snapshot)
-        decide(route, snapshot, head, bytes, &steps)
+        let forms = ExplainedForms(bytes: bytes, host: host, path: path, origin: origin)
+        decide(route, snapshot, head, forms, &steps)
         return .success(steps.finish())
+    }
+
+    /// The listener that is asked for, or the first that speaks the URL's scheme.
+    private static func listener(
+        of query: ExplainQuery, _ document: Document
+    ) -> Result<Document.Listener, Failure> {
+        let all = document.listeners
+        if let name = query.listener {
+            if let found = all.first(where: { $0.name == name }) { return .success(found) }
+            return .failure(
+                Failure(
+                    text: "there is no listener named \"\(name)\"; there are "
+                        + all.map(\.name).joined(separator: ", ")))
+        }
+        let speaking = all.first { listener in
+            query.scheme.map { ($0 == .https) == (listener.tls != nil) } ?? true
+        }
+        guard let found = speaking ?? all.first else {
+            return .failure(Failure(text: "the file has no listener"))
+        }
+        return .success(found)
     }
 
     private static func message(_ query: ExplainQuery) -> [UInt8] {
@@ -118,15 +166,20 @@ public enum Explainer {
         return Array((text + "\r\n").utf8)
     }
 
-    private static func lowerHost(_ head: borrowing RequestHead, _ bytes: [UInt8]) -> [UInt8] {
-        let authority = bytes.span.extracting(head.authority.range)
-        let length = Authority.hostLength(authority) ?? 0
-        return bytes[head.authority.lower..<(head.authority.lower + length)].map(ASCII.lower)
+    /// The host in the form in which the data plane matches it.
+    private static func normalHost(_ head: borrowing RequestHead, _ bytes: [UInt8]) -> [UInt8] {
+        var host = ByteBuffer(capacity: 256)
+        let length = Authority.hostLength(bytes.span.extracting(head.authority.range)) ?? 0
+        let range = ByteRange(start: head.authority.lower, count: length)
+        Authority.appendNormal(bytes.span.extracting(range.range), to: &host)
+        return copy(host)
     }
 
+    /// The path in that form; `nil` for one that is refused.
     private static func normalPath(
         _ head: borrowing RequestHead, _ bytes: [UInt8], _ snapshot: SharedBox<Snapshot>
     ) -> [UInt8]? {
+        if head.path.isEmpty { return [UInt8(ascii: "/")] }
         let path = bytes[head.path.range]
         if head.isPathPlain || !snapshot.value.settings.normalizesPaths { return Array(path) }
         var buffer = ByteBuffer()
@@ -135,23 +188,26 @@ public enum Explainer {
         } catch {
             return nil
         }
-        var copy: [UInt8] = []
+        return copy(buffer)
+    }
+
+    private static func copy(_ buffer: borrowing ByteBuffer) -> [UInt8] {
         let view = buffer.readable
-        for i in 0..<view.count { copy.append(view[i]) }
-        return copy
+        return (0..<view.count).map { view[$0] }
     }
 
     private static func matchTable(
         _ snapshot: SharedBox<Snapshot>, _ head: borrowing RequestHead, _ bytes: [UInt8],
-        _ host: [UInt8], _ path: [UInt8], _ steps: inout Steps
+        _ host: [UInt8], _ path: [UInt8], _ arrival: Arrival, _ steps: inout Steps
     ) -> Int? {
         let winner = snapshot.value.table.match(
-            head: head, bytes: bytes.span, host: host.span, path: path.span)
+            head: head, bytes: bytes.span, host: host.span, path: path.span, arrival: arrival)
         for match in 0..<snapshot.value.table.matchCount {
             let route = snapshot.value.table.route(ofMatch: match)
             if let winner, route > winner { break }
             let failure = snapshot.value.table.failure(
-                of: match, head: head, bytes: bytes.span, host: host.span, path: path.span)
+                of: match, head: head, bytes: bytes.span, host: host.span, path: path.span,
+                arrival: arrival)
             steps.tried(route, match: match, failure)
             if failure == .none { break }
         }
@@ -160,33 +216,60 @@ public enum Explainer {
 
     private static func decide(
         _ route: Int, _ snapshot: SharedBox<Snapshot>, _ head: borrowing RequestHead,
-        _ bytes: [UInt8], _ steps: inout Steps
+        _ forms: ExplainedForms, _ steps: inout Steps
     ) {
         let plan = snapshot.value.routes[route]
-        guard plan.kind == .forward else { return steps.direct(plan) }
-        let service = snapshot.value.services[plan.service]
-        if plan.pinned >= 0 {
-            steps.version(plan.pinned, of: plan.service, "named by the route", "header")
-        } else {
-            steps.split(plan, snapshot)
-            let split = snapshot.value.splits[plan.split]
-            var session: Stickiness.Session?
-            if service.sticky >= 0 {
-                session = snapshot.value.sticky[service.sticky].value.session(
-                    head: head, bytes: bytes.span, wall: SystemClock.wall())
-            }
-            if let session, session.origin != .none {
-                let version = split.intervals.value.version(at: session.position)
-                let position = Double(session.position) / 0x1p64
-                let source = session.origin == .issued ? "issued cookie" : "session"
-                steps.version(
-                    version, of: plan.service,
-                    "the \(source)'s position is \(Steps.decimal(position))", "sticky")
-            } else {
-                steps.drawn(sticky: snapshot.value.document.services[plan.service].sticky)
-            }
+        let document = snapshot.value.document
+        let config = route < document.routes.count ? document.routes[route] : nil
+        guard plan.kind == .forward else {
+            steps.direct(plan, snapshot, head, forms)
+            steps.edits(config, nil, versions: [])
+            return steps.rate(config?.rateLimit, head, forms)
         }
+        let service = document.services[plan.service]
+        let versions = version(plan, service, snapshot, head, forms.bytes, &steps)
+        steps.rewrite(plan, snapshot, head, forms)
+        steps.edits(config, service, versions: versions)
+        steps.rate(config?.rateLimit, head, forms)
         steps.endpoints(plan, snapshot)
         steps.times(plan, snapshot)
+    }
+
+    /// - Returns: the versions that may serve; one where that is decided.
+    private static func version(
+        _ plan: Snapshot.RoutePlan, _ config: Document.Service, _ snapshot: SharedBox<Snapshot>,
+        _ head: borrowing RequestHead, _ bytes: [UInt8], _ steps: inout Steps
+    ) -> [Int] {
+        if plan.pinned >= 0 {
+            steps.version(plan.pinned, of: plan.service, "named by the route", "header")
+            return [plan.pinned]
+        }
+        steps.split(plan, snapshot)
+        let split = snapshot.value.splits[plan.split]
+        var session: Stickiness.Session?
+        let sticky = snapshot.value.services[plan.service].sticky
+        if sticky >= 0 {
+            session = snapshot.value.sticky[sticky].value.session(
+                head: head, bytes: bytes.span, wall: SystemClock.wall())
+        }
+        var versions: [Int]
+        if let session, session.origin != .none {
+            let version = split.intervals.value.version(at: session.position)
+            let position = Double(session.position) / 0x1p64
+            let source = session.origin == .issued ? "issued cookie" : "session"
+            steps.version(
+                version, of: plan.service,
+                "the \(source)'s position is \(Steps.decimal(position))", "sticky")
+            versions = [version]
+        } else {
+            steps.drawn(sticky: config.sticky)
+            let weights = split.draws.value.weights.weights
+            versions = weights.indices.filter { weights[$0] > 0 }
+        }
+        if config.fallsBack, !versions.contains(config.stable) { versions.append(config.stable) }
+        if let session, let sticky = config.sticky {
+            steps.cookie(sticky, wantsCookie: session.wantsCookie)
+        }
+        return versions
     }
 }

@@ -84,7 +84,8 @@ struct Listeners {
             Listeners.discard(change)
             throw Failure(
                 text: "the listener \"\(listener.name)\" cannot listen on "
-                    + "\(UnixPaths.text(listener.address)): \(error.message)")
+                    + "\(UnixPaths.text(listener.address)): \(error.message)"
+                    + ListenHints.text(error, listener.address))
         }
     }
 

@@ -29,6 +29,7 @@ enum MetricsPage {
             to: &page, expected: expected(snapshot.value.document),
             refusedCause: RefusalCause.label)
         configuration(control, &page)
+        certificates(control, &page)
         clusters(snapshot, &page)
         Names.write(control.resolver.answers, to: &page)
         process(control, &page)
@@ -110,6 +111,24 @@ enum MetricsPage {
         page.sample([], control.drain.isUnderWay ? 1 : 0)
         page.family(gauge("sluice_build_info", "1, with the version of the program."))
         page.sample([("version", SluiceVersion.text)], 1)
+    }
+
+    /// When certificates end; a file that is named twice has a sample for each place.
+    private static func certificates(_ control: ControlLoop, _ page: inout PrometheusText) {
+        if control.file.tls.expiries.isEmpty { return }
+        page.family(
+            gauge(
+                "sluice_tls_certificate_expiry_timestamp_seconds",
+                "When the file's certificates end: of a chain its first, of authorities the last."))
+        var seen: Set<String> = []
+        for expiry in control.file.tls.expiries {
+            let labels = [
+                ("listener", expiry.listener), ("service", expiry.service),
+                ("use", expiry.use), ("file", expiry.file),
+            ]
+            guard seen.insert("\(labels)").inserted else { continue }
+            page.sample(labels, UInt64(max(0, expiry.notAfter)))
+        }
     }
 
     /// Each version, with its labels; then the pools that copies have to themselves.

@@ -19,6 +19,12 @@ public struct YAMLNode: Sendable {
         public var key: String
         public var keyStart: YAMLMark
         public var value: YAMLNode
+
+        public init(key: String, keyStart: YAMLMark, value: YAMLNode) {
+            self.key = key
+            self.keyStart = keyStart
+            self.value = value
+        }
     }
 
     public indirect enum Content: Sendable {
@@ -71,4 +77,13 @@ public struct YAMLNode: Sendable {
 public struct YAMLError: Error, Sendable {
     public var message: String
     public var mark: YAMLMark
+    /// What libyaml was reading when it met the problem, in its words; empty when it says nothing.
+    public var context = ""
+    /// Where that began.
+    public var contextMark: YAMLMark?
+
+    init(message: String, mark: YAMLMark) {
+        self.message = message
+        self.mark = mark
+    }
 }

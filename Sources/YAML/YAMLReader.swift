@@ -110,11 +110,18 @@ import CYAML
     private func syntaxError() -> YAMLError {
         var message = "this is not YAML"
         if let problem = unsafe parser.pointee.problem { message = unsafe String(cString: problem) }
-        if let context = unsafe parser.pointee.context {
-            message += unsafe " (" + String(cString: context) + ")"
+        var mark = unsafe YAMLReader.mark(parser.pointee.problem_mark)
+        // Bytes that are no text are met before there is a place: only their offset is known.
+        if unsafe parser.pointee.error == YAML_READER_ERROR {
+            mark = YAMLMark(line: 1, column: 1)
+            message += unsafe " (byte \(parser.pointee.problem_offset) of the file)"
         }
-        return unsafe YAMLError(
-            message: message, mark: YAMLReader.mark(parser.pointee.problem_mark))
+        var error = YAMLError(message: message, mark: mark)
+        if let context = unsafe parser.pointee.context {
+            error.context = unsafe String(cString: context)
+            error.contextMark = unsafe YAMLReader.mark(parser.pointee.context_mark)
+        }
+        return error
     }
 
     // MARK: Nodes

@@ -7,10 +7,15 @@ import Server
 /// Which running process a command talks to.
 struct AdminTarget: ParsableArguments {
     @Option(
-        name: [.short, .long], help: "The process's configuration file, for its admin address.")
+        name: [.short, .long], help: "The process's configuration file, for its admin address.",
+        completion: .file(extensions: yamlExtensions))
     var config: String?
-    @Option(help: "The admin address itself, such as 127.0.0.1:15000.") var admin: String?
-    @Option(help: "The admin token, where one is configured.") var token: String?
+    @Option(
+        help: "The admin address itself, such as 127.0.0.1:15000.",
+        completion: .list(["127.0.0.1:15000"]))
+    var admin: String?
+    @Option(help: "The admin token, where one is configured.", completion: .list([]))
+    var token: String?
 
     func address() throws -> Address {
         if let admin {
@@ -61,7 +66,9 @@ struct DrainCommand: ParsableCommand {
             """)
 
     @OptionGroup var target: AdminTarget
-    @Option(help: "How long to wait for the end.") var timeout = "2m"
+    @Option(
+        help: "How long to wait for the end.", completion: .list(["10s", "30s", "1m", "2m"]))
+    var timeout = "2m"
 
     func run() throws {
         guard let limit = Units.duration(timeout) else {

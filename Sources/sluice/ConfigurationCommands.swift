@@ -3,6 +3,26 @@ import Base
 import Configuration
 import Server
 
+let yamlExtensions = ["yaml", "yml"]
+
+/// The file that a command is about.
+struct ConfigurationSource: ParsableArguments {
+    @Option(
+        name: [.short, .long], help: "The configuration file.",
+        completion: .file(extensions: yamlExtensions))
+    var config: String
+}
+
+/// What a command prints.
+enum OutputFormat: String, ExpressibleByArgument, CaseIterable { case text, json }
+
+struct OutputOptions: ParsableArguments {
+    @Option(help: "text or json.") var format = OutputFormat.text
+    @Flag(help: "The same as --format json.") var json = false
+
+    var isJSON: Bool { json || format == .json }
+}
+
 struct ValidateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "validate", abstract: "Check a configuration file.",
@@ -11,22 +31,23 @@ struct ValidateCommand: ParsableCommand {
               sluice validate -c sluice.yaml
               sluice validate -c sluice.yaml --format json
 
-            Prints every error with file:line:column, the line, a caret and a hint. Exit 0, or 2.
+            Prints every error and warning with file:line:column, the line, a caret and a hint;
+            reads the certificates, keys and key files that the file names. Exit 0, or 2.
             """)
 
-    @Option(name: [.short, .long], help: "The configuration file.") var config: String
-    @Option(help: "text or json.") var format = "text"
-    @Flag(help: "The same as --format json.") var json = false
+    @OptionGroup var source: ConfigurationSource
+    @OptionGroup var output: OutputOptions
 
     func run() throws {
-        let isJSON = json || format == "json"
+        let config = source.config
+        let isJSON = output.isJSON
         switch ConfigurationFile.load(config) {
         case .success(let file):
             if isJSON {
                 print(
                     JSONText.object([
                         ("valid", .bool(true)), ("hash", .string(file.hash)),
-                        ("warnings", .string(file.warnings)),
+                        ("warnings", file.warningsJSON),
                     ]).text())
             } else {
                 if !file.warnings.isEmpty { print(file.warnings) }
@@ -53,20 +74,33 @@ struct ExplainCommand: ParsableCommand {
               sluice explain -c sluice.yaml GET /cart -H 'x-user-group: beta' --json
             """)
 
-    @Option(name: [.short, .long], help: "The configuration file.") var config: String
-    @Option(name: [.customShort("H"), .long], help: "A header, name: value; may be repeated.")
+    @OptionGroup var source: ConfigurationSource
+    @Option(
+        name: [.customShort("H"), .long], help: "A header, name: value; may be repeated.",
+        completion: .list([]))
     var header: [String] = []
-    @Flag(help: "Print JSON.") var json = false
-    @Argument(help: "The method.") var method: String
-    @Argument(help: "A URL, or a path.") var url: String
+    @Option(
+        help: "The listener that the request comes in at; otherwise one with the URL's scheme.",
+        completion: .list([]))
+    var listener: String?
+    @OptionGroup var output: OutputOptions
+    @Argument(
+        help: "The method.",
+        completion: .list(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]))
+    var method: String
+    @Argument(help: "A URL, or a path.", completion: .list(["/", "http://", "https://"]))
+    var url: String
 
     func run() throws {
-        let file = try loaded(config)
+        let file = try loaded(source.config)
         var query = ExplainQuery(method: method, url: url)
         query.headers = header
+        query.listener = listener
         switch Explainer.explain(query, file: file) {
         case .success(let explanation):
-            print(json ? explanation.json.text() : explanation.text, terminator: json ? "\n" : "")
+            print(
+                output.isJSON ? explanation.json.text() : explanation.text,
+                terminator: output.isJSON ? "\n" : "")
         case .failure(let failure):
             print("sluice: \(failure.text)")
             throw ExitCode(1)
@@ -80,17 +114,40 @@ struct DiffCommand: ParsableCommand {
         discussion: """
             EXAMPLES
               sluice diff old.yaml new.yaml
-              sluice diff old.yaml new.yaml --json
+              sluice diff --exit-code --format json old.yaml new.yaml
+              sluice diff <(git show HEAD:sluice.yaml) sluice.yaml
+
+            Compares every field by what it means, then says which share of sessions moves to
+            another version and what a reload does. Files that the two name are not read. Exit
+            code 0; with --exit-code 1 when they differ; 2 when one of them is bad.
             """)
 
-    @Flag(help: "Print JSON.") var json = false
-    @Argument(help: "The configuration in force.") var old: String
-    @Argument(help: "The next one.") var new: String
+    @Flag(help: "Exit code 1 when the two differ, as git diff has it.") var exitCode = false
+    @OptionGroup var output: OutputOptions
+    @Argument(help: "The configuration in force.", completion: .file(extensions: yamlExtensions))
+    var old: String
+    @Argument(help: "The next one.", completion: .file(extensions: yamlExtensions))
+    var new: String
 
     func run() throws {
-        let difference = ConfigurationDiff(
-            from: try loaded(old).document, to: try loaded(new).document)
-        print(json ? difference.json.text() : difference.text, terminator: json ? "\n" : "")
+        guard
+            let difference = ConfigurationDiff(from: try reading(old), to: try reading(new))
+        else { throw ExitCode(2) }
+        if output.isJSON {
+            print(difference.json(old: old, new: new).text())
+        } else {
+            print(difference.text(old: old, new: new), terminator: "")
+        }
+        if exitCode, !difference.isSame { throw ExitCode(1) }
+    }
+
+    private func reading(_ path: String) throws -> ConfigurationReading {
+        switch ConfigurationFile.read(path) {
+        case .success(let reading): return reading
+        case .failure(let rejection):
+            print(rejection.text)
+            throw ExitCode(2)
+        }
     }
 }
 

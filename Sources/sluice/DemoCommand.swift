@@ -13,11 +13,18 @@ struct DemoCommand: ParsableCommand {
               sluice demo --name v2 --address 127.0.0.1:9082 --error-rate 20% --latency 50ms
             """)
 
-    @Option(help: "The version it says it is.") var name = "v1"
-    @Option(help: "Where it listens.") var address = "127.0.0.1:9081"
-    @Option(help: "Share of requests answered with 500, such as 20%.") var errorRate = "0%"
-    @Option(help: "Added to every answer, such as 50ms.") var latency = "0s"
-    @Option(help: "Seed of the errors' draws, for tests and replays; random otherwise.")
+    @Option(help: "The version it says it is.", completion: .list(["v1", "v2"])) var name = "v1"
+    @Option(help: "Where it listens.", completion: .list(["127.0.0.1:9081", "127.0.0.1:9082"]))
+    var address = "127.0.0.1:9081"
+    @Option(
+        help: "Share of requests answered with 500, such as 20%.",
+        completion: .list(["0%", "20%", "100%"]))
+    var errorRate = "0%"
+    @Option(help: "Added to every answer, such as 50ms.", completion: .list(["0s", "50ms", "1s"]))
+    var latency = "0s"
+    @Option(
+        help: "Seed of the errors' draws, for tests and replays; random otherwise.",
+        completion: .list([]))
     var seed: UInt64?
 
     func run() throws {

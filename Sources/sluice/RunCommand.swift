@@ -12,14 +12,18 @@ struct RunCommand: ParsableCommand {
             SIGNALS  SIGHUP reload · SIGTERM, SIGINT drain and exit 0 · SIGUSR1 reopen access log
             """)
 
-    @Option(name: [.short, .long], help: "The configuration file.") var config: String
+    @OptionGroup var source: ConfigurationSource
     @Flag(help: "Reload when the file changes.") var watch = false
-    @Option(help: "Worker threads, 1 to 64; the file's setting otherwise.") var workers: Int?
+    @Option(
+        help: "Worker threads, 1 to 64; the file's setting otherwise.",
+        completion: .list(["1", "2", "4", "8"]))
+    var workers: Int?
     @Option(
         help: """
             Seed of the draws, of new sessions' positions and of all else that begins at random, \
             for tests and replays; random otherwise.
-            """)
+            """,
+        completion: .list([]))
     var seed: UInt64?
 
     func validate() throws {
@@ -29,7 +33,7 @@ struct RunCommand: ParsableCommand {
     }
 
     func run() throws {
-        var options = ServerOptions(configPath: config)
+        var options = ServerOptions(configPath: source.config)
         options.watches = watch
         options.workers = workers ?? 0
         options.seed = seed

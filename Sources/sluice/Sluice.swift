@@ -1,4 +1,5 @@
 import ArgumentParser
+import Platform
 import Server
 
 /// The command line: one subcommand a file.
@@ -23,6 +24,28 @@ struct Sluice: ParsableCommand {
             SchemaCommand.self, DemoCommand.self, ReloadCommand.self, DrainCommand.self,
             VersionCommand.self,
         ])
+
+    static func main() {
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        let commands = configuration.subcommands.compactMap {
+            $0.configuration.commandName
+        }
+        if let hint = UsageHints.unknownCommand(arguments, commands: commands) {
+            Files.write(2, all: "sluice: \(hint)\nSee 'sluice --help'.\n")
+            exit(withError: ExitCode.validationFailure)
+        }
+        do {
+            var command = try parseAsRoot(arguments)
+            try command.run()
+        } catch {
+            if exitCode(for: error) == .validationFailure,
+                let hint = UsageHints.missingOption(arguments)
+            {
+                Files.write(2, all: "sluice: \(hint)\n")
+            }
+            exit(withError: error)
+        }
+    }
 }
 
 struct VersionCommand: ParsableCommand {

@@ -107,20 +107,6 @@ import YAML
         third.release()
     }
 
-    @Test("diff says which routes change and which share of sessions moves")
-    func diff() throws {
-        let base = Text.replacing(
-            BadConfigurationTests.base, "stable: v1", with: "stable: v1\n    sticky: { cookie: c }")
-        var next = Text.replacing(base, "90%", with: "75%")
-        next = Text.replacing(next, "10%", with: "25%")
-        let old = try #require(ConfigurationReading(Array(base.utf8)).document)
-        let new = try #require(ConfigurationReading(Array(next.utf8)).document)
-        let line = try #require(ConfigurationDiff(from: old, to: new).lines.first)
-        #expect(line.kind == "changed")
-        #expect(abs((line.moved ?? 0) - 0.15) < 1e-9)
-        #expect(ConfigurationDiff(from: old, to: old).lines.allSatisfy { $0.kind == "unchanged" })
-    }
-
     @Test("the schema has a description for every key and knows what is required")
     func schema() {
         let text = SchemaJSON.document().text()

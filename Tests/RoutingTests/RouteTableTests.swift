@@ -14,7 +14,9 @@ import Testing
         var headers: [String] = []
     }
 
-    static func match(_ table: borrowing RouteTable, _ request: Request) -> Int? {
+    static func match(
+        _ table: borrowing RouteTable, _ request: Request, _ arrival: Arrival = .none
+    ) -> Int? {
         var text = "\(request.method) \(request.path)"
         if !request.query.isEmpty { text += "?" + request.query }
         text += " HTTP/1.1\r\nHost: \(request.host)\r\n"
@@ -28,7 +30,7 @@ import Testing
         }
         return table.match(
             head: head, bytes: bytes.span, host: Array(request.host.utf8).span,
-            path: Array(request.path.utf8).span)
+            path: Array(request.path.utf8).span, arrival: arrival)
     }
 
     static func rule(
@@ -54,6 +56,41 @@ import Testing
         #expect(nowhere)
         let more = try RegularExpression("b+").matches(Span())
         #expect(!more)
+    }
+
+    @Test("listeners and schemes are asked before all else, in a walk and by the index")
+    func arrivals() {
+        var inner = MatchRule()
+        inner.listeners = ["inner", "other"]
+        var secure = MatchRule()
+        secure.scheme = .https
+        var both = MatchRule()
+        both.listeners = ["outer"]
+        both.scheme = .http
+        both.path = .prefix("/a")
+        let numbers = ["inner": 3, "other": 5, "outer": 70]
+        // Enough routes that nothing takes, and the index is used.
+        let never = (0..<8).map { RouteTableTests.rule(path: .exact("/never\($0)")) }
+        for others in [[], never] {
+            let table = RouteTable(
+                routes: [[inner], [secure], [both]] + others.map { [$0] } + [[]],
+                listenerNumber: { numbers[$0] ?? -2 })
+            let looks = table.looksAtArrival, last = table.matchCount - 1
+            #expect(looks)
+            let cases: [(Int, RequestScheme, String, Int)] = [
+                (3, .http, "/", 0), (5, .https, "/", 0), (4, .https, "/", 1), (4, .http, "/", last),
+                (70, .http, "/a/b", 2), (70, .http, "/b", last), (70, .https, "/a", 1),
+                (71, .http, "/a", last), (-1, .http, "/a", last),
+            ]
+            for (listener, scheme, path, expected) in cases {
+                let found = RouteTableTests.match(
+                    table, Request(path: path), Arrival(listener: listener, scheme: scheme))
+                #expect(found == expected, "\(listener) \(scheme) \(path)")
+            }
+        }
+        let open = RouteTable(routes: [[]])
+        let looks = open.looksAtArrival
+        #expect(!looks)
     }
 
     @Test("each matcher holds for what it says and for nothing else")

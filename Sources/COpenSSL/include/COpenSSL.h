@@ -61,6 +61,13 @@ int ctls_trust_system(ctls_context *context, char *why, size_t room);
 // Servers: ask clients for a certificate.
 void ctls_ask_clients(ctls_context *context, int required);
 
+// What the n-th certificate of a PEM file says of itself: seconds since 1970, and its subject's common
+// name, cut at `room`. Returns 0 when there is no n-th, or it cannot be read.
+int ctls_certificate_facts(const char *pem, size_t count, int n, int64_t *not_before, int64_t *not_after,
+                           char *subject, size_t room);
+// Which certificate of a PEM file a key belongs to, from 0; -1: to none, -2: the key cannot be read.
+int ctls_certificate_of_key(const char *pem, size_t count, const char *key, size_t key_count);
+
 // A connection. `name`: what a client asks for and verifies. NULL: no memory.
 ctls_session *ctls_open_server(ctls_context *context);
 ctls_session *ctls_open_client(ctls_context *context, const char *name, ctls_resumption *resumption);

@@ -1,0 +1,92 @@
+import Base
+import YAML
+
+// What a field says, whatever its notation, and what holds where it is not given.
+
+extension FieldComparison {
+    /// Equal for two texts exactly when they mean one thing; `nil` for nothing given.
+    static func meaning(_ text: String?, _ type: ValueType) -> String? {
+        guard let text else { return nil }
+        switch type {
+        case .duration(let word):
+            // Where there may be no limit, no time says that too.
+            if let word, Units.duration(text) == .zero { return word }
+            return Units.duration(text).map { "\($0.nanoseconds) ns" } ?? text
+        case .delay: return Units.duration(text).map { "\($0.nanoseconds) ns" } ?? text
+        case .size: return Units.size(text).map { "\($0) B" } ?? text
+        case .share, .shareOr, .weight: return Units.share(text).map { "\($0) %%" } ?? number(text)
+        case .integer, .integerOr: return number(text)
+        case .address: return Units.address(text).map { "\($0)" } ?? text
+        case .text(let expected) where expected.contains("host"): return text.lowercased()
+        default: return text
+        }
+    }
+
+    private static func number(_ text: String) -> String { Int(text).map { "\($0)" } ?? text }
+
+    /// What holds where a field is not given, as the file would write it.
+    ///
+    /// - Parameters:
+    ///   - siblings: the object that the field would stand in.
+    ///   - path: the object's.
+    func fallback(
+        _ field: FieldSpec, _ siblings: YAMLNode?, _ path: [String], _ root: YAMLNode
+    ) -> String? {
+        if path.first == "routes", let group = path.last, ["timeouts", "retries"].contains(group) {
+            // A route takes what it does not say from the defaults.
+            let defaults = root["defaults"]?[group]
+            if defaults?.text == "off" { return field.name == "attempts" ? "0" : nil }
+            return defaults?[field.name].map(FieldComparison.text) ?? field.defaultText
+        }
+        switch field.defaultText {
+        case "the service's name"?: return path.count > 1 ? path[1] : nil
+        case "as requests"?: return siblings?["requests"]?.text
+        case "the first one"?: return siblings?["versions"]?.entries.first?.key
+        case "the system's"?: return nil
+        case let text: return text
+        }
+    }
+
+    /// A node in one line, as a file could have it; long ones are cut.
+    static func text(_ node: YAMLNode) -> String {
+        var text = ""
+        write(node, &text)
+        return text.count > 160 ? text.prefix(157) + "…" : text
+    }
+
+    private static func write(_ node: YAMLNode, _ out: inout String) {
+        // Enough was written for a line.
+        if out.utf8.count > 1_000 { return }
+        switch node.content {
+        case .scalar(let text, _): out += shown(text)
+        case .sequence(let nodes):
+            out += "["
+            for (i, node) in nodes.enumerated() {
+                if i > 0 { out += ", " }
+                write(node, &out)
+            }
+            out += "]"
+        case .mapping(let entries):
+            if entries.isEmpty {
+                out += "{}"
+                return
+            }
+            out += "{ "
+            for (i, entry) in entries.enumerated() {
+                if i > 0 { out += ", " }
+                out += shown(entry.key) + ": "
+                write(entry.value, &out)
+            }
+            out += " }"
+        }
+    }
+
+    /// Quoted where a terminal or a reader could be misled.
+    private static func shown(_ text: String) -> String {
+        let isPlain =
+            !text.isEmpty && text.first != " " && text.last != " "
+            && text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7f }
+            && !text.contains(", ") && !text.contains("\"")
+        return isPlain ? text : JSONText.string(text).text()
+    }
+}

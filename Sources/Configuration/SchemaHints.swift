@@ -1,0 +1,265 @@
+import Base
+import YAML
+
+/// What somebody may have meant who wrote something else than the field table asks for.
+enum SchemaHints {
+    // MARK: Keys
+
+    /// Keys of other proxies, and near misses that are not slips of the finger, by the object they
+    /// stand in; "" holds everywhere.
+    private static let otherNames: [String: [String: String]] = [
+        "configuration": [
+            "upstreams": "services", "clusters": "services", "backends": "services",
+            "service": "services", "backend": "services", "rules": "routes", "route": "routes",
+            "server": "listeners", "servers": "listeners", "frontend": "listeners",
+            "timeouts": "defaults: { timeouts: … }", "retries": "defaults: { retries: … }",
+            "limits": "defaults: { limits: … }", "logging": "log", "logs": "log",
+            "forwarding": "defaults: { forwarding: … }", "http": "listeners",
+        ],
+        "listener": [
+            "port": "address: \"0.0.0.0:PORT\"", "host": "address: \"HOST:PORT\"",
+            "bind": "address", "listen": "address", "ssl": "tls", "certificate": "tls: { … }",
+            "cert": "tls: { certificate: …, key: … }",
+        ],
+        "listener TLS": ["cert": "certificate", "crt": "certificate", "ca": "clientCA"],
+        "match": [
+            "prefix": "path: { prefix: … }", "exact": "path: { exact: … }",
+            "regex": "path: { regex: … }", "url": "path", "uri": "path", "header": "headers",
+            "query": "queries", "queryParams": "queries", "cookie": "cookies", "verb": "methods",
+            "domains": "hosts", "authority": "hosts", "tls": "scheme: https",
+            "listener": "listeners: [ … ]",
+        ],
+        "route": [
+            "prefix": "match: { path: { prefix: … } }", "path": "match: { path: { prefix: … } }",
+            "host": "match: { hosts: [ … ] }", "hosts": "match: { hosts: [ … ] }",
+            "methods": "match: { methods: [ … ] }", "service": "to", "cluster": "to",
+            "backend": "to", "weights": "split", "timeout": "timeouts: { request: … }",
+            "mirrors": "mirror", "faults": "fault", "directResponse": "respond",
+            "return": "respond", "rewriteTarget": "rewrite: { prefix: … }",
+        ],
+        "service": [
+            "endpoints": "versions: { v1: { endpoints: [ … ] } }",
+            "servers": "versions: { v1: { endpoints: [ … ] } }",
+            "subsets": "versions", "timeout": "connectTimeout",
+            "connect_timeout": "connectTimeout", "lb": "loadBalancer", "balancer": "loadBalancer",
+            "circuitBreaker": "outlierDetection or connectionPool",
+            "dns": "versions: { v1: { dns: … } }",
+        ],
+        "version": [
+            "address": "endpoints: [ … ]", "addresses": "endpoints", "servers": "endpoints",
+            "hosts": "endpoints", "host": "dns: name:port", "percent": "weight: 10%",
+            "share": "weight",
+        ],
+        "retries": ["retryOn": "on", "numRetries": "attempts", "count": "attempts"],
+        "rate limit": [
+            "rps": "requests: …, per: 1s", "limit": "requests", "period": "per", "unit": "per",
+            "key": "by", "interval": "per",
+        ],
+        "mirror": ["percent": "share: 10%", "service": "to", "host": "to"],
+        "delay": ["duration": "time", "fixedDelay": "time", "percent": "share: 10%"],
+        "abort": ["code": "status", "httpStatus": "status", "percent": "share: 10%"],
+        "redirect": ["code": "status", "to": "host or path", "https": "scheme: https"],
+        "fixed response": ["code": "status", "text": "body", "type": "contentType"],
+        "header edits": [
+            "set": "request: { set: … } or response: { set: … }",
+            "add": "request: { add: … } or response: { add: … }",
+            "remove": "request: { remove: … } or response: { remove: … }",
+        ],
+    ]
+
+    /// For a key that an object does not have.
+    static func unknownKey(_ key: String, in schema: ObjectSchema) -> String {
+        let names = schema.fields.map(\.name)
+        if let word = otherNames[schema.name]?[key] { return "write \(word)" }
+        if let meant = DidYouMean.closest(to: key, among: names) {
+            return "did you mean \"\(meant)\"?"
+        }
+        let known = "known keys: " + names.joined(separator: ", ")
+        if let owner = owner(of: key, besides: schema.name) {
+            return "\"\(key)\" stands in \(owner); \(known)"
+        }
+        return known
+    }
+
+    /// The object that has the key, where one alone does.
+    private static func owner(of key: String, besides name: String) -> String? {
+        var found: [String] = []
+        var seen: Set<String> = []
+        func walk(_ type: ValueType, _ path: String) {
+            switch type {
+            case .object(let schema):
+                guard seen.insert(path).inserted, path.utf8.count < 200 else { return }
+                for field in schema.fields {
+                    let next = path.isEmpty ? field.name : "\(path).\(field.name)"
+                    if field.name == key { found.append(path.isEmpty ? "the file" : path) }
+                    walk(field.type, next)
+                }
+            case .list(let element): walk(element, path)
+            case .map(let element, _): walk(element, path + ".NAME")
+            case .either(let types): for type in types { walk(type, path) }
+            default: break
+            }
+        }
+        walk(.object(.document), "")
+        return (1...2).contains(found.count) ? found.joined(separator: " and in ") : nil
+    }
+
+    // MARK: Kinds
+
+    /// For a value of another kind than the table asks for.
+    static func wrongKind(_ node: YAMLNode, _ type: ValueType) -> String {
+        if let text = node.text { return text.isEmpty ? "" : plain(text, type) }
+        switch type {
+        case .list(.object):
+            if !node.entries.isEmpty { return "write \"- \" in front of each element's first key" }
+        case .map:
+            if let name = node.elements.first?["name"]?.text {
+                return "names are keys here: write \"\(name):\", and its keys below"
+            }
+            if !node.elements.isEmpty { return "names are keys here, without \"- \" before them" }
+        case .object:
+            if node.elements.count == 1 { return "take the \"- \" or the brackets out" }
+        default: break
+        }
+        return ""
+    }
+
+    /// For text where a list or a mapping belongs.
+    private static func plain(_ text: String, _ type: ValueType) -> String {
+        switch type {
+        case .list(.object(let schema)): return plain(text, .object(schema))
+        case .list: return "write it as a list: [\(text)]"
+        case .object(let schema):
+            switch schema.name {
+            case "path":
+                return text.hasPrefix("/")
+                    ? "write { prefix: \(text) } for all below it, { exact: \(text) } for it "
+                        + "alone" : "write { prefix: /… }"
+            case "match":
+                return text.hasPrefix("/") ? "write { path: { prefix: \(text) } }" : ""
+            case "listener": return "write { name: http, address: \"\(text)\" }"
+            case "version": return "write { weight: …, endpoints: [\"\(text)\"] }"
+            case "redirect":
+                return text.hasPrefix("/") ? "write { path: \(text) }" : "write { host: \(text) }"
+            case "rewrite": return "write { prefix: \(text) } or { path: \(text) }"
+            case "fixed response":
+                return Int(text) != nil ? "write { status: \(text) }" : "write { body: … }"
+            case "retries": return Int(text) != nil ? "write { attempts: \(text) }" : ""
+            case "rate limit": return "write { requests: 100, per: 1s }"
+            case "mirror": return "write { to: \(text) }"
+            case "health check": return text.hasPrefix("/") ? "write { path: \(text) }" : ""
+            case "route timeouts", "timeouts":
+                return Units.duration(text) != nil ? "write { request: \(text) }" : ""
+            case "sticky": return "write { cookie: \(text) }"
+            case "listener TLS": return "write { certificate: FILE, key: FILE }"
+            default: return "its keys are " + schema.fields.map(\.name).joined(separator: ", ")
+            }
+        case .either(let types):
+            let hints = types.map { plain(text, $0) }
+            return hints.first { !$0.isEmpty } ?? ""
+        default: return ""
+        }
+    }
+
+    // MARK: Scalars
+
+    static func duration(_ text: String, orWord word: String?) -> String {
+        if Int(text) != nil {
+            if text == "0", let word { return "\(word) means no limit" }
+            return "a number needs a unit: \(text)s or \(text)ms"
+        }
+        if let word, ["none", "never", "infinity", "infinite", "unlimited", "-1"].contains(text) {
+            return "did you mean \"\(word)\"?"
+        }
+        if text.contains(".") { return "without fractions: 1s500ms" }
+        return "the units are h, m, s and ms, in this order"
+    }
+
+    static func size(_ text: String) -> String {
+        let digits = text.prefix { $0.isASCII && $0.isNumber }
+        let unit = text.dropFirst(digits.count).trimmed.uppercased()
+        guard !digits.isEmpty, let letter = unit.first, "KMG".contains(letter) else { return "" }
+        return "did you mean \(digits)\(letter)iB? \(digits)\(letter)B is in powers of ten"
+    }
+
+    static func address(_ text: String) -> String {
+        if text.hasPrefix("unix:") {
+            return "a unix socket is unix:/absolute/path of at most \(UnixPaths.pathBytesMax) bytes"
+        }
+        for scheme in ["http://", "https://"] where text.hasPrefix(scheme) {
+            let rest = text.dropFirst(scheme.count).prefix { $0 != "/" }
+            return "an address has no scheme and no path: \(rest)"
+        }
+        let port =
+            text.hasPrefix(":") || text.hasPrefix("*:") ? text.split(separator: ":").last : nil
+        if let port = port.map(String.init) ?? (Int(text) != nil ? text : nil), let n = Int(port),
+            (1...65_535).contains(n)
+        {
+            return "the host is missing: \"0.0.0.0:\(port)\" is every address of this machine, "
+                + "\"[::]:\(port)\" those of IPv6 too, \"127.0.0.1:\(port)\" this machine alone"
+        }
+        if Address(text + ":80") != nil { return "a port is missing: \(text):80" }
+        if text.hasPrefix("localhost:") { return "write 127.0.0.1\(text.dropFirst(9))" }
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        if parts.count > 2, let last = parts.last,
+            Address("[\(text.dropLast(last.count + 1))]:\(last)") != nil
+        {
+            return
+                "an IPv6 address stands in brackets: \"[\(text.dropLast(last.count + 1))]:\(last)\""
+        }
+        if Units.nameAndPort(text) != nil {
+            return "names are not resolved here; use dns: \(text) for endpoints"
+        }
+        return ""
+    }
+
+    // MARK: Variables
+
+    private static let noVariables =
+        "variables are not expanded; fill them in before, for example with envsubst"
+
+    /// Adds what is known of any error.
+    static func complete(_ error: inout ConfigurationError) {
+        guard variable(in: error.message) != nil || error.message.contains("{{") else { return }
+        error.hint = noVariables
+    }
+
+    /// Warns of values that look as if somebody expected them to be expanded.
+    static func findVariables(_ root: YAMLNode, _ warnings: inout [ConfigurationError]) {
+        func walk(_ node: YAMLNode, _ key: String) {
+            switch node.content {
+            case .scalar(let text, _):
+                // A pattern has braces of its own.
+                guard key != "regex", let name = variable(in: text) else { return }
+                warnings.append(
+                    ConfigurationError(
+                        "\"\(name)\" is taken as it is written", at: node.start,
+                        hint: noVariables, severity: .warning))
+            case .sequence(let nodes): for node in nodes { walk(node, key) }
+            case .mapping(let entries):
+                for entry in entries where !entry.key.hasPrefix("x-") || key != "" {
+                    walk(entry.value, entry.key)
+                }
+            }
+        }
+        walk(root, "")
+    }
+
+    /// `${NAME}` in a text.
+    private static func variable(in text: String) -> Substring? {
+        var rest = Substring(text)
+        while let start = rest.firstIndex(of: "$") {
+            rest = rest[start...]
+            let name = rest.dropFirst(2).prefix {
+                $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_")
+            }
+            if rest.dropFirst().first == "{", !name.isEmpty, name.first?.isNumber == false,
+                let next = rest.dropFirst(2 + name.count).first, next == "}" || next == ":"
+            {
+                return rest.prefix { $0 != "}" } + (next == "}" ? "}" : "")
+            }
+            rest = rest.dropFirst()
+        }
+        return nil
+    }
+}

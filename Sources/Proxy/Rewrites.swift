@@ -1,0 +1,31 @@
+import Base
+import Configuration
+import HTTPSemantics
+
+/// What an origin is asked for instead of what the client asked for.
+public enum Rewrites {
+    /// Appends the path that goes to the origin, without query.
+    ///
+    /// - Parameters:
+    ///   - plan: of a route that forwards.
+    ///   - bytes: the head's bytes, to which positions refer.
+    ///   - path: the request's path in normal form.
+    public static func appendPath(
+        _ plan: Snapshot.RoutePlan, _ store: borrowing ByteStore, _ head: borrowing RequestHead,
+        _ bytes: Span<UInt8>, path: Span<UInt8>, to out: inout ByteBuffer
+    ) {
+        switch plan.pathEdit {
+        case .none:
+            if head.path.isEmpty {
+                // RFC 9112 §3.2.4: OPTIONS of an absolute form without a path asks for "*".
+                out.append(head.method == .options ? UInt8(0x2a) : UInt8(0x2f))
+            } else {
+                out.append(bytes.extracting(head.path.range))
+            }
+        case .path: out.append(store.bytes(plan.pathText))
+        case .prefix:
+            Forwarding.replacePrefix(
+                store.bytes(plan.pathText), plan.prefixLength, of: path, to: &out)
+        }
+    }
+}
