@@ -36,8 +36,8 @@ public struct Judge: Sendable, Equatable {
 
     /// Restarts whose own estimates are kept.
     static let recentMax = 3
-    static let odds = Mixture.grid(from: 1.15, to: 40, count: 14)
-    static let hazards = Mixture.grid(from: 1.05, to: 4, count: 8)
+    package static let odds = Mixture.grid(from: 1.15, to: 40, count: 14)
+    package static let hazards = Mixture.grid(from: 1.05, to: 4, count: 8)
 
     /// The chance that a version that is no worse is ever rolled back by the judge, 0...1.
     public let budget: Double

@@ -7,7 +7,7 @@ import Glibc
 /// the number X of the canary's events is hypergeometric. For a ratio r the variable
 /// r^X / E[r^X] then has mean 1, whatever the rate of events is. The closed form below is never
 /// less than log E[r^X], so that a factor made with it has mean at most 1.
-enum OddsBound {
+package enum OddsBound {
     /// An upper bound of log E[r^X].
     ///
     /// - Parameters:
@@ -16,7 +16,7 @@ enum OddsBound {
     ///   - canaryUnits: units of the canary, 0...n.
     ///   - ratio: r > 0; above 1 where the canary is thought to have more events, below 1 where
     ///     fewer.
-    static func logMean(
+    package static func logMean(
         units: Double, events: Double, canaryUnits: Double, ratio: Double
     ) -> Double {
         guard units > 0 else { return 0 }

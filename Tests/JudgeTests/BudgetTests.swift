@@ -2,7 +2,7 @@ import Base
 import Foundation
 import Testing
 
-@testable import Judge
+import Judge
 
 /// What the judge promises, tried on simulated rollouts with fixed seeds.
 @Suite struct BudgetTests {

@@ -1,7 +1,7 @@
 import Base
 import Testing
 
-@testable import Judge
+import Judge
 
 @Suite struct EvidenceTests {
     @Test(
