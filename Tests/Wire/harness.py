@@ -244,8 +244,11 @@ class Proxy:
         threading.Thread(target=self._drain_log, daemon=True).start()
 
     def _drain_log(self):
-        for line in self.process.stderr:
-            self.log.append(line)
+        try:
+            for line in self.process.stderr:
+                self.log.append(line)
+        except ValueError:
+            pass  # the test has ended, and closed it
 
     def write(self, config):
         text = f'admin: {self.admin_text}\nmetrics: "127.0.0.1:0"\n' + config
