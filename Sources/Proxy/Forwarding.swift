@@ -201,19 +201,6 @@ enum Forwarding {
         exchange.arena.append(" HTTP/1.1\r\n")
     }
 
-    /// The path as it was matched, with its matched prefix replaced; exactly one slash at the seam.
-    /// - Parameter escapes: what goes on becomes part of a URI, where every byte must be allowed.
-    static func replacePrefix(
-        _ text: Span<UInt8>, _ length: Int, of path: Span<UInt8>, to out: inout ByteBuffer,
-        escapes: Bool = false
-    ) {
-        let rest = path.extracting(min(length, path.count)..<path.count)
-        var count = text.count
-        if !rest.isEmpty, rest[0] == 0x2f, text[count - 1] == 0x2f { count -= 1 }
-        out.append(text.extracting(0..<count))
-        if escapes { URIText.append(rest, to: &out) } else { out.append(rest) }
-    }
-
     private static func host(
         _ exchange: inout Exchange, _ turn: borrowing Turn, _ plan: Snapshot.RoutePlan,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange, name: ByteRange

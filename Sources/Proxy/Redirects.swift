@@ -93,7 +93,7 @@ public enum Redirects {
             }
         case .path: out.append(store.bytes(plan.pathText))
         case .prefix:
-            Forwarding.replacePrefix(
+            Rewrites.replacePrefix(
                 store.bytes(plan.pathText), plan.prefixLength, of: path, to: &out,
                 escapes: true)
         }

@@ -24,8 +24,21 @@ public enum Rewrites {
             }
         case .path: out.append(store.bytes(plan.pathText))
         case .prefix:
-            Forwarding.replacePrefix(
+            replacePrefix(
                 store.bytes(plan.pathText), plan.prefixLength, of: path, to: &out)
         }
+    }
+
+    /// The path as it was matched, with its matched prefix replaced; exactly one slash at the seam.
+    /// - Parameter escapes: what goes on becomes part of a URI, where every byte must be allowed.
+    static func replacePrefix(
+        _ text: Span<UInt8>, _ length: Int, of path: Span<UInt8>, to out: inout ByteBuffer,
+        escapes: Bool = false
+    ) {
+        let rest = path.extracting(min(length, path.count)..<path.count)
+        var count = text.count
+        if !rest.isEmpty, rest[0] == 0x2f, text[count - 1] == 0x2f { count -= 1 }
+        out.append(text.extracting(0..<count))
+        if escapes { URIText.append(rest, to: &out) } else { out.append(rest) }
     }
 }
