@@ -166,7 +166,7 @@ extension ConfigurationDiff {
             let places = [(old, change.oldMark), (new, change.newMark)].compactMap { file, mark in
                 mark.map { "\(file):\($0.line):\($0.column)" }
             }
-            text += "    \(places.joined(separator: " → "))\n"
+            if !places.isEmpty { text += "    \(places.joined(separator: " → "))\n" }
         }
         if !shifts.isEmpty { text += "\nwho moves\n" }
         for shift in shifts {
@@ -187,8 +187,11 @@ extension ConfigurationDiff {
             return mark == nil ? "not given (\(text))" : text
         }
         switch change.kind {
-        case .added: return "added, \(change.new ?? "")"
-        case .removed: return "removed, \(change.old ?? "")"
+        // What holds without being given has no place.
+        case .added:
+            return "added, \(change.new ?? "")" + (change.newMark == nil ? " (by default)" : "")
+        case .removed:
+            return "removed, \(change.old ?? "")" + (change.oldMark == nil ? " (by default)" : "")
         case .moved: return "moved, \(change.old ?? "") → \(change.new ?? "")"
         case .changed:
             return side(change.old, change.oldMark) + " → " + side(change.new, change.newMark)

@@ -49,7 +49,8 @@ public struct ConfigurationError: Error, Sendable {
 
     /// The lines of a text; a carriage return before the end of a line belongs to the end.
     public static func lines(_ bytes: [UInt8]) -> [Substring] {
-        String(decoding: bytes, as: UTF8.self).split(omittingEmptySubsequences: false) {
+        if bytes.isEmpty { return [] }
+        return String(decoding: bytes, as: UTF8.self).split(omittingEmptySubsequences: false) {
             $0 == "\n" || $0 == "\r\n"
         }
     }

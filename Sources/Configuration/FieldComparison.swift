@@ -155,7 +155,8 @@ public struct FieldComparison {
         }.first
         let isPlainWord = node.text.map { isWord($0, of: types) } ?? false
         if let key = object?.shortFor {
-            if node.entries.isEmpty, !isPlainWord {
+            let isMapping = if case .mapping = node.content { true } else { false }
+            if !isMapping, !isPlainWord {
                 let entry = YAMLNode.Entry(key: key, keyStart: node.start, value: node)
                 side.node = YAMLNode(content: .mapping([entry]), start: node.start, end: node.end)
             }
@@ -311,22 +312,26 @@ public struct FieldComparison {
                     content: .scalar(String($0), isQuoted: false), start: nowhere, end: nowhere)
             }
         }
-        var counts: [String: Int] = [:]
-        for node in nodes(new) {
-            counts[FieldComparison.meaning(node.text, element) ?? "", default: 0] += 1
-        }
-        for node in nodes(old) {
-            let meaning = FieldComparison.meaning(node.text, element) ?? ""
-            if let count = counts[meaning], count > 0 {
-                counts[meaning] = count - 1
-            } else {
-                report(.removed, path, Side(node), Side(nil))
+        func counts(_ nodes: [YAMLNode]) -> [String: Int] {
+            nodes.reduce(into: [:]) {
+                $0[FieldComparison.meaning($1.text, element) ?? "", default: 0] += 1
             }
         }
-        for node in nodes(new).reversed() {
-            let meaning = FieldComparison.meaning(node.text, element) ?? ""
-            guard let count = counts[meaning], count > 0 else { continue }
-            counts[meaning] = count - 1
+        /// Those that the other side has not.
+        func others(_ nodes: [YAMLNode], than left: [String: Int]) -> [YAMLNode] {
+            var left = left
+            return nodes.filter { node in
+                let meaning = FieldComparison.meaning(node.text, element) ?? ""
+                guard let count = left[meaning], count > 0 else { return true }
+                left[meaning] = count - 1
+                return false
+            }
+        }
+        let before = nodes(old), after = nodes(new)
+        for node in others(before, than: counts(after)) {
+            report(.removed, path, Side(node), Side(nil))
+        }
+        for node in others(after, than: counts(before)) {
             report(.added, path, Side(nil), Side(node))
         }
     }

@@ -190,8 +190,8 @@ enum SchemaHints {
             let rest = text.dropFirst(scheme.count).prefix { $0 != "/" }
             return "an address has no scheme and no path: \(rest)"
         }
-        let port =
-            text.hasPrefix(":") || text.hasPrefix("*:") ? text.split(separator: ":").last : nil
+        let isAlone = text.hasPrefix(":") && !text.dropFirst().contains(":")
+        let port = isAlone || text.hasPrefix("*:") ? text.split(separator: ":").last : nil
         if let port = port.map(String.init) ?? (Int(text) != nil ? text : nil), let n = Int(port),
             (1...65_535).contains(n)
         {

@@ -15,6 +15,7 @@ enum YAMLHints {
         case "did not find expected key", "did not find expected '-' indicator":
             return indentation(error, line(error.mark.line), line(began))
         case "mapping values are not allowed in this context":
+            if let colon = colon(line(error.mark.line - 1), error.mark.line - 1) { return colon }
             return ConfigurationError(
                 "a \": \" cannot stand here", at: error.mark,
                 hint: "a value that contains \": \" needs quotes; if this is a key, the line "
@@ -45,6 +46,19 @@ enum YAMLHints {
         }
         let context = error.context.isEmpty ? "" : " (\(error.context))"
         return ConfigurationError(error.message + context, at: error.mark)
+    }
+
+    /// A line `key:value`, which is one text for YAML.
+    private static func colon(_ line: Substring, _ number: Int) -> ConfigurationError? {
+        let text = line.trimmed
+        guard let place = line.firstIndex(of: ":"), !text.hasSuffix(":"), !line.contains(": "),
+            !text.contains(where: { "\"'{[#".contains($0) })
+        else { return nil }
+        let column = line.distance(from: line.startIndex, to: place) + 1
+        return ConfigurationError(
+            "the line has no colon with a space behind it",
+            at: YAMLMark(line: number, column: column),
+            hint: "write key: value, with a space behind the colon")
     }
 
     /// A tab where only spaces may stand.

@@ -168,7 +168,7 @@ import Testing
         ),
         (
             "  - { name: rest, to: s }", "  - { name: rest, to: s }\n workers: 0", 11,
-            "did not find expected key"
+            "is indented by 1"
         ),
         ("  - { name: rest, to: s }", "  - { name: rest, to: s }\nworkers: 0", 11, "from 1 to 64"),
         (
@@ -201,7 +201,7 @@ import Testing
             "  - { name: rest, to: s }",
             "  - { name: rest, to: s }\n---\nworkers: 1\n---\nworkers: 2", 14, "in two documents"
         ),
-        ("  - { name: rest, to: s }", "  - *nobody", 10, "no anchor"),
+        ("  - { name: rest, to: s }", "  - *nobody", 10, "refers to an anchor"),
         ("  - { name: rest, to: s }", "  - [", 11, "did not find expected node"),
     ]
 

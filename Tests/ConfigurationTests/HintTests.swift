@@ -53,20 +53,26 @@ import Testing
         ),
         ("a tab", "    stable: v1", "\tstable: v1", 5, "a tab", "two spaces"),
         ("a tab further in", "    stable: v1", "  \tstable: v1", 5, "a tab", "two spaces"),
-        ("one space too few", "    stable: v1", "   stable: v1", 6, "", "in one column"),
-        ("one space too many", "    versions:", "     versions:", 6, "", "in one column"),
+        (
+            "one space too few", "    stable: v1", "   stable: v1", 6, "cannot stand",
+            "in one column"
+        ),
+        (
+            "one space too many", "    versions:", "     versions:", 6, "cannot stand",
+            "in one column"
+        ),
         (
             "no space behind a colon", "stable: v1", "stable:v1", 5, "has no colon",
             "space behind the colon"
         ),
         ("a star", "stable: v1", "hosts: [*.example.com]", 5, "anchor", "\"*.example.com\""),
-        ("a star alone", "stable: v1", "hosts: [*]", 5, "", "needs quotes"),
+        ("a star alone", "stable: v1", "hosts: [*]", 5, "anchor", "needs quotes"),
         ("an at sign", "stable: v1", "stable: @v1", 5, "cannot begin with @", "in quotes"),
         (
             "a bracket that stays open", "endpoints: [\"127.0.0.1:1\"] }",
             "endpoints: [\"127.0.0.1:1\" }", 7, "is not closed", "[a, b]"
         ),
-        ("a quote that stays open", "\"127.0.0.1:1\"", "\"127.0.0.1:1", 7, "", ""),
+        ("a quote that stays open", "\"127.0.0.1:1\"", "\"127.0.0.1:1", 8, "not closed", "quotes"),
         (
             "a list for a mapping", "  s:\n    stable: v1\n", "  - name: s\n    stable: v1\n", 4,
             "is a list, expected a mapping", "\"s:\""
@@ -186,7 +192,7 @@ import Testing
               - name: a
                 match: { headers: { x-country: no, x-there: { present: yes, not: no } } }
                 to: s
-                retries: { true: [5xx] }
+                retries: { true: [5xx], attempts: 1 }
                 timeouts: { request: false }
             defaults:
               retries: false

@@ -217,7 +217,8 @@ class TLS(unittest.TestCase):
         proxy = self.start(self.listener(self.own(pair)))
         whole = [open(path, "rb").read() for path in pair]
         bad = [
-            (0, b"nonsense", "no start line"), (1, b"", "key"), (0, None, "cannot be read"), (1, open(self.client[1], "rb").read(), "mismatch"),
+            (0, b"nonsense", "is not PEM"), (1, b"", "is empty"), (0, None, "cannot be read"),
+            (1, open(self.client[1], "rb").read(), "does not belong to the certificate"),
         ]
         def rejections():
             return [line for line in proxy.log if "configuration rejected" in line]
