@@ -192,7 +192,7 @@ class Edits(Case):
         version = ', headers: { request: { set: { x-a: version }, remove: [x-c], add: { x-c: "2" } } }'
         proxy = self.start(config(
             backend.port, routes=f"routes: [{{ name: all, to: s, {edits} }}]", versions=(version, ""),
-            extra="defaults: { forwarding: { via: on, trustedHops: 1 } }"))
+            extra="defaults: { forwarding: { via: on, trustedHops: 1 } }", listener=HALF_CLOSE))
         for more in ("", "Odd:\tvalue\r\n", "Upgrade: other\r\nConnection: upgrade\r\n"):
             out = proxy.raw(
                 b"GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-Proto: http\r\nx-forwarded-proto: ftp\r\nX-Request-Id: 1\r\n"
