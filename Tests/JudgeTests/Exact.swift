@@ -10,11 +10,11 @@ enum Exact {
 
     /// log E[r^X] where X of x events, among n units, fall on nc units of the canary.
     static func logMean(n: Int, x: Int, nc: Int, r: Double) -> Double {
-        var sum = 0.0
-        for k in max(0, x - (n - nc))...min(x, nc) {
-            let chance = logChoose(nc, k) + logChoose(n - nc, x - k) - logChoose(n, x)
-            sum += exp(chance + Double(k) * log(r))
+        let terms = (max(0, x - (n - nc))...min(x, nc)).map { k in
+            logChoose(nc, k) + logChoose(n - nc, x - k) - logChoose(n, x) + Double(k) * log(r)
         }
-        return log(sum)
+        // The largest is taken out, since e^710 is no number any more.
+        let largest = terms.max() ?? 0
+        return largest + log(terms.reduce(0) { $0 + exp($1 - largest) })
     }
 }
