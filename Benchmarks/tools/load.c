@@ -34,7 +34,7 @@ struct connection {
 static uint64_t histogram[64 * 64], answered, errors, bytes;
 static struct connection *connections;
 static int connection_count = 64, port, per_request, poller;
-static uint64_t rate, upload, interval, wanted = UINT64_MAX;
+static uint64_t rate, upload, interval, begun, wanted = UINT64_MAX;
 static char request[4096], block[1 << 16];
 static size_t request_length;
 
@@ -61,6 +61,9 @@ static void open_connection(struct connection *c) {
 }
 
 static void begin(struct connection *c, uint64_t due) {
+    // With -n nobody leaves in the middle of a request: that would cost the server its connections.
+    if (begun == wanted) return;
+    begun++;
     c->busy = 1;
     c->due = due;
     c->sent = c->head = 0;
@@ -200,7 +203,7 @@ int main(int count, char **arguments) {
     struct epoll_event events[256];
     uint64_t now;
     // A server that is gone refuses at once, again and again.
-    while ((now = now_ns()) < end && answered < wanted && errors < answered + 100000) {
+    while ((now = now_ns()) < end && answered + errors < wanted && errors < answered + 100000) {
         if (!measures && now >= measured_from) {
             measures = 1;
             measured_from = now;
