@@ -38,7 +38,15 @@ enum ReloadEffects {
                 }
                 continue
             }
-            if was.address != listener.address {
+            if was.address != listener.address, was.address.port == listener.address.port,
+                was.address.family != .unix, listener.address.family != .unix,
+                was.address.isUnspecified || listener.address.isUnspecified
+            {
+                say(
+                    "the listener \(listener.name) goes from \(UnixPaths.text(was.address)) to "
+                        + "\(address): a reload refuses to change how wide a socket on one port "
+                        + "is; restart, or take another port")
+            } else if was.address != listener.address {
                 say(
                     "the listener \(listener.name) closes \(UnixPaths.text(was.address)) and opens "
                         + "\(address); connections that are open finish what they have")

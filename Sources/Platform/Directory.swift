@@ -60,7 +60,9 @@ public enum Directory {
         public init(_ path: String) throws(SystemError) {
             descriptor = inotify_init1(Int32(IN_NONBLOCK) | Int32(IN_CLOEXEC))
             guard descriptor >= 0 else { throw SystemError("inotify_init1") }
-            let mask = UInt32(IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_ATTRIB)
+            let mask = UInt32(
+                IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_MOVE_SELF
+                    | IN_DELETE_SELF)
             guard unsafe inotify_add_watch(descriptor, path, mask) >= 0 else {
                 let error = SystemError("inotify_add_watch")
                 Socket.close(descriptor)

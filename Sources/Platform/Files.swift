@@ -34,6 +34,11 @@ public enum Files {
             seconds = Int64(info.st_mtim.tv_sec)
             nanoseconds = Int64(info.st_mtim.tv_nsec)
         }
+
+        /// Whether both are stamps of one file or directory, whatever has become of its contents.
+        public func isOfSameFile(as other: Stamp) -> Bool {
+            device == other.device && number == other.number
+        }
     }
 
     /// The stamp of the file that a path leads to; `nil` when it leads to none.

@@ -91,6 +91,7 @@ final class ControlLoop {
             let now = SystemClock.now()
             if reloadAt <= now {
                 reloadAt = .never
+                renewWatches()
                 if watch.hasChanged { reload(cause: "watch") }
             }
             if rotatesAt <= now {
@@ -176,10 +177,22 @@ final class ControlLoop {
     ///   mended next.
     func watchFiles(and others: [String] = []) {
         guard options.watches else { return }
-        let failed = watch.follow([options.configPath] + file.files + others) {
-            (descriptor) throws(SystemError) in
-            try poller.addInput(descriptor, token: Token.watch)
-        }
+        report(
+            watch.follow([options.configPath] + file.files + others) {
+                (descriptor) throws(SystemError) in
+                try poller.addInput(descriptor, token: Token.watch)
+            })
+    }
+
+    /// A directory told something: it may have been replaced by another.
+    private func renewWatches() {
+        report(
+            watch.renew { (descriptor) throws(SystemError) in
+                try poller.addInput(descriptor, token: Token.watch)
+            })
+    }
+
+    private func report(_ failed: [(directory: String, why: String)]) {
         for (directory, why) in failed {
             log.error(
                 "files cannot be watched; send SIGHUP instead",

@@ -100,6 +100,11 @@ struct Steps {
         pairs.append(("result", .string("404 NR")))
     }
 
+    mutating func connectRefused() {
+        lines.append("result    405, flag DPE: the route does not pass CONNECT on (connect: allow)")
+        pairs.append(("result", .string("405 DPE")))
+    }
+
     mutating func winner(_ route: Int, _ snapshot: SharedBox<Snapshot>) {
         let plan = snapshot.value.routes[route]
         let label = ASCII.string(snapshot.value.store.bytes(plan.name))

@@ -159,6 +159,8 @@ public enum Explainer {
             target = String(rest.dropFirst(authority.count))
         }
         if target.isEmpty || target.hasPrefix("?") { target = "/" + target }
+        // The target of CONNECT is an authority (RFC 9112 §3.2.3).
+        if query.method == "CONNECT" { host = target }
         var text = "\(query.method) \(target) HTTP/1.1\r\n"
         let hasHost = query.headers.contains { $0.lowercased().hasPrefix("host:") }
         if !hasHost { text += "Host: \(host ?? "localhost")\r\n" }
@@ -226,6 +228,7 @@ public enum Explainer {
             steps.edits(config, nil, versions: [])
             return steps.rate(config?.rateLimit, head, forms)
         }
+        if head.method == .connect, !plan.allowsConnect { return steps.connectRefused() }
         let service = document.services[plan.service]
         let versions = version(plan, service, snapshot, head, forms.bytes, &steps)
         steps.rewrite(plan, snapshot, head, forms)

@@ -4,8 +4,17 @@ import Platform
 /// What to do when an address cannot be listened on.
 enum ListenHints {
     /// The advice, with a semicolon in front; empty where the error says all there is.
-    static func text(_ error: SystemError, _ address: Address) -> String {
+    ///
+    /// - Parameter own: the addresses on which this process listens, or is about to.
+    static func text(_ error: SystemError, _ address: Address, own: [Address] = []) -> String {
         let isUnix = address.family == .unix
+        if error.cause == .inUse, !isUnix,
+            let mine = own.first(where: { $0.family != .unix && $0.port == address.port })
+        {
+            return "; this process itself listens on \(UnixPaths.text(mine)): a socket cannot be "
+                + "made wider or narrower on its port while it is open, so take another port, or "
+                + "restart"
+        }
         switch error.cause {
         case .forbidden where isUnix: return "; this user may not write to the socket's directory"
         case .forbidden where address.port > 0 && address.port < 1_024:

@@ -81,11 +81,12 @@ struct Listeners {
                     bound: Socket.boundAddress(descriptor) ?? listener.address,
                     descriptor: descriptor, id: number(listener.name), isDual: isDual))
         } catch {
+            let own = (open + change.added).map(\.bound)
             Listeners.discard(change)
             throw Failure(
                 text: "the listener \"\(listener.name)\" cannot listen on "
                     + "\(UnixPaths.text(listener.address)): \(error.message)"
-                    + ListenHints.text(error, listener.address))
+                    + ListenHints.text(error, listener.address, own: own))
         }
     }
 

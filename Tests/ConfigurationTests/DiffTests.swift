@@ -1,3 +1,4 @@
+import Base
 import Configuration
 import Testing
 import YAML
@@ -302,6 +303,23 @@ struct SchemaEdits {
         let change = try #require(try diff(slow, other).changes.first)
         #expect(change.place == "routes.rest.timeouts.firstByte")
         #expect(change.old == "30s" && change.oldMark == nil && change.new == "15s")
+    }
+
+    @Test("another salt moves the positions of issued cookies by one distance", arguments: 0..<20)
+    func issuedSalt(number: Int) throws {
+        func text(_ salt: String) -> [UInt8] {
+            Array(
+                Text.replacing(DiffTests.base, "cookie: c", with: "issue: i, salt: \(salt)").utf8)
+        }
+        let diff = try #require(
+            ConfigurationDiff(
+                from: ConfigurationReading(text("a")),
+                to: ConfigurationReading(text("b\(number)"))))
+        let moved = try #require(diff.shifts.first?.sessionsMoved)
+        // A tenth is v2's, in one interval: it leaves it by the distance, at both ends.
+        let shift = XXH64.hash("b\(number)", seed: 0) &- XXH64.hash("a", seed: 0)
+        let distance = Double(min(shift, 0 &- shift)) / 0x1p64
+        #expect(abs(moved - 2 * min(distance, 0.1)) < 1e-3)
     }
 
     @Test("what is said of users and sockets follows from the two files")

@@ -83,6 +83,17 @@ class Explain(Commands):
             page = json.loads(proxy.page(f"/explain?method=GET&url=http://{host}/x", proxy.admin))
             self.assertEqual(page.get("route"), route, host)
 
+    def test_connect_is_explained_as_it_is_answered(self):
+        demo = Demo("v1")
+        self.addCleanup(demo.stop)
+        for allowed in (False, True):
+            text = config(demo.port, routes="routes: [{ name: all, to: s%s }]" % (", connect: allow" if allowed else ""))
+            proxy = Proxy(text)
+            self.addCleanup(proxy.stop)
+            refused = b" 405 " in proxy.raw(b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nConnection: close\r\n\r\n").split(b"\r\n")[0]
+            run = self.explain(text, "CONNECT", "a:80")
+            self.assertEqual((refused, "\nresult    405" in run.stdout), (not allowed, not allowed), run.stdout + run.stderr)
+
     def test_the_listener_and_the_scheme_are_those_that_are_asked_for(self):
         authority = Authority()
         self.addCleanup(authority.close)

@@ -219,6 +219,46 @@ class Reloads(Case):
         # The address of clients is a wrong one too.
         self.assertEqual(self.sluice("reload", "--admin", f"127.0.0.1:{proxy.port}").returncode, 1)
 
+    def test_a_directory_that_another_replaces_is_watched_on(self):
+        port = self.backend().port
+        proxy = self.start(config(port, routes="routes: [{ name: a, respond: { status: 200, body: zero } }]"), "--watch")
+        folder = os.path.dirname(proxy.path)
+        inner = os.path.join(folder, "inner")
+        text = lambda body: (f'admin: {proxy.admin_text}\nmetrics: "127.0.0.1:0"\n'
+                             + config(port, routes=f"routes: [{{ name: a, respond: {{ status: 200, body: {body} }} }}]"))
+        def make(where, body):
+            os.mkdir(where)
+            with open(os.path.join(where, "sluice.yaml"), "w") as file:
+                file.write(text(body))
+        make(inner, "one")
+        os.symlink(os.path.join(inner, "sluice.yaml"), proxy.path + ".link")
+        os.rename(proxy.path + ".link", proxy.path)
+        until(lambda: "one" in proxy.get("/").text)
+        # Swapped for one that was made aside, twice; what is written into the new one is seen.
+        for body in ("two", "three"):
+            make(inner + ".new", body)
+            os.rename(inner, inner + "." + body)
+            os.rename(inner + ".new", inner)
+            until(lambda: body in proxy.get("/").text)
+        with open(os.path.join(inner, "sluice.yaml"), "w") as file:
+            file.write(text("four"))
+        until(lambda: "four" in proxy.get("/").text)
+        # Taken away, and made anew after a while.
+        shutil.rmtree(inner)
+        until(lambda: any("cannot be read" in line for line in proxy.log))
+        make(inner, "five")
+        until(lambda: "five" in proxy.get("/").text)
+
+    def test_a_socket_is_not_widened_by_a_reload_and_the_error_says_whose_it_is(self):
+        proxy = self.start(config(self.backend().port))
+        with open(proxy.path) as file:
+            text = file.read()
+        text = text[text.index("listeners"):]
+        proxy.write(text.replace('"127.0.0.1:0"', f'"0.0.0.0:{proxy.port}"'))
+        proxy.reload()
+        until(lambda: any("this process itself listens on" in line for line in proxy.log))
+        self.assertEqual(proxy.get("/").status, 200)
+
     def test_the_access_log_is_beside_the_file_and_must_open(self):
         port = self.backend().port
         def text(path):
