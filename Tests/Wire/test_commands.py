@@ -90,7 +90,9 @@ class Explain(Commands):
             text = config(demo.port, routes="routes: [{ name: all, to: s%s }]" % (", connect: allow" if allowed else ""))
             proxy = Proxy(text)
             self.addCleanup(proxy.stop)
-            refused = b" 405 " in proxy.raw(b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nConnection: close\r\n\r\n").split(b"\r\n")[0]
+            with proxy.connect() as connection:
+                connection.sendall(b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n")
+                refused = b" 405 " in connection.makefile("rb").readline()
             run = self.explain(text, "CONNECT", "a:80")
             self.assertEqual((refused, "\nresult    405" in run.stdout), (not allowed, not allowed), run.stdout + run.stderr)
 
