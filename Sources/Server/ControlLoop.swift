@@ -29,6 +29,8 @@ final class ControlLoop {
     var retention = SeriesRetention()
 
     var file: ConfigurationFile
+    /// The document that the process began with: what only a start changes is as it says.
+    let started: Document
     let tickets: TLSTickets?
     private var rotatesAt: Instant
     var generation: UInt64 = 1
@@ -60,6 +62,7 @@ final class ControlLoop {
         resolverWakeup = parts.resolverWakeup
         signals = parts.signals
         file = parts.file
+        started = parts.file.document
         tickets = parts.tickets
         rotatesAt = SystemClock.now() + ControlLoop.ticketLife
         listeners = parts.listeners

@@ -8,8 +8,8 @@ import Platform
 /// Directories are watched, and what happens in them is compared with the stamps of the files:
 /// a log that is written beside the configuration is no change of it.
 final class FileWatch {
-    /// A watch, and the stamp of the directory that it was made for: a watch stays with its directory
-    /// when another takes the path.
+    /// A watch, and the stamp of the directory that it was made for: a watch stays with its
+    /// directory when another takes the path.
     private struct Watched {
         let watch: Directory.Watch
         let stamp: Files.Stamp?
@@ -35,7 +35,8 @@ final class FileWatch {
     }
 
     /// Watches the directories by which the files are reached now: one of them may be another than
-    /// it was, at the same path, or may have come back. To be called when a directory told something.
+    /// it was, at the same path, or may have come back. To be called when a directory told
+    /// something.
     func renew(
         add: (Int32) throws(SystemError) -> Void
     ) -> [(directory: String, why: String)] {

@@ -90,10 +90,10 @@ extension ControlLoop {
                 [("listener", listener.name), ("address", Listeners.text(listener))])
         }
         var fixed: [String] = []
-        if next.workers != file.document.workers { fixed.append("workers") }
-        if next.admin != file.document.admin { fixed.append("admin") }
-        if next.metrics != file.document.metrics { fixed.append("metrics") }
-        if next.limits.connections != file.document.limits.connections {
+        if next.workers != started.workers { fixed.append("workers") }
+        if next.admin != started.admin { fixed.append("admin") }
+        if next.metrics != started.metrics { fixed.append("metrics") }
+        if next.limits.connections != started.limits.connections {
             fixed.append("limits.connections")
         }
         if !fixed.isEmpty {

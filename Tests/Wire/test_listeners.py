@@ -249,6 +249,17 @@ class Reloads(Case):
         make(inner, "five")
         until(lambda: "five" in proxy.get("/").text)
 
+    def test_what_only_a_start_changes_is_compared_with_what_runs(self):
+        text = config(self.backend().port)
+        proxy = self.start(text)
+        said = lambda words: sum(words in line for line in proxy.log)
+        for times, more in ((1, "workers: 3"), (2, "workers: 3 # again"), (2, "")):
+            accepted = said("configuration reloaded")
+            proxy.write(text + more + "\n")
+            proxy.reload()
+            until(lambda: said("configuration reloaded") > accepted)
+            self.assertEqual(said("some settings take effect at the next start"), times, more)
+
     def test_a_socket_is_not_widened_by_a_reload_and_the_error_says_whose_it_is(self):
         proxy = self.start(config(self.backend().port))
         with open(proxy.path) as file:
