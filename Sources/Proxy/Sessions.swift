@@ -253,10 +253,19 @@ enum Sessions {
     }
 
     /// A stream's answer is whole, and waits for a window that the client may never open.
-    static func armStall(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
-        let socket = tables.sessions[session].socket
-        guard socket.side == .downstream else { return }
+    private static func armStall(
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID
+    ) {
+        guard tables.sessions[session].socket.side == .downstream else { return }
         let next = tables.sessions[session].engine.nextStall
+        armStall(&tables, &turn, session, by: next)
+    }
+
+    /// The socket is looked at again by then, for a stream that a client's window holds up.
+    static func armStall(
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, by next: Instant
+    ) {
+        let socket = tables.sessions[session].socket
         guard next < tables.downstream[socket.slot].timer.deadline else { return }
         Deadlines.arm(downstream: socket.slot, next, &tables, &turn)
     }

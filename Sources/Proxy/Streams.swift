@@ -317,7 +317,8 @@ enum Streams {
         if tables.sessions[session].engine.streamCount == 0 {
             Sessions.armIdle(&tables, &turn, session)
         } else if remains, id.side == .downstream {
-            Sessions.armStall(&tables, &turn, session)
+            // The others have armed theirs: of all only this one need be looked at.
+            Sessions.armStall(&tables, &turn, session, by: turn.now + patience)
         }
         if id.side == .upstream { StreamPools.streamFreed(&tables, &turn, session) }
     }
