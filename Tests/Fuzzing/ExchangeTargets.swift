@@ -138,9 +138,9 @@ enum ExchangeTargets {
     /// The forms of a target that mean the same to an origin (RFC 9112 §3.2).
     private static func originForms(_ target: [UInt8]) -> [[UInt8]] {
         if target.first == 0x2f || target == [0x2a] { return [target] }
-        let text = String(decoding: target, as: UTF8.self)
-        guard let colon = text.utf8.firstIndex(of: 0x3a) else { return [target] }
-        let rest = Array(text.utf8[colon...].dropFirst(3))
+        // Bytes, not text: a target may have such as are no UTF-8.
+        guard let colon = target.firstIndex(of: 0x3a) else { return [target] }
+        let rest = Array(target[colon...].dropFirst(3))
         let path = rest.firstIndex { $0 == 0x2f || $0 == 0x3f }
         guard let path else { return [[0x2f], [0x2a]] }
         return [rest[path] == 0x2f ? Array(rest[path...]) : [0x2f] + rest[path...]]
