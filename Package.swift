@@ -11,9 +11,15 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-func floor(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+/// A target of one floor: its sources lie in the folder of that floor.
+func floor(_ name: String, in folder: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: "Sources/\(folder)/\(name)",
+        swiftSettings: strict)
 }
+
+/// C code of our own, and the libraries of the system as Swift sees them.
+let ground = "Sources/Ground"
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .testTarget(
@@ -37,53 +43,56 @@ let package = Package(
     ],
     targets: [
         // Ground: C.
-        .target(name: "CPlatform"),
-        .target(name: "CScan"),
+        .target(name: "CPlatform", path: "\(ground)/CPlatform"),
+        .target(name: "CScan", path: "\(ground)/CScan"),
         .systemLibrary(
-            name: "CNGHTTP2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
-        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+            name: "CNGHTTP2", path: "\(ground)/CNGHTTP2", pkgConfig: "libnghttp2",
+            providers: [.apt(["libnghttp2-dev"])]),
+        .systemLibrary(
+            name: "CYAML", path: "\(ground)/CYAML", pkgConfig: "yaml-0.1",
+            providers: [.apt(["libyaml-dev"])]),
         .target(
-            name: "COpenSSL",
+            name: "COpenSSL", path: "\(ground)/COpenSSL",
             linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
         .target(
-            name: "CRE2", cxxSettings: [],
+            name: "CRE2", path: "\(ground)/CRE2", cxxSettings: [],
             linkerSettings: [.linkedLibrary("re2"), .linkedLibrary("stdc++")]),
         // Floor 1: bytes, time, ids, hashing.
-        floor("Base", ["CScan"]),
+        .target(name: "Base", dependencies: ["CScan"], swiftSettings: strict),
         // Floor 1b: RFC 9110.
-        floor("HTTPSemantics", ["Base"]),
+        floor("HTTPSemantics", in: "Codecs", ["Base"]),
         // Floor 2: codecs and the kernel.
-        floor("HTTP1", ["Base", "HTTPSemantics"]),
-        floor("HTTP2", ["CNGHTTP2", "Base", "HTTPSemantics", "HTTP1"]),
-        floor("TLS", ["COpenSSL", "Base"]),
-        floor("YAML", ["CYAML", "Base"]),
-        floor("RE2", ["CRE2", "Base"]),
-        floor("Platform", ["CPlatform", "Base"]),
+        floor("HTTP1", in: "Codecs", ["Base", "HTTPSemantics"]),
+        floor("HTTP2", in: "Codecs", ["CNGHTTP2", "Base", "HTTPSemantics", "HTTP1"]),
+        floor("TLS", in: "Codecs", ["COpenSSL", "Base"]),
+        floor("YAML", in: "Codecs", ["CYAML", "Base"]),
+        floor("RE2", in: "Codecs", ["CRE2", "Base"]),
+        floor("Platform", in: "Kernel", ["CPlatform", "Base"]),
         // Floor 3: policy.
-        floor("Routing", ["Base", "HTTPSemantics", "RE2"]),
-        floor("Upstream", ["Base"]),
-        floor("Telemetry", ["Base", "HTTPSemantics"]),
+        floor("Routing", in: "Policy", ["Base", "HTTPSemantics", "RE2"]),
+        floor("Upstream", in: "Policy", ["Base"]),
+        floor("Telemetry", in: "Policy", ["Base", "HTTPSemantics"]),
         // Floor 3: the judge of rollouts; numbers in, evidence out.
-        floor("Judge"),
+        floor("Judge", in: "Policy"),
         // Floor 3b: the configuration.
         floor(
-            "Configuration",
+            "Configuration", in: "Setup",
             [
                 "Base", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
             ]),
         // Floor 4: the data plane of one worker.
         floor(
-            "Proxy",
+            "Proxy", in: "Plane",
             [
                 "Base", "HTTPSemantics", "HTTP1", "HTTP2", "Routing", "Upstream", "Telemetry",
                 "Configuration",
             ]),
         // Beside the I/O line: the resolver's thread and the demo's origin.
-        floor("Resolver", ["Platform", "Base"]),
-        floor("Origin", ["Platform", "HTTPSemantics", "HTTP1", "Base"]),
+        floor("Resolver", in: "Kernel", ["Platform", "Base"]),
+        floor("Origin", in: "Shell", ["Platform", "HTTPSemantics", "HTTP1", "Base"]),
         // Floor 5: the only floor that knows both sockets and HTTP.
         floor(
-            "Server",
+            "Server", in: "Shell",
             [
                 "Base", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
                 "Telemetry", "Configuration", "Proxy", "Resolver",
@@ -108,7 +117,7 @@ let package = Package(
         tests("HTTP1Tests", ["HTTP1", "HTTPSemantics", "Base", "CScanScalar"]),
         .target(
             name: "CScanScalar", dependencies: ["CScan"], path: "Tests/CScanScalar",
-            cSettings: [.headerSearchPath("../../Sources/CScan/include")]),
+            cSettings: [.headerSearchPath("../../Sources/Ground/CScan/include")]),
         tests("HTTP2Tests", ["HTTP2", "HTTP1", "HTTPSemantics", "Base"]),
         tests("TLSTests", ["TLS", "Base"]),
         tests("RoutingTests", ["Routing", "RE2", "HTTP1", "HTTPSemantics", "Base"]),

@@ -22,8 +22,8 @@
 #define cscan_value scalar_value
 #define cscan_value_scalar scalar_value_scalar
 #undef __SSE2__
-#include "../../Sources/CScan/CScan.c"
-#include "../../Sources/CScan/Text.c"
+#include "../../Sources/Ground/CScan/CScan.c"
+#include "../../Sources/Ground/CScan/Text.c"
 #undef cscan_host
 #undef cscan_find
 #undef cscan_lines

@@ -11,7 +11,7 @@ import Testing
     /// A namespace is an `enum` without cases whose functions are static; it owns the lines from its
     /// declaration to the end of the file, or to the next one, extensions of it too.
     static func calls(in folder: String) -> [String: Set<String>] {
-        let files = TidyTests.sources.filter { $0.path.hasPrefix("Sources/\(folder)/") }
+        let files = TidyTests.sources.filter { $0.target == folder }
         var names: Set<String> = []
         for file in files {
             for line in file.lines {
