@@ -158,7 +158,7 @@ final class PlaneDriver {
     private func perform(_ effect: Effect) {
         switch effect {
         case .connect(let slot, _):
-            let id = ConnectionID(.upstream, slot)
+            let id = ConnectionID(upstream: slot)
             links.append(Link(id: id, number: record.toOrigins.count))
             record.toOrigins.append([])
             if speaksHTTP2 { links[links.count - 1].inbound = originBytes }

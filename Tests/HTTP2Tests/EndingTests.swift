@@ -96,7 +96,7 @@ import Testing
         let pair = Pair()
         pair.exchange()
         pair.client.session.skipNumbers(to: Int32.max - 6)
-        var streams: [SlotID] = []
+        var streams: [StreamSlot] = []
         while let stream = pair.client.makeStream() { streams.append(stream) }
         #expect(streams.count == 3 && pair.client.isGoingAway)
         for stream in streams { pair.client.say(stream, IsolationTests.request("/")) }

@@ -11,7 +11,7 @@ final class Pair {
         var workspace = HTTP2Workspace(limits: HeadLimits())
         /// The text of each stream, by its slot's index.
         var texts: [UInt32: [UInt8]] = [:]
-        var streams: [SlotID] = []
+        var streams: [StreamSlot] = []
         var ended: Set<UInt32> = []
         var closed: [UInt32: UInt32] = [:]
         var unprocessed: Set<UInt32> = []
@@ -29,7 +29,7 @@ final class Pair {
 
         /// - Returns: whether more text must wait.
         @discardableResult
-        func say(_ stream: SlotID, _ text: String) -> Bool {
+        func say(_ stream: StreamSlot, _ text: String) -> Bool {
             session.take(stream, Array(text.utf8).span, &workspace)
         }
 
@@ -38,11 +38,11 @@ final class Pair {
         var isGoingAway: Bool { session.isGoingAway }
         var allowsWebSockets: Bool { session.allowsWebSockets }
         var streamsAllowed: Int { session.streamsAllowed }
-        func isStalled(_ stream: SlotID) -> Bool { session.isStalled(stream) }
-        func makeStream() -> SlotID? { session.makeStream(owner: 9) }
+        func isStalled(_ stream: StreamSlot) -> Bool { session.isStalled(stream) }
+        func makeStream() -> StreamSlot? { session.makeStream(owner: 9) }
         var nextStall: Instant { session.nextStall }
         func release(
-            _ stream: SlotID, now: Instant, patience: Duration = .unlimited
+            _ stream: StreamSlot, now: Instant, patience: Duration = .unlimited
         ) -> Bool {
             session.release(stream, broken: nil, now: now, patience: patience)
         }
@@ -110,7 +110,7 @@ final class Pair {
     }
 
     /// A new stream of the client's.
-    func stream() -> SlotID {
+    func stream() -> StreamSlot {
         guard let slot = client.session.makeStream(owner: UInt64(client.streams.count) + 100) else {
             preconditionFailure("room for a stream")
         }

@@ -17,7 +17,7 @@ final class RawPeer {
     private var session = HTTP2Session()
     private var workspace = HTTP2Workspace(limits: HeadLimits())
     /// Streams by their number, as long as they are open.
-    private(set) var slots: [Int32: SlotID] = [:]
+    private(set) var slots: [Int32: StreamSlot] = [:]
     private var newest: Int32 = 0
     /// Numbers of requests that were said in one read.
     private var said: [Int32] = []
@@ -113,7 +113,7 @@ final class RawPeer {
         if let slot = slots[id] { ours(slot, text) }
     }
 
-    private func ours(_ slot: SlotID, _ text: String) {
+    private func ours(_ slot: StreamSlot, _ text: String) {
         _ = session.take(slot, Array(text.utf8).span, &workspace)
         write()
     }

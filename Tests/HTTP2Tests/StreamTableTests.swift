@@ -8,11 +8,11 @@ import HTTP2
     func model(_ seed: UInt64) {
         var random = PRNG(seed: seed)
         var table = StreamTable()
-        var model: [Int32: SlotID] = [:]
+        var model: [Int32: StreamSlot] = [:]
         for step in 0..<5_000 {
             let id = Int32(random.below(400)) * 2 + 1
             if model[id] == nil, random.below(2) == 0 {
-                let slot = SlotID(index: UInt32(step), generation: 1)
+                let slot = StreamSlot(index: UInt32(step), generation: 1)
                 table.insert(id, slot)
                 model[id] = slot
             } else {

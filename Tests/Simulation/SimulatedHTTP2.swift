@@ -20,9 +20,9 @@ final class SimulatedSession {
     private var workspace = HTTP2Workspace(limits: HeadLimits())
     private unowned let world: World
     private let link: ConnectionID
-    var opened: (SlotID) -> Void = { _ in }
-    var received: (SlotID, [UInt8]) -> Void = { _, _ in }
-    var closed: (SlotID, UInt32) -> Void = { _, _ in }
+    var opened: (StreamSlot) -> Void = { _ in }
+    var received: (StreamSlot, [UInt8]) -> Void = { _, _ in }
+    var closed: (StreamSlot, UInt32) -> Void = { _, _ in }
 
     init(isServer: Bool, _ world: World, _ link: ConnectionID, streamsMax: Int = 100) {
         self.world = world
@@ -33,19 +33,19 @@ final class SimulatedSession {
             isServer: isServer, isSecure: false, limits: limits, seed: world.seed, now: world.now)
     }
 
-    func makeStream() -> SlotID? { session.makeStream(owner: 1) }
+    func makeStream() -> StreamSlot? { session.makeStream(owner: 1) }
 
-    func say(_ stream: SlotID, _ bytes: [UInt8]) {
+    func say(_ stream: StreamSlot, _ bytes: [UInt8]) {
         _ = session.take(stream, bytes.span, &workspace)
         flush()
     }
 
-    func end(_ stream: SlotID) {
+    func end(_ stream: StreamSlot) {
         session.end(stream)
         flush()
     }
 
-    func release(_ stream: SlotID, _ code: HTTP2Code?) {
+    func release(_ stream: StreamSlot, _ code: HTTP2Code?) {
         session.release(stream, broken: code, now: world.now)
         flush()
     }
@@ -113,7 +113,7 @@ final class HTTP2OriginPeer: OriginEnd {
     /// What was received from the last frame on that is not all there.
     private var unread: [UInt8] = []
     private var isBehindPreface = false
-    private var peers: [SlotID: OriginPeer] = [:]
+    private var peers: [StreamSlot: OriginPeer] = [:]
     private unowned let world: World
     private let link: ConnectionID
     private var isOpen = true
@@ -193,7 +193,7 @@ public final class SimulatedHTTP2Client: ClientEnd {
     private let name: String
     private var link: ConnectionID?
     private var session: SimulatedSession?
-    private var texts: [SlotID: (index: Int, text: [UInt8])] = [:]
+    private var texts: [StreamSlot: (index: Int, text: [UInt8])] = [:]
     public private(set) var outcomes: [Outcome] = []
     private var isClosed = false
     /// Takes back so many of its requests at once.
@@ -236,7 +236,7 @@ public final class SimulatedHTTP2Client: ClientEnd {
         }
     }
 
-    private func finish(_ stream: SlotID, _ code: UInt32) {
+    private func finish(_ stream: StreamSlot, _ code: UInt32) {
         session?.release(stream, nil)
         guard let (index, text) = texts.removeValue(forKey: stream) else { return }
         var outcome = Outcome(id: "\(name)-\(index)")

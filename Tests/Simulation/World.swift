@@ -337,8 +337,8 @@ public final class World {
         }
     }
 
-    private func connect(_ slot: SlotID, _ address: Address) {
-        let id = ConnectionID(.upstream, slot)
+    private func connect(_ slot: UpstreamID, _ address: Address) {
+        let id = ConnectionID(upstream: slot)
         let refuses = random.below(100) < faults.refusePercent
         let resets = random.below(100) < faults.resetPercent
         if faults.isBlackHole(address) { return }

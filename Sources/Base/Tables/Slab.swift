@@ -1,5 +1,6 @@
-/// The name of a slot in a `Slab`: an index and the generation of its tenant. A stale id misses.
-public struct SlotID: Hashable, Sendable, BitwiseCopyable {
+/// The name of a slot in a `Slab` of such tenants: an index, and the generation of its tenant. A
+/// stale id misses, and an id of another kind of tenant does not compile.
+public struct SlotID<Tenant: ~Copyable>: Hashable, Sendable, BitwiseCopyable {
     public var index: UInt32
     /// Odd while the slot is occupied, even while it is vacant.
     public var generation: UInt32
@@ -52,7 +53,7 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
     }
 
     /// Takes a slot. `nil` when `countMax` are taken.
-    @inlinable public mutating func take() -> SlotID? {
+    @inlinable public mutating func take() -> SlotID<Element>? {
         let index: UInt32
         if firstFree != .max {
             index = firstFree
@@ -74,7 +75,7 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
     }
 
     /// Frees a slot; ids of its tenant miss from now on.
-    @inlinable public mutating func free(_ id: SlotID) {
+    @inlinable public mutating func free(_ id: SlotID<Element>) {
         precondition(holds(id), "a slot is freed once, by its own id")
         unsafe base[Int(id.index)].generation &+= 1
         unsafe base[Int(id.index)].nextFree = firstFree
@@ -83,13 +84,13 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
     }
 
     /// Whether the id's tenant still lives there.
-    @inlinable @inline(__always) public func holds(_ id: SlotID) -> Bool {
+    @inlinable @inline(__always) public func holds(_ id: SlotID<Element>) -> Bool {
         Int(id.index) < initialized
             && (unsafe base[Int(id.index)].generation == id.generation && id.generation & 1 == 1)
     }
 
     /// The tenant's id, or `nil` for a vacant slot. For timers, which know a slot by its index.
-    @inlinable public func tenant(at index: UInt32) -> SlotID? {
+    @inlinable public func tenant(at index: UInt32) -> SlotID<Element>? {
         guard Int(index) < initialized else { return nil }
         let generation = unsafe base[Int(index)].generation
         return generation & 1 == 1 ? SlotID(index: index, generation: generation) : nil
@@ -98,7 +99,7 @@ public struct SlotID: Hashable, Sendable, BitwiseCopyable {
     /// Slots ever used: tenants lie at indices below it.
     @inlinable public var indexEnd: UInt32 { UInt32(initialized) }
 
-    @inlinable public subscript(id: SlotID) -> Element {
+    @inlinable public subscript(id: SlotID<Element>) -> Element {
         @inline(__always) _read {
             precondition(holds(id), "a slot is reached by the id of its tenant")
             yield unsafe base[Int(id.index)].element

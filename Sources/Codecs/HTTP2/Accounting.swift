@@ -53,7 +53,7 @@ extension HTTP2Session {
 
     /// What the peer's reset of an open stream costs. An endpoint's are free: each is the answer to
     /// a request of ours. So is a client's behind the whole answer (§8.1).
-    func isFreeReset(_ slot: SlotID) -> Bool {
+    func isFreeReset(_ slot: StreamSlot) -> Bool {
         !isServer || streams[slot].hasEndedHere
             || now - streams[slot].openedAt >= HTTP2Session.longLife
     }
@@ -82,7 +82,7 @@ extension HTTP2Session {
     }
 
     /// An error of one stream (§5.4.2).
-    mutating func streamError(_ slot: SlotID, _ code: HTTP2Code) {
+    mutating func streamError(_ slot: StreamSlot, _ code: HTTP2Code) {
         guard streams.holds(slot), !streams[slot].isClosed else { return }
         events.append(.malformed(stream: slot))
         reset(slot, code)

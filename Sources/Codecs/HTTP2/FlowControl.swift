@@ -13,7 +13,7 @@ extension HTTP2Session {
     /// half of its window here a smaller one.
     ///
     /// - Parameter mayGrow: memory is not short.
-    public mutating func credit(_ slot: SlotID, keeping kept: Int, mayGrow: Bool = true) {
+    public mutating func credit(_ slot: StreamSlot, keeping kept: Int, mayGrow: Bool = true) {
         guard streams.holds(slot) else { return }
         let count = streams[slot].uncredited - min(kept, streams[slot].uncredited)
         guard count > 0 else { return }
@@ -29,7 +29,7 @@ extension HTTP2Session {
     }
 
     /// - Returns: how much the window grows now that `count` bytes have left at once.
-    private mutating func growth(_ slot: SlotID, _ count: Int) -> Int {
+    private mutating func growth(_ slot: StreamSlot, _ count: Int) -> Int {
         streams[slot].sinceGrowth += count
         let window = streams[slot].windowBytes
         guard streams[slot].sinceGrowth >= window, window < limits.streamWindowBytesMax else {
@@ -44,7 +44,7 @@ extension HTTP2Session {
     }
 
     /// - Returns: how many of the bytes that have left the peer may not send again.
-    private mutating func shrink(_ slot: SlotID, _ count: Int) -> Int {
+    private mutating func shrink(_ slot: StreamSlot, _ count: Int) -> Int {
         let less = min(count, streams[slot].windowBytes - limits.streamWindowBytes)
         grownBytes -= less
         streams[slot].windowBytes -= less
@@ -52,11 +52,11 @@ extension HTTP2Session {
     }
 
     /// The stream is gone, and what it held.
-    mutating func giveBackWindow(_ slot: SlotID) {
+    mutating func giveBackWindow(_ slot: StreamSlot) {
         grownBytes -= streams[slot].windowBytes - limits.streamWindowBytes
     }
 
-    mutating func creditStream(_ slot: SlotID, _ count: Int) {
+    mutating func creditStream(_ slot: StreamSlot, _ count: Int) {
         streams[slot].creditDue += count
         let due = streams[slot].creditDue
         guard due * 2 >= streams[slot].windowBytes else { return }

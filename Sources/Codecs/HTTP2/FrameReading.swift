@@ -156,7 +156,7 @@ extension HTTP2Session {
     }
 
     /// The stream that a DATA frame is for; `.none` when its content is dropped.
-    private mutating func dataStream(_ header: FrameHeader, _ padding: Int) -> SlotID {
+    private mutating func dataStream(_ header: FrameHeader, _ padding: Int) -> StreamSlot {
         let slot = ids.slot(header.id)
         guard streams.holds(slot) else {
             frameOnClosed(header)

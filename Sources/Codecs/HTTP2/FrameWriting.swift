@@ -35,7 +35,7 @@ extension HTTP2Session {
     // MARK: DATA (RFC 9113 §6.1)
 
     private mutating func writeData(
-        _ slot: SlotID, to output: inout ByteBuffer, now: Instant,
+        _ slot: StreamSlot, to output: inout ByteBuffer, now: Instant,
         _ workspace: inout HTTP2Workspace
     ) {
         let waiting = streams[slot].content.count
@@ -65,7 +65,7 @@ extension HTTP2Session {
         if waiting > count { list(slot) }
     }
 
-    private mutating func progressed(_ slot: SlotID, by byteCount: Int) {
+    private mutating func progressed(_ slot: StreamSlot, by byteCount: Int) {
         guard streams[slot].isStalled else { return }
         if streams[slot].content.count <= HTTP2Session.lowWaterBytes {
             streams[slot].isStalled = false
@@ -76,7 +76,7 @@ extension HTTP2Session {
     }
 
     /// END_STREAM was written.
-    mutating func endedHere(_ slot: SlotID, wrote byteCount: Int = 0) {
+    mutating func endedHere(_ slot: StreamSlot, wrote byteCount: Int = 0) {
         streams[slot].hasEndedHere = true
         progressed(slot, by: byteCount)
         if streams[slot].hasEndedThere { return closeIfDone(slot) }
@@ -88,7 +88,7 @@ extension HTTP2Session {
 
     /// Puts a stream in the list if it has something to say: at its end, or at the front when that
     /// needs no window. While it is there `content` does not become empty.
-    mutating func list(_ slot: SlotID) {
+    mutating func list(_ slot: StreamSlot) {
         guard !streams[slot].isListed, streams[slot].isSubmitted, !streams[slot].hasEndedHere
         else { return }
         if streams[slot].content.isEmpty {
@@ -109,7 +109,7 @@ extension HTTP2Session {
         lastListed = slot
     }
 
-    private mutating func nextListed() -> SlotID {
+    private mutating func nextListed() -> StreamSlot {
         let slot = firstListed
         firstListed = streams[slot].nextListed
         if firstListed.isNone { lastListed = .none }
@@ -117,8 +117,8 @@ extension HTTP2Session {
         return slot
     }
 
-    mutating func unlist(_ slot: SlotID) {
-        var previous = SlotID.none
+    mutating func unlist(_ slot: StreamSlot) {
+        var previous = StreamSlot.none
         var at = firstListed
         while !at.isNone, at != slot {
             previous = at

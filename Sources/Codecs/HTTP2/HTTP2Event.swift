@@ -3,19 +3,19 @@ import Base
 /// What bytes of an HTTP/2 connection meant, in order. `stream` names a slot of the session.
 public enum HTTP2Event: Sendable, BitwiseCopyable {
     /// The peer opened a stream; its message follows as text.
-    case opened(stream: SlotID)
+    case opened(stream: StreamSlot)
     /// The HTTP/1.1 bytes that the stream's frames stand for; what was in DATA frames is to be
     /// credited when it has left (`HTTP2Session.credit`).
-    case text(stream: SlotID, ByteRange)
+    case text(stream: StreamSlot, ByteRange)
     /// The peer ended its side of a stream that is a tunnel.
-    case ended(stream: SlotID)
+    case ended(stream: StreamSlot)
     /// The stream is over in both directions; `code` is RFC 9113 §7's. `isUnprocessed`: the peer
     /// says that it has not acted on the request (§8.7).
-    case closed(stream: SlotID, code: UInt32, isUnprocessed: Bool)
+    case closed(stream: StreamSlot, code: UInt32, isUnprocessed: Bool)
     /// What was handed in for the stream has been written, as far as it had to wait.
-    case drained(stream: SlotID)
+    case drained(stream: StreamSlot)
     /// Some of what waits for the stream's window was written.
-    case wrote(stream: SlotID, byteCount: Int)
+    case wrote(stream: StreamSlot, byteCount: Int)
     /// The peer takes no new streams.
     case goingAway
     /// The peer's settings are known.
@@ -23,7 +23,7 @@ public enum HTTP2Event: Sendable, BitwiseCopyable {
     /// The peer broke a limit or the protocol; the session says so and ends.
     case breach(HTTP2Breach)
     /// Trailers came behind a message whose length was stated, where they have no place.
-    case droppedTrailers(stream: SlotID)
+    case droppedTrailers(stream: StreamSlot)
     /// A stream was refused because of what its header block said.
-    case malformed(stream: SlotID)
+    case malformed(stream: StreamSlot)
 }

@@ -38,7 +38,7 @@ public struct HTTP2Session: ~Copyable {
         /// Of a DATA frame: content and padding that must still come.
         var dataLeft = 0
         var paddingLeft = 0
-        var dataSlot = SlotID.none
+        var dataSlot = StreamSlot.none
         var dataEnds = false
         /// Of a header block: its stream, 0 when none is under way.
         var blockID: Int32 = 0
@@ -69,8 +69,8 @@ public struct HTTP2Session: ~Copyable {
     var outgoing = ByteBuffer()
     /// Frames among them that answer the peer.
     var answersWaiting = 0
-    var firstListed = SlotID.none
-    var lastListed = SlotID.none
+    var firstListed = StreamSlot.none
+    var lastListed = StreamSlot.none
     /// What the peer lets us send, and may still send, on all streams.
     var sendWindow = 0
     var receiveWindow = 0
@@ -202,11 +202,11 @@ public struct HTTP2Session: ~Copyable {
     // MARK: Streams
 
     /// The owner's name for a stream; 0 when the stream is gone.
-    public func owner(_ stream: SlotID) -> UInt64 {
+    public func owner(_ stream: StreamSlot) -> UInt64 {
         streams.holds(stream) && !streams[stream].isReleased ? streams[stream].owner : 0
     }
 
-    public mutating func setOwner(_ stream: SlotID, _ owner: UInt64) {
+    public mutating func setOwner(_ stream: StreamSlot, _ owner: UInt64) {
         if streams.holds(stream) { streams[stream].owner = owner }
     }
 
@@ -220,7 +220,7 @@ public struct HTTP2Session: ~Copyable {
     }
 
     /// A new stream of this side's; it is opened with its first text. Clients only.
-    public mutating func makeStream(owner: UInt64) -> SlotID? {
+    public mutating func makeStream(owner: UInt64) -> StreamSlot? {
         guard !isServer, !isGoingAway, let slot = take() else { return nil }
         streams[slot].owner = owner
         return slot
@@ -229,7 +229,7 @@ public struct HTTP2Session: ~Copyable {
     /// The numbers below are used up: what a billion requests do, for tests.
     package mutating func skipNumbers(to id: Int32) { nextID = id }
 
-    mutating func take() -> SlotID? {
+    mutating func take() -> StreamSlot? {
         guard let slot = streams.take() else { return nil }
         streams[slot].reset()
         streams[slot].windowBytes = limits.streamWindowBytes
@@ -244,7 +244,7 @@ public struct HTTP2Session: ~Copyable {
     /// Takes HTTP/1.1 text for a stream: heads whole, bodies in any pieces.
     /// - Returns: `true` when so much waits now that the source must wait for `.drained`.
     public mutating func take(
-        _ stream: SlotID, _ text: Span<UInt8>, _ workspace: inout HTTP2Workspace
+        _ stream: StreamSlot, _ text: Span<UInt8>, _ workspace: inout HTTP2Workspace
     ) -> Bool {
         guard streams.holds(stream), !streams[stream].isClosed else { return false }
         takeText(stream, text, &workspace)
@@ -254,7 +254,7 @@ public struct HTTP2Session: ~Copyable {
     }
 
     /// Our side of a tunnel is over.
-    public mutating func end(_ stream: SlotID) {
+    public mutating func end(_ stream: StreamSlot) {
         guard streams.holds(stream), !streams[stream].isClosed else { return }
         streams[stream].isComplete = true
         streams[stream].outbound = .ended
@@ -262,12 +262,12 @@ public struct HTTP2Session: ~Copyable {
     }
 
     /// Whether what was handed in for the stream waits beyond the next write.
-    public func isStalled(_ stream: SlotID) -> Bool {
+    public func isStalled(_ stream: StreamSlot) -> Bool {
         streams.holds(stream) && streams[stream].isStalled
     }
 
     /// The peer's message on the stream is complete.
-    public func hasEnded(_ stream: SlotID) -> Bool {
+    public func hasEnded(_ stream: StreamSlot) -> Bool {
         guard streams.holds(stream) else { return true }
         if case .ended = streams[stream].inbound { return true }
         return false
@@ -280,7 +280,7 @@ public struct HTTP2Session: ~Copyable {
     /// - Returns: whether it lives on until the peer takes what waits (`resetStalled`).
     @discardableResult
     public mutating func release(
-        _ stream: SlotID, broken code: HTTP2Code?, now: Instant, patience: Duration = .unlimited
+        _ stream: StreamSlot, broken code: HTTP2Code?, now: Instant, patience: Duration = .unlimited
     ) -> Bool {
         guard streams.holds(stream) else { return false }
         streams[stream].progressedAt = now
@@ -289,7 +289,7 @@ public struct HTTP2Session: ~Copyable {
         return streams.holds(stream)
     }
 
-    private mutating func letGo(_ stream: SlotID, broken code: HTTP2Code?) {
+    private mutating func letGo(_ stream: StreamSlot, broken code: HTTP2Code?) {
         streams[stream].isReleased = true
         credit(stream, keeping: 0)
         if streams[stream].isClosed || streams[stream].id == 0 { return free(stream) }
@@ -323,7 +323,7 @@ public struct HTTP2Session: ~Copyable {
     }
 
     /// A stream that was let go and still has something to send.
-    private func waiting(at index: UInt32) -> SlotID? {
+    private func waiting(at index: UInt32) -> StreamSlot? {
         guard let slot = streams.tenant(at: index), streams[slot].isReleased,
             !streams[slot].isClosed
         else { return nil }
@@ -333,7 +333,7 @@ public struct HTTP2Session: ~Copyable {
     // MARK: Ends of streams
 
     /// Ends a stream with RST_STREAM.
-    mutating func reset(_ slot: SlotID, _ code: HTTP2Code) {
+    mutating func reset(_ slot: StreamSlot, _ code: HTTP2Code) {
         let id = streams[slot].id
         if !streams[slot].hasEndedThere { expectLate(streams[slot].receiveWindow) }
         writeReset(id, code)
@@ -341,7 +341,7 @@ public struct HTTP2Session: ~Copyable {
     }
 
     /// END_STREAM has gone both ways, or the stream was reset.
-    mutating func closed(_ slot: SlotID, code: UInt32, isUnprocessed: Bool) {
+    mutating func closed(_ slot: StreamSlot, code: UInt32, isUnprocessed: Bool) {
         guard !streams[slot].isClosed else { return }
         streams[slot].isClosed = true
         if streams[slot].hasEndedThere {
@@ -353,13 +353,13 @@ public struct HTTP2Session: ~Copyable {
         events.append(.closed(stream: slot, code: code, isUnprocessed: isUnprocessed))
     }
 
-    mutating func closeIfDone(_ slot: SlotID) {
+    mutating func closeIfDone(_ slot: StreamSlot) {
         if streams[slot].hasEndedHere, streams[slot].hasEndedThere {
             closed(slot, code: 0, isUnprocessed: false)
         }
     }
 
-    private mutating func free(_ slot: SlotID) {
+    private mutating func free(_ slot: StreamSlot) {
         if streams[slot].isListed { unlist(slot) }
         giveBackWindow(slot)
         streams[slot].reset()

@@ -2,11 +2,14 @@ import Base
 import HTTP1
 import HTTPSemantics
 
+/// The name of a stream's slot in its session.
+public typealias StreamSlot = SlotID<HTTP2Stream>
+
 /// One stream of a session: how its frames and its HTTP/1.1 text correspond.
 ///
 ///     inbound   head ──▶ length | chunked | raw ──END_STREAM──▶ ended
 ///     outbound  head ──▶ body ──last byte──▶ ended
-struct HTTP2Stream: ~Copyable {
+public struct HTTP2Stream: ~Copyable {
     enum Inbound: BitwiseCopyable {
         /// The final header block is still to come.
         case head
@@ -61,7 +64,7 @@ struct HTTP2Stream: ~Copyable {
     var patience = Duration.unlimited
     /// In the list of streams with something to send.
     var isListed = false
-    var nextListed = SlotID.none
+    var nextListed = StreamSlot.none
     /// The owner was told that too much waits.
     var isStalled = false
     /// The owner knows of it.

@@ -10,7 +10,7 @@ package struct HeaderBlock: ~Copyable {
     package enum Kind: BitwiseCopyable { case request, response, trailers }
 
     private(set) var kind = Kind.request
-    private(set) var stream = SlotID.none
+    private(set) var stream = StreamSlot.none
     package private(set) var isMalformed = false
     private(set) var isTooLarge = false
     private(set) var contentLength: UInt64?
@@ -41,7 +41,7 @@ package struct HeaderBlock: ~Copyable {
     package init() {}
 
     /// - Parameter isWebSocket: a response to the extended CONNECT of RFC 8441.
-    package mutating func begin(_ kind: Kind, _ stream: SlotID, isWebSocket: Bool = false) {
+    package mutating func begin(_ kind: Kind, _ stream: StreamSlot, isWebSocket: Bool = false) {
         self.kind = kind
         answersWebSocket = isWebSocket
         self.stream = stream

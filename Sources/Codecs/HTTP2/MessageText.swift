@@ -21,7 +21,7 @@ extension HTTP2Session {
         }
     }
 
-    private mutating func request(_ slot: SlotID, isEnd: Bool, _ text: inout ByteBuffer) {
+    private mutating func request(_ slot: StreamSlot, isEnd: Bool, _ text: inout ByteBuffer) {
         events.append(.opened(stream: slot))
         streams[slot].isHeadRequest = block.isHead
         streams[slot].isTunnelRequest = block.isConnect
@@ -61,7 +61,7 @@ extension HTTP2Session {
         }
     }
 
-    private mutating func response(_ slot: SlotID, isEnd: Bool, _ text: inout ByteBuffer) {
+    private mutating func response(_ slot: StreamSlot, isEnd: Bool, _ text: inout ByteBuffer) {
         let start = text.writerIndex
         if block.isTooLarge {
             // This answer alone is refused; its owner resets the stream.
@@ -108,7 +108,7 @@ extension HTTP2Session {
     /// One framing decision for the message (RFC 9112 §6.3). A length would forbid trailers, so it
     /// goes no further where a message announces some, and where they carry a gRPC call's status.
     private mutating func frame(
-        _ slot: SlotID, isEnd: Bool, isBodyless: Bool, _ text: inout ByteBuffer
+        _ slot: StreamSlot, isEnd: Bool, isBodyless: Bool, _ text: inout ByteBuffer
     ) {
         if let length = block.contentLength,
             isEnd || isBodyless || !block.isGRPC && !block.announcesTrailers
@@ -127,7 +127,7 @@ extension HTTP2Session {
     }
 
     /// A piece of a DATA frame.
-    mutating func content(_ slot: SlotID, _ bytes: Span<UInt8>, _ text: inout ByteBuffer) {
+    mutating func content(_ slot: StreamSlot, _ bytes: Span<UInt8>, _ text: inout ByteBuffer) {
         let start = text.writerIndex
         switch streams[slot].inbound {
         case .length(let left):
@@ -147,7 +147,7 @@ extension HTTP2Session {
     }
 
     /// END_STREAM: the message has its end.
-    mutating func endMessage(_ slot: SlotID, hasTrailers: Bool, _ text: inout ByteBuffer) {
+    mutating func endMessage(_ slot: StreamSlot, hasTrailers: Bool, _ text: inout ByteBuffer) {
         let inbound = streams[slot].inbound
         streams[slot].hasEndedThere = true
         switch inbound {
@@ -177,7 +177,7 @@ extension HTTP2Session {
 
     /// Tells of a piece of text; one that follows on joins the one before it.
     private mutating func piece(
-        _ slot: SlotID, from start: Int, _ text: borrowing ByteBuffer
+        _ slot: StreamSlot, from start: Int, _ text: borrowing ByteBuffer
     ) {
         let end = text.writerIndex
         if end == start { return }

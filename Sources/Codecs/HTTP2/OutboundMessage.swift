@@ -44,7 +44,7 @@ public struct HTTP2Workspace: ~Copyable {
 
 extension HTTP2Session {
     mutating func takeText(
-        _ slot: SlotID, _ text: Span<UInt8>, _ work: inout HTTP2Workspace
+        _ slot: StreamSlot, _ text: Span<UInt8>, _ work: inout HTTP2Workspace
     ) {
         var at = 0
         var headStart = 0
@@ -73,7 +73,7 @@ extension HTTP2Session {
 
     /// Nothing here writes what its own parser refuses; should it, one stream ends, not the worker.
     @inline(never)
-    private mutating func refuseText(_ slot: SlotID) {
+    private mutating func refuseText(_ slot: StreamSlot) {
         if streams[slot].id != 0 { return reset(slot, .internalError) }
         streams[slot].isClosed = true
         events.append(
@@ -86,7 +86,7 @@ extension HTTP2Session {
     /// Reads one head; a final one decides how the body ends.
     /// - Returns: its length.
     private mutating func head(
-        _ slot: SlotID, _ text: Span<UInt8>, _ work: inout HTTP2Workspace
+        _ slot: StreamSlot, _ text: Span<UInt8>, _ work: inout HTTP2Workspace
     ) -> Int? {
         if isServer {
             var parser = ResponseHeadParser()
@@ -135,7 +135,7 @@ extension HTTP2Session {
 
     /// - Returns: `false` when what follows is not taken; it begins at `at`.
     private mutating func body(
-        _ slot: SlotID, _ text: Span<UInt8>, _ at: inout Int, _ limits: HeadLimits
+        _ slot: StreamSlot, _ text: Span<UInt8>, _ at: inout Int, _ limits: HeadLimits
     ) -> Bool {
         while true {
             guard let step = try? streams[slot].decoder.next(text, at: &at, limits: limits) else {
@@ -161,7 +161,7 @@ extension HTTP2Session {
     // MARK: Header blocks
 
     private mutating func submit(
-        _ slot: SlotID, _ head: Span<UInt8>, _ work: inout HTTP2Workspace
+        _ slot: StreamSlot, _ head: Span<UInt8>, _ work: inout HTTP2Workspace
     ) {
         let isBodyless =
             streams[slot].isComplete && streams[slot].content.isEmpty
@@ -186,7 +186,7 @@ extension HTTP2Session {
 
     /// A peer that has not said so takes no extended CONNECT (RFC 8441 §3); the owner waits for its
     /// settings.
-    private mutating func takesWebSocket(_ slot: SlotID) -> Bool {
+    private mutating func takesWebSocket(_ slot: StreamSlot) -> Bool {
         if !streams[slot].isWebSocket || peer.allowsConnectProtocol { return true }
         streams[slot].isClosed = true
         events.append(
@@ -195,7 +195,7 @@ extension HTTP2Session {
     }
 
     /// `makeStream` has seen to it that there is a number.
-    private mutating func assignNumber(_ slot: SlotID) -> Bool {
+    private mutating func assignNumber(_ slot: StreamSlot) -> Bool {
         guard nextID <= Int32.max - 2, !hasPeerGoneAway else {
             // As good as refused: nothing was sent.
             streams[slot].isClosed = true
@@ -212,7 +212,7 @@ extension HTTP2Session {
 
     /// Writes the trailers of a message whose content is all out.
     mutating func writeTrailers(
-        _ slot: SlotID, to out: inout ByteBuffer, _ work: inout HTTP2Workspace
+        _ slot: StreamSlot, to out: inout ByteBuffer, _ work: inout HTTP2Workspace
     ) {
         let section = streams[slot].trailers.readable
         work.fields.removeAll()

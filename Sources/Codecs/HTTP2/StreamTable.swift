@@ -5,7 +5,7 @@ import Base
 public struct StreamTable: ~Copyable {
     public struct Entry: BitwiseCopyable {
         public var id: Int32 = 0
-        public var slot = SlotID.none
+        public var slot = StreamSlot.none
     }
 
     private var entries = PlainArray<Entry>(capacity: 16)
@@ -31,7 +31,7 @@ public struct StreamTable: ~Copyable {
     }
 
     /// The stream's slot; `.none` when it is not there.
-    public func slot(_ id: Int32) -> SlotID {
+    public func slot(_ id: Int32) -> StreamSlot {
         var i = place(id)
         while entries[i].id != 0 {
             if entries[i].id == id { return entries[i].slot }
@@ -40,7 +40,7 @@ public struct StreamTable: ~Copyable {
         return .none
     }
 
-    public mutating func insert(_ id: Int32, _ slot: SlotID) {
+    public mutating func insert(_ id: Int32, _ slot: StreamSlot) {
         if (count + 1) * 2 > entries.count { grow() }
         var i = place(id)
         while entries[i].id != 0 { i = (i &+ 1) & (entries.count &- 1) }

@@ -63,7 +63,7 @@ extension Pools {
 
     /// Whether the connection's endpoint is named, and reached in the same way as before.
     private static func isReached(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: UpstreamID
     ) -> Bool {
         isCurrent(turn, endpoint: tables.upstream[id].endpoint)
             && tables.upstream[id].transport
@@ -71,7 +71,7 @@ extension Pools {
     }
 
     /// The connection finishes what it has.
-    private static func leave(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    private static func leave(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         switch tables.upstream[id].phase {
         case .idle: UpstreamSide.close(&tables, &turn, id, reset: false)
         case .connecting:

@@ -62,7 +62,7 @@ public struct DataPlane: ~Copyable {
         listener: Int, peer: Address, isSecuring: Bool = false
     ) -> ConnectionID? {
         let id = DownstreamSide.accept(&tables, &turn, listener: listener, peer: peer)
-        if let id { tables.downstream[id.slot].isSecuring = isSecuring }
+        if let id { tables.downstream[id.downstream].isSecuring = isSecuring }
         return id
     }
 
@@ -75,43 +75,43 @@ public struct DataPlane: ~Copyable {
     public mutating func secured(
         _ id: ConnectionID, version: UInt8, isHTTP2: Bool, identity: Span<UInt8>
     ) {
-        guard tables.downstream.holds(id.slot) else { return }
-        tables.downstream[id.slot].isSecuring = false
-        tables.downstream[id.slot].tlsVersion = version
-        tables.downstream[id.slot].identity.append(identity)
-        if isHTTP2 { Sessions.begin(&tables, &turn, downstream: id.slot) }
+        guard tables.downstream.holds(id.downstream) else { return }
+        tables.downstream[id.downstream].isSecuring = false
+        tables.downstream[id.downstream].tlsVersion = version
+        tables.downstream[id.downstream].identity.append(identity)
+        if isHTTP2 { Sessions.begin(&tables, &turn, downstream: id.downstream) }
     }
 
     /// A client's TLS handshake failed, and the alert is out.
     public mutating func endUnsecured(_ id: ConnectionID) {
-        guard tables.downstream.holds(id.slot) else { return }
-        DownstreamSide.finishAndClose(&tables, &turn, id.slot)
+        guard tables.downstream.holds(id.downstream) else { return }
+        DownstreamSide.finishAndClose(&tables, &turn, id.downstream)
     }
 
     public mutating func handle(_ event: Event) {
         switch event {
         case .received(let id, let count):
             switch id.side {
-            case .downstream: DownstreamSide.received(&tables, &turn, id.slot, count)
-            case .upstream: UpstreamSide.received(&tables, &turn, id.slot, count)
+            case .downstream: DownstreamSide.received(&tables, &turn, id.downstream, count)
+            case .upstream: UpstreamSide.received(&tables, &turn, id.upstream, count)
             }
         case .ended(let id):
             switch id.side {
-            case .downstream: DownstreamSide.ended(&tables, &turn, id.slot)
-            case .upstream: UpstreamSide.ended(&tables, &turn, id.slot)
+            case .downstream: DownstreamSide.ended(&tables, &turn, id.downstream)
+            case .upstream: UpstreamSide.ended(&tables, &turn, id.upstream)
             }
         case .failed(let id):
             switch id.side {
-            case .downstream: DownstreamSide.failed(&tables, &turn, id.slot)
-            case .upstream: UpstreamSide.failed(&tables, &turn, id.slot)
+            case .downstream: DownstreamSide.failed(&tables, &turn, id.downstream)
+            case .upstream: UpstreamSide.failed(&tables, &turn, id.upstream)
             }
         case .drained(let id):
             switch id.side {
-            case .downstream: DownstreamSide.drained(&tables, &turn, id.slot)
-            case .upstream: UpstreamSide.drained(&tables, &turn, id.slot)
+            case .downstream: DownstreamSide.drained(&tables, &turn, id.downstream)
+            case .upstream: UpstreamSide.drained(&tables, &turn, id.upstream)
             }
-        case .hungUp(let id): DownstreamSide.hungUp(&tables, &turn, id.slot)
-        case .quiet(let id): DownstreamSide.quiet(&tables, &turn, id.slot)
+        case .hungUp(let id): DownstreamSide.hungUp(&tables, &turn, id.downstream)
+        case .quiet(let id): DownstreamSide.quiet(&tables, &turn, id.downstream)
         case .connected(let id, let isHTTP2, let isSecure):
             UpstreamSide.connected(&tables, &turn, id, isHTTP2: isHTTP2, isSecure: isSecure)
         case .connectFailed(let id, let isRefused):
@@ -192,12 +192,12 @@ public struct DataPlane: ~Copyable {
         switch id.side {
         case .downstream:
             isWanted =
-                tables.downstream.holds(id.slot)
-                && tables.downstream[id.slot].takes(atMost: turn.limits.headBytesMax)
+                tables.downstream.holds(id.downstream)
+                && tables.downstream[id.downstream].takes(atMost: turn.limits.headBytesMax)
         case .upstream:
             isWanted =
-                tables.upstream.holds(id.slot)
-                && tables.upstream[id.slot].takes(atMost: turn.limits.headBytesMax)
+                tables.upstream.holds(id.upstream)
+                && tables.upstream[id.upstream].takes(atMost: turn.limits.headBytesMax)
         }
         if isWanted { lendScratch(to: &buffer) }
         return isWanted
@@ -250,12 +250,13 @@ public struct DataPlane: ~Copyable {
     public func wantsRead(_ id: ConnectionID) -> Bool {
         switch id.side {
         case .downstream:
-            return tables.downstream.holds(id.slot) && !tables.downstream[id.slot].isReadPaused
-                && !tables.downstream[id.slot].hasEnded
+            return tables.downstream.holds(id.downstream)
+                && !tables.downstream[id.downstream].isReadPaused
+                && !tables.downstream[id.downstream].hasEnded
         case .upstream:
-            return tables.upstream.holds(id.slot) && !tables.upstream[id.slot].isReadPaused
-                && !tables.upstream[id.slot].hasEnded
-                && tables.upstream[id.slot].phase != .connecting
+            return tables.upstream.holds(id.upstream) && !tables.upstream[id.upstream].isReadPaused
+                && !tables.upstream[id.upstream].hasEnded
+                && tables.upstream[id.upstream].phase != .connecting
         }
     }
 
@@ -263,9 +264,10 @@ public struct DataPlane: ~Copyable {
     public func isReadPaused(_ id: ConnectionID) -> Bool {
         switch id.side {
         case .downstream:
-            return tables.downstream.holds(id.slot) && tables.downstream[id.slot].isReadPaused
+            return tables.downstream.holds(id.downstream)
+                && tables.downstream[id.downstream].isReadPaused
         case .upstream:
-            return tables.upstream.holds(id.slot) && tables.upstream[id.slot].isReadPaused
+            return tables.upstream.holds(id.upstream) && tables.upstream[id.upstream].isReadPaused
         }
     }
 
@@ -273,9 +275,11 @@ public struct DataPlane: ~Copyable {
     public func hasKept(_ id: ConnectionID) -> Bool {
         switch id.side {
         case .downstream:
-            return tables.downstream.holds(id.slot) && !tables.downstream[id.slot].inbound.isEmpty
+            return tables.downstream.holds(id.downstream)
+                && !tables.downstream[id.downstream].inbound.isEmpty
         case .upstream:
-            return tables.upstream.holds(id.slot) && !tables.upstream[id.slot].inbound.isEmpty
+            return tables.upstream.holds(id.upstream)
+                && !tables.upstream[id.upstream].inbound.isEmpty
         }
     }
 
@@ -285,29 +289,30 @@ public struct DataPlane: ~Copyable {
         guard wantsRead(id) else { return false }
         switch id.side {
         case .downstream:
-            return tables.downstream[id.slot].inbound.count > turn.limits.headBytesMax
-        case .upstream: return tables.upstream[id.slot].inbound.count > turn.limits.headBytesMax
+            return tables.downstream[id.downstream].inbound.count > turn.limits.headBytesMax
+        case .upstream: return tables.upstream[id.upstream].inbound.count > turn.limits.headBytesMax
         }
     }
 
     /// Whether the id still names a connection.
     public func holds(_ id: ConnectionID) -> Bool {
-        id.side == .downstream ? tables.downstream.holds(id.slot) : tables.upstream.holds(id.slot)
+        id.side == .downstream
+            ? tables.downstream.holds(id.downstream) : tables.upstream.holds(id.upstream)
     }
 
     /// Whether a connection to an endpoint carries streams of HTTP/2.
     public func isSession(_ id: ConnectionID) -> Bool {
-        id.side == .upstream && tables.upstream.holds(id.slot)
-            && tables.upstream[id.slot].phase == .session
+        id.side == .upstream && tables.upstream.holds(id.upstream)
+            && tables.upstream[id.upstream].phase == .session
     }
 
     /// The number of the cluster that a connection to an endpoint is for.
-    public func cluster(_ slot: SlotID) -> Int {
+    public func cluster(_ slot: UpstreamID) -> Int {
         tables.upstream.holds(slot) ? tables.upstream[slot].cluster : -1
     }
 
     /// Whether a connection that is being made must offer HTTP/1.1 alone.
-    public func onlyHTTP1(_ slot: SlotID) -> Bool {
+    public func onlyHTTP1(_ slot: UpstreamID) -> Bool {
         tables.upstream.holds(slot) && tables.upstream[slot].onlyHTTP1
     }
 
@@ -315,7 +320,8 @@ public struct DataPlane: ~Copyable {
     public func outboundCount(_ id: ConnectionID) -> Int {
         guard holds(id) else { return 0 }
         return id.side == .downstream
-            ? tables.downstream[id.slot].outbound.count : tables.upstream[id.slot].outbound.count
+            ? tables.downstream[id.downstream].outbound.count
+            : tables.upstream[id.upstream].outbound.count
     }
 
     /// Lets the driver write what waits: `body` returns how many bytes went out.
@@ -323,12 +329,12 @@ public struct DataPlane: ~Copyable {
         guard holds(id) else { return }
         switch id.side {
         case .downstream:
-            let sent = body(tables.downstream[id.slot].outbound.readable)
-            tables.downstream[id.slot].outbound.consume(sent)
-            if sent > 0 { DownstreamSide.wrote(&tables, &turn, id.slot, byteCount: sent) }
+            let sent = body(tables.downstream[id.downstream].outbound.readable)
+            tables.downstream[id.downstream].outbound.consume(sent)
+            if sent > 0 { DownstreamSide.wrote(&tables, &turn, id.downstream, byteCount: sent) }
         case .upstream:
-            let sent = body(tables.upstream[id.slot].outbound.readable)
-            tables.upstream[id.slot].outbound.consume(sent)
+            let sent = body(tables.upstream[id.upstream].outbound.readable)
+            tables.upstream[id.upstream].outbound.consume(sent)
         }
     }
 
@@ -339,18 +345,18 @@ public struct DataPlane: ~Copyable {
         switch id.side {
         case .downstream:
             if source == .scratch {
-                tables.downstream[id.slot].outbound.append(turn.scratch.span(range))
+                tables.downstream[id.downstream].outbound.append(turn.scratch.span(range))
             } else {
-                tables.downstream[id.slot].outbound.append(turn.output.span(range))
+                tables.downstream[id.downstream].outbound.append(turn.output.span(range))
             }
-            DownstreamSide.blocked(&tables, &turn, id.slot)
+            DownstreamSide.blocked(&tables, &turn, id.downstream)
         case .upstream:
             if source == .scratch {
-                tables.upstream[id.slot].outbound.append(turn.scratch.span(range))
+                tables.upstream[id.upstream].outbound.append(turn.scratch.span(range))
             } else {
-                tables.upstream[id.slot].outbound.append(turn.output.span(range))
+                tables.upstream[id.upstream].outbound.append(turn.output.span(range))
             }
-            UpstreamSide.blocked(&tables, &turn, id.slot)
+            UpstreamSide.blocked(&tables, &turn, id.upstream)
         }
     }
 

@@ -4,27 +4,56 @@ import Upstream
 /// Which side of the proxy a connection is on.
 public enum Side: UInt8, Sendable, BitwiseCopyable { case downstream, upstream }
 
-/// A connection of one worker: its side and its slot. A stale id misses.
-public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
-    public var side: Side
-    public var slot: SlotID
+/// A client's connection, or a stream of one, in this worker's tables.
+public typealias DownstreamID = SlotID<DownstreamConnection>
+/// A connection to an endpoint, or a stream of one, in this worker's tables.
+public typealias UpstreamID = SlotID<UpstreamConnection>
+/// A request and its response in this worker's tables.
+typealias ExchangeID = SlotID<Exchange>
+/// One try of an exchange at an endpoint.
+typealias AttemptID = SlotID<Attempt>
+/// A connection of HTTP/2.
+typealias SessionID = SlotID<SessionLink>
 
-    public init(_ side: Side, _ slot: SlotID) {
-        self.side = side
-        self.slot = slot
+/// A connection of one worker: its side and its slot there. A stale id misses.
+public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
+    public let side: Side
+    public let index: UInt32
+    public let generation: UInt32
+
+    public init(downstream id: DownstreamID) {
+        side = .downstream
+        index = id.index
+        generation = id.generation
+    }
+
+    public init(upstream id: UpstreamID) {
+        side = .upstream
+        index = id.index
+        generation = id.generation
+    }
+
+    /// The slot of a client's connection. The side must have been asked.
+    public var downstream: DownstreamID {
+        precondition(side == .downstream, "a connection is looked for on its own side")
+        return DownstreamID(index: index, generation: generation)
+    }
+
+    /// The slot of a connection to an endpoint. The side must have been asked.
+    public var upstream: UpstreamID {
+        precondition(side == .upstream, "a connection is looked for on its own side")
+        return UpstreamID(index: index, generation: generation)
     }
 
     /// One word for the poller: side, index (31 bits), generation (32 bits).
     public var token: UInt64 {
-        UInt64(side.rawValue) << 63 | UInt64(slot.index & 0x7fff_ffff) << 32
-            | UInt64(slot.generation)
+        UInt64(side.rawValue) << 63 | UInt64(index & 0x7fff_ffff) << 32 | UInt64(generation)
     }
 
     public init(token: UInt64) {
         side = token >> 63 == 0 ? .downstream : .upstream
-        slot = SlotID(
-            index: UInt32(truncatingIfNeeded: token >> 32) & 0x7fff_ffff,
-            generation: UInt32(truncatingIfNeeded: token))
+        index = UInt32(truncatingIfNeeded: token >> 32) & 0x7fff_ffff
+        generation = UInt32(truncatingIfNeeded: token)
     }
 }
 
@@ -32,11 +61,11 @@ public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
 public enum Event: Sendable, BitwiseCopyable {
     /// A connect that an effect asked for succeeded.
     /// `isSecure`: over TLS, whose handshake is done; `isHTTP2`: it agreed on that (ALPN).
-    case connected(SlotID, isHTTP2: Bool, isSecure: Bool)
+    case connected(UpstreamID, isHTTP2: Bool, isSecure: Bool)
     /// It did not; `isRefused` when nobody listens there.
-    case connectFailed(SlotID, isRefused: Bool)
+    case connectFailed(UpstreamID, isRefused: Bool)
     /// It was not even tried: descriptors or memory have run out here.
-    case connectImpossible(SlotID)
+    case connectImpossible(UpstreamID)
     /// So many bytes were read into `Turn.scratch`; 0 when only kept bytes are to be looked at
     /// again.
     case received(ConnectionID, Int)
@@ -66,7 +95,7 @@ public enum Effect: Sendable, BitwiseCopyable {
     }
 
     /// Connect to an endpoint, with the TLS of its cluster (`DataPlane.cluster`) if it has any.
-    case connect(SlotID, Address)
+    case connect(UpstreamID, Address)
     /// Write bytes now; what does not go out at once comes back through `keepUnsent`.
     case send(ConnectionID, Source, ByteRange)
     /// Reading was paused or bytes were kept: read again, and show kept bytes again.

@@ -39,7 +39,7 @@ extension DownstreamSide {
 
     /// The client will send no more, and what it has sent is not all read: with a request under way
     /// it has left, as in `ended`.
-    static func hungUp(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func hungUp(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         guard tables.downstream.holds(id), tables.downstream[id].phase == .exchange,
             isGone(tables, turn, id)
         else { return }
@@ -48,14 +48,14 @@ extension DownstreamSide {
 
     /// Whether a client that sends no more has left. A stream's end is only its request's.
     static func isGone(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: DownstreamID
     ) -> Bool {
         !tables.downstream[id].isStream
             && !turn.snapshots.newest.value.allowsHalfClose(tables.downstream[id].listener)
     }
 
     /// The client has left while its request was under way: nobody waits for the answer.
-    static func left(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func left(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         let exchange = tables.downstream[id].exchange
         // A reset shows a part as a part; it would also take back answers in front of this one.
         let isPart = tables.exchanges[exchange].responsePhase == .body
@@ -67,7 +67,7 @@ extension DownstreamSide {
 
     /// A request's route says how long the client may take nothing of what waits for it.
     @inline(__always)
-    static func setPatience(_ tables: inout Tables, _ id: SlotID, _ patience: Duration) {
+    static func setPatience(_ tables: inout Tables, _ id: DownstreamID, _ patience: Duration) {
         tables.downstream[id].patience = patience
         if tables.downstream[id].isStream { raisePatience(&tables, id, patience) }
     }
@@ -75,11 +75,11 @@ extension DownstreamSide {
     /// A socket that carries streams has the longest of their times.
     @inline(never)
     private static func raisePatience(
-        _ tables: inout Tables, _ id: SlotID, _ patience: Duration
+        _ tables: inout Tables, _ id: DownstreamID, _ patience: Duration
     ) {
         let session = tables.downstream[id].session
         guard tables.sessions.holds(session) else { return }
-        let socket = tables.sessions[session].socket.slot
+        let socket = tables.sessions[session].socket.downstream
         tables.downstream[socket].patience = max(tables.downstream[socket].patience, patience)
     }
 }

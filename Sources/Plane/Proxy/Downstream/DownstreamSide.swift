@@ -33,11 +33,13 @@ enum DownstreamSide {
         tables.downstream[id].expires = turn.now + times.connectionAge
         tables.downstream[id].patience = times.write
         Deadlines.arm(downstream: id, turn.now + times.headers, &tables, &turn)
-        return ConnectionID(.downstream, id)
+        return ConnectionID(downstream: id)
     }
 
     /// Bytes came, or kept ones are to be looked at again.
-    static func received(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ count: Int) {
+    static func received(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, _ count: Int
+    ) {
         guard tables.downstream.holds(id) else { return }
         let bytes = turn.gather(&tables.downstream[id].inbound, read: count)
         let end = bytes.upperBound
@@ -53,7 +55,7 @@ enum DownstreamSide {
 
     /// Text of a stream lies in the scratch.
     static func receivedText(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ range: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, _ range: ByteRange
     ) {
         guard tables.downstream.holds(id) else { return }
         var at = range.lower
@@ -69,7 +71,7 @@ enum DownstreamSide {
     /// The first of a stream's kept bytes lie in the scratch once more.
     /// - Returns: how many of them were taken.
     static func reread(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ count: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, _ count: Int
     ) -> Int {
         let at = process(
             &tables, &turn, id, from: turn.headroom, to: turn.headroom + count)
@@ -81,7 +83,7 @@ enum DownstreamSide {
 
     /// The client sent its last byte. With a request under way it has left, unless its listener
     /// allows clients to wait for the answer all the same.
-    static func ended(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func ended(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         guard tables.downstream.holds(id) else { return }
         tables.downstream[id].hasEnded = true
         switch tables.downstream[id].phase {
@@ -95,7 +97,7 @@ enum DownstreamSide {
         case .session:
             Sessions.lost(&tables, &turn, tables.downstream[id].session)
             close(&tables, &turn, id, reset: false)
-        case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(.downstream, id))
+        case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(downstream: id))
         case .exchange:
             if isGone(tables, turn, id) { return left(&tables, &turn, id) }
             let exchange = tables.downstream[id].exchange
@@ -115,7 +117,7 @@ enum DownstreamSide {
 
     /// The connection broke, or must end now. Whatever was under way is over.
     static func failed(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID,
         as departure: Departure = .left
     ) {
         guard tables.downstream.holds(id), tables.downstream[id].phase != .closed else { return }
@@ -131,7 +133,7 @@ enum DownstreamSide {
     }
 
     /// The socket did not take everything: its source must wait, and progress has a deadline.
-    static func blocked(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func blocked(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         if !tables.downstream[id].isBlocked {
             tables.downstream[id].isBlocked = true
             let deadline = turn.now + tables.downstream[id].patience
@@ -145,7 +147,7 @@ enum DownstreamSide {
 
     /// Some of what waits went out: it buys time, but never more than `timeouts.write`.
     static func wrote(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, byteCount: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, byteCount: Int
     ) {
         let deadline = Deadlines.bought(
             byteCount, before: tables.downstream[id].timer.deadline,
@@ -156,7 +158,7 @@ enum DownstreamSide {
     }
 
     /// Everything that waited went out.
-    static func drained(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func drained(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         guard tables.downstream.holds(id) else { return }
         tables.downstream[id].outbound.release()
         tables.downstream[id].timer.clear()
@@ -166,7 +168,7 @@ enum DownstreamSide {
         }
         if tables.downstream[id].shutsDownAfterFlush {
             tables.downstream[id].shutsDownAfterFlush = false
-            turn.effects.append(.shutdownWrite(ConnectionID(.downstream, id)))
+            turn.effects.append(.shutdownWrite(ConnectionID(downstream: id)))
             return Tunnels.closeIfDone(&tables, &turn, tables.downstream[id].exchange)
         }
         if tables.downstream[id].closesAfterFlush {
@@ -187,7 +189,7 @@ enum DownstreamSide {
     /// - Returns: the first byte that must be kept.
     @inline(__always)
     private static func process(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, from start: Int, to end: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, from start: Int, to end: Int
     ) -> Int {
         var at = start
         while true {
@@ -220,7 +222,7 @@ enum DownstreamSide {
             case .tunnel:
                 if at < end {
                     Tunnels.relay(
-                        &tables, &turn, from: ConnectionID(.downstream, id),
+                        &tables, &turn, from: ConnectionID(downstream: id),
                         ByteRange(at, end: end))
                 }
                 return end
@@ -238,7 +240,7 @@ enum DownstreamSide {
     /// Whether the first bytes of a connection are, or may become, HTTP/2's preface (RFC 9113
     /// §3.4). `nil`: they are not.
     private static func preface(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID, _ range: ByteRange
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: DownstreamID, _ range: ByteRange
     ) -> Bool? {
         guard !tables.downstream[id].isStream else { return nil }
         // Whatever comes, the session says whether it is HTTP/2.
@@ -254,7 +256,7 @@ enum DownstreamSide {
     /// - Returns: `true` when a whole head was read and an exchange began.
     @inline(__always)
     private static func readHead(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, _ at: inout Int, _ end: Int
     ) -> Bool {
         let progress: HeadProgress
         do throws(HTTP1Violation) {
@@ -291,7 +293,7 @@ enum DownstreamSide {
 
     /// Answers what is no proper request, and closes.
     static func refuse(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, status: UInt16, cause: UInt8
+        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, status: UInt16, cause: UInt8
     ) {
         let listener = tables.downstream[id].listener
         turn.counters.countRefused(listener: listener, cause: cause)
@@ -310,20 +312,20 @@ enum DownstreamSide {
         let start = turn.output.writerIndex
         LocalReply.composeRefusal(status: status, flags: .downstreamProtocolError, &turn)
         turn.send(
-            ConnectionID(.downstream, id), .output,
+            ConnectionID(downstream: id), .output,
             ByteRange(start, end: turn.output.writerIndex))
         finishAndClose(&tables, &turn, id)
     }
 
     /// The last response is handed over: close once it is out.
-    static func finishAndClose(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func finishAndClose(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         tables.downstream[id].inbound.release()
         closeDrained(&tables, &turn, id)
     }
 
     /// Closes once everything that waits is out, for which the client has its time.
     private static func closeDrained(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID
     ) {
         tables.downstream[id].closesAfterFlush = true
         tables.downstream[id].phase = .lingering
@@ -332,30 +334,30 @@ enum DownstreamSide {
             let deadline = turn.now + tables.downstream[id].patience
             Deadlines.arm(downstream: id, deadline, &tables, &turn)
         }
-        turn.effects.append(.checkDrained(ConnectionID(.downstream, id)))
+        turn.effects.append(.checkDrained(ConnectionID(downstream: id)))
     }
 
     /// Half-closes and waits for the client's end, so that a reset does not overtake the response.
-    private static func linger(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    private static func linger(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         if tables.downstream[id].hasEnded || tables.downstream[id].isStream {
             return close(&tables, &turn, id, reset: false)
         }
         tables.downstream[id].phase = .lingering
         tables.downstream[id].isReadPaused = false
-        turn.effects.append(.shutdownWrite(ConnectionID(.downstream, id)))
-        turn.effects.append(.resume(ConnectionID(.downstream, id)))
+        turn.effects.append(.shutdownWrite(ConnectionID(downstream: id)))
+        turn.effects.append(.resume(ConnectionID(downstream: id)))
         Deadlines.arm(downstream: id, turn.now + lingerMax, &tables, &turn)
     }
 
     /// Frees the slot and closes the socket.
     static func close(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, reset: Bool
+        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, reset: Bool
     ) {
         if tables.downstream[id].isStream {
             // Effects of this event may still name it.
             tables.downstream[id].phase = .closed
             tables.downstream[id].timer.clear()
-            return turn.effects.append(.close(ConnectionID(.downstream, id), reset: reset))
+            return turn.effects.append(.close(ConnectionID(downstream: id), reset: reset))
         }
         if !tables.downstream[id].firstPrivate.isNone {
             PrivateConnections.closeAll(&tables, &turn, of: id)
@@ -364,12 +366,12 @@ enum DownstreamSide {
         tables.downstream.free(id)
         turn.socketCount -= 1
         turn.counters.count(.downstreamConnectionsClosed)
-        turn.effects.append(.close(ConnectionID(.downstream, id), reset: reset))
+        turn.effects.append(.close(ConnectionID(downstream: id), reset: reset))
     }
 
     /// The exchange is over and the connection stays: wait for the next request.
     @inline(__always)
-    static func becomeIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func becomeIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         tables.downstream[id].exchange = .none
         // A stream carries one exchange.
         if tables.downstream[id].isStream { return close(&tables, &turn, id, reset: false) }
@@ -382,7 +384,7 @@ enum DownstreamSide {
     }
 
     @inline(__always)
-    private static func armIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    private static func armIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         let keepAlive = turn.snapshots.newest.value.settings.timeouts.keepAlive
         let deadline = min(turn.now + keepAlive, tables.downstream[id].expires)
         Deadlines.arm(downstream: id, deadline, &tables, &turn)
@@ -395,7 +397,7 @@ enum DownstreamSide {
 
     /// The listener is gone, or everything ends: the request under way is the connection's last, or
     /// the next one if that is on its way.
-    static func leave(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func leave(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         tables.downstream[id].expires = DownstreamConnection.left
         if tables.downstream[id].phase == .session {
             return Sessions.announceEnd(&tables, &turn, tables.downstream[id].session)
@@ -415,7 +417,7 @@ enum DownstreamSide {
 
     /// The connection lies idle and is to end: closed without a word it might lose the request that
     /// is on its way, so that one is answered, and told that it was the last.
-    static func callLast(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func callLast(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         tables.downstream[id].expires = DownstreamConnection.called
         Deadlines.arm(downstream: id, turn.now + lastCall, &tables, &turn)
     }
@@ -448,23 +450,23 @@ enum DownstreamSide {
     }
 
     /// Closes an idle connection, unless a request has come that was not read yet.
-    static func closeIfQuiet(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func closeIfQuiet(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         // What has come and is none of a request, or not a whole one, has so long to become one.
         Deadlines.arm(downstream: id, turn.now + lastCall, &tables, &turn)
-        turn.effects.append(.checkQuiet(ConnectionID(.downstream, id)))
+        turn.effects.append(.checkQuiet(ConnectionID(downstream: id)))
     }
 
     /// Nothing has come.
-    static func quiet(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func quiet(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         guard tables.downstream.holds(id), tables.downstream[id].phase == .idle else { return }
         close(&tables, &turn, id, reset: false)
     }
 
     /// Lets the client send again, if it was held up.
-    static func resume(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func resume(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         guard tables.downstream[id].isReadPaused else { return }
         tables.downstream[id].isReadPaused = false
-        turn.effects.append(.resume(ConnectionID(.downstream, id)))
+        turn.effects.append(.resume(ConnectionID(downstream: id)))
     }
 }
 

@@ -8,7 +8,7 @@ import Telemetry
 /// and with what the route adds to every answer (`AnswerHead`).
 enum LocalReply {
     /// Answers an exchange and ends its response.
-    static func send(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, status: UInt16) {
+    static func send(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, status: UInt16) {
         willReply(&tables, turn, id, status: status)
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let flags = tables.exchanges[id].summary.flags
@@ -30,7 +30,7 @@ enum LocalReply {
     /// What holds for every local reply: the status is counted, and a request body that is still to
     /// come is read away only when that is short.
     static func willReply(
-        _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, status: UInt16
+        _ tables: inout Tables, _ turn: borrowing Turn, _ id: ExchangeID, status: UInt16
     ) {
         tables.exchanges[id].summary.status = status
         let downstream = tables.exchanges[id].downstream
@@ -55,7 +55,8 @@ enum LocalReply {
 
     /// The head that `turn.headOut` has so far, what the route adds to it, and a body of one line.
     private static func deliver(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ snapshot: SharedBox<Snapshot>,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
+        _ snapshot: SharedBox<Snapshot>,
         body: StaticString
     ) {
         let start = turn.output.writerIndex
@@ -69,7 +70,8 @@ enum LocalReply {
 
     /// Completes the head in `turn.headOut` and moves it to `turn.output`.
     static func finish(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ snapshot: SharedBox<Snapshot>
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
+        _ snapshot: SharedBox<Snapshot>
     ) {
         AnswerHead.finish(
             tables.exchanges[id], &turn, snapshot, hasDate: false, isRelayed: false)
@@ -80,10 +82,10 @@ enum LocalReply {
 
     /// Sends what `turn.output` has from a position on, the whole answer.
     static func end(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, from start: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, from start: Int
     ) {
         turn.send(
-            ConnectionID(.downstream, tables.exchanges[id].downstream), .output,
+            ConnectionID(downstream: tables.exchanges[id].downstream), .output,
             ByteRange(start, end: turn.output.writerIndex))
         Exchanges.responseDone(&tables, &turn, id)
     }
@@ -125,7 +127,7 @@ enum LocalReply {
     /// reset would be an error of ours to the client.
     /// - Returns: `false` when its answer has no place for trailers, or is none of gRPC.
     @inline(never)
-    static func endCall(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) -> Bool {
+    static func endCall(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) -> Bool {
         guard tables.exchanges[id].isGRPC, tables.exchanges[id].sink == .chunked else {
             return false
         }
@@ -137,7 +139,7 @@ enum LocalReply {
         turn.output.append(Status.reason(504))
         turn.output.append("\r\n\r\n")
         turn.send(
-            ConnectionID(.downstream, tables.exchanges[id].downstream), .output,
+            ConnectionID(downstream: tables.exchanges[id].downstream), .output,
             ByteRange(start, end: turn.output.writerIndex))
         Exchanges.responseDone(&tables, &turn, id)
         return true
@@ -163,7 +165,7 @@ enum LocalReply {
 /// Redirects and fixed responses that a route orders.
 enum DirectReply {
     static func send(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ route: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ route: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
         let plan = snapshot.value.routes[route]

@@ -6,7 +6,7 @@ import Upstream
 /// Requests that wait for a connection at the cluster's limit, first come first served in a worker.
 enum PendingQueue {
     static func append(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, cluster: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, cluster: Int
     ) {
         let last = turn.clusterPools[cluster].lastPending
         tables.attempts[attempt].phase = .pending
@@ -22,7 +22,7 @@ enum PendingQueue {
     }
 
     static func remove(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, cluster: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, cluster: Int
     ) {
         let next = tables.attempts[attempt].nextPending
         let previous = tables.attempts[attempt].previousPending
@@ -48,7 +48,8 @@ enum PendingQueue {
 extension Pools {
     /// The limit is reached: wait in the queue, or be refused when that is full.
     static func wait(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ cluster: SharedBox<Cluster>
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
+        _ cluster: SharedBox<Cluster>
     ) {
         let id = cluster.value.id
         let state = cluster.value.state
@@ -103,7 +104,7 @@ extension Pools {
     }
 
     private static func serve(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ exchange: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ exchange: ExchangeID,
         _ cluster: Int
     ) -> Served {
         let box = self.cluster(tables, of: exchange)
@@ -134,7 +135,7 @@ extension Pools {
 
     /// The same for an endpoint that speaks HTTP/2.
     private static func serveStream(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ exchange: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ exchange: ExchangeID,
         _ cluster: SharedBox<Cluster>
     ) -> Served {
         if Upgrades.isWanted(tables, exchange),
@@ -156,7 +157,7 @@ extension Pools {
 
     /// Makes a connection for a request of the queue. `nil`: all places are taken.
     static func connect(
-        _ tables: inout Tables, _ turn: inout Turn, waiting attempt: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, waiting attempt: AttemptID,
         _ cluster: SharedBox<Cluster>, onlyHTTP1: Bool = false
     ) -> Served? {
         guard cluster.value.state.value.takeConnection(max: cluster.value.limits.connectionsMax)

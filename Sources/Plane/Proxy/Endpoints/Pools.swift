@@ -18,7 +18,7 @@ enum Pools {
     ///   - connects: an idle connection will not do.
     ///   - isImmediate: see `assign`.
     static func lease(
-        _ tables: inout Tables, _ turn: inout Turn, exchange: SlotID, connects: Bool = false,
+        _ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID, connects: Bool = false,
         isImmediate: Bool = false
     ) {
         let cluster = self.cluster(tables, of: exchange)
@@ -86,7 +86,7 @@ enum Pools {
     /// The slot of an attempt was taken: it is the exchange's.
     @inline(__always)
     static func begin(
-        _ tables: inout Tables, _ turn: inout Turn, attempt: SlotID, exchange: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, attempt: AttemptID, exchange: ExchangeID,
         _ cluster: SharedBox<Cluster>
     ) {
         tables.attempts[attempt].reset()
@@ -99,7 +99,7 @@ enum Pools {
     /// Finds a stream for an attempt at its endpoint: of a session that has room, or of the
     /// connection that is being made for others.
     private static func leaseStream(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
         _ cluster: SharedBox<Cluster>, isImmediate: Bool
     ) -> Bool {
         let id = cluster.value.id
@@ -113,13 +113,13 @@ enum Pools {
     }
 
     /// A connect has ended, one way or the other.
-    static func connectionMade(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func connectionMade(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         if tables.upstream[id].onlyHTTP1 { return }
         turn.endpointPools[tables.upstream[id].endpoint].connectingCount -= 1
     }
 
     static func cluster(
-        _ tables: borrowing Tables, of exchange: SlotID
+        _ tables: borrowing Tables, of exchange: ExchangeID
     ) -> SharedBox<Cluster> {
         guard let cluster = tables.exchanges[exchange].cluster else {
             preconditionFailure("an exchange with a version has its cluster")
@@ -143,7 +143,7 @@ enum Pools {
 
     /// Whether an endpoint may be used that the exchange has not tried.
     static func hasOther(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, _ exchange: SlotID
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ exchange: ExchangeID
     ) -> Bool {
         let cluster = cluster(tables, of: exchange)
         for i in 0..<cluster.value.endpoints.count
@@ -157,14 +157,14 @@ enum Pools {
 
     private static func idleConnection(
         _ turn: borrowing Turn, _ cluster: SharedBox<Cluster>, _ position: Int
-    ) -> (id: SlotID, position: Int)? {
+    ) -> (id: UpstreamID, position: Int)? {
         let idle = turn.endpointPools[cluster.value.endpoints[position].id].idle
         return idle.isNone ? nil : (idle, position)
     }
 
     private static func anyIdle(
         _ turn: borrowing Turn, _ cluster: SharedBox<Cluster>
-    ) -> (id: SlotID, position: Int)? {
+    ) -> (id: UpstreamID, position: Int)? {
         for position in 0..<cluster.value.endpoints.count
         where cluster.value.isIn(position, now: turn.now) {
             if let idle = idleConnection(turn, cluster, position) { return idle }
@@ -174,7 +174,7 @@ enum Pools {
 
     /// The attempt counts at an endpoint from now on.
     static func place(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
         _ cluster: SharedBox<Cluster>, _ position: Int
     ) {
         let endpoint = cluster.value.endpoints[position]
@@ -185,7 +185,7 @@ enum Pools {
     }
 
     private static func move(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
         _ cluster: SharedBox<Cluster>, _ position: Int
     ) {
         turn.endpointPools[tables.attempts[attempt].endpoint].load -= 1
@@ -200,7 +200,7 @@ enum Pools {
     /// - Returns: `false` when there is no slot for a connection; the exchange has failed.
     @discardableResult
     static func connect(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
         _ cluster: SharedBox<Cluster>, onlyHTTP1: Bool = false
     ) -> Bool {
         let endpoint = cluster.value.endpoints[tables.attempts[attempt].position]
@@ -225,7 +225,7 @@ enum Pools {
     static func open(
         _ tables: inout Tables, _ turn: inout Turn, endpoint: Int, cluster: Int, address: Address,
         timeout: Duration, onlyHTTP1: Bool = false
-    ) -> SlotID? {
+    ) -> UpstreamID? {
         guard let id = tables.upstream.take() else { return nil }
         tables.upstream[id].reset()
         tables.upstream[id].endpoint = endpoint
@@ -253,7 +253,7 @@ enum Pools {
     /// - Parameter isImmediate: the request's bytes are in the scratch right now, and whoever reads
     ///   them sends the head in front of its body.
     static func assign(
-        _ tables: inout Tables, _ turn: inout Turn, attempt: SlotID, connection: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, attempt: AttemptID, connection: UpstreamID,
         isReused: Bool, isImmediate: Bool = false
     ) {
         let exchange = tables.attempts[attempt].exchange
@@ -285,14 +285,14 @@ enum Pools {
 
     /// The head and what the endpoint before has got of the body, then what follows.
     private static func replay(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID, _ connection: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ connection: UpstreamID
     ) {
         tables.exchanges[exchange].retry.replays = false
         sendHead(&tables, &turn, exchange, connection)
         let start = turn.output.writerIndex
         turn.output.append(tables.exchanges[exchange].replay.readable)
         turn.send(
-            ConnectionID(.upstream, connection), .output,
+            ConnectionID(upstream: connection), .output,
             ByteRange(start, end: turn.output.writerIndex))
         if tables.exchanges[exchange].retry.replaysAll {
             return RequestRelay.requestDone(&tables, &turn, exchange)
@@ -303,20 +303,20 @@ enum Pools {
 
     @inline(__always)
     private static func sendHead(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID, _ connection: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ connection: UpstreamID
     ) {
         let start = turn.output.writerIndex
         turn.output.append(
             tables.exchanges[exchange].arena.span(tables.exchanges[exchange].head))
         turn.send(
-            ConnectionID(.upstream, connection), .output,
+            ConnectionID(upstream: connection), .output,
             ByteRange(start, end: turn.output.writerIndex))
     }
 
     // MARK: Release
 
     /// The connection has served and may serve again.
-    static func release(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func release(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         if tables.upstream[id].isStream || tables.upstream[id].isCheck {
             return UpstreamSide.close(&tables, &turn, id, reset: false)
         }
@@ -346,14 +346,15 @@ enum Pools {
         }
     }
 
-    private static func closeAged(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    private static func closeAged(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         turn.counters.count(.agedConnections)
         UpstreamSide.close(&tables, &turn, id, reset: false)
     }
 
     @inline(__always)
     private static func linkIdle(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ endpoint: Int, _ cluster: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ endpoint: Int,
+        _ cluster: Int
     ) {
         let head = turn.endpointPools[endpoint].idle
         tables.upstream[id].nextIdle = head
@@ -365,7 +366,7 @@ enum Pools {
     }
 
     @inline(__always)
-    static func unlinkIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func unlinkIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         let endpoint = tables.upstream[id].endpoint
         let next = tables.upstream[id].nextIdle, previous = tables.upstream[id].previousIdle
         if previous.isNone {
@@ -383,7 +384,7 @@ enum Pools {
     // MARK: Ends of attempts
 
     /// The attempt is over; its connection, if it has one, is the caller's to keep or close.
-    static func endAttempt(_ tables: inout Tables, _ turn: inout Turn, exchange: SlotID) {
+    static func endAttempt(_ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID) {
         let attempt = tables.exchanges[exchange].attempt
         guard tables.attempts.holds(attempt) else { return }
         if tables.attempts[attempt].phase == .pending {
@@ -402,7 +403,7 @@ enum Pools {
     /// The exchange needs its connection no more, and the response was not read to its end: a
     /// connection in use is closed, one that is being made goes to the pool when it is there.
     static func abandon(
-        _ tables: inout Tables, _ turn: inout Turn, exchange: SlotID, reset: Bool = true
+        _ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID, reset: Bool = true
     ) {
         let attempt = tables.exchanges[exchange].attempt
         if tables.attempts.holds(attempt) {
@@ -418,7 +419,8 @@ enum Pools {
         }
     }
 
-    static func freeRetryPermit(_ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID) {
+    static func freeRetryPermit(_ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID)
+    {
         guard tables.exchanges[exchange].retry.holdsPermit else { return }
         tables.exchanges[exchange].retry.holdsPermit = false
         let cluster = tables.exchanges[exchange].summary.cluster
@@ -426,7 +428,7 @@ enum Pools {
     }
 
     static func freeRequestPermit(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID
     ) {
         guard tables.exchanges[exchange].holdsRequestPermit else { return }
         tables.exchanges[exchange].holdsRequestPermit = false

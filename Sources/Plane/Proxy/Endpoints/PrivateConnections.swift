@@ -18,7 +18,7 @@ enum PrivateConnections {
     /// The answer is done and its connection could serve again: it waits for its client.
     @inline(never)
     static func keep(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, for client: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, for client: DownstreamID
     ) {
         let limits = turn.clusterPools[tables.upstream[id].cluster].limits
         tables.upstream[id].inbound.release()
@@ -43,7 +43,7 @@ enum PrivateConnections {
 
     /// Takes a kept connection out of its client's list.
     @inline(never)
-    static func unlink(_ tables: inout Tables, _ id: SlotID) {
+    static func unlink(_ tables: inout Tables, _ id: UpstreamID) {
         let client = tables.upstream[id].client
         let next = tables.upstream[id].nextIdle, previous = tables.upstream[id].previousIdle
         if previous.isNone {
@@ -59,7 +59,7 @@ enum PrivateConnections {
 
     /// The client's connection is over, and so are those that carry its identity.
     @inline(never)
-    static func closeAll(_ tables: inout Tables, _ turn: inout Turn, of client: SlotID) {
+    static func closeAll(_ tables: inout Tables, _ turn: inout Turn, of client: DownstreamID) {
         while !tables.downstream[client].firstPrivate.isNone {
             let id = tables.downstream[client].firstPrivate
             unlink(&tables, id)
@@ -70,8 +70,8 @@ enum PrivateConnections {
 
     /// A kept connection of the client to a version; `.none` without one.
     private static func find(
-        _ tables: borrowing Tables, _ client: SlotID, cluster: Int
-    ) -> SlotID {
+        _ tables: borrowing Tables, _ client: DownstreamID, cluster: Int
+    ) -> UpstreamID {
         var id = tables.downstream[client].firstPrivate
         while !id.isNone, tables.upstream[id].cluster != cluster {
             id = tables.upstream[id].nextIdle
@@ -83,7 +83,7 @@ enum PrivateConnections {
     /// send each step of a handshake to another one. `nil`: none of them.
     @inline(never)
     static func version(
-        _ tables: borrowing Tables, _ exchange: SlotID, _ service: Snapshot.ServicePlan,
+        _ tables: borrowing Tables, _ exchange: ExchangeID, _ service: Snapshot.ServicePlan,
         _ snapshot: SharedBox<Snapshot>
     ) -> Int? {
         let client = tables.exchanges[exchange].downstream
@@ -100,7 +100,7 @@ enum PrivateConnections {
     /// - Returns: `false`: there is none to the version, or to an endpoint that it still has.
     @inline(never)
     static func lease(
-        _ tables: inout Tables, _ turn: inout Turn, exchange: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID,
         _ cluster: SharedBox<Cluster>, isImmediate: Bool
     ) -> Bool {
         let client = tables.exchanges[exchange].downstream

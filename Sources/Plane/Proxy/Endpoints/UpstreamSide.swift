@@ -10,7 +10,7 @@ enum UpstreamSide {
     // MARK: Events
 
     static func connected(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, isHTTP2: Bool, isSecure: Bool
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, isHTTP2: Bool, isSecure: Bool
     ) {
         guard tables.upstream.holds(id) else { return }
         tables.upstream[id].isSecure = isSecure
@@ -38,7 +38,7 @@ enum UpstreamSide {
     /// The connection is one of HTTP/2: the attempt that asked for it gets its first stream, and
     /// others that wait get theirs.
     private static func startSession(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ attempt: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ attempt: AttemptID
     ) {
         let cluster = tables.upstream[id].cluster
         tables.upstream[id].attempt = .none
@@ -65,7 +65,7 @@ enum UpstreamSide {
     /// The attempt that asked for the session. A WebSocket waits for the endpoint's settings (RFC
     /// 8441 §3).
     private static func serveFirst(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ cluster: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ cluster: Int
     ) {
         let exchange = tables.attempts[attempt].exchange
         if !Upgrades.isWanted(tables, exchange),
@@ -83,7 +83,7 @@ enum UpstreamSide {
 
     /// A session for one health check, which no other request gets a stream of.
     private static func startCheck(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ attempt: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ attempt: AttemptID
     ) {
         guard tables.attempts.holds(attempt),
             let session = Sessions.begin(&tables, &turn, upstream: id, isListed: false),
@@ -94,7 +94,7 @@ enum UpstreamSide {
     }
 
     static func connectFailed(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, isRefused: Bool
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, isRefused: Bool
     ) {
         guard tables.upstream.holds(id) else { return }
         if tables.upstream[id].isCheck { return HealthChecks.connectFailed(&tables, &turn, id) }
@@ -114,7 +114,7 @@ enum UpstreamSide {
     }
 
     /// Descriptors or memory have run out here, which is not the endpoint's fault.
-    static func connectImpossible(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func connectImpossible(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         guard tables.upstream.holds(id) else { return }
         if tables.upstream[id].isCheck { return HealthChecks.connectFailed(&tables, &turn, id) }
         let attempt = tables.upstream[id].attempt
@@ -129,7 +129,7 @@ enum UpstreamSide {
     }
 
     /// The connection's deadline: a connect that takes too long, or an idle one that has served.
-    static func expired(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func expired(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         switch tables.upstream[id].phase {
         case .connecting:
             if tables.upstream[id].isCheck {
@@ -149,7 +149,8 @@ enum UpstreamSide {
         }
     }
 
-    static func received(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ count: Int) {
+    static func received(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ count: Int)
+    {
         guard tables.upstream.holds(id) else { return }
         let bytes = turn.gather(&tables.upstream[id].inbound, read: count)
         var at = bytes.lowerBound
@@ -165,7 +166,7 @@ enum UpstreamSide {
         case .tunnel:
             if at < end {
                 Tunnels.relay(
-                    &tables, &turn, from: ConnectionID(.upstream, id), ByteRange(at, end: end))
+                    &tables, &turn, from: ConnectionID(upstream: id), ByteRange(at, end: end))
             }
             return
         case .busy:
@@ -179,7 +180,7 @@ enum UpstreamSide {
 
     /// Text of a stream lies in the scratch.
     static func receivedText(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ range: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ range: ByteRange
     ) {
         guard tables.upstream.holds(id) else { return }
         var at = range.lower
@@ -195,7 +196,7 @@ enum UpstreamSide {
     /// The first of a stream's kept bytes lie in the scratch once more.
     /// - Returns: how many of them were taken.
     static func reread(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ count: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ count: Int
     ) -> Int {
         var at = turn.headroom
         take(&tables, &turn, id, &at, turn.headroom + count)
@@ -205,12 +206,12 @@ enum UpstreamSide {
     }
 
     private static func take(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ at: inout Int, _ end: Int
     ) {
         if tables.upstream[id].phase == .tunnel {
             if at < end {
                 Tunnels.relay(
-                    &tables, &turn, from: ConnectionID(.upstream, id), ByteRange(at, end: end))
+                    &tables, &turn, from: ConnectionID(upstream: id), ByteRange(at, end: end))
             }
             at = end
         } else if tables.upstream[id].phase == .busy {
@@ -220,7 +221,7 @@ enum UpstreamSide {
         }
     }
 
-    static func ended(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func ended(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         guard tables.upstream.holds(id) else { return }
         tables.upstream[id].hasEnded = true
         switch tables.upstream[id].phase {
@@ -230,7 +231,7 @@ enum UpstreamSide {
             close(&tables, &turn, id, reset: false)
         case .connecting: connectFailed(&tables, &turn, id, isRefused: false)
         case .idle: close(&tables, &turn, id, reset: false)
-        case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(.upstream, id))
+        case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(upstream: id))
         case .busy:
             guard let exchange = exchange(tables, id) else {
                 return close(&tables, &turn, id, reset: false)
@@ -245,7 +246,7 @@ enum UpstreamSide {
         }
     }
 
-    static func failed(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func failed(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         guard tables.upstream.holds(id) else { return }
         switch tables.upstream[id].phase {
         case .closed: break
@@ -266,13 +267,13 @@ enum UpstreamSide {
     }
 
     /// The socket did not take everything: the client must wait.
-    static func blocked(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func blocked(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         guard let exchange = exchange(tables, id) else { return }
         let downstream = tables.exchanges[exchange].downstream
         if tables.downstream.holds(downstream) { tables.downstream[downstream].isReadPaused = true }
     }
 
-    static func drained(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func drained(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         guard tables.upstream.holds(id) else { return }
         tables.upstream[id].outbound.release()
         if tables.upstream[id].phase == .session {
@@ -280,7 +281,7 @@ enum UpstreamSide {
         }
         if tables.upstream[id].shutsDownAfterFlush {
             tables.upstream[id].shutsDownAfterFlush = false
-            turn.effects.append(.shutdownWrite(ConnectionID(.upstream, id)))
+            turn.effects.append(.shutdownWrite(ConnectionID(upstream: id)))
             if let exchange = exchange(tables, id) {
                 return Tunnels.closeIfDone(&tables, &turn, exchange)
             }
@@ -297,7 +298,7 @@ enum UpstreamSide {
 
     @inline(__always)
     private static func process(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ at: inout Int, _ end: Int
     ) {
         guard let exchange = exchange(tables, id) else {
             return close(&tables, &turn, id, reset: false)
@@ -359,7 +360,7 @@ enum UpstreamSide {
 
     /// The origin's bytes are not HTTP, or not this response's.
     private static func invalid(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: SlotID, _ id: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ id: UpstreamID
     ) {
         if Retries.onInvalid(&tables, &turn, exchange, id) { return }
         Exchanges.fail(
@@ -369,7 +370,7 @@ enum UpstreamSide {
     /// Both directions as far as the origin is concerned: give the connection back, or close it.
     @inline(__always)
     private static func responseDone(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ exchange: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ exchange: ExchangeID,
         isReusable: Bool
     ) {
         let keeps =
@@ -391,7 +392,7 @@ enum UpstreamSide {
 
     /// The connection ended before the response did.
     private static func broke(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ exchange: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ exchange: ExchangeID
     ) {
         turn.counters.count(.disconnects, cluster: tables.upstream[id].cluster)
         if Retries.onLostConnection(&tables, &turn, exchange, id) { return }
@@ -402,28 +403,28 @@ enum UpstreamSide {
     }
 
     @inline(__always)
-    static func exchange(_ tables: borrowing Tables, _ id: SlotID) -> SlotID? {
+    static func exchange(_ tables: borrowing Tables, _ id: UpstreamID) -> ExchangeID? {
         let attempt = tables.upstream[id].attempt
         guard tables.attempts.holds(attempt) else { return nil }
         let exchange = tables.attempts[attempt].exchange
         return tables.exchanges.holds(exchange) ? exchange : nil
     }
 
-    static func resume(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func resume(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         guard tables.upstream.holds(id), tables.upstream[id].isReadPaused else { return }
         tables.upstream[id].isReadPaused = false
-        turn.effects.append(.resume(ConnectionID(.upstream, id)))
+        turn.effects.append(.resume(ConnectionID(upstream: id)))
     }
 
     /// Frees the slot, the place among the cluster's connections, and the socket.
     static func close(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, reset: Bool
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, reset: Bool
     ) {
         if tables.upstream[id].isStream {
             // Effects of this event may still name it.
             tables.upstream[id].phase = .closed
             tables.upstream[id].attempt = .none
-            return turn.effects.append(.close(ConnectionID(.upstream, id), reset: reset))
+            return turn.effects.append(.close(ConnectionID(upstream: id), reset: reset))
         }
         if tables.upstream[id].phase == .idle {
             if tables.upstream[id].client.isNone {
@@ -438,7 +439,7 @@ enum UpstreamSide {
         tables.upstream[id].reset()
         tables.upstream.free(id)
         turn.counters.count(.upstreamConnectionsClosed)
-        turn.effects.append(.close(ConnectionID(.upstream, id), reset: reset))
+        turn.effects.append(.close(ConnectionID(upstream: id), reset: reset))
         // A check's connection has no place among the cluster's.
         if !isCheck { Pools.connectionFreed(&tables, &turn, cluster: cluster) }
     }

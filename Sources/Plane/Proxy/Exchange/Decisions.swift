@@ -10,7 +10,7 @@ import Upstream
 enum Decisions {
     @inline(__always)
     static func decide(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, head: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, head: ByteRange
     ) {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let settings = snapshot.value.settings
@@ -66,7 +66,7 @@ enum Decisions {
     /// A client says how long its answer is of use; that may shorten the time, never lengthen it.
     @inline(never)
     private static func shortenDeadline(
-        _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, _ head: ByteRange
+        _ tables: inout Tables, _ turn: borrowing Turn, _ id: ExchangeID, _ head: ByteRange
     ) {
         func shorten(_ timeout: Duration?) {
             guard let timeout else { return }
@@ -90,7 +90,7 @@ enum Decisions {
     /// Memory is short: what is under way is finished, nothing new is begun.
     @inline(never)
     private static func shed(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange
     ) {
         Forwarding.keepTexts(&tables.exchanges[id], turn, head)
         turn.counters.count(.requestsShed)
@@ -100,7 +100,7 @@ enum Decisions {
 
     @inline(never)
     static func refuse(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange,
         _ status: UInt16, _ cause: UInt8
     ) {
         Forwarding.keepTexts(&tables.exchanges[id], turn, head)
@@ -111,7 +111,7 @@ enum Decisions {
     }
 
     static func setRow(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ row: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ row: Int,
         _ snapshot: SharedBox<Snapshot>
     ) {
         let plan = snapshot.value.rows[row]
@@ -125,7 +125,7 @@ enum Decisions {
     /// Reads what trusted hops say of the client, before anything is decided.
     @inline(never)
     private static func believe(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ hops: Int, _ head: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ hops: Int, _ head: ByteRange
     ) {
         turn.trustedOrigin = RequestOrigin(
             turn.requestHead, turn.scratch.span(head), peer: tables.exchanges[id].summary.peer,
@@ -190,7 +190,7 @@ enum Decisions {
 
     @inline(__always)
     private static func forward(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ route: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ route: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
         // Large: read where it lies, and passed on by its number.
@@ -250,7 +250,7 @@ enum Decisions {
     /// - Returns: `false` when the request was answered, or waits for that.
     @inline(never)
     private static func applyFault(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ filter: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ filter: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> Bool {
         if filter < 0 { turn.faultDelay = .zero }
@@ -264,7 +264,7 @@ enum Decisions {
     /// - Returns: `false` when it waits.
     @inline(never)
     private static func holdOrGo(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ route: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ route: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> Bool {
         let plan = snapshot.value.routes[route]
@@ -280,7 +280,7 @@ enum Decisions {
     /// The times of a request that goes now.
     @inline(__always)
     static func startClocks(
-        _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, firstByte: Duration,
+        _ tables: inout Tables, _ turn: borrowing Turn, _ id: ExchangeID, firstByte: Duration,
         idle: Duration
     ) {
         if !tables.exchanges[id].hasRequestBody {
@@ -292,7 +292,7 @@ enum Decisions {
 
     /// The request belongs to a version now, no longer to the route alone.
     private static func moveRow(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ row: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ row: Int,
         _ snapshot: SharedBox<Snapshot>
     ) {
         setRow(&tables, &turn, id, row, snapshot)
@@ -301,7 +301,7 @@ enum Decisions {
     }
 
     private static func draw(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, split: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, split: Int,
         _ snapshot: SharedBox<Snapshot>
     ) -> Int {
         let draw = snapshot.value.splits[split].draws.value.draw()
@@ -312,7 +312,7 @@ enum Decisions {
 
     /// splitting.md §3: the session's position; a new session is drawn and placed.
     private static func stickyVersion(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, split: Int, sticky: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, split: Int, sticky: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> Int {
         let session = snapshot.value.sticky[sticky].value.session(

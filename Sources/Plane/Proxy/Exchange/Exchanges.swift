@@ -20,7 +20,7 @@ import Upstream
 /// A new attempt is the only way back, from response to lease, and it is bounded.
 enum Exchanges {
     static func begin(
-        _ tables: inout Tables, _ turn: inout Turn, downstream: SlotID, head: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, downstream: DownstreamID, head: ByteRange
     ) {
         // As many exchanges as connections: a slot is always there.
         guard let id = tables.exchanges.take() else {
@@ -82,7 +82,7 @@ enum Exchanges {
     /// left of the request: too much to be read away, or a body that the client may never send. One
     /// that waited for 100 (Continue) may send its next request in place of it (RFC 9110 §10.1.1),
     /// and nothing in the bytes would tell which of the two they are.
-    static func isLast(_ tables: borrowing Tables, _ id: SlotID) -> Bool {
+    static func isLast(_ tables: borrowing Tables, _ id: ExchangeID) -> Bool {
         let downstream = tables.exchanges[id].downstream
         if tables.downstream[downstream].body.isComplete { return false }
         let left = tables.downstream[downstream].body.remaining ?? .max
@@ -95,7 +95,7 @@ enum Exchanges {
     /// last.
     @inline(never)
     private static func age(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ downstream: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ downstream: DownstreamID
     ) {
         tables.exchanges[id].keepsAlive = false
         if tables.downstream[downstream].expires > DownstreamConnection.called {
@@ -105,12 +105,12 @@ enum Exchanges {
 
     /// The certificate that the client of a connection, or of its session, has shown.
     private static func prepareIdentity(
-        _ tables: inout Tables, _ turn: inout Turn, _ downstream: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ downstream: DownstreamID
     ) {
         var socket = downstream
         if tables.downstream[downstream].isStream {
             guard tables.sessions.holds(tables.downstream[downstream].session) else { return }
-            socket = tables.sessions[tables.downstream[downstream].session].socket.slot
+            socket = tables.sessions[tables.downstream[downstream].session].socket.downstream
         }
         turn.identity.clear()
         turn.identity.append(tables.downstream[socket].identity.readable)
@@ -128,7 +128,7 @@ enum Exchanges {
 
     /// Hands bytes of the request beyond its head to whoever takes them now.
     static func requestBytes(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ at: inout Int, _ end: Int
     ) -> RequestProgress {
         let downstream = tables.exchanges[id].downstream
         var isTaken = true
@@ -151,7 +151,7 @@ enum Exchanges {
     }
 
     /// The connection that serves an exchange now, if it has one that is busy with it.
-    static func connection(_ tables: borrowing Tables, of id: SlotID) -> SlotID? {
+    static func connection(_ tables: borrowing Tables, of id: ExchangeID) -> UpstreamID? {
         guard tables.exchanges.holds(id) else { return nil }
         let attempt = tables.exchanges[id].attempt
         guard tables.attempts.holds(attempt), tables.attempts[attempt].phase == .sent else {
@@ -164,7 +164,7 @@ enum Exchanges {
 
     /// Nobody will get the rest of the answer.
     static func abandon(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
         as departure: Departure = .left
     ) {
         if tables.exchanges[id].responsePhase != .complete {
@@ -186,7 +186,7 @@ enum Exchanges {
 
     /// A deadline of the exchange has passed.
     static func timedOut(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, flags: ResponseFlags
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, flags: ResponseFlags
     ) {
         let downstream = tables.exchanges[id].downstream
         if tables.downstream[downstream].phase == .tunnel,
@@ -224,7 +224,7 @@ enum Exchanges {
 
     /// The attempt is over without a response: answer for the origin, or break off what has begun.
     static func fail(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, status: UInt16,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, status: UInt16,
         flags: ResponseFlags, cause: ErrorCause
     ) {
         Pools.abandon(&tables, &turn, exchange: id)
@@ -242,7 +242,7 @@ enum Exchanges {
 
     /// Answers without an origin.
     static func reply(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, status: UInt16,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, status: UInt16,
         flags: ResponseFlags, cause: ErrorCause
     ) {
         tables.exchanges[id].summary.flags.insert(flags)
@@ -252,7 +252,7 @@ enum Exchanges {
 
     /// The response is handed over. What is left of the request is read away, or the connection
     /// goes.
-    static func responseDone(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func responseDone(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         tables.exchanges[id].responsePhase = .complete
         let downstream = tables.exchanges[id].downstream
         if tables.downstream[downstream].body.isComplete {
@@ -279,7 +279,7 @@ enum Exchanges {
     }
 
     /// Counts, logs and frees the exchange. Its attempt is over, its connection has let go of it.
-    static func finish(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func finish(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         tables.exchanges[id].summary.duration = turn.now - tables.exchanges[id].arrival
         if tables.exchanges[id].kind != .client { return finishInner(&tables, &turn, id) }
@@ -300,7 +300,7 @@ enum Exchanges {
 
     /// A request that no client sent is over: counted for itself, and not logged.
     private static func finishInner(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID
     ) {
         switch tables.exchanges[id].kind {
         case .client: break
@@ -313,7 +313,7 @@ enum Exchanges {
     }
 
     @inline(__always)
-    private static func free(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    private static func free(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         let downstream = tables.exchanges[id].downstream
         if tables.downstream.holds(downstream) { tables.downstream[downstream].exchange = .none }
         Pools.freeRetryPermit(&tables, &turn, id)

@@ -11,7 +11,7 @@ enum InnerRequests {
     /// Takes the slots of an inner request. `nil`: there is no room.
     static func open(
         _ tables: inout Tables, _ turn: inout Turn, _ kind: Exchange.Kind
-    ) -> (downstream: SlotID, exchange: SlotID)? {
+    ) -> (downstream: DownstreamID, exchange: ExchangeID)? {
         guard let downstream = tables.downstream.take() else { return nil }
         guard let exchange = tables.exchanges.take() else {
             tables.downstream.free(downstream)

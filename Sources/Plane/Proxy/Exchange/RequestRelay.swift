@@ -10,7 +10,7 @@ enum RequestRelay {
     ///
     /// - Returns: `false` when bytes cannot go on now; they stay at `at`.
     static func relay(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ at: inout Int, _ end: Int
     ) -> Bool {
         guard let connection = Exchanges.connection(tables, of: id),
             !tables.upstream[connection].hasUnsent
@@ -26,7 +26,7 @@ enum RequestRelay {
     /// A body of a known length, or none: one send, head and body together, nothing copied but
     /// the head.
     private static func plain(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         _ at: inout Int, _ end: Int
     ) {
         let downstream = tables.exchanges[id].downstream
@@ -39,7 +39,7 @@ enum RequestRelay {
             let first = turn.output.writerIndex
             turn.output.append(tables.exchanges[id].arena.span(tables.exchanges[id].head))
             turn.send(
-                ConnectionID(.upstream, connection), .output,
+                ConnectionID(upstream: connection), .output,
                 ByteRange(first, end: turn.output.writerIndex))
             tables.exchanges[id].requestPhase = .body
         } else if isHeadPending {
@@ -53,7 +53,7 @@ enum RequestRelay {
             Retries.keep(
                 &tables.exchanges[id], turn, turn.scratch.span(ByteRange(from, end: at)))
         }
-        turn.send(ConnectionID(.upstream, connection), .scratch, ByteRange(start, end: at))
+        turn.send(ConnectionID(upstream: connection), .scratch, ByteRange(start, end: at))
         if tables.downstream[downstream].body.isComplete {
             requestDone(&tables, &turn, id)
         } else if at > from || isHeadPending {
@@ -63,7 +63,7 @@ enum RequestRelay {
 
     /// A chunked body is decoded and encoded anew: chunk sizes are ours, extensions are dropped.
     private static func chunked(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         _ at: inout Int, _ end: Int
     ) {
         let downstream = tables.exchanges[id].downstream
@@ -106,7 +106,7 @@ enum RequestRelay {
                 turn.output.span(ByteRange(bodyStart, end: turn.output.writerIndex)))
         }
         turn.send(
-            ConnectionID(.upstream, connection), .output,
+            ConnectionID(upstream: connection), .output,
             ByteRange(start, end: turn.output.writerIndex))
         if tables.downstream[downstream].body.isComplete {
             requestDone(&tables, &turn, id)
@@ -117,7 +117,7 @@ enum RequestRelay {
 
     /// The client broke the framing in the middle of its body.
     private static func violated(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ violation: HTTP1Violation
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ violation: HTTP1Violation
     ) {
         turn.counters.countRefused(
             listener: tables.exchanges[id].summary.listener, cause: violation.rawValue)
@@ -128,7 +128,7 @@ enum RequestRelay {
     }
 
     /// The whole request is on its way: from now on the origin's time counts.
-    static func requestDone(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func requestDone(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         tables.exchanges[id].requestPhase = .complete
         guard tables.exchanges[id].responsePhase == .waiting else { return }
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
@@ -145,7 +145,7 @@ enum RequestRelay {
 
     /// Reads away what is left of a body that nobody wants.
     static func discard(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ at: inout Int, _ end: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ at: inout Int, _ end: Int
     ) {
         let downstream = tables.exchanges[id].downstream
         var step = BodyStep.incomplete

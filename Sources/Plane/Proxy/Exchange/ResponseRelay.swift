@@ -17,7 +17,7 @@ enum ResponseRelay {
     /// The head goes to `turn.headOut`, and out with the first of the body.
     @inline(__always)
     static func begin(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         _ head: ByteRange
     ) {
         let status = turn.responseHead.status
@@ -61,7 +61,7 @@ enum ResponseRelay {
 
     /// What an answer's head says of a call, when the call ends with it.
     static func noteGRPC(
-        _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, _ head: ByteRange
+        _ tables: inout Tables, _ turn: borrowing Turn, _ id: ExchangeID, _ head: ByteRange
     ) {
         guard let field = turn.responseHead.fields.first(.grpcStatus) else { return }
         noteGRPC(&tables, id, turn.scratch.span(field.value.shifted(by: head.lower)))
@@ -69,7 +69,7 @@ enum ResponseRelay {
 
     /// A call's own outcome, in its head or its trailers: an error of the version even though HTTP
     /// says 200 (splitting.md §4).
-    private static func noteGRPC(_ tables: inout Tables, _ id: SlotID, _ value: Span<UInt8>) {
+    private static func noteGRPC(_ tables: inout Tables, _ id: ExchangeID, _ value: Span<UInt8>) {
         guard let status = GRPC.status(value) else { return }
         tables.exchanges[id].summary.grpcStatus = status
         if status == 0 { return }
@@ -80,7 +80,7 @@ enum ResponseRelay {
 
     /// Looks for the outcome in a trailer section.
     private static func noteTrailers(
-        _ tables: inout Tables, _ turn: borrowing Turn, _ id: SlotID, _ section: ByteRange
+        _ tables: inout Tables, _ turn: borrowing Turn, _ id: ExchangeID, _ section: ByteRange
     ) {
         guard tables.exchanges[id].isGRPC else { return }
         let lines = turn.scratch.span(ByteRange(start: 0, count: section.upper))
@@ -175,7 +175,7 @@ enum ResponseRelay {
     /// Passes on what is there. `isHeadPending`: `turn.headOut` goes in front.
     /// - Returns: `false` when the origin broke the framing; the exchange is then over.
     static func relay(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         _ at: inout Int, _ end: Int, isHeadPending: Bool
     ) -> Bool {
         if tables.upstream[connection].body.isPlain, tables.exchanges[id].sink != .chunked {
@@ -187,10 +187,10 @@ enum ResponseRelay {
 
     /// A body that goes on as it came: one send, nothing copied but the head in front of it.
     private static func plain(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         _ at: inout Int, _ end: Int, isHeadPending: Bool
     ) {
-        let downstream = ConnectionID(.downstream, tables.exchanges[id].downstream)
+        let downstream = ConnectionID(downstream: tables.exchanges[id].downstream)
         let count = tables.upstream[connection].body.takePlain(end - at)
         let isComplete = tables.upstream[connection].body.isComplete
         tables.exchanges[id].summary.bytesSent &+= UInt64(count)
@@ -211,12 +211,12 @@ enum ResponseRelay {
 
     /// A body that is decoded, encoded anew, or both.
     private static func coded(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         _ at: inout Int, _ end: Int, isHeadPending: Bool
     ) -> Bool {
         let start = turn.output.writerIndex
         var isHeadPending = isHeadPending
-        let downstream = ConnectionID(.downstream, tables.exchanges[id].downstream)
+        let downstream = ConnectionID(downstream: tables.exchanges[id].downstream)
         // A head that does not fit in front of the body is copied, and the body behind it.
         let fits = turn.headOut.count <= at
         let isCopied = tables.exchanges[id].sink == .chunked
@@ -271,13 +271,13 @@ enum ResponseRelay {
 
     /// The origin closed, and that was the body's end: show it to the client.
     static func closeDelimitedEnd(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID
     ) {
         guard tables.exchanges[id].sink == .chunked else { return }
         let start = turn.output.writerIndex
         turn.output.append("0\r\n\r\n")
         turn.send(
-            ConnectionID(.downstream, tables.exchanges[id].downstream), .output,
+            ConnectionID(downstream: tables.exchanges[id].downstream), .output,
             ByteRange(start, end: turn.output.writerIndex))
     }
 
@@ -305,7 +305,7 @@ enum ResponseRelay {
     /// Passes on a 1xx response (RFC 9110 §15.2), but never to HTTP/1.0.
     /// - Returns: `false` when there were too many.
     static func interim(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange
     ) -> Bool {
         tables.exchanges[id].interimBytes += UInt32(head.length + interimCost)
         guard tables.exchanges[id].interimBytes <= interimBytesMax else { return false }
@@ -316,7 +316,7 @@ enum ResponseRelay {
         appendHead(turn.responseHead, turn.scratch, head, to: &turn.output)
         turn.output.append("\r\n")
         turn.send(
-            ConnectionID(.downstream, tables.exchanges[id].downstream), .output,
+            ConnectionID(downstream: tables.exchanges[id].downstream), .output,
             ByteRange(start, end: turn.output.writerIndex))
         return true
     }

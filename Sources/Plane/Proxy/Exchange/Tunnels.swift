@@ -8,7 +8,7 @@ import Telemetry
 enum Tunnels {
     /// - Returns: `false` when the origin switched without being asked; the client is owed 502.
     static func begin(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         _ head: ByteRange, _ at: inout Int, _ end: Int
     ) -> Bool {
         let isConnect = tables.exchanges[id].isConnect
@@ -42,7 +42,7 @@ enum Tunnels {
         tables.exchanges[id].summary.bytesSent += UInt64(end - at)
         at = end
         turn.send(
-            ConnectionID(.downstream, downstream), .output,
+            ConnectionID(downstream: downstream), .output,
             ByteRange(start, end: turn.output.writerIndex))
         Deadlines.progressed(&tables, &turn, id)
         DownstreamSide.resume(&tables, &turn, downstream)
@@ -50,7 +50,7 @@ enum Tunnels {
     }
 
     private static func encodeHead(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange
     ) {
         turn.headOut.clear()
         ResponseRelay.appendHead(turn.responseHead, turn.scratch, head, to: &turn.headOut)
@@ -85,23 +85,23 @@ enum Tunnels {
         guard let (id, peer) = other(tables, from) else { return }
         switch peer.side {
         case .downstream:
-            if !tables.downstream[peer.slot].hasUnsent {
+            if !tables.downstream[peer.downstream].hasUnsent {
                 turn.effects.append(.shutdownWrite(peer))
             } else {
-                tables.downstream[peer.slot].shutsDownAfterFlush = true
+                tables.downstream[peer.downstream].shutsDownAfterFlush = true
             }
         case .upstream:
-            if !tables.upstream[peer.slot].hasUnsent {
+            if !tables.upstream[peer.upstream].hasUnsent {
                 turn.effects.append(.shutdownWrite(peer))
             } else {
-                tables.upstream[peer.slot].shutsDownAfterFlush = true
+                tables.upstream[peer.upstream].shutsDownAfterFlush = true
             }
         }
         closeIfDone(&tables, &turn, id)
     }
 
     /// Ends the tunnel when both sides have sent their last byte and all of it was passed on.
-    static func closeIfDone(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func closeIfDone(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         guard let upstream = Exchanges.connection(tables, of: id) else { return }
         let downstream = tables.exchanges[id].downstream
         if tables.downstream[downstream].hasEnded, tables.upstream[upstream].hasEnded,
@@ -112,7 +112,7 @@ enum Tunnels {
     }
 
     /// Ends both sides.
-    static func close(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func close(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         let downstream = tables.exchanges[id].downstream
         Pools.abandon(&tables, &turn, exchange: id, reset: false)
         tables.exchanges[id].responsePhase = .complete
@@ -124,15 +124,15 @@ enum Tunnels {
 
     private static func other(
         _ tables: borrowing Tables, _ from: ConnectionID
-    ) -> (exchange: SlotID, peer: ConnectionID)? {
+    ) -> (exchange: ExchangeID, peer: ConnectionID)? {
         switch from.side {
         case .downstream:
-            let id = tables.downstream[from.slot].exchange
+            let id = tables.downstream[from.downstream].exchange
             guard let peer = Exchanges.connection(tables, of: id) else { return nil }
-            return (id, ConnectionID(.upstream, peer))
+            return (id, ConnectionID(upstream: peer))
         case .upstream:
-            guard let id = UpstreamSide.exchange(tables, from.slot) else { return nil }
-            return (id, ConnectionID(.downstream, tables.exchanges[id].downstream))
+            guard let id = UpstreamSide.exchange(tables, from.upstream) else { return nil }
+            return (id, ConnectionID(downstream: tables.exchanges[id].downstream))
         }
     }
 }

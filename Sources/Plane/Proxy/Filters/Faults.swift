@@ -14,7 +14,7 @@ enum Faults {
 
     /// - Returns: `false` when the request was answered, or waits for that.
     static func apply(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ index: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ index: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> Bool {
         let plan = snapshot.value.faults[index]
@@ -49,7 +49,7 @@ enum Faults {
     }
 
     /// Answers for the origin.
-    static func abort(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func abort(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         let status = tables.exchanges[id].abortStatus
         tables.exchanges[id].abortStatus = 0
         Exchanges.reply(

@@ -10,7 +10,7 @@ import Telemetry
 enum Filters {
     /// - Returns: `false` when the request was answered, or waits to be.
     static func apply(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ index: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ index: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> Bool {
         let plan = snapshot.value.filters[index]
@@ -44,7 +44,7 @@ enum Filters {
     }
 
     private static func refuse(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ policy: RateLimitPolicy,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ policy: RateLimitPolicy,
         _ verdict: RateLimit.Verdict, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
         let route = snapshot.value.routes[tables.exchanges[id].route]

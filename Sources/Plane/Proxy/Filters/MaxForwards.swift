@@ -14,7 +14,7 @@ enum MaxForwards {
     /// - Returns: whether the request was answered.
     @inline(never)
     static func apply(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> Bool {
         var found = -1
@@ -60,7 +60,7 @@ enum MaxForwards {
     }
 
     private static func refuse(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ head: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange
     ) -> Bool {
         Decisions.refuse(&tables, &turn, id, head, 400, RefusalCause.badMaxForwards)
         return true
@@ -68,7 +68,7 @@ enum MaxForwards {
 
     /// RFC 9110 §9.3.7: what this recipient can do.
     private static func describe(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID
     ) {
         // An answer of HTTP, whatever type of content the request names.
         tables.exchanges[id].isGRPC = false
@@ -80,7 +80,7 @@ enum MaxForwards {
 
     /// RFC 9110 §9.3.8: the request as it came, as content, without what may be secret.
     private static func reflect(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
         LocalReply.willReply(&tables, turn, id, status: 200)

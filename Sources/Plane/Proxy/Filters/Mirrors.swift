@@ -15,7 +15,7 @@ import Upstream
 enum Mirrors {
     /// Copies the request whose head lies in the scratch and was just encoded for its own endpoint.
     static func begin(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ index: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ index: Int,
         _ route: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
         let plan = snapshot.value.mirrors[index]
@@ -57,7 +57,7 @@ enum Mirrors {
     }
 
     /// What the copy has of its request.
-    private static func describe(_ tables: inout Tables, _ copy: SlotID, of id: SlotID) {
+    private static func describe(_ tables: inout Tables, _ copy: ExchangeID, of id: ExchangeID) {
         let listener = tables.exchanges[id].summary.listener
         let peer = tables.exchanges[id].summary.peer
         let client = tables.exchanges[id].summary.client,
@@ -90,7 +90,7 @@ enum Mirrors {
     /// Bytes of the request's body have gone on; they still lie in the scratch. After the last of
     /// them the copy goes its own way.
     static func feed(
-        _ tables: inout Tables, _ turn: inout Turn, _ copy: SlotID, of id: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ copy: ExchangeID, of id: ExchangeID,
         _ range: ByteRange
     ) {
         if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .complete {
@@ -110,7 +110,7 @@ enum Mirrors {
     }
 
     /// The client's exchange is over before its body was: its copy will not get the rest either.
-    static func originalEnded(_ tables: inout Tables, _ turn: inout Turn, _ copy: SlotID) {
+    static func originalEnded(_ tables: inout Tables, _ turn: inout Turn, _ copy: ExchangeID) {
         guard tables.exchanges.holds(copy) else { return }
         DownstreamSide.failed(&tables, &turn, tables.exchanges[copy].downstream)
     }

@@ -32,23 +32,23 @@ enum Keepalive {
     }
 
     /// The session's first stream was opened: its silence begins now.
-    static func begin(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    static func begin(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         tables.sessions[session].keepalive.hasHeard = false
         tables.sessions[session].keepalive.isAsking = false
         arm(&tables, &turn, session)
     }
 
-    private static func arm(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    private static func arm(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         let socket = tables.sessions[session].socket
         guard socket.side == .upstream else { return }
         let interval = turn.clusterPools[tables.sessions[session].cluster].limits.pingInterval
-        Deadlines.arm(upstream: socket.slot, turn.now + interval, &tables, &turn)
+        Deadlines.arm(upstream: socket.upstream, turn.now + interval, &tables, &turn)
     }
 
     /// An interval has passed.
     /// - Returns: `false` when the endpoint does not answer.
     static func expired(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID
     ) -> Bool {
         var state = tables.sessions[session].keepalive
         if state.hasHeard {
@@ -68,7 +68,7 @@ enum Keepalive {
     }
 
     private static func mayAsk(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, _ session: SlotID,
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ session: SessionID,
         _ state: inout State
     ) -> Bool {
         let received = tables.sessions[session].engine.messageFramesReceived
@@ -91,7 +91,7 @@ enum Keepalive {
     }
 
     /// The endpoint takes no more streams; it may have said that it was asked too often.
-    static func goingAway(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    static func goingAway(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         turn.counters.count(.upstreamGoAways)
         StreamPools.unlist(&tables, &turn, session)
         let endpoint = tables.sessions[session].endpoint
@@ -100,7 +100,7 @@ enum Keepalive {
         else { return }
         // From now on it is asked by gRPC's rules, whatever the interval.
         turn.endpointPools[endpoint].wasToldTooManyPings = true
-        let socket = tables.sessions[session].socket.slot
+        let socket = tables.sessions[session].socket.upstream
         turn.tell(
             .toldTooManyPings, cluster: tables.sessions[session].cluster,
             tables.upstream[socket].address)

@@ -8,14 +8,14 @@ import Upstream
 struct SessionLink: ~Copyable {
     var engine = HTTP2Session()
     /// The socket that carries it.
-    var socket = ConnectionID(.downstream, .none)
+    var socket = ConnectionID(downstream: .none)
     /// In the list of sessions that may have something to write.
     var isDirty = false
     /// Of an upstream session: where it leads, and its neighbours there.
     var endpoint = -1
     var cluster = -1
-    var next = SlotID.none
-    var previous = SlotID.none
+    var next = SessionID.none
+    var previous = SessionID.none
     var isListed = false
     var keepalive = Keepalive.State()
     /// Streams that it has carried.
@@ -46,13 +46,13 @@ struct SessionLink: ~Copyable {
 /// driver, when all effects so far are performed (`Sessions.step`).
 struct SessionWork: ~Copyable {
     /// The session whose events are being handled, and how far.
-    var handling = SlotID.none
+    var handling = SessionID.none
     var eventAt = 0
     /// What was read of it and not fed yet, in `Turn.raw`.
     var rawAt = 0
     var rawEnd = 0
     /// Sessions that may have something to write.
-    var dirty = PlainArray<SlotID>(capacity: 16)
+    var dirty = PlainArray<SessionID>(capacity: 16)
     /// Streams whose kept bytes are to be looked at again.
     var resumable = PlainArray<ConnectionID>(capacity: 16)
     /// The driver's turn is ending: what waits is written now.
@@ -72,8 +72,8 @@ enum Sessions {
     // MARK: Begin
 
     /// A client's socket speaks HTTP/2 from here on.
-    static func begin(_ tables: inout Tables, _ turn: inout Turn, downstream id: SlotID) {
-        guard let session = open(&tables, &turn, ConnectionID(.downstream, id), isSecure: false)
+    static func begin(_ tables: inout Tables, _ turn: inout Turn, downstream id: DownstreamID) {
+        guard let session = open(&tables, &turn, ConnectionID(downstream: id), isSecure: false)
         else { return DownstreamSide.close(&tables, &turn, id, reset: true) }
         tables.downstream[id].session = session
         tables.downstream[id].phase = .session
@@ -86,10 +86,10 @@ enum Sessions {
     ///
     /// - Parameter isListed: requests may have streams of it.
     static func begin(
-        _ tables: inout Tables, _ turn: inout Turn, upstream id: SlotID, isListed: Bool = true
-    ) -> SlotID? {
+        _ tables: inout Tables, _ turn: inout Turn, upstream id: UpstreamID, isListed: Bool = true
+    ) -> SessionID? {
         let isSecure = tables.upstream[id].isSecure
-        guard let session = open(&tables, &turn, ConnectionID(.upstream, id), isSecure: isSecure)
+        guard let session = open(&tables, &turn, ConnectionID(upstream: id), isSecure: isSecure)
         else { return nil }
         tables.upstream[id].session = session
         tables.upstream[id].phase = .session
@@ -103,7 +103,7 @@ enum Sessions {
 
     private static func open(
         _ tables: inout Tables, _ turn: inout Turn, _ socket: ConnectionID, isSecure: Bool
-    ) -> SlotID? {
+    ) -> SessionID? {
         guard let session = tables.sessions.take() else { return nil }
         turn.prepareForSessions()
         tables.sessions[session].reset()
@@ -116,7 +116,7 @@ enum Sessions {
         return session
     }
 
-    static func markDirty(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    static func markDirty(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         guard !tables.sessions[session].isDirty else { return }
         tables.sessions[session].isDirty = true
         turn.work.dirty.append(session)
@@ -126,7 +126,7 @@ enum Sessions {
 
     /// Bytes of the socket lie in the scratch; the rest follows in steps.
     static func received(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, _ range: Range<Int>
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, _ range: Range<Int>
     ) {
         guard tables.sessions.holds(session) else { return }
         tables.sessions[session].keepalive.hasHeard = true
@@ -192,7 +192,7 @@ enum Sessions {
 
     // MARK: Flush
 
-    private static func flush(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    private static func flush(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         let socket = tables.sessions[session].socket
         // What the socket did not take goes first; `drained` comes back here.
         guard isWritable(tables, socket) else { return }
@@ -213,16 +213,16 @@ enum Sessions {
     private static func isWritable(_ tables: borrowing Tables, _ socket: ConnectionID) -> Bool {
         switch socket.side {
         case .downstream:
-            return tables.downstream.holds(socket.slot)
-                && tables.downstream[socket.slot].outbound.isEmpty
+            return tables.downstream.holds(socket.downstream)
+                && tables.downstream[socket.downstream].outbound.isEmpty
         case .upstream:
-            return tables.upstream.holds(socket.slot)
-                && tables.upstream[socket.slot].outbound.isEmpty
+            return tables.upstream.holds(socket.upstream)
+                && tables.upstream[socket.upstream].outbound.isEmpty
         }
     }
 
     /// Everything that waited on the socket went out.
-    static func drained(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    static func drained(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         guard tables.sessions.holds(session) else { return }
         markDirty(&tables, &turn, session)
         if tables.sessions[session].engine.streamCount == 0 {
@@ -235,7 +235,7 @@ enum Sessions {
     // MARK: Idle and ends
 
     /// No stream is open: the socket waits for the next as one of HTTP/1.1 waits for a request.
-    static func armIdle(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    static func armIdle(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         let socket = tables.sessions[session].socket
         switch socket.side {
         case .downstream:
@@ -243,18 +243,18 @@ enum Sessions {
             let deadline =
                 tables.sessions[session].isAnnounced ? announcement : wait
             tables.sessions[session].isIdle = !tables.sessions[session].isAnnounced
-            Deadlines.arm(downstream: socket.slot, turn.now + deadline, &tables, &turn)
+            Deadlines.arm(downstream: socket.downstream, turn.now + deadline, &tables, &turn)
         case .upstream:
             let limits = turn.clusterPools[tables.sessions[session].cluster].limits
             let deadline = min(
-                turn.now + limits.idleTimeout, tables.upstream[socket.slot].expires)
-            Deadlines.arm(upstream: socket.slot, deadline, &tables, &turn)
+                turn.now + limits.idleTimeout, tables.upstream[socket.upstream].expires)
+            Deadlines.arm(upstream: socket.upstream, deadline, &tables, &turn)
         }
     }
 
     /// A stream's answer is whole, and waits for a window that the client may never open.
     private static func armStall(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID
     ) {
         guard tables.sessions[session].socket.side == .downstream else { return }
         let next = tables.sessions[session].engine.nextStall
@@ -263,20 +263,20 @@ enum Sessions {
 
     /// The socket is looked at again by then, for a stream that a client's window holds up.
     static func armStall(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, by next: Instant
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, by next: Instant
     ) {
         let socket = tables.sessions[session].socket
-        guard next < tables.downstream[socket.slot].timer.deadline else { return }
-        Deadlines.arm(downstream: socket.slot, next, &tables, &turn)
+        guard next < tables.downstream[socket.downstream].timer.deadline else { return }
+        Deadlines.arm(downstream: socket.downstream, next, &tables, &turn)
     }
 
     /// The deadline of a session's socket has passed.
-    static func expired(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    static func expired(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         guard tables.sessions.holds(session) else { return }
         let socket = tables.sessions[session].socket
         if socket.side == .upstream, tables.sessions[session].engine.streamCount > 0 {
             if !Keepalive.expired(&tables, &turn, session) {
-                UpstreamSide.failed(&tables, &turn, socket.slot)
+                UpstreamSide.failed(&tables, &turn, socket.upstream)
             }
             return
         }
@@ -294,36 +294,37 @@ enum Sessions {
 
     /// The process drains: GOAWAY now, with room for requests that are on their way, and a final
     /// one behind it (RFC 9113 §6.8).
-    static func announceEnd(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    static func announceEnd(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         guard !tables.sessions[session].isAnnounced else { return }
         tables.sessions[session].isAnnounced = true
         tables.sessions[session].engine.announceShutdown()
         markDirty(&tables, &turn, session)
         Deadlines.arm(
-            downstream: tables.sessions[session].socket.slot, turn.now + announcement, &tables,
+            downstream: tables.sessions[session].socket.downstream, turn.now + announcement,
+            &tables,
             &turn)
     }
 
     /// Nothing will be read or written any more: the socket closes behind what it still has to
     /// write.
-    private static func finish(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    private static func finish(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         let socket = tables.sessions[session].socket
         // With streams left it ends because of what its peer did.
         endStreams(&tables, &turn, session, as: .violated)
         free(&tables, &turn, session)
         switch socket.side {
         case .downstream:
-            tables.downstream[socket.slot].session = .none
-            DownstreamSide.finishAndClose(&tables, &turn, socket.slot)
+            tables.downstream[socket.downstream].session = .none
+            DownstreamSide.finishAndClose(&tables, &turn, socket.downstream)
         case .upstream:
-            tables.upstream[socket.slot].session = .none
-            UpstreamSide.close(&tables, &turn, socket.slot, reset: false)
+            tables.upstream[socket.upstream].session = .none
+            UpstreamSide.close(&tables, &turn, socket.upstream, reset: false)
         }
     }
 
     /// The socket is gone: so is every stream.
     static func lost(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID,
         as departure: Departure = .left
     ) {
         guard tables.sessions.holds(session) else { return }
@@ -332,7 +333,7 @@ enum Sessions {
     }
 
     private static func endStreams(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, as departure: Departure
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, as departure: Departure
     ) {
         StreamPools.unlist(&tables, &turn, session)
         for index in 0..<tables.sessions[session].engine.streamIndexEnd {
@@ -340,7 +341,7 @@ enum Sessions {
             if owner == 0 { continue }
             let id = ConnectionID(token: owner)
             if isAnswered(tables, session, id) {
-                tables.upstream[id.slot].outlivesSession = true
+                tables.upstream[id.upstream].outlivesSession = true
                 turn.orphanCount += 1
                 continue
             }
@@ -350,14 +351,14 @@ enum Sessions {
 
     /// Whether all of an endpoint's answer on a stream is here, and waits for its client alone.
     private static func isAnswered(
-        _ tables: borrowing Tables, _ session: SlotID, _ id: ConnectionID
+        _ tables: borrowing Tables, _ session: SessionID, _ id: ConnectionID
     ) -> Bool {
-        id.side == .upstream && tables.upstream.holds(id.slot)
-            && tables.upstream[id.slot].phase == .busy
-            && tables.sessions[session].engine.hasEnded(tables.upstream[id.slot].stream)
+        id.side == .upstream && tables.upstream.holds(id.upstream)
+            && tables.upstream[id.upstream].phase == .busy
+            && tables.sessions[session].engine.hasEnded(tables.upstream[id.upstream].stream)
     }
 
-    private static func free(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    private static func free(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         tables.sessions[session].reset()
         tables.sessions.free(session)
     }

@@ -8,7 +8,7 @@ import Upstream
 /// new one is made only when all are full.
 enum StreamPools {
     /// Puts a session in its endpoint's list, newest first.
-    static func list(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    static func list(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         let endpoint = tables.sessions[session].endpoint
         let head = turn.endpointPools[endpoint].sessions
         tables.sessions[session].next = head
@@ -19,7 +19,7 @@ enum StreamPools {
     }
 
     /// The session takes no new streams.
-    static func unlist(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    static func unlist(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         guard tables.sessions[session].isListed else { return }
         tables.sessions[session].isListed = false
         let next = tables.sessions[session].next, previous = tables.sessions[session].previous
@@ -32,7 +32,7 @@ enum StreamPools {
     }
 
     /// The session takes no new streams, and ends with its last.
-    static func retire(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    static func retire(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         guard tables.sessions.holds(session) else { return }
         unlist(&tables, &turn, session)
         guard tables.sessions[session].engine.streamCount == 0 else { return }
@@ -46,7 +46,7 @@ enum StreamPools {
     static func session(
         _ tables: borrowing Tables, _ turn: borrowing Turn, endpoint: Int, cluster: Int,
         forWebSocket: Bool = false
-    ) -> SlotID? {
+    ) -> SessionID? {
         let limits = turn.clusterPools[cluster].limits
         var session = turn.endpointPools[endpoint].sessions
         while !session.isNone {
@@ -55,7 +55,7 @@ enum StreamPools {
             if tables.sessions[session].engine.streamCount < allowed,
                 tables.sessions[session].streamsOpened < limits.requestsPerConnectionMax,
                 !tables.sessions[session].engine.isGoingAway,
-                turn.now < tables.upstream[tables.sessions[session].socket.slot].expires,
+                turn.now < tables.upstream[tables.sessions[session].socket.upstream].expires,
                 !forWebSocket || tables.sessions[session].engine.allowsWebSockets
             {
                 return session
@@ -86,10 +86,10 @@ enum StreamPools {
     /// Opens a stream of a session for an attempt.
     /// - Returns: the connection that it is; `nil` when there is no room.
     static func open(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID
-    ) -> SlotID? {
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID
+    ) -> UpstreamID? {
         guard let id = tables.upstream.take() else { return nil }
-        let socket = tables.sessions[session].socket.slot
+        let socket = tables.sessions[session].socket.upstream
         tables.upstream[id].reset()
         tables.upstream[id].endpoint = tables.sessions[session].endpoint
         tables.upstream[id].cluster = tables.sessions[session].cluster
@@ -97,7 +97,7 @@ enum StreamPools {
         tables.upstream[id].transport = tables.upstream[socket].transport
         guard
             let stream = tables.sessions[session].engine.makeStream(
-                owner: ConnectionID(.upstream, id).token)
+                owner: ConnectionID(upstream: id).token)
         else {
             tables.upstream.free(id)
             return nil
@@ -113,7 +113,7 @@ enum StreamPools {
 
     /// Serves an attempt by a stream to the endpoint it has been placed at, if one is to be had.
     static func serve(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, cluster: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, cluster: Int,
         isImmediate: Bool = false
     ) -> Bool {
         let endpoint = tables.attempts[attempt].endpoint
@@ -129,10 +129,10 @@ enum StreamPools {
     }
 
     /// A stream is over: its place goes to a request that waits, or the session may be at its end.
-    static func streamFreed(_ tables: inout Tables, _ turn: inout Turn, _ session: SlotID) {
+    static func streamFreed(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         let cluster = tables.sessions[session].cluster
         let limits = turn.clusterPools[cluster].limits
-        let socket = tables.sessions[session].socket.slot
+        let socket = tables.sessions[session].socket.upstream
         let isUsedUp = tables.sessions[session].streamsOpened >= limits.requestsPerConnectionMax
         let isAged = turn.now >= tables.upstream[socket].expires
         if isUsedUp || isAged || turn.isDraining || tables.upstream[socket].isRetired

@@ -10,7 +10,7 @@ enum Streams {
     // MARK: Events of a session
 
     static func handle(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, _ event: HTTP2Event
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, _ event: HTTP2Event
     ) {
         let side = tables.sessions[session].socket.side
         switch event {
@@ -31,7 +31,7 @@ enum Streams {
             drained(&tables, &turn, id)
         case .wrote(let stream, let byteCount):
             guard let id = connection(tables, session, stream), side == .downstream else { return }
-            DownstreamSide.wrote(&tables, &turn, id.slot, byteCount: byteCount)
+            DownstreamSide.wrote(&tables, &turn, id.downstream, byteCount: byteCount)
         case .goingAway:
             if side == .upstream { Keepalive.goingAway(&tables, &turn, session) }
         case .settings:
@@ -45,29 +45,30 @@ enum Streams {
         case .malformed(let stream):
             guard side == .downstream else {
                 if let id = connection(tables, session, stream) {
-                    tables.upstream[id.slot].isMalformed = true
+                    tables.upstream[id.upstream].isMalformed = true
                 }
                 return
             }
             let socket = tables.sessions[session].socket
             turn.counters.countRefused(
-                listener: tables.downstream[socket.slot].listener,
+                listener: tables.downstream[socket.downstream].listener,
                 cause: RefusalCause.malformedStream)
         }
     }
 
     private static func connection(
-        _ tables: borrowing Tables, _ session: SlotID, _ stream: SlotID
+        _ tables: borrowing Tables, _ session: SessionID, _ stream: StreamSlot
     ) -> ConnectionID? {
         let owner = tables.sessions[session].engine.owner(stream)
         guard owner != 0 else { return nil }
         let id = ConnectionID(token: owner)
         switch id.side {
         case .downstream:
-            guard tables.downstream.holds(id.slot), tables.downstream[id.slot].phase != .closed
+            guard tables.downstream.holds(id.downstream),
+                tables.downstream[id.downstream].phase != .closed
             else { return nil }
         case .upstream:
-            guard tables.upstream.holds(id.slot), tables.upstream[id.slot].phase != .closed
+            guard tables.upstream.holds(id.upstream), tables.upstream[id.upstream].phase != .closed
             else { return nil }
         }
         return id
@@ -75,9 +76,9 @@ enum Streams {
 
     /// A client opened a stream: a connection for it.
     private static func opened(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, _ stream: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, _ stream: StreamSlot
     ) {
-        let socket = tables.sessions[session].socket.slot
+        let socket = tables.sessions[session].socket.downstream
         guard let id = tables.downstream.take() else {
             tables.sessions[session].engine.release(
                 stream, broken: .refusedStream, now: turn.now)
@@ -94,7 +95,7 @@ enum Streams {
         tables.downstream[id].tlsVersion = tls
         tables.downstream[id].session = session
         tables.downstream[id].stream = stream
-        tables.sessions[session].engine.setOwner(stream, ConnectionID(.downstream, id).token)
+        tables.sessions[session].engine.setOwner(stream, ConnectionID(downstream: id).token)
         tables.sessions[session].streamsOpened += 1
         // With its first stream the socket is no longer idle. Other deadlines stay: for writing,
         // for streams that the client does not read, for an announced end.
@@ -109,23 +110,26 @@ enum Streams {
         _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ range: ByteRange
     ) {
         switch id.side {
-        case .downstream: DownstreamSide.receivedText(&tables, &turn, id.slot, range)
-        case .upstream: UpstreamSide.receivedText(&tables, &turn, id.slot, range)
+        case .downstream: DownstreamSide.receivedText(&tables, &turn, id.downstream, range)
+        case .upstream: UpstreamSide.receivedText(&tables, &turn, id.upstream, range)
         }
     }
 
     /// Bytes that are no longer kept for the connection have left.
     private static func credit(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SlotID,
-        _ stream: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SessionID,
+        _ stream: StreamSlot
     ) {
         guard tables.sessions.holds(session) else { return }
         let kept: Int
         switch id.side {
         case .downstream:
-            kept = tables.downstream.holds(id.slot) ? tables.downstream[id.slot].inbound.count : 0
+            kept =
+                tables.downstream.holds(id.downstream)
+                ? tables.downstream[id.downstream].inbound.count : 0
         case .upstream:
-            kept = tables.upstream.holds(id.slot) ? tables.upstream[id.slot].inbound.count : 0
+            kept =
+                tables.upstream.holds(id.upstream) ? tables.upstream[id.upstream].inbound.count : 0
         }
         tables.sessions[session].engine.credit(
             stream, keeping: kept, mayGrow: !turn.refusesRequests)
@@ -135,20 +139,20 @@ enum Streams {
     private static func ended(_ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID) {
         switch id.side {
         case .downstream:
-            if !tables.downstream[id.slot].inbound.isEmpty {
-                return tables.downstream[id.slot].endsBehindKept = true
+            if !tables.downstream[id.downstream].inbound.isEmpty {
+                return tables.downstream[id.downstream].endsBehindKept = true
             }
-            DownstreamSide.ended(&tables, &turn, id.slot)
+            DownstreamSide.ended(&tables, &turn, id.downstream)
         case .upstream:
-            if !tables.upstream[id.slot].inbound.isEmpty {
-                return tables.upstream[id.slot].endsBehindKept = true
+            if !tables.upstream[id.upstream].inbound.isEmpty {
+                return tables.upstream[id.upstream].endsBehindKept = true
             }
-            UpstreamSide.ended(&tables, &turn, id.slot)
+            UpstreamSide.ended(&tables, &turn, id.upstream)
         }
     }
 
     private static func closed(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, _ stream: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, _ stream: StreamSlot,
         _ code: UInt32, isUnprocessed: Bool
     ) {
         if code != 0 {
@@ -159,8 +163,8 @@ enum Streams {
         if id.side == .upstream {
             // The whole answer was handed over, and is being passed on.
             if tables.sessions[session].engine.hasEnded(stream) { return }
-            tables.upstream[id.slot].isUnprocessed = isUnprocessed
-            tables.upstream[id.slot].isBeyondLimit =
+            tables.upstream[id.upstream].isUnprocessed = isUnprocessed
+            tables.upstream[id.upstream].isBeyondLimit =
                 tables.sessions[session].engine.streamCount
                 > tables.sessions[session].engine.streamsAllowed
         }
@@ -174,35 +178,36 @@ enum Streams {
     ) {
         switch id.side {
         case .downstream:
-            guard tables.downstream.holds(id.slot), tables.downstream[id.slot].phase != .closed
+            guard tables.downstream.holds(id.downstream),
+                tables.downstream[id.downstream].phase != .closed
             else { return }
-            DownstreamSide.failed(&tables, &turn, id.slot, as: departure)
+            DownstreamSide.failed(&tables, &turn, id.downstream, as: departure)
         case .upstream:
-            guard tables.upstream.holds(id.slot), tables.upstream[id.slot].phase != .closed
+            guard tables.upstream.holds(id.upstream), tables.upstream[id.upstream].phase != .closed
             else { return }
-            UpstreamSide.failed(&tables, &turn, id.slot)
+            UpstreamSide.failed(&tables, &turn, id.upstream)
         }
     }
 
     private static func drained(_ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID) {
         switch id.side {
         case .downstream:
-            tables.downstream[id.slot].isStalled = false
-            DownstreamSide.drained(&tables, &turn, id.slot)
+            tables.downstream[id.downstream].isStalled = false
+            DownstreamSide.drained(&tables, &turn, id.downstream)
         case .upstream:
-            tables.upstream[id.slot].isStalled = false
-            UpstreamSide.drained(&tables, &turn, id.slot)
+            tables.upstream[id.upstream].isStalled = false
+            UpstreamSide.drained(&tables, &turn, id.upstream)
         }
     }
 
     private static func breached(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SlotID, _ breach: HTTP2Breach
+        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, _ breach: HTTP2Breach
     ) {
         let socket = tables.sessions[session].socket
         switch socket.side {
         case .downstream:
             turn.counters.countRefused(
-                listener: tables.downstream[socket.slot].listener,
+                listener: tables.downstream[socket.downstream].listener,
                 cause: RefusalCause.http2 + breach.rawValue)
         case .upstream:
             turn.counters.count(
@@ -236,9 +241,9 @@ enum Streams {
             guard place(tables, id) != nil else { return false }
             // What is handed in goes out without its connection.
             if id.side == .downstream {
-                DownstreamSide.drained(&tables, &turn, id.slot)
+                DownstreamSide.drained(&tables, &turn, id.downstream)
             } else {
-                UpstreamSide.drained(&tables, &turn, id.slot)
+                UpstreamSide.drained(&tables, &turn, id.upstream)
             }
         case .close(let id, let reset):
             guard let (session, stream) = place(tables, id) else { return false }
@@ -252,24 +257,27 @@ enum Streams {
     @inline(__always)
     private static func place(
         _ tables: borrowing Tables, _ id: ConnectionID
-    ) -> (session: SlotID, stream: SlotID)? {
+    ) -> (session: SessionID, stream: StreamSlot)? {
         switch id.side {
         case .downstream:
-            guard tables.downstream.holds(id.slot), tables.downstream[id.slot].isStream else {
+            guard tables.downstream.holds(id.downstream), tables.downstream[id.downstream].isStream
+            else {
                 return nil
             }
-            return (tables.downstream[id.slot].session, tables.downstream[id.slot].stream)
+            return (
+                tables.downstream[id.downstream].session, tables.downstream[id.downstream].stream
+            )
         case .upstream:
-            guard tables.upstream.holds(id.slot), tables.upstream[id.slot].isStream else {
+            guard tables.upstream.holds(id.upstream), tables.upstream[id.upstream].isStream else {
                 return nil
             }
-            return (tables.upstream[id.slot].session, tables.upstream[id.slot].stream)
+            return (tables.upstream[id.upstream].session, tables.upstream[id.upstream].stream)
         }
     }
 
     private static func send(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SlotID,
-        _ stream: SlotID, _ source: Effect.Source, _ range: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SessionID,
+        _ stream: StreamSlot, _ source: Effect.Source, _ range: ByteRange
     ) {
         // What is sent to nobody's end of an inner request goes nowhere.
         guard tables.sessions.holds(session) else { return }
@@ -280,35 +288,35 @@ enum Streams {
         guard isStalled else { return }
         switch id.side {
         case .downstream:
-            guard !tables.downstream[id.slot].isStalled else { return }
-            tables.downstream[id.slot].isStalled = true
-            DownstreamSide.blocked(&tables, &turn, id.slot)
+            guard !tables.downstream[id.downstream].isStalled else { return }
+            tables.downstream[id.downstream].isStalled = true
+            DownstreamSide.blocked(&tables, &turn, id.downstream)
         case .upstream:
-            guard !tables.upstream[id.slot].isStalled else { return }
-            tables.upstream[id.slot].isStalled = true
-            UpstreamSide.blocked(&tables, &turn, id.slot)
+            guard !tables.upstream[id.upstream].isStalled else { return }
+            tables.upstream[id.upstream].isStalled = true
+            UpstreamSide.blocked(&tables, &turn, id.upstream)
         }
     }
 
     /// The connection is over: its stream ends behind what was handed in, or is reset.
     private static func close(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SlotID,
-        _ stream: SlotID, reset: Bool
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SessionID,
+        _ stream: StreamSlot, reset: Bool
     ) {
         let code: HTTP2Code?
         var patience = Duration.unlimited
         switch id.side {
         case .downstream:
             code = reset ? .internalError : nil
-            patience = tables.downstream[id.slot].patience
-            if tables.downstream[id.slot].isInner { turn.innerCount -= 1 }
-            tables.downstream[id.slot].reset()
-            tables.downstream.free(id.slot)
+            patience = tables.downstream[id.downstream].patience
+            if tables.downstream[id.downstream].isInner { turn.innerCount -= 1 }
+            tables.downstream[id.downstream].reset()
+            tables.downstream.free(id.downstream)
         case .upstream:
             code = reset ? .cancel : nil
-            if tables.upstream[id.slot].outlivesSession { turn.orphanCount -= 1 }
-            tables.upstream[id.slot].reset()
-            tables.upstream.free(id.slot)
+            if tables.upstream[id.upstream].outlivesSession { turn.orphanCount -= 1 }
+            tables.upstream[id.upstream].reset()
+            tables.upstream.free(id.upstream)
         }
         guard tables.sessions.holds(session) else { return }
         let remains = tables.sessions[session].engine.release(
@@ -332,34 +340,34 @@ enum Streams {
         let isPaused: Bool
         switch id.side {
         case .downstream:
-            guard tables.downstream[id.slot].phase != .closed else { return }
-            let count = min(tables.downstream[id.slot].inbound.count, turn.shownBytesMax)
+            guard tables.downstream[id.downstream].phase != .closed else { return }
+            let count = min(tables.downstream[id.downstream].inbound.count, turn.shownBytesMax)
             turn.scratch.append(
-                tables.downstream[id.slot].inbound.readable.extracting(0..<count))
-            let taken = DownstreamSide.reread(&tables, &turn, id.slot, count)
-            guard tables.downstream.holds(id.slot) else { return }
-            isPaused = tables.downstream[id.slot].isReadPaused
-            if tables.downstream[id.slot].inbound.isEmpty {
-                tables.downstream[id.slot].inbound.release()
-                if tables.downstream[id.slot].endsBehindKept {
-                    tables.downstream[id.slot].endsBehindKept = false
-                    DownstreamSide.ended(&tables, &turn, id.slot)
+                tables.downstream[id.downstream].inbound.readable.extracting(0..<count))
+            let taken = DownstreamSide.reread(&tables, &turn, id.downstream, count)
+            guard tables.downstream.holds(id.downstream) else { return }
+            isPaused = tables.downstream[id.downstream].isReadPaused
+            if tables.downstream[id.downstream].inbound.isEmpty {
+                tables.downstream[id.downstream].inbound.release()
+                if tables.downstream[id.downstream].endsBehindKept {
+                    tables.downstream[id.downstream].endsBehindKept = false
+                    DownstreamSide.ended(&tables, &turn, id.downstream)
                 }
             } else if !isPaused, taken > 0 {
                 turn.work.resumable.append(id)
             }
         case .upstream:
-            guard tables.upstream[id.slot].phase != .closed else { return }
-            let count = min(tables.upstream[id.slot].inbound.count, turn.shownBytesMax)
-            turn.scratch.append(tables.upstream[id.slot].inbound.readable.extracting(0..<count))
-            let taken = UpstreamSide.reread(&tables, &turn, id.slot, count)
-            guard tables.upstream.holds(id.slot) else { return }
-            isPaused = tables.upstream[id.slot].isReadPaused
-            if tables.upstream[id.slot].inbound.isEmpty {
-                tables.upstream[id.slot].inbound.release()
-                if tables.upstream[id.slot].endsBehindKept {
-                    tables.upstream[id.slot].endsBehindKept = false
-                    UpstreamSide.ended(&tables, &turn, id.slot)
+            guard tables.upstream[id.upstream].phase != .closed else { return }
+            let count = min(tables.upstream[id.upstream].inbound.count, turn.shownBytesMax)
+            turn.scratch.append(tables.upstream[id.upstream].inbound.readable.extracting(0..<count))
+            let taken = UpstreamSide.reread(&tables, &turn, id.upstream, count)
+            guard tables.upstream.holds(id.upstream) else { return }
+            isPaused = tables.upstream[id.upstream].isReadPaused
+            if tables.upstream[id.upstream].inbound.isEmpty {
+                tables.upstream[id.upstream].inbound.release()
+                if tables.upstream[id.upstream].endsBehindKept {
+                    tables.upstream[id.upstream].endsBehindKept = false
+                    UpstreamSide.ended(&tables, &turn, id.upstream)
                 }
             } else if !isPaused, taken > 0 {
                 turn.work.resumable.append(id)

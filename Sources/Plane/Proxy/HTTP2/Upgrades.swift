@@ -10,7 +10,7 @@ import Upstream
 enum Upgrades {
     private enum Way {
         /// By a stream of this session.
-        case stream(SlotID)
+        case stream(SessionID)
         /// By a session that is coming: what its settings offer is not known yet.
         case waits
         case connects(onlyHTTP1: Bool)
@@ -24,12 +24,12 @@ enum Upgrades {
         "This endpoint speaks HTTP/2 and offers no WebSockets (RFC 8441)."
     }
 
-    static func isWanted(_ tables: borrowing Tables, _ exchange: SlotID) -> Bool {
+    static func isWanted(_ tables: borrowing Tables, _ exchange: ExchangeID) -> Bool {
         tables.exchanges[exchange].wantsTunnel && !tables.exchanges[exchange].isConnect
     }
 
     private static func way(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, _ attempt: SlotID,
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ attempt: AttemptID,
         _ cluster: SharedBox<Cluster>
     ) -> Way {
         let exchange = tables.attempts[attempt].exchange
@@ -54,7 +54,8 @@ enum Upgrades {
     /// - Returns: `false` when the request goes on as an ordinary one.
     @inline(never)
     static func lease(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ cluster: SharedBox<Cluster>
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
+        _ cluster: SharedBox<Cluster>
     ) -> Bool {
         switch way(tables, turn, attempt, cluster) {
         case .ordinary: return false
@@ -77,7 +78,8 @@ enum Upgrades {
     /// The same for one that waits in the queue. `nil`: it goes on as an ordinary one.
     @inline(never)
     static func serve(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ cluster: SharedBox<Cluster>
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
+        _ cluster: SharedBox<Cluster>
     ) -> Pools.Served? {
         switch way(tables, turn, attempt, cluster) {
         case .ordinary: return nil
@@ -97,7 +99,7 @@ enum Upgrades {
     }
 
     private static func open(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID, _ session: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ session: SessionID
     ) -> Bool {
         guard let id = StreamPools.open(&tables, &turn, session) else { return false }
         Pools.assign(&tables, &turn, attempt: attempt, connection: id, isReused: true)
@@ -106,7 +108,7 @@ enum Upgrades {
 
     /// The endpoint cannot be asked for what the client wants. That is how it was set up, and no
     /// failure of the endpoint.
-    static func refuse(_ tables: inout Tables, _ turn: inout Turn, _ attempt: SlotID) {
+    static func refuse(_ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID) {
         let exchange = tables.attempts[attempt].exchange
         let endpoint = tables.attempts[attempt].endpoint
         if !turn.endpointPools[endpoint].hasToldOfWebSockets {

@@ -148,7 +148,7 @@ enum HealthChecks {
 
     private static func connect(
         _ tables: inout Tables, _ turn: inout Turn, _ index: Int, _ check: HealthCheck
-    ) -> SlotID? {
+    ) -> UpstreamID? {
         guard let id = tables.upstream.take() else { return nil }
         tables.upstream[id].reset()
         tables.upstream[id].endpoint = check.endpoint.value.id
@@ -167,7 +167,7 @@ enum HealthChecks {
 
     /// A check's connection was made.
     /// - Returns: whether that was all it wanted.
-    static func connected(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) -> Bool {
+    static func connected(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) -> Bool {
         let index = tables.upstream[id].check
         guard tables.upstream[id].attempt.isNone,
             turn.rounds.checks[index].policy.kind == .tcp
@@ -178,7 +178,7 @@ enum HealthChecks {
     }
 
     /// It was not, or not in time.
-    static func connectFailed(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func connectFailed(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         let index = tables.upstream[id].check
         let attempt = tables.upstream[id].attempt
         UpstreamSide.close(&tables, &turn, id, reset: false)
@@ -200,7 +200,7 @@ enum HealthChecks {
     }
 
     /// A check's exchange is over.
-    static func finished(_ tables: borrowing Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func finished(_ tables: borrowing Tables, _ turn: inout Turn, _ id: ExchangeID) {
         let index = tables.exchanges[id].check
         let status = tables.exchanges[id].summary.status
         let policy = turn.rounds.checks[index].policy

@@ -9,7 +9,7 @@ import Upstream
 enum Outliers {
     /// The endpoint has answered.
     static func answered(
-        _ tables: borrowing Tables, _ turn: inout Turn, _ id: SlotID, status: UInt16
+        _ tables: borrowing Tables, _ turn: inout Turn, _ id: ExchangeID, status: UInt16
     ) {
         let cluster = Pools.cluster(tables, of: id)
         // A health check says it in its own way.
@@ -26,7 +26,7 @@ enum Outliers {
     }
 
     /// No answer came: the connect failed, the connection broke, or a timeout passed.
-    static func failed(_ tables: borrowing Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func failed(_ tables: borrowing Tables, _ turn: inout Turn, _ id: ExchangeID) {
         guard tables.attempts.holds(tables.exchanges[id].attempt),
             tables.exchanges[id].kind == .client
         else { return }
@@ -36,7 +36,8 @@ enum Outliers {
     }
 
     private static func take(
-        _ tables: borrowing Tables, _ turn: inout Turn, _ id: SlotID, _ cluster: SharedBox<Cluster>,
+        _ tables: borrowing Tables, _ turn: inout Turn, _ id: ExchangeID,
+        _ cluster: SharedBox<Cluster>,
         _ outcome: OutlierEjection.Outcome
     ) {
         let position = tables.attempts[tables.exchanges[id].attempt].position

@@ -5,7 +5,7 @@ import Upstream
 extension Pools {
     /// The endpoint refused a connect: out of the rotation at once, for all workers, and probed
     /// until it is back. The worker that took it out owes the probes.
-    static func takeOut(_ tables: inout Tables, _ turn: inout Turn, attempt: SlotID) {
+    static func takeOut(_ tables: inout Tables, _ turn: inout Turn, attempt: AttemptID) {
         let cluster = cluster(tables, of: tables.attempts[attempt].exchange)
         let endpoint = cluster.value.endpoints[tables.attempts[attempt].position]
         guard endpoint.state.value.takeOut() else { return }

@@ -40,7 +40,7 @@ enum Retries {
     }
 
     private static func policy(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: ExchangeID
     ) -> RetryPolicy {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         return snapshot.value.retries[snapshot.value.routes[tables.exchanges[id].route].retry]
@@ -65,7 +65,7 @@ enum Retries {
 
     /// No connection was made, so nothing was sent: any request may try another endpoint.
     static func connectFailed(
-        _ tables: inout Tables, _ turn: inout Turn, attempt: SlotID, timedOut: Bool
+        _ tables: inout Tables, _ turn: inout Turn, attempt: AttemptID, timedOut: Bool
     ) {
         let id = tables.attempts[attempt].exchange
         Outliers.failed(tables, &turn, id)
@@ -90,7 +90,7 @@ enum Retries {
     /// - Returns: whether the request is on its way again.
     @inline(never)
     static func onLostConnection(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
     ) -> Bool {
         guard tables.exchanges[id].responsePhase == .waiting else { return false }
         if tables.upstream[connection].isUnprocessed {
@@ -109,7 +109,7 @@ enum Retries {
     /// What came was not HTTP. Nothing more can be read of the connection.
     /// - Returns: whether the request is on its way again.
     static func onInvalid(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
     ) -> Bool {
         guard tables.exchanges[id].responsePhase == .waiting else { return false }
         Outliers.failed(tables, &turn, id)
@@ -124,7 +124,7 @@ enum Retries {
     /// A reused connection died before the first byte of the response: the origin had closed it
     /// while the request was on its way (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
     private static func repair(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
     ) -> Bool {
         let attempt = tables.exchanges[id].attempt
         guard tables.attempts[attempt].isReused, !tables.exchanges[id].retry.isRepaired,
@@ -144,7 +144,7 @@ enum Retries {
     /// The endpoint said that it has not acted on the request (RFC 9113 §8.7): any request may be
     /// sent again, once, elsewhere if there is an elsewhere.
     private static func onRefused(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
     ) -> Bool {
         let hasBegun = tables.exchanges[id].requestPhase != .head
         guard !tables.exchanges[id].retry.isRefused, tables.exchanges[id].interimBytes == 0,
@@ -174,7 +174,7 @@ enum Retries {
     /// - Returns: whether it is dropped and the request is on its way again.
     @inline(never)
     static func watch(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         _ head: ByteRange, _ at: Int, _ end: Int
     ) -> Bool {
         let isGRPC = tables.exchanges[id].isGRPC
@@ -194,7 +194,7 @@ enum Retries {
     /// The final head of an answer was read. `at` is behind it.
     /// - Returns: whether it is dropped and the request is on its way again.
     private static func onAnswer(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         _ head: ByteRange, _ at: Int, _ end: Int
     ) -> Bool {
         let policy = policy(tables, turn, id)
@@ -224,7 +224,7 @@ enum Retries {
     }
 
     private static func isWanted(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID, _ policy: RetryPolicy,
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: ExchangeID, _ policy: RetryPolicy,
         _ head: ByteRange
     ) -> Bool {
         if policy.takes(status: turn.responseHead.status) { return true }
@@ -235,7 +235,7 @@ enum Retries {
     }
 
     /// An attempt has had its time.
-    static func onTimeout(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func onTimeout(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         turn.counters.count(.perTryTimeouts, cluster: tables.exchanges[id].summary.cluster)
         Outliers.failed(tables, &turn, id)
         if policy(tables, turn, id).takesReset, canRepeat(tables, turn, id),
@@ -252,7 +252,7 @@ enum Retries {
 
     /// Whether the request as it was sent can be sent again.
     private static func canRepeat(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: SlotID
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: ExchangeID
     ) -> Bool {
         let hasBegun = tables.exchanges[id].requestPhase != .head
         return tables.exchanges[id].responsePhase == .waiting && !tables.exchanges[id].wantsTunnel
@@ -266,7 +266,7 @@ enum Retries {
     /// Takes a retry of the policy, of the version's limit and of its budget. The attempt that has
     /// failed still holds its own place.
     private static func takePermit(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID
     ) -> Bool {
         guard tables.exchanges[id].retry.left > 0 else {
             tables.exchanges[id].summary.flags.insert(.retryLimit)
@@ -295,21 +295,21 @@ enum Retries {
 
     /// The failed attempt is over, and so is its connection.
     private static func leave(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
     ) {
         insertTried(&tables, id)
         Pools.endAttempt(&tables, &turn, exchange: id)
         close(&tables, &turn, connection, reset: false)
     }
 
-    private static func insertTried(_ tables: inout Tables, _ id: SlotID) {
+    private static func insertTried(_ tables: inout Tables, _ id: ExchangeID) {
         let attempt = tables.exchanges[id].attempt
         guard tables.attempts.holds(attempt) else { return }
         tables.exchanges[id].retry.tried.insert(tables.attempts[attempt].position)
     }
 
     private static func close(
-        _ tables: inout Tables, _ turn: inout Turn, _ connection: SlotID, reset: Bool
+        _ tables: inout Tables, _ turn: inout Turn, _ connection: UpstreamID, reset: Bool
     ) {
         tables.upstream[connection].attempt = .none
         UpstreamSide.close(&tables, &turn, connection, reset: reset)
@@ -317,7 +317,8 @@ enum Retries {
 
     /// The answer goes nowhere. Its connection is kept if all of it is there already.
     private static func drop(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID, _ at: Int,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        _ at: Int,
         _ end: Int
     ) {
         var body = BodyDecoder(
@@ -341,7 +342,7 @@ enum Retries {
     }
 
     private static func backOff(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ reason: ClusterMetric,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ reason: ClusterMetric,
         atLeast least: Duration = .zero
     ) {
         let wait = policy(tables, turn, id).backoff.wait(
@@ -351,7 +352,7 @@ enum Retries {
 
     /// Sends the request again, now or after a wait.
     private static func again(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ reason: ClusterMetric,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ reason: ClusterMetric,
         wait: Duration
     ) {
         tables.exchanges[id].retry.holdsPermit = true
@@ -366,7 +367,7 @@ enum Retries {
     }
 
     /// The request is as it was before the first attempt, but for what was kept of its body.
-    private static func restart(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    private static func restart(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         turn.counters.count(.retries, cluster: tables.exchanges[id].summary.cluster)
         if tables.exchanges[id].hasRequestBody, tables.exchanges[id].requestPhase != .head {
             tables.exchanges[id].retry.replays = true
@@ -382,7 +383,7 @@ enum Retries {
 /// Exchanges that do nothing for a time: between two attempts, or held back by a fault.
 enum Waits {
     static func begin(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ wait: Duration
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ wait: Duration
     ) {
         tables.exchanges[id].isWaiting = true
         tables.exchanges[id].attemptDeadline = turn.now + wait
@@ -390,7 +391,7 @@ enum Waits {
     }
 
     /// The time is over: what waited goes on.
-    static func end(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func end(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         tables.exchanges[id].isWaiting = false
         tables.exchanges[id].attemptDeadline = .never
         if tables.exchanges[id].abortStatus != 0 { return Faults.abort(&tables, &turn, id) }

@@ -1,6 +1,7 @@
 import Base
 import Configuration
 import HTTP1
+import HTTP2
 import HTTPSemantics
 import Telemetry
 import Upstream
@@ -30,7 +31,7 @@ struct Tables: ~Copyable {
 ///     idle ──bytes──▶ head ──complete──▶ exchange ──response done──▶ idle
 ///                      │                  │   └──101 or CONNECT──▶ tunnel
 ///                      └──refused──▶ lingering ◀──┘ close announced
-struct DownstreamConnection: ~Copyable {
+public struct DownstreamConnection: ~Copyable {
     enum Phase: UInt8, BitwiseCopyable {
         /// Between requests.
         case idle
@@ -52,7 +53,7 @@ struct DownstreamConnection: ~Copyable {
     var peer = Address(family: .ipv4, port: 0, high: 0, low: 0)
     /// Of TLS, by its last digit: 3 for TLS 1.3. 0: not encrypted.
     var tlsVersion: UInt8 = 0
-    var exchange = SlotID.none
+    var exchange = ExchangeID.none
     var parser = RequestHeadParser()
     /// Finds the request body's end.
     var body = BodyDecoder(.none)
@@ -68,9 +69,9 @@ struct DownstreamConnection: ~Copyable {
     /// The peer has sent its last byte.
     var hasEnded = false
     /// The session that the socket carries, or that the stream belongs to.
-    var session = SlotID.none
+    var session = SessionID.none
     /// Of a stream: its slot in the session.
-    var stream = SlotID.none
+    var stream = StreamSlot.none
     /// Of a stream: so much waits for its window that the source must wait.
     var isStalled = false
     /// Of a stream: its end comes behind the kept bytes.
@@ -91,7 +92,7 @@ struct DownstreamConnection: ~Copyable {
     var patience = Duration.unlimited
     /// Newest of the connections to endpoints that carry this client's identity and are not in use
     /// (`PrivateConnections`).
-    var firstPrivate = SlotID.none
+    var firstPrivate = UpstreamID.none
 
     /// Not a socket: a stream of HTTP/2, or nobody's end of an inner request.
     var isStream: Bool { !stream.isNone }
@@ -138,15 +139,15 @@ struct DownstreamConnection: ~Copyable {
     init() {}
 }
 
-extension SlotID {
+extension StreamSlot {
     /// In place of a stream: nobody's end of a request that Sluice makes itself.
-    static var inner: SlotID { SlotID(index: .max, generation: 1) }
+    static var inner: StreamSlot { StreamSlot(index: .max, generation: 1) }
 }
 
 /// A connection to an endpoint.
 ///
 ///     connecting ──▶ idle ⇄ busy ──101 or CONNECT──▶ tunnel
-struct UpstreamConnection: ~Copyable {
+public struct UpstreamConnection: ~Copyable {
     enum Phase: UInt8, BitwiseCopyable {
         case connecting, idle, busy, tunnel
         /// A socket that carries streams.
@@ -165,7 +166,7 @@ struct UpstreamConnection: ~Copyable {
     var transport: UInt64 = 0
     /// Of a socket: where it leads.
     var address = Address(family: .ipv4, port: 0, high: 0, low: 0)
-    var attempt = SlotID.none
+    var attempt = AttemptID.none
     var parser = ResponseHeadParser()
     var body = BodyDecoder(.none)
     var inbound = ByteBuffer()
@@ -186,9 +187,9 @@ struct UpstreamConnection: ~Copyable {
     /// Its endpoint is named no more, or reached in another way: it serves no new request.
     var isRetired = false
     /// The session that the socket carries, or that the stream belongs to.
-    var session = SlotID.none
+    var session = SessionID.none
     /// Of a stream: its slot in the session.
-    var stream = SlotID.none
+    var stream = StreamSlot.none
     /// Of a stream: so much waits for its window that the source must wait.
     var isStalled = false
     /// Of a stream: its end comes behind the kept bytes.
@@ -205,10 +206,10 @@ struct UpstreamConnection: ~Copyable {
     /// Of a stream: its session is gone, and its whole answer is still on its way to the client.
     var outlivesSession = false
     /// Whose identity it carries while it waits for that client's next request.
-    var client = SlotID.none
+    var client = DownstreamID.none
     /// Neighbours in the endpoint's list of idle connections, or in the client's, newest first.
-    var nextIdle = SlotID.none
-    var previousIdle = SlotID.none
+    var nextIdle = UpstreamID.none
+    var previousIdle = UpstreamID.none
     var timer = LazyTimer()
 
     /// A connection of HTTP/1.1 that is a stream of HTTP/2.
@@ -267,8 +268,8 @@ struct Attempt: ~Copyable {
     }
 
     var phase = Phase.pending
-    var exchange = SlotID.none
-    var connection = SlotID.none
+    var exchange = ExchangeID.none
+    var connection = UpstreamID.none
     /// Position among the cluster's endpoints.
     var position = -1
     var endpoint = -1
@@ -276,8 +277,8 @@ struct Attempt: ~Copyable {
     var isReused = false
     /// Sessions that were begun for it and did not serve it.
     var sessionCount: UInt8 = 0
-    var nextPending = SlotID.none
-    var previousPending = SlotID.none
+    var nextPending = AttemptID.none
+    var previousPending = AttemptID.none
 
     mutating func reset() {
         phase = .pending
@@ -328,8 +329,8 @@ struct Exchange: ~Copyable {
 
     private let addressOnly = AddressOnly()
     var kind = Kind.client
-    var downstream = SlotID.none
-    var attempt = SlotID.none
+    var downstream = DownstreamID.none
+    var attempt = AttemptID.none
     var requestPhase = RequestPhase.head
     var responsePhase = ResponsePhase.waiting
     var sink = Sink.none
@@ -384,7 +385,7 @@ struct Exchange: ~Copyable {
     /// What a local reply to a call says; -1: what its HTTP status means.
     var replyGRPC: Int16 = -1
     /// The exchange of its copy.
-    var mirror = SlotID.none
+    var mirror = ExchangeID.none
     /// Of a check: which.
     var check = 0
     /// The body's text as it went to an endpoint, for another attempt. Of a body larger than the

@@ -266,10 +266,10 @@ struct HeldSnapshots: ~Copyable {
 /// One endpoint as this worker uses it.
 struct EndpointPool: BitwiseCopyable {
     /// Newest idle connection.
-    var idle = SlotID.none
+    var idle = UpstreamID.none
     var idleCount = 0
     /// Newest session that takes streams.
-    var sessions = SlotID.none
+    var sessions = SessionID.none
     /// Connections that are being made.
     var connectingCount = 0
     /// It chose HTTP/2 when it was asked (ALPN).
@@ -290,8 +290,8 @@ struct EndpointPool: BitwiseCopyable {
 struct ClusterPool: BitwiseCopyable {
     var state: SharedBox<ClusterState>?
     var limits = PoolLimits()
-    var firstPending = SlotID.none
-    var lastPending = SlotID.none
+    var firstPending = AttemptID.none
+    var lastPending = AttemptID.none
     var pendingCount = 0
     var idleCount = 0
     /// Of connections that may serve.

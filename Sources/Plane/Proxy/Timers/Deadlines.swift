@@ -53,7 +53,7 @@ enum Deadlines {
         }
     }
 
-    private static func downstream(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    private static func downstream(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         if tables.downstream[id].hasUnsent {
             // The client takes nothing: whatever it still lacks, it will not get.
             turn.counters.count(.slowReaders)
@@ -78,7 +78,7 @@ enum Deadlines {
         }
     }
 
-    private static func exchange(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    private static func exchange(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         let exchange = (
             request: tables.exchanges[id].requestDeadline,
             firstByte: tables.exchanges[id].firstByteDeadline,
@@ -117,7 +117,7 @@ enum Deadlines {
     }
 
     /// Arms the exchange's timer for the nearest of its deadlines.
-    static func arm(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func arm(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         let nearest = min(
             tables.exchanges[id].requestDeadline,
             min(
@@ -128,7 +128,7 @@ enum Deadlines {
     }
 
     /// A byte of a body or a tunnel moved.
-    static func progressed(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func progressed(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         let idle: Duration
         if tables.exchanges[id].route >= 0 {
             let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
@@ -142,7 +142,7 @@ enum Deadlines {
 
     /// The endpoint said that it is at work on the request (an interim response): it has as long
     /// again for the next word. `timeouts.request` stays what it is.
-    static func lived(_ tables: inout Tables, _ turn: inout Turn, _ id: SlotID) {
+    static func lived(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let route = tables.exchanges[id].route
         if !tables.exchanges[id].firstByteDeadline.isNever {
@@ -158,7 +158,7 @@ enum Deadlines {
     /// Bytes of a request's body came from the client: they buy time, but never more than
     /// `timeouts.idle`. A call may be slow: its client has nothing to say at times.
     static func sent(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, byteCount: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, byteCount: Int
     ) {
         if tables.exchanges[id].isGRPC || tables.exchanges[id].responsePhase != .waiting {
             return progressed(&tables, &turn, id)
@@ -182,7 +182,7 @@ enum Deadlines {
     }
 
     static func arm(
-        downstream id: SlotID, _ deadline: Instant, _ tables: inout Tables, _ turn: inout Turn
+        downstream id: DownstreamID, _ deadline: Instant, _ tables: inout Tables, _ turn: inout Turn
     ) {
         tables.downstream[id].timer.attach(
             to: &turn.timers, payload: payload(.downstream, id.index))
@@ -190,7 +190,7 @@ enum Deadlines {
     }
 
     static func arm(
-        upstream id: SlotID, _ deadline: Instant, _ tables: inout Tables, _ turn: inout Turn
+        upstream id: UpstreamID, _ deadline: Instant, _ tables: inout Tables, _ turn: inout Turn
     ) {
         tables.upstream[id].timer.attach(to: &turn.timers, payload: payload(.upstream, id.index))
         tables.upstream[id].timer.set(deadline, on: &turn.timers)

@@ -4,6 +4,9 @@ import Proxy
 import TLS
 import Telemetry
 
+/// The name of a socket's TLS among its worker's.
+typealias SecureLinkID = SlotID<SecureLink>
+
 /// TLS between one socket and the data plane.
 struct SecureLink: ~Copyable {
     var session = TLSSession()
@@ -86,7 +89,7 @@ extension WorkerLoop {
     }
 
     /// The socket to an endpoint is connected: the handshake begins.
-    mutating func beginHandshake(_ id: ConnectionID, _ descriptor: Int32, _ link: SlotID) {
+    mutating func beginHandshake(_ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID) {
         let empty = ByteBuffer()
         let step = secure.links[link].session.handshake(empty.readable, to: &secure.output)
         sendCipher(id, descriptor, link)
@@ -98,7 +101,7 @@ extension WorkerLoop {
     /// Reads and decrypts until the socket is empty, the data plane has enough, or the turn's share
     /// is used.
     mutating func readSecure(
-        _ id: ConnectionID, _ descriptor: Int32, _ link: SlotID, untilEnd: Bool
+        _ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID, untilEnd: Bool
     ) {
         for _ in 0..<WorkerLoop.readsPerTurnMax {
             guard secure.links.holds(link) else { return }
@@ -154,7 +157,7 @@ extension WorkerLoop {
     /// Takes the ciphertext that was just read.
     /// - Returns: whether more may be read.
     private mutating func take(
-        _ id: ConnectionID, _ descriptor: Int32, _ link: SlotID
+        _ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID
     ) -> Bool {
         var isFed = false
         if secure.links[link].isHandshaking {
@@ -176,7 +179,7 @@ extension WorkerLoop {
     }
 
     private mutating func decrypt(
-        _ id: ConnectionID, _ descriptor: Int32, _ link: SlotID, isFed: Bool
+        _ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID, isFed: Bool
     ) -> Bool {
         var reading = TLSSession.Reading.wantsMore
         var count = 0
@@ -218,7 +221,7 @@ extension WorkerLoop {
 
     /// The peer sent its last byte. An endpoint that does not say so may have been cut off, and
     /// what it sent may not be all (RFC 8446 §6.1).
-    private mutating func ended(_ id: ConnectionID, _ link: SlotID, isProper: Bool) {
+    private mutating func ended(_ id: ConnectionID, _ link: SecureLinkID, isProper: Bool) {
         if secure.links[link].isHandshaking { return handshakeFailed(id, link, cause: .closed) }
         if plane.hasKept(id) {
             plane.handle(.received(id, 0))
@@ -231,7 +234,7 @@ extension WorkerLoop {
 
     // MARK: Handshakes
 
-    private mutating func handshakeDone(_ id: ConnectionID, _ link: SlotID) {
+    private mutating func handshakeDone(_ id: ConnectionID, _ link: SecureLinkID) {
         secure.links[link].isHandshaking = false
         let version = secure.links[link].session.version
         let isHTTP2 = secure.links[link].session.isHTTP2
@@ -239,7 +242,7 @@ extension WorkerLoop {
             version: version, isDownstream: id.side == .downstream,
             wasResumed: secure.links[link].session.wasResumed)
         if id.side == .upstream {
-            plane.handle(.connected(id.slot, isHTTP2: isHTTP2, isSecure: true))
+            plane.handle(.connected(id.upstream, isHTTP2: isHTTP2, isSecure: true))
             if let socket = sockets.entry(id) { watch(id, socket.descriptor) }
         } else {
             var identity = ByteBuffer()
@@ -250,7 +253,7 @@ extension WorkerLoop {
     }
 
     private mutating func handshakeFailed(
-        _ id: ConnectionID, _ link: SlotID, cause: HandshakeFailure?
+        _ id: ConnectionID, _ link: SecureLinkID, cause: HandshakeFailure?
     ) {
         let failure =
             cause ?? HandshakeFailure(rawValue: secure.links[link].session.failureCause) ?? .other
@@ -258,7 +261,7 @@ extension WorkerLoop {
         plane.countHandshakeFailure(failure, isDownstream: id.side == .downstream)
         logFailure(id, link, failure, hasText: cause == nil)
         if id.side == .upstream {
-            plane.handle(.connectFailed(id.slot, isRefused: false))
+            plane.handle(.connectFailed(id.upstream, isRefused: false))
         } else {
             plane.endUnsecured(id)
         }
@@ -266,7 +269,7 @@ extension WorkerLoop {
     }
 
     private mutating func logFailure(
-        _ id: ConnectionID, _ link: SlotID, _ failure: HandshakeFailure, hasText: Bool
+        _ id: ConnectionID, _ link: SecureLinkID, _ failure: HandshakeFailure, hasText: Bool
     ) {
         let now = SystemClock.now()
         guard now - secure.loggedAt >= .seconds(1) else { return }
@@ -287,7 +290,7 @@ extension WorkerLoop {
     /// Encrypts bytes of a send effect and writes them. Kept out of the plain path.
     @inline(never)
     mutating func sendSecure(
-        _ id: ConnectionID, _ descriptor: Int32, _ link: SlotID, _ source: Effect.Source,
+        _ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID, _ source: Effect.Source,
         _ range: ByteRange
     ) {
         if plane.outboundCount(id) > 0 || !secure.links[link].unsent.isEmpty {
@@ -304,7 +307,8 @@ extension WorkerLoop {
     }
 
     /// Writes what the session has to say; what the socket does not take waits.
-    private mutating func sendCipher(_ id: ConnectionID, _ descriptor: Int32, _ link: SlotID) {
+    private mutating func sendCipher(_ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID)
+    {
         guard !secure.output.isEmpty else { return }
         defer { secure.output.clear() }
         if secure.links[link].unsent.isEmpty {
@@ -322,7 +326,7 @@ extension WorkerLoop {
     }
 
     /// The socket takes bytes again.
-    mutating func flushSecure(_ id: ConnectionID, _ descriptor: Int32, _ link: SlotID) {
+    mutating func flushSecure(_ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID) {
         while true {
             guard flushCipher(id, descriptor, link) else { return }
             if plane.outboundCount(id) == 0 { break }
@@ -347,7 +351,7 @@ extension WorkerLoop {
 
     /// - Returns: `false` when encrypted bytes still wait, or the socket broke.
     private mutating func flushCipher(
-        _ id: ConnectionID, _ descriptor: Int32, _ link: SlotID
+        _ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID
     ) -> Bool {
         while !secure.links[link].unsent.isEmpty {
             switch Socket.send(descriptor, secure.links[link].unsent.readable) {
@@ -364,7 +368,7 @@ extension WorkerLoop {
     }
 
     /// Says that no more bytes will come, behind those that wait.
-    mutating func endSecure(_ id: ConnectionID, _ descriptor: Int32, _ link: SlotID) {
+    mutating func endSecure(_ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID) {
         guard secure.links[link].unsent.isEmpty else { return secure.links[link].ends = true }
         secure.links[link].ends = false
         secure.links[link].session.end(to: &secure.output)
@@ -374,7 +378,7 @@ extension WorkerLoop {
 
     /// Forgets the link of a socket that is being closed.
     mutating func closeSecure(
-        _ id: ConnectionID, _ descriptor: Int32, _ link: SlotID, reset: Bool
+        _ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID, reset: Bool
     ) {
         if secure.links[link].isHandshaking, !secure.links[link].hasFailed,
             id.side == .downstream

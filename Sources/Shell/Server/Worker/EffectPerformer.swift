@@ -101,8 +101,8 @@ extension WorkerLoop {
         return !secure.links[link].unsent.isEmpty
     }
 
-    private mutating func connect(_ slot: SlotID, _ address: Address) {
-        let id = ConnectionID(.upstream, slot)
+    private mutating func connect(_ slot: UpstreamID, _ address: Address) {
+        let id = ConnectionID(upstream: slot)
         do throws(SystemError) {
             let (descriptor, isConnected) = try Socket.connect(address)
             sockets.insert(id, descriptor, isConnecting: !isConnected)
@@ -123,7 +123,7 @@ extension WorkerLoop {
     mutating func connected(_ id: ConnectionID) {
         guard let socket = sockets.entry(id) else { return }
         if socket.secure.isNone {
-            plane.handle(.connected(id.slot, isHTTP2: false, isSecure: false))
+            plane.handle(.connected(id.upstream, isHTTP2: false, isSecure: false))
             watch(id, socket.descriptor)
         } else {
             beginHandshake(id, socket.descriptor, socket.secure)

@@ -15,7 +15,7 @@ struct SocketTable: ~Copyable {
         /// A send told that the peer has reset the connection; no later call on the socket will.
         var wasReset = false
         /// Its TLS; none for a plain socket.
-        var secure = SlotID.none
+        var secure = SecureLinkID.none
     }
 
     private let addressOnly = AddressOnly()
@@ -25,7 +25,7 @@ struct SocketTable: ~Copyable {
     /// What is known of the connection; `nil` when the id is stale.
     @inline(__always)
     func entry(_ id: ConnectionID) -> Entry? {
-        let index = Int(id.slot.index)
+        let index = Int(id.index)
         let entry: Entry
         if id.side == .downstream {
             guard index < downstream.count else { return nil }
@@ -34,7 +34,7 @@ struct SocketTable: ~Copyable {
             guard index < upstream.count else { return nil }
             entry = upstream[index]
         }
-        return entry.generation == id.slot.generation ? entry : nil
+        return entry.generation == id.generation ? entry : nil
     }
 
     /// The connection's descriptor; `nil` when the id is stale.
@@ -43,18 +43,18 @@ struct SocketTable: ~Copyable {
     mutating func setUnsent(_ id: ConnectionID, _ hasUnsent: Bool) {
         guard entry(id) != nil else { return }
         if id.side == .downstream {
-            downstream[Int(id.slot.index)].hasUnsent = hasUnsent
+            downstream[Int(id.index)].hasUnsent = hasUnsent
         } else {
-            upstream[Int(id.slot.index)].hasUnsent = hasUnsent
+            upstream[Int(id.index)].hasUnsent = hasUnsent
         }
     }
 
     mutating func setHungUp(_ id: ConnectionID) {
         guard entry(id) != nil else { return }
         if id.side == .downstream {
-            downstream[Int(id.slot.index)].hasHungUp = true
+            downstream[Int(id.index)].hasHungUp = true
         } else {
-            upstream[Int(id.slot.index)].hasHungUp = true
+            upstream[Int(id.index)].hasHungUp = true
         }
     }
 
@@ -62,22 +62,22 @@ struct SocketTable: ~Copyable {
     /// the connection: all that it sent is whole.
     mutating func noteFailure(_ id: ConnectionID, code: Int32) {
         guard entry(id) != nil, id.side == .upstream, !Socket.isPipeBroken(code) else { return }
-        upstream[Int(id.slot.index)].wasReset = true
+        upstream[Int(id.index)].wasReset = true
     }
 
-    mutating func setSecure(_ id: ConnectionID, _ link: SlotID) {
+    mutating func setSecure(_ id: ConnectionID, _ link: SecureLinkID) {
         guard entry(id) != nil else { return }
         if id.side == .downstream {
-            downstream[Int(id.slot.index)].secure = link
+            downstream[Int(id.index)].secure = link
         } else {
-            upstream[Int(id.slot.index)].secure = link
+            upstream[Int(id.index)].secure = link
         }
     }
 
     mutating func insert(_ id: ConnectionID, _ descriptor: Int32, isConnecting: Bool) {
         let entry = Entry(
-            descriptor: descriptor, generation: id.slot.generation, isConnecting: isConnecting)
-        let index = Int(id.slot.index)
+            descriptor: descriptor, generation: id.generation, isConnecting: isConnecting)
+        let index = Int(id.index)
         switch id.side {
         case .downstream:
             while downstream.count <= index { downstream.append(Entry()) }
@@ -89,15 +89,15 @@ struct SocketTable: ~Copyable {
     }
 
     mutating func hasConnected(_ id: ConnectionID) {
-        upstream[Int(id.slot.index)].isConnecting = false
+        upstream[Int(id.index)].isConnecting = false
     }
 
     /// Forgets the connection and returns what was known of it, for the caller to close.
     mutating func remove(_ id: ConnectionID) -> Entry? {
         guard let found = entry(id) else { return nil }
         switch id.side {
-        case .downstream: downstream[Int(id.slot.index)] = Entry()
-        case .upstream: upstream[Int(id.slot.index)] = Entry()
+        case .downstream: downstream[Int(id.index)] = Entry()
+        case .upstream: upstream[Int(id.index)] = Entry()
         }
         return found
     }

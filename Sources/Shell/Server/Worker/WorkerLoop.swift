@@ -117,7 +117,7 @@ struct WorkerLoop: ~Copyable {
         if socket.isConnecting {
             let code = Socket.takeError(descriptor)
             if code != 0 {
-                plane.handle(.connectFailed(id.slot, isRefused: Socket.isRefusal(code)))
+                plane.handle(.connectFailed(id.upstream, isRefused: Socket.isRefusal(code)))
                 return perform()
             }
             guard event.isWritable else { return }
