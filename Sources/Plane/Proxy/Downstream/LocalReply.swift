@@ -2,29 +2,50 @@ import Base
 import Configuration
 import HTTP1
 import HTTPSemantics
+import Routing
 import Telemetry
 
 /// Answers that Sluice makes itself: short, with a Date, with flags when the configuration allows,
 /// and with what the route adds to every answer (`AnswerHead`).
 enum LocalReply {
     /// Answers an exchange and ends its response.
-    static func send(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, status: UInt16) {
-        willReply(&tables, turn, id, status: status)
+    static func send(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ answer: LocalAnswer
+    ) {
+        willReply(&tables, turn, id, status: answer.status)
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
-        let flags = tables.exchanges[id].summary.flags
-        if tables.exchanges[id].isGRPC {
-            let asked = tables.exchanges[id].replyGRPC
-            let code = asked >= 0 ? UInt8(asked) : GRPC.status(forHTTP: status)
+        let start = turn.output.writerIndex
+        let method = tables.exchanges[id].method
+        if tables.exchanges[id].isGRPC, !answer.isAlwaysHTTP {
+            let code =
+                answer.grpcStatus >= 0
+                ? UInt8(answer.grpcStatus) : GRPC.status(forHTTP: answer.status)
             tables.exchanges[id].summary.status = 200
             tables.exchanges[id].summary.grpcStatus = Int8(code)
-            beginGRPC(code, Status.reason(status), flags, &turn, snapshot)
-            deliver(&tables, &turn, id, snapshot, body: "")
+            beginGRPC(code, Status.reason(answer.status), &turn)
+            addFields(tables.exchanges[id], answer, &turn, snapshot)
+            finish(&tables, &turn, id, snapshot)
+        } else if case .trace(let head) = answer.content {
+            var content = ByteBuffer()
+            MaxForwards.collect(turn, head, to: &content)
+            tables.exchanges[id].summary.bytesSent = UInt64(content.count)
+            // No browser may take the client's bytes for a page.
+            begin(
+                status: answer.status, type: "message/http\r\nx-content-type-options: nosniff",
+                length: content.count, &turn)
+            addFields(tables.exchanges[id], answer, &turn, snapshot)
+            finish(&tables, &turn, id, snapshot)
+            turn.output.append(content.readable)
         } else {
-            let text = turn.replyText ?? Status.reason(status)
-            turn.replyText = nil
-            begin(status: status, body: text, flags, &turn, snapshot)
-            deliver(&tables, &turn, id, snapshot, body: text)
+            let text = answer.text
+            begin(
+                status: answer.status, type: "text/plain", length: text.utf8CodeUnitCount + 1,
+                &turn)
+            addFields(tables.exchanges[id], answer, &turn, snapshot)
+            finish(&tables, &turn, id, snapshot)
+            if method != .head { appendLine(text, &turn) }
         }
+        end(&tables, &turn, id, from: start)
     }
 
     /// What holds for every local reply: the status is counted, and a request body that is still to
@@ -44,28 +65,18 @@ enum LocalReply {
     /// Composes a whole answer to what is no request of any route into `turn.output`; the
     /// connection ends with the answer.
     static func composeRefusal(status: UInt16, flags: ResponseFlags, _ turn: inout Turn) {
-        begin(
-            status: status, body: Status.reason(status), flags, &turn, turn.snapshots.newest)
+        let text = Status.reason(status)
+        begin(status: status, type: "text/plain", length: text.utf8CodeUnitCount + 1, &turn)
+        addFlags(flags, &turn, turn.snapshots.newest)
         turn.headOut.append(turn.date())
         turn.headOut.append("connection: close\r\n\r\n")
         turn.output.append(turn.headOut.readable)
-        turn.output.append(Status.reason(status))
-        turn.output.append(UInt8(ascii: "\n"))
+        appendLine(text, &turn)
     }
 
-    /// The head that `turn.headOut` has so far, what the route adds to it, and a body of one line.
-    private static func deliver(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
-        _ snapshot: SharedBox<Snapshot>,
-        body: StaticString
-    ) {
-        let start = turn.output.writerIndex
-        finish(&tables, &turn, id, snapshot)
-        if tables.exchanges[id].method != .head, body.utf8CodeUnitCount > 0 {
-            turn.output.append(body)
-            turn.output.append(UInt8(ascii: "\n"))
-        }
-        end(&tables, &turn, id, from: start)
+    private static func appendLine(_ text: StaticString, _ turn: inout Turn) {
+        turn.output.append(text)
+        turn.output.append(UInt8(ascii: "\n"))
     }
 
     /// Completes the head in `turn.headOut` and moves it to `turn.output`.
@@ -92,26 +103,25 @@ enum LocalReply {
 
     // MARK: Heads
 
-    /// Begins a head in `turn.headOut`: the status line, and what the answer has by itself.
+    /// Begins a head in `turn.headOut`: the status line, and what describes the content.
     private static func begin(
-        status: UInt16, body: StaticString, _ flags: ResponseFlags, _ turn: inout Turn,
-        _ snapshot: SharedBox<Snapshot>
+        status: UInt16, type: StaticString, length: Int, _ turn: inout Turn
     ) {
         turn.headOut.clear()
         MessageEncoder.statusLine(status, to: &turn.headOut)
-        turn.headOut.append("content-type: text/plain\r\ncontent-length: ")
-        turn.headOut.appendDecimal(UInt64(body.utf8CodeUnitCount + 1))
+        turn.headOut.append("content-type: ")
+        turn.headOut.append(type)
+        turn.headOut.append("\r\ncontent-length: ")
+        turn.headOut.appendDecimal(UInt64(length))
         turn.headOut.append("\r\n")
         if status == 405 {
             turn.headOut.append("allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
         }
-        beginCommon(flags, &turn, snapshot)
     }
 
     /// A call that ends without an origin: a response that is its trailers alone.
     private static func beginGRPC(
-        _ code: UInt8, _ message: StaticString, _ flags: ResponseFlags, _ turn: inout Turn,
-        _ snapshot: SharedBox<Snapshot>
+        _ code: UInt8, _ message: StaticString, _ turn: inout Turn
     ) {
         turn.headOut.clear()
         MessageEncoder.statusLine(200, to: &turn.headOut)
@@ -120,7 +130,6 @@ enum LocalReply {
         turn.headOut.append("\r\ngrpc-message: ")
         turn.headOut.append(message)
         turn.headOut.append("\r\ncontent-length: 0\r\n")
-        beginCommon(flags, &turn, snapshot)
     }
 
     /// Ends a call whose answer has begun and whose time is over: with trailers that say so. A
@@ -145,30 +154,74 @@ enum LocalReply {
         return true
     }
 
-    private static func beginCommon(
+    /// Fields that the answer has beside those that describe its content.
+    private static func addFields(
+        _ exchange: borrowing Exchange, _ answer: LocalAnswer, _ turn: inout Turn,
+        _ snapshot: SharedBox<Snapshot>
+    ) {
+        addFlags(exchange.summary.flags, &turn, snapshot)
+        switch answer.content {
+        case .reason, .text, .trace: break
+        case .methods:
+            turn.headOut.append("allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n")
+        case .rateLimit(let policy, let verdict):
+            let name = snapshot.value.store.bytes(snapshot.value.routes[exchange.route].name)
+            addRateLimit(name, policy, verdict, isGRPC: exchange.isGRPC, to: &turn.headOut)
+        }
+    }
+
+    private static func addFlags(
         _ flags: ResponseFlags, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>
     ) {
         let field = snapshot.value.settings.flagsField
-        if !field.isEmpty, !flags.isEmpty {
-            turn.headOut.append(snapshot.value.store.bytes(field))
-            turn.headOut.append(": ")
-            flags.append(to: &turn.headOut)
-            turn.headOut.append("\r\n")
-        }
-        if !turn.replyLines.isEmpty {
-            turn.headOut.append(turn.replyLines.readable)
-            turn.replyLines.clear()
-        }
+        guard !field.isEmpty, !flags.isEmpty else { return }
+        turn.headOut.append(snapshot.value.store.bytes(field))
+        turn.headOut.append(": ")
+        flags.append(to: &turn.headOut)
+        turn.headOut.append("\r\n")
+    }
+
+    /// `Retry-After` and the fields of draft-ietf-httpapi-ratelimit-headers.
+    private static func addRateLimit(
+        _ name: Span<UInt8>, _ policy: RateLimitPolicy, _ verdict: RateLimit.Verdict,
+        isGRPC: Bool, to out: inout ByteBuffer
+    ) {
+        let second = Duration.seconds(1).nanoseconds
+        let seconds = UInt64((verdict.wait.nanoseconds + second - 1) / second)
+        let window = max(1, (policy.per.nanoseconds + second / 2) / second)
+        // A window is whole seconds there.
+        let quota = max(
+            1,
+            Double(policy.requests) * Double(window * second)
+                / Double(policy.per.nanoseconds))
+        out.append("retry-after: ")
+        out.appendDecimal(seconds)
+        out.append("\r\nratelimit-policy: \"")
+        out.append(name)
+        out.append("\";q=")
+        out.appendDecimal(UInt64(quota.rounded()))
+        out.append(";w=")
+        out.appendDecimal(UInt64(window))
+        out.append("\r\nratelimit: \"")
+        out.append(name)
+        out.append("\";r=0;t=")
+        out.appendDecimal(seconds)
+        out.append("\r\n")
+        guard isGRPC else { return }
+        // What gRPC's clients wait before their own retry (gRFC A6).
+        out.append("grpc-retry-pushback-ms: ")
+        out.appendDecimal(UInt64(max(0, verdict.wait.millisecondsUp)))
+        out.append("\r\n")
     }
 }
 
 /// Redirects and fixed responses that a route orders.
 enum DirectReply {
     static func send(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ route: Int,
-        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange
     ) {
-        let plan = snapshot.value.routes[route]
+        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
+        let plan = snapshot.value.routes[tables.exchanges[id].route]
         turn.headOut.clear()
         MessageEncoder.statusLine(plan.status, to: &turn.headOut)
         if plan.kind == .redirect {
@@ -180,8 +233,9 @@ enum DirectReply {
                 to: &turn.headOut)
             guard isKnown else {
                 // Nobody can say where to go: HTTP/1.0 without Host.
-                return Exchanges.reply(
-                    &tables, &turn, id, status: 400, flags: .downstreamProtocolError, cause: .none)
+                return Exchanges.answer(
+                    &tables, &turn, id,
+                    LocalAnswer(status: 400, flags: .downstreamProtocolError, cause: .none))
             }
             turn.headOut.append("\r\n")
         } else if !plan.body.isEmpty {

@@ -59,7 +59,8 @@ extension Pools {
             // Not queued, so not to be taken from the queue.
             tables.attempts[attempt].phase = .connecting
             return Exchanges.fail(
-                &tables, &turn, exchange, status: 503, flags: .upstreamOverflow, cause: .local)
+                &tables, &turn, exchange,
+                LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local))
         }
         PendingQueue.append(&tables, &turn, attempt, cluster: id)
         state.value.wait(worker: turn.worker)

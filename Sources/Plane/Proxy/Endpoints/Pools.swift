@@ -27,8 +27,9 @@ enum Pools {
             guard cluster.value.state.value.takeRequest(max: cluster.value.limits.requestsMax)
             else {
                 turn.counters.count(.requestOverflow, cluster: id)
-                return Exchanges.reply(
-                    &tables, &turn, exchange, status: 503, flags: .upstreamOverflow, cause: .local)
+                return Exchanges.answer(
+                    &tables, &turn, exchange,
+                    LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local))
             }
             tables.exchanges[exchange].holdsRequestPermit = true
         }
@@ -44,11 +45,13 @@ enum Pools {
                 tables.exchanges[exchange].retry.tried)
         else {
             return Exchanges.fail(
-                &tables, &turn, exchange, status: 503, flags: .noHealthyUpstream, cause: .local)
+                &tables, &turn, exchange,
+                LocalAnswer(status: 503, flags: .noHealthyUpstream, cause: .local))
         }
         guard let attempt = tables.attempts.take() else {
             return Exchanges.fail(
-                &tables, &turn, exchange, status: 503, flags: .upstreamOverflow, cause: .local)
+                &tables, &turn, exchange,
+                LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local))
         }
         begin(&tables, &turn, attempt: attempt, exchange: exchange, cluster)
         if !connects, let idle = idleConnection(turn, cluster, position) {
@@ -213,7 +216,8 @@ enum Pools {
             cluster.value.state.value.freeConnection()
             let exchange = tables.attempts[attempt].exchange
             Exchanges.fail(
-                &tables, &turn, exchange, status: 503, flags: .upstreamOverflow, cause: .local)
+                &tables, &turn, exchange,
+                LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local))
             return false
         }
         tables.attempts[attempt].phase = .connecting

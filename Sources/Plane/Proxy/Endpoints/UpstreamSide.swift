@@ -124,8 +124,8 @@ enum UpstreamSide {
         if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
         guard tables.attempts.holds(attempt) else { return }
         Exchanges.fail(
-            &tables, &turn, tables.attempts[attempt].exchange, status: 503,
-            flags: .upstreamOverflow, cause: .local)
+            &tables, &turn, tables.attempts[attempt].exchange,
+            LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local))
     }
 
     /// The connection's deadline: a connect that takes too long, or an idle one that has served.
@@ -364,7 +364,8 @@ enum UpstreamSide {
     ) {
         if Retries.onInvalid(&tables, &turn, exchange, id) { return }
         Exchanges.fail(
-            &tables, &turn, exchange, status: 502, flags: .upstreamProtocolError, cause: .invalid)
+            &tables, &turn, exchange,
+            LocalAnswer(status: 502, flags: .upstreamProtocolError, cause: .invalid))
     }
 
     /// Both directions as far as the origin is concerned: give the connection back, or close it.
@@ -399,7 +400,8 @@ enum UpstreamSide {
         // The client's identity went with the connection: with a new one it proves it anew.
         if tables.exchanges[exchange].isBound { tables.exchanges[exchange].keepsAlive = false }
         Exchanges.fail(
-            &tables, &turn, exchange, status: 502, flags: .upstreamTermination, cause: .reset)
+            &tables, &turn, exchange,
+            LocalAnswer(status: 502, flags: .upstreamTermination, cause: .reset))
     }
 
     @inline(__always)

@@ -8,10 +8,11 @@ import Upstream
 
 /// Which route, which version: the decisions of one request (splitting.md §1), in their order.
 enum Decisions {
+    /// - Returns: what becomes of the request; route and version are the exchange's by then.
     @inline(__always)
     static func decide(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, head: ByteRange
-    ) {
+    ) -> Decision {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let settings = snapshot.value.settings
         if settings.trustedHops > 0 { believe(&tables, &turn, id, settings.trustedHops, head) }
@@ -22,17 +23,14 @@ enum Decisions {
         } else {
             setRow(&tables, &turn, id, settings.noRouteRow, snapshot)
         }
-        guard let route else {
-            return refuse(&tables, &turn, id, head, 400, RefusalCause.badPath)
-        }
+        guard let route else { return refuse(400, RefusalCause.badPath) }
         guard route >= 0 else {
-            Forwarding.keepTexts(&tables.exchanges[id], turn, head)
-            return Exchanges.reply(&tables, &turn, id, status: 404, flags: .noRoute, cause: .local)
+            return answer(LocalAnswer(status: 404, flags: .noRoute, cause: .local))
         }
         if case .length(let bytes) = turn.requestHead.framing, bytes > settings.limits.bodyBytes {
-            return refuse(&tables, &turn, id, head, 413, RefusalCause.bodyTooLarge)
+            return refuse(413, RefusalCause.bodyTooLarge)
         }
-        if turn.refusesRequests { return shed(&tables, &turn, id, head) }
+        if turn.refusesRequests { return shed(&turn) }
         let plan = snapshot.value.routes[route]
         tables.exchanges[id].requestDeadline = turn.now + plan.request
         DownstreamSide.setPatience(&tables, tables.exchanges[id].downstream, plan.write)
@@ -41,26 +39,34 @@ enum Decisions {
         {
             shortenDeadline(&tables, turn, id, head)
         }
+        var delay = Duration.zero
         if plan.filter >= 0 {
-            turn.faultDelay = .zero
-            guard Filters.apply(&tables, &turn, id, plan.filter, snapshot, head) else { return }
-        }
-        switch plan.kind {
-        case .redirect, .respond:
-            Forwarding.keepTexts(&tables.exchanges[id], turn, head)
-            DirectReply.send(&tables, &turn, id, route, snapshot, head)
-        case .forward:
-            if turn.requestHead.method.isRare {
-                if turn.requestHead.method == .connect {
-                    guard plan.allowsConnect else {
-                        return refuse(&tables, &turn, id, head, 405, RefusalCause.connectRefused)
-                    }
-                } else if MaxForwards.apply(&tables, &turn, id, snapshot, head) {
-                    return
-                }
+            switch Filters.apply(&tables.exchanges[id], &turn, plan.filter, snapshot, head) {
+            case .forward(let after): delay = after
+            case let decision: return decision
             }
-            forward(&tables, &turn, id, route, snapshot, head)
         }
+        guard plan.kind == .forward else { return .direct }
+        if turn.requestHead.method.isRare {
+            if turn.requestHead.method == .connect {
+                guard plan.allowsConnect else { return refuse(405, RefusalCause.connectRefused) }
+            } else if let decision = MaxForwards.apply(&turn, head) {
+                return decision
+            }
+        }
+        chooseVersion(&tables, &turn, id, route, snapshot, head)
+        if plan.isSpecial {
+            return applyFault(&tables.exchanges[id], &turn, snapshot, head, after: delay)
+        }
+        return .forward(after: .zero)
+    }
+
+    @inline(never)
+    private static func answer(_ answer: LocalAnswer) -> Decision { .answer(answer, after: .zero) }
+
+    @inline(never)
+    private static func refuse(_ status: UInt16, _ cause: UInt8) -> Decision {
+        .answer(.refusal(status, cause), after: .zero)
     }
 
     /// A client says how long its answer is of use; that may shorten the time, never lengthen it.
@@ -89,25 +95,11 @@ enum Decisions {
 
     /// Memory is short: what is under way is finished, nothing new is begun.
     @inline(never)
-    private static func shed(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange
-    ) {
-        Forwarding.keepTexts(&tables.exchanges[id], turn, head)
+    private static func shed(_ turn: inout Turn) -> Decision {
         turn.counters.count(.requestsShed)
-        tables.exchanges[id].keepsAlive = false
-        Exchanges.reply(&tables, &turn, id, status: 503, flags: .overload, cause: .local)
-    }
-
-    @inline(never)
-    static func refuse(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange,
-        _ status: UInt16, _ cause: UInt8
-    ) {
-        Forwarding.keepTexts(&tables.exchanges[id], turn, head)
-        turn.counters.countRefused(listener: tables.exchanges[id].summary.listener, cause: cause)
-        tables.exchanges[id].keepsAlive = false
-        Exchanges.reply(
-            &tables, &turn, id, status: status, flags: .downstreamProtocolError, cause: .none)
+        return .answer(
+            LocalAnswer(status: 503, flags: .overload, cause: .local, endsConnection: true),
+            after: .zero)
     }
 
     static func setRow(
@@ -189,7 +181,7 @@ enum Decisions {
     // MARK: Version
 
     @inline(__always)
-    private static func forward(
+    private static func chooseVersion(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ route: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
@@ -227,67 +219,17 @@ enum Decisions {
             tables.exchanges[id].hash = hash(
                 turn, plan.service, snapshot, head, tables.exchanges[id])
         }
-        if plan.isSpecial {
-            guard applyFault(&tables, &turn, id, plan.filter, snapshot, head) else { return }
-        }
-        Forwarding.encodeRequest(
-            &tables.exchanges[id], &turn, service: plan.service, snapshot, head)
-        Retries.prepare(
-            &tables.exchanges[id], snapshot, plan.retry,
-            detectsOutliers: cluster.value.detectsOutliers)
-        if plan.isSpecial {
-            guard holdOrGo(&tables, &turn, id, route, snapshot, head) else { return }
-        }
-        startClocks(&tables, turn, id, firstByte: plan.firstByte, idle: plan.idle)
-        Pools.lease(&tables, &turn, exchange: id, isImmediate: true)
-        // A request that is out already has armed its timer, one that was answered has none.
-        if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .head {
-            Deadlines.arm(&tables, &turn, id)
-        }
     }
 
     /// The fault of the request's version, if it has one.
-    /// - Returns: `false` when the request was answered, or waits for that.
     @inline(never)
     private static func applyFault(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ filter: Int,
-        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
-    ) -> Bool {
-        if filter < 0 { turn.faultDelay = .zero }
-        let fault = snapshot.value.versions[tables.exchanges[id].version].fault
-        guard fault >= 0 else { return true }
-        return Faults.apply(&tables, &turn, id, fault, snapshot, head)
-    }
-
-    /// What only some routes and versions want of a request that is ready to go: a copy of it, and
-    /// a delay.
-    /// - Returns: `false` when it waits.
-    @inline(never)
-    private static func holdOrGo(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ route: Int,
-        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
-    ) -> Bool {
-        let plan = snapshot.value.routes[route]
-        if plan.filter >= 0 {
-            let mirror = snapshot.value.filters[plan.filter].mirror
-            if mirror >= 0 { Mirrors.begin(&tables, &turn, id, mirror, plan, snapshot, head) }
-        }
-        guard turn.faultDelay > .zero else { return true }
-        Waits.begin(&tables, &turn, id, turn.faultDelay)
-        return false
-    }
-
-    /// The times of a request that goes now.
-    @inline(__always)
-    static func startClocks(
-        _ tables: inout Tables, _ turn: borrowing Turn, _ id: ExchangeID, firstByte: Duration,
-        idle: Duration
-    ) {
-        if !tables.exchanges[id].hasRequestBody {
-            tables.exchanges[id].firstByteDeadline = turn.now + firstByte
-        } else {
-            tables.exchanges[id].idleDeadline = turn.now + idle
-        }
+        _ exchange: inout Exchange, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>,
+        _ head: ByteRange, after delay: Duration
+    ) -> Decision {
+        let fault = snapshot.value.versions[exchange.version].fault
+        guard fault >= 0 else { return .forward(after: delay) }
+        return Faults.apply(&exchange, &turn, fault, snapshot, head, after: delay)
     }
 
     /// The request belongs to a version now, no longer to the route alone.

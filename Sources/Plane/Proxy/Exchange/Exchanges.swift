@@ -54,7 +54,70 @@ enum Exchanges {
         tables.exchanges[id].cameByHTTPS = tables.downstream[downstream].isSecure
         tables.exchanges[id].summary.tlsVersion = tables.downstream[downstream].tlsVersion
         if tables.exchanges[id].isSecure { prepareIdentity(&tables, &turn, downstream) }
-        Decisions.decide(&tables, &turn, id, head: head)
+        switch Decisions.decide(&tables, &turn, id, head: head) {
+        case .forward(let delay): forward(&tables, &turn, id, head, after: delay)
+        case .direct:
+            Forwarding.keepTexts(&tables.exchanges[id], turn, head)
+            DirectReply.send(&tables, &turn, id, head)
+        case .answer(let answer, let delay):
+            Forwarding.keepTexts(&tables.exchanges[id], turn, head)
+            if delay > .zero { return Waits.begin(&tables, &turn, id, delay) }
+            self.answer(&tables, &turn, id, answer)
+        }
+    }
+
+    /// The request goes to the version that was chosen for it.
+    @inline(__always)
+    private static func forward(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange,
+        after delay: Duration
+    ) {
+        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
+        // Large: read where it lies.
+        let plan = snapshot.value.routes[tables.exchanges[id].route]
+        let cluster = Pools.cluster(tables, of: id)
+        Forwarding.encodeRequest(
+            &tables.exchanges[id], &turn, service: plan.service, snapshot, head)
+        Retries.prepare(
+            &tables.exchanges[id], snapshot, plan.retry,
+            detectsOutliers: cluster.value.detectsOutliers)
+        if plan.isSpecial, copyAndHold(&tables, &turn, id, snapshot, head, delay) { return }
+        startClocks(&tables, turn, id, firstByte: plan.firstByte, idle: plan.idle)
+        Pools.lease(&tables, &turn, exchange: id, isImmediate: true)
+        // A request that is out already has armed its timer, one that was answered has none.
+        if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .head {
+            Deadlines.arm(&tables, &turn, id)
+        }
+    }
+
+    /// What only some routes want of a request that is ready to go: a copy of it, and a delay.
+    /// - Returns: whether the request waits.
+    @inline(never)
+    private static func copyAndHold(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange, _ delay: Duration
+    ) -> Bool {
+        let plan = snapshot.value.routes[tables.exchanges[id].route]
+        if plan.filter >= 0 {
+            let mirror = snapshot.value.filters[plan.filter].mirror
+            if mirror >= 0 { Mirrors.begin(&tables, &turn, id, mirror, plan, snapshot, head) }
+        }
+        guard delay > .zero else { return false }
+        Waits.begin(&tables, &turn, id, delay)
+        return true
+    }
+
+    /// The times of a request that goes now.
+    @inline(__always)
+    static func startClocks(
+        _ tables: inout Tables, _ turn: borrowing Turn, _ id: ExchangeID, firstByte: Duration,
+        idle: Duration
+    ) {
+        if !tables.exchanges[id].hasRequestBody {
+            tables.exchanges[id].firstByteDeadline = turn.now + firstByte
+        } else {
+            tables.exchanges[id].idleDeadline = turn.now + idle
+        }
     }
 
     /// Fields that some requests have and that tell how to go about them.
@@ -211,43 +274,47 @@ enum Exchanges {
                 // It is the endpoint that does not take it.
                 Outliers.failed(tables, &turn, id)
                 return fail(
-                    &tables, &turn, id, status: 504, flags: .upstreamTimeout, cause: .timeout)
+                    &tables, &turn, id,
+                    LocalAnswer(status: 504, flags: .upstreamTimeout, cause: .timeout))
             }
             // The client stopped in the middle of its body, or sends it too slowly.
             turn.counters.count(.slowSenders)
             Pools.abandon(&tables, &turn, exchange: id)
-            return reply(&tables, &turn, id, status: 408, flags: flags, cause: .none)
+            return answer(&tables, &turn, id, LocalAnswer(status: 408, flags: flags, cause: .none))
         }
         if flags == .upstreamTimeout { Outliers.failed(tables, &turn, id) }
-        fail(&tables, &turn, id, status: 504, flags: flags, cause: .timeout)
+        fail(&tables, &turn, id, LocalAnswer(status: 504, flags: flags, cause: .timeout))
     }
 
     /// The attempt is over without a response: answer for the origin, or break off what has begun.
     static func fail(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, status: UInt16,
-        flags: ResponseFlags, cause: ErrorCause
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ answer: LocalAnswer
     ) {
         Pools.abandon(&tables, &turn, exchange: id)
         if tables.exchanges[id].responsePhase == .waiting {
-            return reply(&tables, &turn, id, status: status, flags: flags, cause: cause)
+            return self.answer(&tables, &turn, id, answer)
         }
         // A part of the response is out: the client must see that it is not all of it.
-        tables.exchanges[id].summary.flags.insert(flags)
-        tables.exchanges[id].summary.cause = cause
-        if cause == .timeout, LocalReply.endCall(&tables, &turn, id) { return }
+        tables.exchanges[id].summary.flags.insert(answer.flags)
+        tables.exchanges[id].summary.cause = answer.cause
+        if answer.cause == .timeout, LocalReply.endCall(&tables, &turn, id) { return }
         let downstream = tables.exchanges[id].downstream
         finish(&tables, &turn, id)
         DownstreamSide.close(&tables, &turn, downstream, reset: true)
     }
 
     /// Answers without an origin.
-    static func reply(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, status: UInt16,
-        flags: ResponseFlags, cause: ErrorCause
+    static func answer(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ answer: LocalAnswer
     ) {
-        tables.exchanges[id].summary.flags.insert(flags)
-        tables.exchanges[id].summary.cause = cause
-        LocalReply.send(&tables, &turn, id, status: status)
+        tables.exchanges[id].summary.flags.insert(answer.flags)
+        tables.exchanges[id].summary.cause = answer.cause
+        if let refusal = answer.refusal {
+            turn.counters.countRefused(
+                listener: tables.exchanges[id].summary.listener, cause: refusal)
+        }
+        if answer.endsConnection { tables.exchanges[id].keepsAlive = false }
+        LocalReply.send(&tables, &turn, id, answer)
     }
 
     /// The response is handed over. What is left of the request is read away, or the connection

@@ -123,8 +123,10 @@ enum RequestRelay {
             listener: tables.exchanges[id].summary.listener, cause: violation.rawValue)
         tables.exchanges[id].keepsAlive = false
         Exchanges.fail(
-            &tables, &turn, id, status: violation.status, flags: .downstreamProtocolError,
-            cause: .none)
+            &tables, &turn, id,
+            LocalAnswer(
+                status: violation.status, flags: .downstreamProtocolError,
+                cause: .none))
     }
 
     /// The whole request is on its way: from now on the origin's time counts.

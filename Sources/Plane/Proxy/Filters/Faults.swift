@@ -12,34 +12,39 @@ enum Faults {
     private static let askedMax = Duration.seconds(60)
     private static let askedNameLength = 20
 
-    /// - Returns: `false` when the request was answered, or waits for that.
+    /// What a fault answers in place of the version, when its delay is over.
+    struct Abort: BitwiseCopyable {
+        var status: UInt16
+        /// What a call is told; -1: what the status means.
+        var grpcStatus: Int16
+
+        var answer: LocalAnswer {
+            LocalAnswer(
+                status: status, flags: .faultInjected, cause: status >= 500 ? .local : .none,
+                grpcStatus: grpcStatus)
+        }
+    }
+
+    /// - Parameter delay: what other faults of the request have ordered; the longest holds.
     static func apply(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ index: Int,
-        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
-    ) -> Bool {
+        _ exchange: inout Exchange, _ turn: inout Turn, _ index: Int,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange, after delay: Duration
+    ) -> Decision {
         let plan = snapshot.value.faults[index]
-        var delay = Duration.zero
-        var status: UInt16 = 0
-        if let draws = plan.delayDraws, hits(draws, &turn) { delay = plan.delay }
-        if let draws = plan.abortDraws, hits(draws, &turn) { status = plan.abortStatus }
-        var grpc = plan.abortGRPC
-        if plan.isByHeader { asked(turn, head, &delay, &status, &grpc) }
-        if delay > .zero {
-            turn.counters.count(.delaysInjected, row: tables.exchanges[id].summary.row)
-            tables.exchanges[id].summary.flags.insert(.delayInjected)
-            turn.faultDelay = max(turn.faultDelay, delay)
+        var own = Duration.zero
+        var abort = Abort(status: 0, grpcStatus: plan.abortGRPC)
+        if let draws = plan.delayDraws, hits(draws, &turn) { own = plan.delay }
+        if let draws = plan.abortDraws, hits(draws, &turn) { abort.status = plan.abortStatus }
+        if plan.isByHeader { asked(turn, head, &own, &abort) }
+        if own > .zero {
+            turn.counters.count(.delaysInjected, row: exchange.summary.row)
+            exchange.summary.flags.insert(.delayInjected)
         }
-        guard status != 0 else { return true }
-        turn.counters.count(.abortsInjected, row: tables.exchanges[id].summary.row)
-        Forwarding.keepTexts(&tables.exchanges[id], turn, head)
-        tables.exchanges[id].abortStatus = status
-        tables.exchanges[id].replyGRPC = grpc
-        if turn.faultDelay > .zero {
-            Waits.begin(&tables, &turn, id, turn.faultDelay)
-        } else {
-            abort(&tables, &turn, id)
-        }
-        return false
+        let delay = max(delay, own)
+        guard abort.status != 0 else { return .forward(after: delay) }
+        turn.counters.count(.abortsInjected, row: exchange.summary.row)
+        exchange.abort = abort
+        return .answer(abort.answer, after: delay)
     }
 
     private static func hits(_ draws: SharedBox<Draws>, _ turn: inout Turn) -> Bool {
@@ -48,19 +53,9 @@ enum Faults {
         return draw.version == 0
     }
 
-    /// Answers for the origin.
-    static func abort(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        let status = tables.exchanges[id].abortStatus
-        tables.exchanges[id].abortStatus = 0
-        Exchanges.reply(
-            &tables, &turn, id, status: status, flags: .faultInjected,
-            cause: status >= 500 ? .local : .none)
-    }
-
     /// What the request itself asks for, on routes that allow it.
     private static func asked(
-        _ turn: borrowing Turn, _ head: ByteRange, _ delay: inout Duration,
-        _ status: inout UInt16, _ grpc: inout Int16
+        _ turn: borrowing Turn, _ head: ByteRange, _ delay: inout Duration, _ abort: inout Abort
     ) {
         for i in 0..<turn.requestHead.fields.count {
             let field = turn.requestHead.fields[i]
@@ -72,8 +67,7 @@ enum Faults {
                 if let time = Units.duration(ASCII.string(value)) { delay = min(time, askedMax) }
             } else if ASCII.equalFold(name, "x-sluice-fault-abort") {
                 if let code = ASCII.decimal(value), (200...599).contains(code) {
-                    status = UInt16(code)
-                    grpc = -1
+                    abort = Abort(status: UInt16(code), grpcStatus: -1)
                 }
             }
         }

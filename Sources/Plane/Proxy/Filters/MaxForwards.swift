@@ -11,12 +11,9 @@ enum MaxForwards {
     private static let valueMax: UInt64 = 1_000_000_000
 
     /// Looks for the field in the request of a route that forwards.
-    /// - Returns: whether the request was answered.
+    /// - Returns: what answers the request, if it ends here; `nil`: it goes on.
     @inline(never)
-    static func apply(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
-        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
-    ) -> Bool {
+    static func apply(_ turn: inout Turn, _ head: ByteRange) -> Decision? {
         var found = -1
         for i in 0..<turn.requestHead.fields.count {
             let field = turn.requestHead.fields[i]
@@ -24,28 +21,25 @@ enum MaxForwards {
                 ASCII.equalFold(
                     turn.scratch.span(field.name.shifted(by: head.lower)), "max-forwards")
             else { continue }
-            guard found < 0 else { return refuse(&tables, &turn, id, head) }
+            guard found < 0 else { return refusal }
             found = i
         }
-        guard found >= 0 else { return false }
+        guard found >= 0 else { return nil }
         let value = turn.requestHead.fields[found].value.shifted(by: head.lower)
         guard let left = number(turn.scratch.span(value)) else {
-            return refuse(&tables, &turn, id, head)
+            return refusal
         }
         guard left > 0 else {
-            Forwarding.keepTexts(&tables.exchanges[id], turn, head)
-            if turn.requestHead.method == .trace {
-                reflect(&tables, &turn, id, snapshot, head)
-            } else {
-                describe(&tables, &turn, id)
-            }
-            return true
+            let content =
+                turn.requestHead.method == .trace
+                ? LocalAnswer.Content.trace(head: head) : .methods
+            return .answer(LocalAnswer(status: 200, content: content), after: .zero)
         }
         // The line that came ends here, and `Forwarding` writes another: the head is not copied.
         turn.requestHead.fields.nominate(found)
         turn.requestHead.isLinePlain = false
         turn.requestHead.maxForwards = Int32(left - 1)
-        return false
+        return nil
     }
 
     /// `1*DIGIT`, at most `valueMax`; `nil` for anything else.
@@ -59,49 +53,14 @@ enum MaxForwards {
         return number
     }
 
-    private static func refuse(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange
-    ) -> Bool {
-        Decisions.refuse(&tables, &turn, id, head, 400, RefusalCause.badMaxForwards)
-        return true
-    }
-
-    /// RFC 9110 §9.3.7: what this recipient can do.
-    private static func describe(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID
-    ) {
-        // An answer of HTTP, whatever type of content the request names.
-        tables.exchanges[id].isGRPC = false
-        turn.replyLines.append("allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n")
-        Exchanges.reply(&tables, &turn, id, status: 200, flags: [], cause: .none)
+    private static var refusal: Decision {
+        .answer(.refusal(400, RefusalCause.badMaxForwards), after: .zero)
     }
 
     // MARK: TRACE
 
-    /// RFC 9110 §9.3.8: the request as it came, as content, without what may be secret.
-    private static func reflect(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
-        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
-    ) {
-        LocalReply.willReply(&tables, turn, id, status: 200)
-        var content = ByteBuffer()
-        collect(turn, head, to: &content)
-        tables.exchanges[id].summary.bytesSent = UInt64(content.count)
-        turn.headOut.clear()
-        MessageEncoder.statusLine(200, to: &turn.headOut)
-        // No browser may take the client's bytes for a page.
-        turn.headOut.append("content-type: message/http\r\nx-content-type-options: nosniff\r\n")
-        turn.headOut.append("content-length: ")
-        turn.headOut.appendDecimal(UInt64(content.count))
-        turn.headOut.append("\r\n")
-        let start = turn.output.writerIndex
-        LocalReply.finish(&tables, &turn, id, snapshot)
-        turn.output.append(content.readable)
-        LocalReply.end(&tables, &turn, id, from: start)
-    }
-
-    /// Writes the head that came.
-    private static func collect(
+    /// Writes the head that came, without what may be secret.
+    static func collect(
         _ turn: borrowing Turn, _ head: ByteRange, to content: inout ByteBuffer
     ) {
         content.append("TRACE ")

@@ -117,8 +117,9 @@ enum Upgrades {
             let position = tables.attempts[attempt].position
             turn.tell(.lacksWebSockets, cluster, cluster.value.endpoints[position].address)
         }
-        turn.replyText = text
         Exchanges.fail(
-            &tables, &turn, exchange, status: 502, flags: .upstreamProtocolError, cause: .local)
+            &tables, &turn, exchange,
+            LocalAnswer(
+                status: 502, flags: .upstreamProtocolError, cause: .local, content: .text(text)))
     }
 }

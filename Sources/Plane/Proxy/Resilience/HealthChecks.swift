@@ -190,7 +190,8 @@ enum HealthChecks {
         let exchange = tables.attempts[attempt].exchange
         Pools.endAttempt(&tables, &turn, exchange: exchange)
         Exchanges.fail(
-            &tables, &turn, exchange, status: 502, flags: .upstreamConnectFailure, cause: .connect)
+            &tables, &turn, exchange,
+            LocalAnswer(status: 502, flags: .upstreamConnectFailure, cause: .connect))
     }
 
     /// Keeps the beginning of a gRPC answer's content.

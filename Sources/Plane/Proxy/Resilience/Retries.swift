@@ -80,10 +80,11 @@ enum Retries {
         Pools.endAttempt(&tables, &turn, exchange: id)
         // To a call this is UNAVAILABLE, 14, in either case: nothing was sent, and no deadline of
         // the call has passed.
-        if tables.exchanges[id].replyGRPC < 0 { tables.exchanges[id].replyGRPC = 14 }
         Exchanges.fail(
-            &tables, &turn, id, status: timedOut ? 504 : 502, flags: .upstreamConnectFailure,
-            cause: timedOut ? .timeout : .connect)
+            &tables, &turn, id,
+            LocalAnswer(
+                status: timedOut ? 504 : 502, flags: .upstreamConnectFailure,
+                cause: timedOut ? .timeout : .connect, grpcStatus: 14))
     }
 
     /// The connection of an attempt is gone, or its stream, before the exchange was over.
@@ -394,12 +395,15 @@ enum Waits {
     static func end(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         tables.exchanges[id].isWaiting = false
         tables.exchanges[id].attemptDeadline = .never
-        if tables.exchanges[id].abortStatus != 0 { return Faults.abort(&tables, &turn, id) }
+        if let abort = tables.exchanges[id].abort {
+            tables.exchanges[id].abort = nil
+            return Exchanges.answer(&tables, &turn, id, abort.answer)
+        }
         if tables.exchanges[id].retry.count == 0 {
             // Held back by a fault: its time begins now.
             let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
             let plan = snapshot.value.routes[tables.exchanges[id].route]
-            Decisions.startClocks(
+            Exchanges.startClocks(
                 &tables, turn, id, firstByte: plan.firstByte, idle: plan.idle)
         }
         Pools.lease(&tables, &turn, exchange: id)

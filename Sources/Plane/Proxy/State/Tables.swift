@@ -380,10 +380,8 @@ struct Exchange: ~Copyable {
     var retry = RetryState()
     /// Between two attempts, or held back by a fault: `attemptDeadline` is the end of that.
     var isWaiting = false
-    /// What a fault answers behind its delay; 0: nothing.
-    var abortStatus: UInt16 = 0
-    /// What a local reply to a call says; -1: what its HTTP status means.
-    var replyGRPC: Int16 = -1
+    /// What a fault answers behind its delay.
+    var abort: Faults.Abort?
     /// The exchange of its copy.
     var mirror = ExchangeID.none
     /// Of a check: which.
@@ -466,8 +464,7 @@ struct Exchange: ~Copyable {
         interimBytes = 0
         retry = RetryState()
         isWaiting = false
-        abortStatus = 0
-        replyGRPC = -1
+        abort = nil
         mirror = .none
         if replay.capacity > 0 { replay.release() }
         arena.clear(keepingAtMost: 4_096)

@@ -79,12 +79,6 @@ struct Turn: ~Copyable {
     var evictionHand: UInt32 = 0
     /// Memory is short: new requests are refused.
     var refusesRequests = false
-    /// How long a fault holds the request back that is being decided.
-    var faultDelay = Duration.zero
-    /// Field lines for the local reply that is composed next.
-    var replyLines = ByteBuffer()
-    /// The body of the local reply that is composed next, where its status does not say enough.
-    var replyText: StaticString?
     /// Memory in which a head's text is edited.
     var spare = ByteBuffer()
     /// Where the request being decided comes from, behind trusted hops; see `Decisions.origin`.
