@@ -73,11 +73,11 @@ extension Pools {
     /// The connection finishes what it has.
     private static func leave(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         switch tables.upstream[id].phase {
-        case .idle: UpstreamSide.close(&tables, &turn, id, reset: false)
+        case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
         case .connecting:
             // Somebody who waits for it began before; it ends with that exchange.
             if !tables.attempts.holds(tables.upstream[id].attempt) {
-                UpstreamSide.close(&tables, &turn, id, reset: false)
+                EndpointConnections.close(&tables, &turn, id, reset: false)
             }
         case .session:
             let session = tables.upstream[id].session

@@ -85,7 +85,7 @@ public struct DataPlane: ~Copyable {
     /// A client's TLS handshake failed, and the alert is out.
     public mutating func endUnsecured(_ id: ConnectionID) {
         guard tables.downstream.holds(id.downstream) else { return }
-        DownstreamSide.finishAndClose(&tables, &turn, id.downstream)
+        ClientConnections.finishAndClose(&tables, &turn, id.downstream)
     }
 
     public mutating func handle(_ event: Event) {

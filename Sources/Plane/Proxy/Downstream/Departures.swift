@@ -60,26 +60,6 @@ extension DownstreamSide {
         // A reset shows a part as a part; it would also take back answers in front of this one.
         let isPart = tables.exchanges[exchange].responsePhase == .body
         Exchanges.abandon(&tables, &turn, exchange)
-        close(&tables, &turn, id, reset: isPart)
-    }
-
-    // MARK: Clients that take nothing
-
-    /// A request's route says how long the client may take nothing of what waits for it.
-    @inline(__always)
-    static func setPatience(_ tables: inout Tables, _ id: DownstreamID, _ patience: Duration) {
-        tables.downstream[id].patience = patience
-        if tables.downstream[id].isStream { raisePatience(&tables, id, patience) }
-    }
-
-    /// A socket that carries streams has the longest of their times.
-    @inline(never)
-    private static func raisePatience(
-        _ tables: inout Tables, _ id: DownstreamID, _ patience: Duration
-    ) {
-        let session = tables.downstream[id].session
-        guard tables.sessions.holds(session) else { return }
-        let socket = tables.sessions[session].socket.downstream
-        tables.downstream[socket].patience = max(tables.downstream[socket].patience, patience)
+        ClientConnections.close(&tables, &turn, id, reset: isPart)
     }
 }

@@ -7,8 +7,6 @@ import Telemetry
 
 /// The steps of a client's connection: accept, read, decode, hand over, close.
 enum DownstreamSide {
-    /// How long an announced close waits for the client's own.
-    static let lingerMax = Duration.seconds(2)
     /// A request body of a known length up to this is read and dropped rather than the connection
     /// closed.
     static let discardBytesMax: UInt64 = 65_536
@@ -32,7 +30,7 @@ enum DownstreamSide {
         let times = turn.snapshots.newest.value.settings.timeouts
         tables.downstream[id].expires = turn.now + times.connectionAge
         tables.downstream[id].patience = times.write
-        Deadlines.arm(downstream: id, turn.now + times.headers, &tables, &turn)
+        Timers.arm(downstream: id, turn.now + times.headers, &tables, &turn)
         return ConnectionID(downstream: id)
     }
 
@@ -90,13 +88,13 @@ enum DownstreamSide {
         case .idle, .head, .lingering:
             if tables.downstream[id].hasUnsent || tables.downstream[id].isSecure {
                 // Whoever takes the rest of an answer gets it; the kernel says when nobody does.
-                return closeDrained(&tables, &turn, id)
+                return ClientConnections.closeDrained(&tables, &turn, id)
             }
-            close(&tables, &turn, id, reset: false)
+            ClientConnections.close(&tables, &turn, id, reset: false)
         case .closed: break
         case .session:
             Sessions.lost(&tables, &turn, tables.downstream[id].session)
-            close(&tables, &turn, id, reset: false)
+            ClientConnections.close(&tables, &turn, id, reset: false)
         case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(downstream: id))
         case .exchange:
             if isGone(tables, turn, id) { return left(&tables, &turn, id) }
@@ -129,7 +127,7 @@ enum DownstreamSide {
         if !exchange.isNone {
             Exchanges.abandon(&tables, &turn, exchange, as: departure)
         }
-        close(&tables, &turn, id, reset: true)
+        ClientConnections.close(&tables, &turn, id, reset: true)
     }
 
     /// The socket did not take everything: its source must wait, and progress has a deadline.
@@ -137,7 +135,7 @@ enum DownstreamSide {
         if !tables.downstream[id].isBlocked {
             tables.downstream[id].isBlocked = true
             let deadline = turn.now + tables.downstream[id].patience
-            Deadlines.arm(downstream: id, deadline, &tables, &turn)
+            Timers.arm(downstream: id, deadline, &tables, &turn)
         }
         let exchange = tables.downstream[id].exchange
         if let upstream = Exchanges.connection(tables, of: exchange) {
@@ -149,12 +147,12 @@ enum DownstreamSide {
     static func wrote(
         _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, byteCount: Int
     ) {
-        let deadline = Deadlines.bought(
+        let deadline = Timers.bought(
             byteCount, before: tables.downstream[id].timer.deadline,
             most: tables.downstream[id].patience, turn)
-        Deadlines.arm(downstream: id, deadline, &tables, &turn)
+        Timers.arm(downstream: id, deadline, &tables, &turn)
         let exchange = tables.downstream[id].exchange
-        if !exchange.isNone { Deadlines.progressed(&tables, &turn, exchange) }
+        if !exchange.isNone { Timers.progressed(&tables, &turn, exchange) }
     }
 
     /// Everything that waited went out.
@@ -173,13 +171,13 @@ enum DownstreamSide {
         }
         if tables.downstream[id].closesAfterFlush {
             tables.downstream[id].closesAfterFlush = false
-            return linger(&tables, &turn, id)
+            return ClientConnections.linger(&tables, &turn, id)
         }
-        if tables.downstream[id].phase == .idle { armIdle(&tables, &turn, id) }
-        resume(&tables, &turn, id)
+        if tables.downstream[id].phase == .idle { ClientConnections.armIdle(&tables, &turn, id) }
+        ClientConnections.resume(&tables, &turn, id)
         let exchange = tables.downstream[id].exchange
         if let upstream = Exchanges.connection(tables, of: exchange) {
-            UpstreamSide.resume(&tables, &turn, upstream)
+            EndpointConnections.resume(&tables, &turn, upstream)
         }
     }
 
@@ -275,7 +273,7 @@ enum DownstreamSide {
             if tables.downstream[id].phase == .idle {
                 tables.downstream[id].phase = .head
                 let headers = turn.snapshots.newest.value.settings.timeouts.headers
-                Deadlines.arm(downstream: id, turn.now + headers, &tables, &turn)
+                Timers.arm(downstream: id, turn.now + headers, &tables, &turn)
             }
             return false
         case .complete(let headBytes):
@@ -314,86 +312,10 @@ enum DownstreamSide {
         turn.send(
             ConnectionID(downstream: id), .output,
             ByteRange(start, end: turn.output.writerIndex))
-        finishAndClose(&tables, &turn, id)
-    }
-
-    /// The last response is handed over: close once it is out.
-    static func finishAndClose(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
-        tables.downstream[id].inbound.release()
-        closeDrained(&tables, &turn, id)
-    }
-
-    /// Closes once everything that waits is out, for which the client has its time.
-    private static func closeDrained(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID
-    ) {
-        tables.downstream[id].closesAfterFlush = true
-        tables.downstream[id].phase = .lingering
-        // Sends of this event are performed after it: whether bytes remain shows only then.
-        if !tables.downstream[id].isBlocked {
-            let deadline = turn.now + tables.downstream[id].patience
-            Deadlines.arm(downstream: id, deadline, &tables, &turn)
-        }
-        turn.effects.append(.checkDrained(ConnectionID(downstream: id)))
-    }
-
-    /// Half-closes and waits for the client's end, so that a reset does not overtake the response.
-    private static func linger(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
-        if tables.downstream[id].hasEnded || tables.downstream[id].isStream {
-            return close(&tables, &turn, id, reset: false)
-        }
-        tables.downstream[id].phase = .lingering
-        tables.downstream[id].isReadPaused = false
-        turn.effects.append(.shutdownWrite(ConnectionID(downstream: id)))
-        turn.effects.append(.resume(ConnectionID(downstream: id)))
-        Deadlines.arm(downstream: id, turn.now + lingerMax, &tables, &turn)
-    }
-
-    /// Frees the slot and closes the socket.
-    static func close(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, reset: Bool
-    ) {
-        if tables.downstream[id].isStream {
-            // Effects of this event may still name it.
-            tables.downstream[id].phase = .closed
-            tables.downstream[id].timer.clear()
-            return turn.effects.append(.close(ConnectionID(downstream: id), reset: reset))
-        }
-        if !tables.downstream[id].firstPrivate.isNone {
-            PrivateConnections.closeAll(&tables, &turn, of: id)
-        }
-        tables.downstream[id].reset()
-        tables.downstream.free(id)
-        turn.socketCount -= 1
-        turn.counters.count(.downstreamConnectionsClosed)
-        turn.effects.append(.close(ConnectionID(downstream: id), reset: reset))
-    }
-
-    /// The exchange is over and the connection stays: wait for the next request.
-    @inline(__always)
-    static func becomeIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
-        tables.downstream[id].exchange = .none
-        // A stream carries one exchange.
-        if tables.downstream[id].isStream { return close(&tables, &turn, id, reset: false) }
-        tables.downstream[id].phase = .idle
-        tables.downstream[id].parser = RequestHeadParser()
-        if !tables.downstream[id].hasUnsent {
-            armIdle(&tables, &turn, id)
-            resume(&tables, &turn, id)
-        }
-    }
-
-    @inline(__always)
-    private static func armIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
-        let keepAlive = turn.snapshots.newest.value.settings.timeouts.keepAlive
-        let deadline = min(turn.now + keepAlive, tables.downstream[id].expires)
-        Deadlines.arm(downstream: id, deadline, &tables, &turn)
+        ClientConnections.finishAndClose(&tables, &turn, id)
     }
 
     // MARK: Room for others
-
-    /// A connection that is to end waits so long for a request that is on its way.
-    private static let lastCall = Duration.seconds(1)
 
     /// The listener is gone, or everything ends: the request under way is the connection's last, or
     /// the next one if that is on its way.
@@ -411,15 +333,8 @@ enum DownstreamSide {
         } else if tables.downstream[id].phase == .idle, tables.downstream[id].inbound.isEmpty,
             !tables.downstream[id].isSecuring, !tables.downstream[id].hasUnsent
         {
-            callLast(&tables, &turn, id)
+            ClientConnections.callLast(&tables, &turn, id)
         }
-    }
-
-    /// The connection lies idle and is to end: closed without a word it might lose the request that
-    /// is on its way, so that one is answered, and told that it was the last.
-    static func callLast(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
-        tables.downstream[id].expires = DownstreamConnection.called
-        Deadlines.arm(downstream: id, turn.now + lastCall, &tables, &turn)
     }
 
     /// Connections that are looked at when room is short, and closed at most.
@@ -445,28 +360,14 @@ enum DownstreamSide {
             else { continue }
             closed += 1
             turn.counters.count(.idleConnectionsEvicted)
-            closeIfQuiet(&tables, &turn, id)
+            ClientConnections.closeIfQuiet(&tables, &turn, id)
         }
-    }
-
-    /// Closes an idle connection, unless a request has come that was not read yet.
-    static func closeIfQuiet(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
-        // What has come and is none of a request, or not a whole one, has so long to become one.
-        Deadlines.arm(downstream: id, turn.now + lastCall, &tables, &turn)
-        turn.effects.append(.checkQuiet(ConnectionID(downstream: id)))
     }
 
     /// Nothing has come.
     static func quiet(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         guard tables.downstream.holds(id), tables.downstream[id].phase == .idle else { return }
-        close(&tables, &turn, id, reset: false)
-    }
-
-    /// Lets the client send again, if it was held up.
-    static func resume(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
-        guard tables.downstream[id].isReadPaused else { return }
-        tables.downstream[id].isReadPaused = false
-        turn.effects.append(.resume(ConnectionID(downstream: id)))
+        ClientConnections.close(&tables, &turn, id, reset: false)
     }
 }
 

@@ -108,7 +108,7 @@ extension Pools {
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ exchange: ExchangeID,
         _ cluster: Int
     ) -> Served {
-        let box = self.cluster(tables, of: exchange)
+        let box = Attempts.cluster(tables, of: exchange)
         for position in 0..<box.value.endpoints.count {
             let endpoint = box.value.endpoints[position]
             guard endpoint.id < turn.endpointPools.count,
@@ -122,7 +122,7 @@ extension Pools {
             tables.attempts[attempt].endpoint = endpoint.id
             turn.endpointPools[endpoint.id].load += 1
             tables.exchanges[exchange].summary.endpoint = endpoint.address
-            unlinkIdle(&tables, &turn, idle)
+            IdleLists.unlink(&tables, &turn, idle)
             assign(&tables, &turn, attempt: attempt, connection: idle, isReused: true)
             return .served
         }
@@ -169,21 +169,6 @@ extension Pools {
             ? .served : .blocked
     }
 
-    /// A connection of this worker is gone: its place goes to whoever waits, here or elsewhere.
-    static func connectionFreed(_ tables: inout Tables, _ turn: inout Turn, cluster: Int) {
-        guard cluster < turn.clusterPools.count, let state = turn.clusterPools[cluster].state else {
-            return
-        }
-        state.value.freeConnection()
-        let waiters = state.value.waiters
-        if waiters == 0 { return }
-        let others = waiters & ~(1 << UInt64(turn.worker))
-        if !turn.clusterPools[cluster].firstPending.isNone {
-            servePending(&tables, &turn, cluster: cluster)
-        }
-        if others != 0 { turn.effects.append(.tellFreed(workers: others, cluster: cluster)) }
-    }
-
     /// Another worker waits: close one idle connection of the cluster, so that it can make its own.
     static func giveUpIdle(_ tables: inout Tables, _ turn: inout Turn, cluster: Int) {
         guard cluster < turn.clusterPools.count, turn.clusterPools[cluster].idleCount > 0 else {
@@ -194,7 +179,7 @@ extension Pools {
                 tables.upstream[id].cluster == cluster, tables.upstream[id].phase == .idle,
                 tables.upstream[id].client.isNone
             else { continue }
-            return UpstreamSide.close(&tables, &turn, id, reset: false)
+            return EndpointConnections.close(&tables, &turn, id, reset: false)
         }
     }
 }

@@ -21,7 +21,7 @@ enum Pools {
         _ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID, connects: Bool = false,
         isImmediate: Bool = false
     ) {
-        let cluster = self.cluster(tables, of: exchange)
+        let cluster = Attempts.cluster(tables, of: exchange)
         let id = cluster.value.id
         if !tables.exchanges[exchange].holdsRequestPermit {
             guard cluster.value.state.value.takeRequest(max: cluster.value.limits.requestsMax)
@@ -53,15 +53,15 @@ enum Pools {
                 &tables, &turn, exchange,
                 LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local))
         }
-        begin(&tables, &turn, attempt: attempt, exchange: exchange, cluster)
+        Attempts.begin(&tables, &turn, attempt: attempt, exchange: exchange, cluster)
         if !connects, let idle = idleConnection(turn, cluster, position) {
-            place(&tables, &turn, attempt, cluster, idle.position)
-            unlinkIdle(&tables, &turn, idle.id)
+            Attempts.place(&tables, &turn, attempt, cluster, idle.position)
+            IdleLists.unlink(&tables, &turn, idle.id)
             return assign(
                 &tables, &turn, attempt: attempt, connection: idle.id, isReused: true,
                 isImmediate: isImmediate)
         }
-        place(&tables, &turn, attempt, cluster, position)
+        Attempts.place(&tables, &turn, attempt, cluster, position)
         if cluster.value.protocol == .http2
             || turn.endpointPools[cluster.value.endpoints[position].id].speaksHTTP2
         {
@@ -77,26 +77,13 @@ enum Pools {
             return
         }
         if let other = anyIdle(turn, cluster), !connects {
-            move(&tables, &turn, attempt, cluster, other.position)
-            unlinkIdle(&tables, &turn, other.id)
+            Attempts.move(&tables, &turn, attempt, cluster, other.position)
+            IdleLists.unlink(&tables, &turn, other.id)
             return assign(
                 &tables, &turn, attempt: attempt, connection: other.id, isReused: true,
                 isImmediate: isImmediate)
         }
         wait(&tables, &turn, attempt, cluster)
-    }
-
-    /// The slot of an attempt was taken: it is the exchange's.
-    @inline(__always)
-    static func begin(
-        _ tables: inout Tables, _ turn: inout Turn, attempt: AttemptID, exchange: ExchangeID,
-        _ cluster: SharedBox<Cluster>
-    ) {
-        tables.attempts[attempt].reset()
-        tables.attempts[attempt].exchange = exchange
-        tables.exchanges[exchange].attempt = attempt
-        tables.exchanges[exchange].summary.attempts &+= 1
-        turn.counters.count(.attempts, cluster: cluster.value.id)
     }
 
     /// Finds a stream for an attempt at its endpoint: of a session that has room, or of the
@@ -113,21 +100,6 @@ enum Pools {
         guard StreamPools.isComing(tables, turn, endpoint: endpoint) else { return false }
         wait(&tables, &turn, attempt, cluster)
         return true
-    }
-
-    /// A connect has ended, one way or the other.
-    static func connectionMade(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
-        if tables.upstream[id].onlyHTTP1 { return }
-        turn.endpointPools[tables.upstream[id].endpoint].connectingCount -= 1
-    }
-
-    static func cluster(
-        _ tables: borrowing Tables, of exchange: ExchangeID
-    ) -> SharedBox<Cluster> {
-        guard let cluster = tables.exchanges[exchange].cluster else {
-            preconditionFailure("an exchange with a version has its cluster")
-        }
-        return cluster
     }
 
     @inline(__always)
@@ -148,7 +120,7 @@ enum Pools {
     static func hasOther(
         _ tables: borrowing Tables, _ turn: borrowing Turn, _ exchange: ExchangeID
     ) -> Bool {
-        let cluster = cluster(tables, of: exchange)
+        let cluster = Attempts.cluster(tables, of: exchange)
         for i in 0..<cluster.value.endpoints.count
         where !tables.exchanges[exchange].retry.tried.contains(i)
             && cluster.value.isIn(i, now: turn.now)
@@ -175,26 +147,6 @@ enum Pools {
         return nil
     }
 
-    /// The attempt counts at an endpoint from now on.
-    static func place(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
-        _ cluster: SharedBox<Cluster>, _ position: Int
-    ) {
-        let endpoint = cluster.value.endpoints[position]
-        tables.attempts[attempt].position = position
-        tables.attempts[attempt].endpoint = endpoint.id
-        tables.exchanges[tables.attempts[attempt].exchange].summary.endpoint = endpoint.address
-        turn.endpointPools[endpoint.id].load += 1
-    }
-
-    private static func move(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
-        _ cluster: SharedBox<Cluster>, _ position: Int
-    ) {
-        turn.endpointPools[tables.attempts[attempt].endpoint].load -= 1
-        place(&tables, &turn, attempt, cluster, position)
-    }
-
     // MARK: Connect and assign
 
     /// Opens a connection for the attempt; the cluster's place for it is taken.
@@ -208,7 +160,7 @@ enum Pools {
     ) -> Bool {
         let endpoint = cluster.value.endpoints[tables.attempts[attempt].position]
         guard
-            let id = open(
+            let id = EndpointConnections.open(
                 &tables, &turn, endpoint: endpoint.id, cluster: cluster.value.id,
                 address: endpoint.address, timeout: cluster.value.connectTimeout,
                 onlyHTTP1: onlyHTTP1)
@@ -224,32 +176,6 @@ enum Pools {
         tables.attempts[attempt].connection = id
         tables.upstream[id].attempt = attempt
         return true
-    }
-
-    static func open(
-        _ tables: inout Tables, _ turn: inout Turn, endpoint: Int, cluster: Int, address: Address,
-        timeout: Duration, onlyHTTP1: Bool = false
-    ) -> UpstreamID? {
-        guard let id = tables.upstream.take() else { return nil }
-        tables.upstream[id].reset()
-        tables.upstream[id].endpoint = endpoint
-        tables.upstream[id].cluster = cluster
-        tables.upstream[id].transport = turn.clusterPools[cluster].transport
-        tables.upstream[id].expires =
-            turn.now + turn.clusterPools[cluster].limits.connectionAgeMax
-        if onlyHTTP1 {
-            tables.upstream[id].onlyHTTP1 = true
-            // The next request is better served by a stream.
-            tables.upstream[id].isRetired = true
-        } else {
-            turn.endpointPools[endpoint].connectingCount += 1
-        }
-        turn.counters.count(.upstreamConnections)
-        turn.counters.count(.connects, cluster: cluster)
-        Deadlines.arm(upstream: id, turn.now + timeout, &tables, &turn)
-        tables.upstream[id].address = address
-        turn.effects.append(.connect(id, address))
-        return id
     }
 
     /// The attempt has its connection: the request goes out.
@@ -280,7 +206,7 @@ enum Pools {
         if isImmediate { return }
         if tables.downstream[downstream].isReadPaused {
             // Kept bytes of the body go with the head.
-            DownstreamSide.resume(&tables, &turn, downstream)
+            ClientConnections.resume(&tables, &turn, downstream)
         } else {
             sendHead(&tables, &turn, exchange, connection)
             tables.exchanges[exchange].requestPhase = .body
@@ -302,7 +228,7 @@ enum Pools {
             return RequestRelay.requestDone(&tables, &turn, exchange)
         }
         tables.exchanges[exchange].requestPhase = .body
-        DownstreamSide.resume(&tables, &turn, tables.exchanges[exchange].downstream)
+        ClientConnections.resume(&tables, &turn, tables.exchanges[exchange].downstream)
     }
 
     @inline(__always)
@@ -322,7 +248,7 @@ enum Pools {
     /// The connection has served and may serve again.
     static func release(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         if tables.upstream[id].isStream || tables.upstream[id].isCheck {
-            return UpstreamSide.close(&tables, &turn, id, reset: false)
+            return EndpointConnections.close(&tables, &turn, id, reset: false)
         }
         let cluster = tables.upstream[id].cluster
         let endpoint = tables.upstream[id].endpoint
@@ -333,75 +259,26 @@ enum Pools {
         if tables.upstream[id].requestCount >= limits.requestsPerConnectionMax || turn.isDraining
             || tables.upstream[id].isRetired
         {
-            return UpstreamSide.close(&tables, &turn, id, reset: false)
+            return EndpointConnections.close(&tables, &turn, id, reset: false)
         }
         let expires = tables.upstream[id].expires
         if turn.now >= expires { return closeAged(&tables, &turn, id) }
         tables.upstream[id].phase = .idle
-        linkIdle(&tables, &turn, id, endpoint, cluster)
-        Deadlines.arm(
+        IdleLists.link(&tables, &turn, id, endpoint, cluster)
+        Timers.arm(
             upstream: id, min(turn.now + limits.idleTimeout, expires), &tables, &turn)
         if !turn.clusterPools[cluster].firstPending.isNone {
             return servePending(&tables, &turn, cluster: cluster)
         }
         if let state = turn.clusterPools[cluster].state, state.value.waiters != 0 {
             // Somebody on another worker waits for the place that this connection holds.
-            UpstreamSide.close(&tables, &turn, id, reset: false)
+            EndpointConnections.close(&tables, &turn, id, reset: false)
         }
     }
 
     private static func closeAged(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         turn.counters.count(.agedConnections)
-        UpstreamSide.close(&tables, &turn, id, reset: false)
-    }
-
-    @inline(__always)
-    private static func linkIdle(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ endpoint: Int,
-        _ cluster: Int
-    ) {
-        let head = turn.endpointPools[endpoint].idle
-        tables.upstream[id].nextIdle = head
-        tables.upstream[id].previousIdle = .none
-        if !head.isNone { tables.upstream[head].previousIdle = id }
-        turn.endpointPools[endpoint].idle = id
-        turn.endpointPools[endpoint].idleCount += 1
-        turn.clusterPools[cluster].idleCount += 1
-    }
-
-    @inline(__always)
-    static func unlinkIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
-        let endpoint = tables.upstream[id].endpoint
-        let next = tables.upstream[id].nextIdle, previous = tables.upstream[id].previousIdle
-        if previous.isNone {
-            turn.endpointPools[endpoint].idle = next
-        } else {
-            tables.upstream[previous].nextIdle = next
-        }
-        if !next.isNone { tables.upstream[next].previousIdle = previous }
-        tables.upstream[id].nextIdle = .none
-        tables.upstream[id].previousIdle = .none
-        turn.endpointPools[endpoint].idleCount -= 1
-        turn.clusterPools[tables.upstream[id].cluster].idleCount -= 1
-    }
-
-    // MARK: Ends of attempts
-
-    /// The attempt is over; its connection, if it has one, is the caller's to keep or close.
-    static func endAttempt(_ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID) {
-        let attempt = tables.exchanges[exchange].attempt
-        guard tables.attempts.holds(attempt) else { return }
-        if tables.attempts[attempt].phase == .pending {
-            PendingQueue.remove(
-                &tables, &turn, attempt, cluster: tables.exchanges[exchange].summary.cluster)
-        }
-        let endpoint = tables.attempts[attempt].endpoint
-        if endpoint >= 0 { turn.endpointPools[endpoint].load -= 1 }
-        if tables.exchanges[exchange].retry.holdsPermit {
-            freeRetryPermit(&tables, &turn, exchange)
-        }
-        tables.attempts.free(attempt)
-        tables.exchanges[exchange].attempt = .none
+        EndpointConnections.close(&tables, &turn, id, reset: false)
     }
 
     /// The exchange needs its connection no more, and the response was not read to its end: a
@@ -413,30 +290,13 @@ enum Pools {
         if tables.attempts.holds(attempt) {
             let connection = tables.attempts[attempt].connection
             let wasSent = tables.attempts[attempt].phase == .sent
-            endAttempt(&tables, &turn, exchange: exchange)
+            Attempts.end(&tables, &turn, exchange: exchange)
             if tables.upstream.holds(connection) {
                 tables.upstream[connection].attempt = .none
                 // Bytes for nobody.
                 tables.upstream[connection].outbound.release()
-                if wasSent { UpstreamSide.close(&tables, &turn, connection, reset: reset) }
+                if wasSent { EndpointConnections.close(&tables, &turn, connection, reset: reset) }
             }
         }
-    }
-
-    static func freeRetryPermit(_ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID)
-    {
-        guard tables.exchanges[exchange].retry.holdsPermit else { return }
-        tables.exchanges[exchange].retry.holdsPermit = false
-        let cluster = tables.exchanges[exchange].summary.cluster
-        turn.clusterPools[cluster].state?.value.freeRetry()
-    }
-
-    static func freeRequestPermit(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID
-    ) {
-        guard tables.exchanges[exchange].holdsRequestPermit else { return }
-        tables.exchanges[exchange].holdsRequestPermit = false
-        let cluster = tables.exchanges[exchange].summary.cluster
-        turn.clusterPools[cluster].state?.value.freeRequest()
     }
 }

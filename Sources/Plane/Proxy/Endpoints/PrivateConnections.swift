@@ -28,7 +28,7 @@ enum PrivateConnections {
             !tables.upstream[id].isRetired, !turn.isDraining,
             tables.upstream[id].requestCount < limits.requestsPerConnectionMax,
             turn.now < tables.upstream[id].expires
-        else { return UpstreamSide.close(&tables, &turn, id, reset: false) }
+        else { return EndpointConnections.close(&tables, &turn, id, reset: false) }
         tables.upstream[id].phase = .idle
         tables.upstream[id].client = client
         let first = tables.downstream[client].firstPrivate
@@ -36,25 +36,9 @@ enum PrivateConnections {
         tables.upstream[id].previousIdle = .none
         if !first.isNone { tables.upstream[first].previousIdle = id }
         tables.downstream[client].firstPrivate = id
-        Deadlines.arm(
+        Timers.arm(
             upstream: id, min(turn.now + limits.idleTimeout, tables.upstream[id].expires),
             &tables, &turn)
-    }
-
-    /// Takes a kept connection out of its client's list.
-    @inline(never)
-    static func unlink(_ tables: inout Tables, _ id: UpstreamID) {
-        let client = tables.upstream[id].client
-        let next = tables.upstream[id].nextIdle, previous = tables.upstream[id].previousIdle
-        if previous.isNone {
-            tables.downstream[client].firstPrivate = next
-        } else {
-            tables.upstream[previous].nextIdle = next
-        }
-        if !next.isNone { tables.upstream[next].previousIdle = previous }
-        tables.upstream[id].nextIdle = .none
-        tables.upstream[id].previousIdle = .none
-        tables.upstream[id].client = .none
     }
 
     /// The client's connection is over, and so are those that carry its identity.
@@ -62,9 +46,9 @@ enum PrivateConnections {
     static func closeAll(_ tables: inout Tables, _ turn: inout Turn, of client: DownstreamID) {
         while !tables.downstream[client].firstPrivate.isNone {
             let id = tables.downstream[client].firstPrivate
-            unlink(&tables, id)
+            IdleLists.unlinkPrivate(&tables, id)
             tables.upstream[id].phase = .busy
-            UpstreamSide.close(&tables, &turn, id, reset: false)
+            EndpointConnections.close(&tables, &turn, id, reset: false)
         }
     }
 
@@ -114,14 +98,14 @@ enum PrivateConnections {
         guard let position, turn.now < tables.upstream[id].expires,
             let attempt = tables.attempts.take()
         else {
-            UpstreamSide.close(&tables, &turn, id, reset: false)
+            EndpointConnections.close(&tables, &turn, id, reset: false)
             return false
         }
-        unlink(&tables, id)
-        Pools.begin(&tables, &turn, attempt: attempt, exchange: exchange, cluster)
+        IdleLists.unlinkPrivate(&tables, id)
+        Attempts.begin(&tables, &turn, attempt: attempt, exchange: exchange, cluster)
         tables.exchanges[exchange].bindsConnection = true
         tables.exchanges[exchange].isBound = true
-        Pools.place(&tables, &turn, attempt, cluster, position)
+        Attempts.place(&tables, &turn, attempt, cluster, position)
         Pools.assign(
             &tables, &turn, attempt: attempt, connection: id, isReused: true,
             isImmediate: isImmediate)

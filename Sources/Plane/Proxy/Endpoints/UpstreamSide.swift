@@ -14,7 +14,7 @@ enum UpstreamSide {
     ) {
         guard tables.upstream.holds(id) else { return }
         tables.upstream[id].isSecure = isSecure
-        Pools.connectionMade(&tables, &turn, id)
+        EndpointConnections.made(&tables, &turn, id)
         let attempt = tables.upstream[id].attempt
         if tables.upstream[id].isProbe {
             tables.upstream[id].isProbe = false
@@ -45,7 +45,7 @@ enum UpstreamSide {
         if tables.upstream[id].isCheck { return startCheck(&tables, &turn, id, attempt) }
         turn.endpointPools[tables.upstream[id].endpoint].speaksHTTP2 = true
         guard Sessions.begin(&tables, &turn, upstream: id) != nil else {
-            close(&tables, &turn, id, reset: true)
+            EndpointConnections.close(&tables, &turn, id, reset: true)
             if tables.attempts.holds(attempt) {
                 Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
             }
@@ -78,7 +78,7 @@ enum UpstreamSide {
         guard tables.attempts[attempt].sessionCount <= sessionsMax else {
             return Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
         }
-        Pools.wait(&tables, &turn, attempt, Pools.cluster(tables, of: exchange))
+        Pools.wait(&tables, &turn, attempt, Attempts.cluster(tables, of: exchange))
     }
 
     /// A session for one health check, which no other request gets a stream of.
@@ -88,7 +88,7 @@ enum UpstreamSide {
         guard tables.attempts.holds(attempt),
             let session = Sessions.begin(&tables, &turn, upstream: id, isListed: false),
             let stream = StreamPools.open(&tables, &turn, session)
-        else { return close(&tables, &turn, id, reset: true) }
+        else { return EndpointConnections.close(&tables, &turn, id, reset: true) }
         tables.upstream[stream].isCheck = true
         Pools.assign(&tables, &turn, attempt: attempt, connection: stream, isReused: false)
     }
@@ -106,7 +106,7 @@ enum UpstreamSide {
             Pools.takeOut(&tables, &turn, attempt: attempt)
         }
         let onlyHTTP1 = tables.upstream[id].onlyHTTP1 && !isRefused
-        close(&tables, &turn, id, reset: false)
+        EndpointConnections.close(&tables, &turn, id, reset: false)
         if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
         guard tables.attempts.holds(attempt) else { return }
         if onlyHTTP1 { return Upgrades.refuse(&tables, &turn, attempt) }
@@ -120,7 +120,7 @@ enum UpstreamSide {
         let attempt = tables.upstream[id].attempt
         let endpoint = tables.upstream[id].endpoint
         let wasProbe = tables.upstream[id].isProbe
-        close(&tables, &turn, id, reset: false)
+        EndpointConnections.close(&tables, &turn, id, reset: false)
         if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
         guard tables.attempts.holds(attempt) else { return }
         Exchanges.fail(
@@ -139,11 +139,11 @@ enum UpstreamSide {
             turn.counters.count(.connectTimeouts, cluster: tables.upstream[id].cluster)
             let endpoint = tables.upstream[id].endpoint
             let wasProbe = tables.upstream[id].isProbe
-            close(&tables, &turn, id, reset: false)
+            EndpointConnections.close(&tables, &turn, id, reset: false)
             if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
             guard tables.attempts.holds(attempt) else { return }
             Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: true)
-        case .idle: close(&tables, &turn, id, reset: false)
+        case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
         case .session: Sessions.expired(&tables, &turn, tables.upstream[id].session)
         case .busy, .tunnel, .closed: break
         }
@@ -161,7 +161,7 @@ enum UpstreamSide {
             return Sessions.received(&tables, &turn, tables.upstream[id].session, at..<end)
         case .idle:
             // Nobody asked: whatever it is, it must not become somebody's response.
-            if at < end { close(&tables, &turn, id, reset: false) }
+            if at < end { EndpointConnections.close(&tables, &turn, id, reset: false) }
             return
         case .tunnel:
             if at < end {
@@ -228,13 +228,13 @@ enum UpstreamSide {
         case .closed: break
         case .session:
             Sessions.lost(&tables, &turn, tables.upstream[id].session)
-            close(&tables, &turn, id, reset: false)
+            EndpointConnections.close(&tables, &turn, id, reset: false)
         case .connecting: connectFailed(&tables, &turn, id, isRefused: false)
-        case .idle: close(&tables, &turn, id, reset: false)
+        case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
         case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(upstream: id))
         case .busy:
-            guard let exchange = exchange(tables, id) else {
-                return close(&tables, &turn, id, reset: false)
+            guard let exchange = EndpointConnections.exchange(tables, id) else {
+                return EndpointConnections.close(&tables, &turn, id, reset: false)
             }
             if tables.exchanges[exchange].responsePhase == .body,
                 tables.upstream[id].body.close()
@@ -252,14 +252,16 @@ enum UpstreamSide {
         case .closed: break
         case .session:
             Sessions.lost(&tables, &turn, tables.upstream[id].session)
-            close(&tables, &turn, id, reset: true)
+            EndpointConnections.close(&tables, &turn, id, reset: true)
         case .connecting: connectFailed(&tables, &turn, id, isRefused: false)
-        case .idle: close(&tables, &turn, id, reset: false)
+        case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
         case .tunnel:
-            if let exchange = exchange(tables, id) { Tunnels.close(&tables, &turn, exchange) }
+            if let exchange = EndpointConnections.exchange(tables, id) {
+                Tunnels.close(&tables, &turn, exchange)
+            }
         case .busy:
-            guard let exchange = exchange(tables, id) else {
-                return close(&tables, &turn, id, reset: false)
+            guard let exchange = EndpointConnections.exchange(tables, id) else {
+                return EndpointConnections.close(&tables, &turn, id, reset: false)
             }
             if tables.upstream[id].isMalformed { return invalid(&tables, &turn, exchange, id) }
             broke(&tables, &turn, id, exchange)
@@ -268,7 +270,7 @@ enum UpstreamSide {
 
     /// The socket did not take everything: the client must wait.
     static func blocked(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
-        guard let exchange = exchange(tables, id) else { return }
+        guard let exchange = EndpointConnections.exchange(tables, id) else { return }
         let downstream = tables.exchanges[exchange].downstream
         if tables.downstream.holds(downstream) { tables.downstream[downstream].isReadPaused = true }
     }
@@ -282,15 +284,15 @@ enum UpstreamSide {
         if tables.upstream[id].shutsDownAfterFlush {
             tables.upstream[id].shutsDownAfterFlush = false
             turn.effects.append(.shutdownWrite(ConnectionID(upstream: id)))
-            if let exchange = exchange(tables, id) {
+            if let exchange = EndpointConnections.exchange(tables, id) {
                 return Tunnels.closeIfDone(&tables, &turn, exchange)
             }
         }
-        guard let exchange = exchange(tables, id) else { return }
-        Deadlines.progressed(&tables, &turn, exchange)
+        guard let exchange = EndpointConnections.exchange(tables, id) else { return }
+        Timers.progressed(&tables, &turn, exchange)
         let downstream = tables.exchanges[exchange].downstream
         if tables.downstream.holds(downstream) {
-            DownstreamSide.resume(&tables, &turn, downstream)
+            ClientConnections.resume(&tables, &turn, downstream)
         }
     }
 
@@ -300,8 +302,8 @@ enum UpstreamSide {
     private static func process(
         _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ at: inout Int, _ end: Int
     ) {
-        guard let exchange = exchange(tables, id) else {
-            return close(&tables, &turn, id, reset: false)
+        guard let exchange = EndpointConnections.exchange(tables, id) else {
+            return EndpointConnections.close(&tables, &turn, id, reset: false)
         }
         var isHeadPending = false
         while tables.exchanges[exchange].responsePhase == .waiting {
@@ -378,10 +380,10 @@ enum UpstreamSide {
             isReusable && tables.upstream[id].keepsAlive
             && tables.exchanges[exchange].requestPhase == .complete
             && !tables.upstream[id].hasUnsent && !tables.upstream[id].hasEnded
-        Pools.endAttempt(&tables, &turn, exchange: exchange)
+        Attempts.end(&tables, &turn, exchange: exchange)
         tables.upstream[id].attempt = .none
         if !keeps {
-            close(&tables, &turn, id, reset: false)
+            EndpointConnections.close(&tables, &turn, id, reset: false)
         } else if tables.exchanges[exchange].bindsConnection {
             let client = tables.exchanges[exchange].downstream
             PrivateConnections.keep(&tables, &turn, id, for: client)
@@ -402,47 +404,5 @@ enum UpstreamSide {
         Exchanges.fail(
             &tables, &turn, exchange,
             LocalAnswer(status: 502, flags: .upstreamTermination, cause: .reset))
-    }
-
-    @inline(__always)
-    static func exchange(_ tables: borrowing Tables, _ id: UpstreamID) -> ExchangeID? {
-        let attempt = tables.upstream[id].attempt
-        guard tables.attempts.holds(attempt) else { return nil }
-        let exchange = tables.attempts[attempt].exchange
-        return tables.exchanges.holds(exchange) ? exchange : nil
-    }
-
-    static func resume(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
-        guard tables.upstream.holds(id), tables.upstream[id].isReadPaused else { return }
-        tables.upstream[id].isReadPaused = false
-        turn.effects.append(.resume(ConnectionID(upstream: id)))
-    }
-
-    /// Frees the slot, the place among the cluster's connections, and the socket.
-    static func close(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, reset: Bool
-    ) {
-        if tables.upstream[id].isStream {
-            // Effects of this event may still name it.
-            tables.upstream[id].phase = .closed
-            tables.upstream[id].attempt = .none
-            return turn.effects.append(.close(ConnectionID(upstream: id), reset: reset))
-        }
-        if tables.upstream[id].phase == .idle {
-            if tables.upstream[id].client.isNone {
-                Pools.unlinkIdle(&tables, &turn, id)
-            } else {
-                PrivateConnections.unlink(&tables, id)
-            }
-        }
-        if tables.upstream[id].phase == .connecting { Pools.connectionMade(&tables, &turn, id) }
-        let cluster = tables.upstream[id].cluster
-        let isCheck = tables.upstream[id].isCheck
-        tables.upstream[id].reset()
-        tables.upstream.free(id)
-        turn.counters.count(.upstreamConnectionsClosed)
-        turn.effects.append(.close(ConnectionID(upstream: id), reset: reset))
-        // A check's connection has no place among the cluster's.
-        if !isCheck { Pools.connectionFreed(&tables, &turn, cluster: cluster) }
     }
 }

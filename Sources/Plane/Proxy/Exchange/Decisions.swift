@@ -33,7 +33,7 @@ enum Decisions {
         if turn.refusesRequests { return shed(&turn) }
         let plan = snapshot.value.routes[route]
         tables.exchanges[id].requestDeadline = turn.now + plan.request
-        DownstreamSide.setPatience(&tables, tables.exchanges[id].downstream, plan.write)
+        ClientConnections.setPatience(&tables, tables.exchanges[id].downstream, plan.write)
         if tables.exchanges[id].isGRPC
             || turn.requestHead.fields.seen.contains(.requestTimeout)
         {
@@ -83,7 +83,7 @@ enum Decisions {
             let timeout = GRPC.timeout(turn.scratch.span(field.value.shifted(by: head.lower)))
         {
             tables.exchanges[id].callDeadline = turn.now + timeout
-            shorten(timeout + Deadlines.callGrace)
+            shorten(timeout + Timers.callGrace)
         }
         if let field = turn.requestHead.fields.first(.requestTimeout),
             let milliseconds = ASCII.decimal(

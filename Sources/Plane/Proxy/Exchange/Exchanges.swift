@@ -75,7 +75,7 @@ enum Exchanges {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         // Large: read where it lies.
         let plan = snapshot.value.routes[tables.exchanges[id].route]
-        let cluster = Pools.cluster(tables, of: id)
+        let cluster = Attempts.cluster(tables, of: id)
         Forwarding.encodeRequest(
             &tables.exchanges[id], &turn, service: plan.service, snapshot, head)
         Retries.prepare(
@@ -86,7 +86,7 @@ enum Exchanges {
         Pools.lease(&tables, &turn, exchange: id, isImmediate: true)
         // A request that is out already has armed its timer, one that was answered has none.
         if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .head {
-            Deadlines.arm(&tables, &turn, id)
+            Timers.arm(&tables, &turn, id)
         }
     }
 
@@ -232,7 +232,7 @@ enum Exchanges {
     ) {
         if tables.exchanges[id].responsePhase != .complete {
             tables.exchanges[id].summary.note(departure)
-            if departure == .left, Deadlines.isCallOver(tables.exchanges[id], now: turn.now) {
+            if departure == .left, Timers.isCallOver(tables.exchanges[id], now: turn.now) {
                 // Its deadline has passed: counted as if it had waited to be told.
                 tables.exchanges[id].summary.flags.insert(.durationTimeout)
                 tables.exchanges[id].summary.status = 200
@@ -261,11 +261,11 @@ enum Exchanges {
         if requestPhase == .discarding {
             // The response was complete; only its unwanted request is not.
             finish(&tables, &turn, id)
-            return DownstreamSide.close(&tables, &turn, downstream, reset: false)
+            return ClientConnections.close(&tables, &turn, downstream, reset: false)
         }
         if flags == .streamIdle, tables.downstream[downstream].hasUnsent {
             // It is the client that does not take its answer: `timeouts.write` says how long.
-            return Deadlines.progressed(&tables, &turn, id)
+            return Timers.progressed(&tables, &turn, id)
         }
         if tables.exchanges[id].responsePhase == .waiting, requestPhase == .body,
             flags == .streamIdle
@@ -300,7 +300,7 @@ enum Exchanges {
         if answer.cause == .timeout, LocalReply.endCall(&tables, &turn, id) { return }
         let downstream = tables.exchanges[id].downstream
         finish(&tables, &turn, id)
-        DownstreamSide.close(&tables, &turn, downstream, reset: true)
+        ClientConnections.close(&tables, &turn, downstream, reset: true)
     }
 
     /// Answers without an origin.
@@ -326,9 +326,9 @@ enum Exchanges {
             let keepsAlive = tables.exchanges[id].keepsAlive
             finish(&tables, &turn, id)
             if keepsAlive {
-                DownstreamSide.becomeIdle(&tables, &turn, downstream)
+                ClientConnections.becomeIdle(&tables, &turn, downstream)
             } else {
-                DownstreamSide.finishAndClose(&tables, &turn, downstream)
+                ClientConnections.finishAndClose(&tables, &turn, downstream)
             }
             return
         }
@@ -336,13 +336,13 @@ enum Exchanges {
         if tables.exchanges[id].keepsAlive, left <= DownstreamSide.discardBytesMax {
             tables.exchanges[id].requestPhase = .discarding
             Pools.abandon(&tables, &turn, exchange: id)
-            Deadlines.progressed(&tables, &turn, id)
-            DownstreamSide.resume(&tables, &turn, downstream)
+            Timers.progressed(&tables, &turn, id)
+            ClientConnections.resume(&tables, &turn, downstream)
             return
         }
         Pools.abandon(&tables, &turn, exchange: id)
         finish(&tables, &turn, id)
-        DownstreamSide.finishAndClose(&tables, &turn, downstream)
+        ClientConnections.finishAndClose(&tables, &turn, downstream)
     }
 
     /// Counts, logs and frees the exchange. Its attempt is over, its connection has let go of it.
@@ -383,8 +383,8 @@ enum Exchanges {
     private static func free(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         let downstream = tables.exchanges[id].downstream
         if tables.downstream.holds(downstream) { tables.downstream[downstream].exchange = .none }
-        Pools.freeRetryPermit(&tables, &turn, id)
-        Pools.freeRequestPermit(&tables, &turn, id)
+        Attempts.freeRetryPermit(&tables, &turn, id)
+        Attempts.freeRequestPermit(&tables, &turn, id)
         turn.snapshots.unpin(tables.exchanges[id].snapshot)
         tables.exchanges[id].timer.clear()
         tables.exchanges.free(id)

@@ -57,7 +57,7 @@ enum RequestRelay {
         if tables.downstream[downstream].body.isComplete {
             requestDone(&tables, &turn, id)
         } else if at > from || isHeadPending {
-            Deadlines.sent(&tables, &turn, id, byteCount: at - from)
+            Timers.sent(&tables, &turn, id, byteCount: at - from)
         }
     }
 
@@ -111,7 +111,7 @@ enum RequestRelay {
         if tables.downstream[downstream].body.isComplete {
             requestDone(&tables, &turn, id)
         } else if at > from {
-            Deadlines.sent(&tables, &turn, id, byteCount: at - from)
+            Timers.sent(&tables, &turn, id, byteCount: at - from)
         }
     }
 
@@ -142,7 +142,7 @@ enum RequestRelay {
                 turn.now + snapshot.value.routes[route].firstByte
         }
         tables.exchanges[id].attemptDeadline = turn.now + snapshot.value.routes[route].perTry
-        Deadlines.arm(&tables, &turn, id)
+        Timers.arm(&tables, &turn, id)
     }
 
     /// Reads away what is left of a body that nobody wants.
@@ -158,12 +158,12 @@ enum RequestRelay {
                     limits: turn.limits)
             } catch {
                 Exchanges.finish(&tables, &turn, id)
-                return DownstreamSide.close(&tables, &turn, downstream, reset: false)
+                return ClientConnections.close(&tables, &turn, downstream, reset: false)
             }
         } while step.isProgress
         if tables.downstream[downstream].body.isComplete {
             Exchanges.finish(&tables, &turn, id)
-            DownstreamSide.becomeIdle(&tables, &turn, downstream)
+            ClientConnections.becomeIdle(&tables, &turn, downstream)
         }
     }
 }

@@ -206,7 +206,7 @@ enum ResponseRelay {
             }
         }
         turn.send(downstream, .scratch, ByteRange(from, end: at))
-        if !isComplete { Deadlines.progressed(&tables, &turn, id) }
+        if !isComplete { Timers.progressed(&tables, &turn, id) }
     }
 
     /// A body that is decoded, encoded anew, or both.
@@ -264,7 +264,7 @@ enum ResponseRelay {
         if isHeadPending { turn.output.append(turn.headOut.readable) }
         turn.send(downstream, .output, ByteRange(start, end: turn.output.writerIndex))
         if !tables.upstream[connection].body.isComplete {
-            Deadlines.progressed(&tables, &turn, id)
+            Timers.progressed(&tables, &turn, id)
         }
         return true
     }
@@ -309,7 +309,7 @@ enum ResponseRelay {
     ) -> Bool {
         tables.exchanges[id].interimBytes += UInt32(head.length + interimCost)
         guard tables.exchanges[id].interimBytes <= interimBytesMax else { return false }
-        Deadlines.lived(&tables, &turn, id)
+        Timers.lived(&tables, &turn, id)
         if turn.responseHead.status == 100 { tables.exchanges[id].awaitsContinue = false }
         if tables.exchanges[id].isHTTP10 { return true }
         let start = turn.output.writerIndex

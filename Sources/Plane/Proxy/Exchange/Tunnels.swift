@@ -44,8 +44,8 @@ enum Tunnels {
         turn.send(
             ConnectionID(downstream: downstream), .output,
             ByteRange(start, end: turn.output.writerIndex))
-        Deadlines.progressed(&tables, &turn, id)
-        DownstreamSide.resume(&tables, &turn, downstream)
+        Timers.progressed(&tables, &turn, id)
+        ClientConnections.resume(&tables, &turn, downstream)
         return true
     }
 
@@ -77,7 +77,7 @@ enum Tunnels {
             tables.exchanges[id].summary.bytesSent += UInt64(range.length)
         }
         turn.send(peer, .scratch, range)
-        Deadlines.progressed(&tables, &turn, id)
+        Timers.progressed(&tables, &turn, id)
     }
 
     /// One side has sent its last byte: tell the other, and end when both have.
@@ -118,7 +118,7 @@ enum Tunnels {
         tables.exchanges[id].responsePhase = .complete
         Exchanges.finish(&tables, &turn, id)
         if tables.downstream.holds(downstream) {
-            DownstreamSide.close(&tables, &turn, downstream, reset: false)
+            ClientConnections.close(&tables, &turn, downstream, reset: false)
         }
     }
 
@@ -131,7 +131,7 @@ enum Tunnels {
             guard let peer = Exchanges.connection(tables, of: id) else { return nil }
             return (id, ConnectionID(upstream: peer))
         case .upstream:
-            guard let id = UpstreamSide.exchange(tables, from.upstream) else { return nil }
+            guard let id = EndpointConnections.exchange(tables, from.upstream) else { return nil }
             return (id, ConnectionID(downstream: tables.exchanges[id].downstream))
         }
     }

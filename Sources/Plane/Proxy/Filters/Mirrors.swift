@@ -53,7 +53,7 @@ enum Mirrors {
         }
         if tables.exchanges[copy].hasRequestBody { tables.exchanges[id].mirror = copy }
         Pools.lease(&tables, &turn, exchange: copy)
-        if tables.exchanges.holds(copy) { Deadlines.arm(&tables, &turn, copy) }
+        if tables.exchanges.holds(copy) { Timers.arm(&tables, &turn, copy) }
     }
 
     /// What the copy has of its request.

@@ -42,7 +42,7 @@ enum Keepalive {
         let socket = tables.sessions[session].socket
         guard socket.side == .upstream else { return }
         let interval = turn.clusterPools[tables.sessions[session].cluster].limits.pingInterval
-        Deadlines.arm(upstream: socket.upstream, turn.now + interval, &tables, &turn)
+        Timers.arm(upstream: socket.upstream, turn.now + interval, &tables, &turn)
     }
 
     /// An interval has passed.

@@ -74,7 +74,7 @@ enum Sessions {
     /// A client's socket speaks HTTP/2 from here on.
     static func begin(_ tables: inout Tables, _ turn: inout Turn, downstream id: DownstreamID) {
         guard let session = open(&tables, &turn, ConnectionID(downstream: id), isSecure: false)
-        else { return DownstreamSide.close(&tables, &turn, id, reset: true) }
+        else { return ClientConnections.close(&tables, &turn, id, reset: true) }
         tables.downstream[id].session = session
         tables.downstream[id].phase = .session
         turn.counters.count(.downstreamSessions)
@@ -243,12 +243,12 @@ enum Sessions {
             let deadline =
                 tables.sessions[session].isAnnounced ? announcement : wait
             tables.sessions[session].isIdle = !tables.sessions[session].isAnnounced
-            Deadlines.arm(downstream: socket.downstream, turn.now + deadline, &tables, &turn)
+            Timers.arm(downstream: socket.downstream, turn.now + deadline, &tables, &turn)
         case .upstream:
             let limits = turn.clusterPools[tables.sessions[session].cluster].limits
             let deadline = min(
                 turn.now + limits.idleTimeout, tables.upstream[socket.upstream].expires)
-            Deadlines.arm(upstream: socket.upstream, deadline, &tables, &turn)
+            Timers.arm(upstream: socket.upstream, deadline, &tables, &turn)
         }
     }
 
@@ -267,7 +267,7 @@ enum Sessions {
     ) {
         let socket = tables.sessions[session].socket
         guard next < tables.downstream[socket.downstream].timer.deadline else { return }
-        Deadlines.arm(downstream: socket.downstream, next, &tables, &turn)
+        Timers.arm(downstream: socket.downstream, next, &tables, &turn)
     }
 
     /// The deadline of a session's socket has passed.
@@ -299,7 +299,7 @@ enum Sessions {
         tables.sessions[session].isAnnounced = true
         tables.sessions[session].engine.announceShutdown()
         markDirty(&tables, &turn, session)
-        Deadlines.arm(
+        Timers.arm(
             downstream: tables.sessions[session].socket.downstream, turn.now + announcement,
             &tables,
             &turn)
@@ -315,10 +315,10 @@ enum Sessions {
         switch socket.side {
         case .downstream:
             tables.downstream[socket.downstream].session = .none
-            DownstreamSide.finishAndClose(&tables, &turn, socket.downstream)
+            ClientConnections.finishAndClose(&tables, &turn, socket.downstream)
         case .upstream:
             tables.upstream[socket.upstream].session = .none
-            UpstreamSide.close(&tables, &turn, socket.upstream, reset: false)
+            EndpointConnections.close(&tables, &turn, socket.upstream, reset: false)
         }
     }
 

@@ -113,7 +113,7 @@ enum Upgrades {
         let endpoint = tables.attempts[attempt].endpoint
         if !turn.endpointPools[endpoint].hasToldOfWebSockets {
             turn.endpointPools[endpoint].hasToldOfWebSockets = true
-            let cluster = Pools.cluster(tables, of: exchange)
+            let cluster = Attempts.cluster(tables, of: exchange)
             let position = tables.attempts[attempt].position
             turn.tell(.lacksWebSockets, cluster, cluster.value.endpoints[position].address)
         }

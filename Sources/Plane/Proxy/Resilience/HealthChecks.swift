@@ -94,7 +94,7 @@ enum HealthChecks {
 
     private static func set(_ turn: inout Turn, _ index: Int, _ wait: Duration) {
         turn.rounds.checks[index].timer.attach(
-            to: &turn.timers, payload: Deadlines.payload(.check, UInt32(index)))
+            to: &turn.timers, payload: Timers.payload(.check, UInt32(index)))
         turn.rounds.checks[index].timer.set(turn.now + wait, on: &turn.timers)
     }
 
@@ -118,7 +118,7 @@ enum HealthChecks {
         else {
             // No room for a request: what that says of the endpoint is nothing.
             turn.rounds.checks[index].isRunning = false
-            return UpstreamSide.close(&tables, &turn, connection, reset: false)
+            return EndpointConnections.close(&tables, &turn, connection, reset: false)
         }
         let snapshot = turn.snapshots.newest
         let plan = snapshot.value.checks[check.plan]
@@ -143,7 +143,7 @@ enum HealthChecks {
         tables.attempts[attempt].connection = connection
         tables.exchanges[id].attempt = attempt
         tables.upstream[connection].attempt = attempt
-        Deadlines.arm(&tables, &turn, id)
+        Timers.arm(&tables, &turn, id)
     }
 
     private static func connect(
@@ -157,7 +157,7 @@ enum HealthChecks {
         tables.upstream[id].isCheck = true
         tables.upstream[id].check = index
         turn.counters.count(.upstreamConnections)
-        Deadlines.arm(upstream: id, turn.now + check.policy.timeout, &tables, &turn)
+        Timers.arm(upstream: id, turn.now + check.policy.timeout, &tables, &turn)
         tables.upstream[id].address = check.endpoint.value.address
         turn.effects.append(.connect(id, check.endpoint.value.address))
         return id
@@ -172,7 +172,7 @@ enum HealthChecks {
         guard tables.upstream[id].attempt.isNone,
             turn.rounds.checks[index].policy.kind == .tcp
         else { return false }
-        UpstreamSide.close(&tables, &turn, id, reset: false)
+        EndpointConnections.close(&tables, &turn, id, reset: false)
         finish(&turn, index, isWell: true)
         return true
     }
@@ -181,14 +181,14 @@ enum HealthChecks {
     static func connectFailed(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         let index = tables.upstream[id].check
         let attempt = tables.upstream[id].attempt
-        UpstreamSide.close(&tables, &turn, id, reset: false)
+        EndpointConnections.close(&tables, &turn, id, reset: false)
         guard tables.attempts.holds(attempt) else {
             // Of an exchange it was the end already.
             if turn.rounds.checks[index].policy.kind == .tcp { finish(&turn, index, isWell: false) }
             return
         }
         let exchange = tables.attempts[attempt].exchange
-        Pools.endAttempt(&tables, &turn, exchange: exchange)
+        Attempts.end(&tables, &turn, exchange: exchange)
         Exchanges.fail(
             &tables, &turn, exchange,
             LocalAnswer(status: 502, flags: .upstreamConnectFailure, cause: .connect))

@@ -11,7 +11,7 @@ enum Outliers {
     static func answered(
         _ tables: borrowing Tables, _ turn: inout Turn, _ id: ExchangeID, status: UInt16
     ) {
-        let cluster = Pools.cluster(tables, of: id)
+        let cluster = Attempts.cluster(tables, of: id)
         // A health check says it in its own way.
         guard cluster.value.detectsOutliers, tables.exchanges[id].kind == .client else { return }
         var outcome = OutlierEjection.Outcome(status: status)
@@ -30,7 +30,7 @@ enum Outliers {
         guard tables.attempts.holds(tables.exchanges[id].attempt),
             tables.exchanges[id].kind == .client
         else { return }
-        let cluster = Pools.cluster(tables, of: id)
+        let cluster = Attempts.cluster(tables, of: id)
         guard cluster.value.detectsOutliers else { return }
         take(tables, &turn, id, cluster, .localFailure)
     }

@@ -6,7 +6,7 @@ extension Pools {
     /// The endpoint refused a connect: out of the rotation at once, for all workers, and probed
     /// until it is back. The worker that took it out owes the probes.
     static func takeOut(_ tables: inout Tables, _ turn: inout Turn, attempt: AttemptID) {
-        let cluster = cluster(tables, of: tables.attempts[attempt].exchange)
+        let cluster = Attempts.cluster(tables, of: tables.attempts[attempt].exchange)
         let endpoint = cluster.value.endpoints[tables.attempts[attempt].position]
         guard endpoint.state.value.takeOut() else { return }
         // The probe outlives the snapshot that named the endpoint.
@@ -32,7 +32,7 @@ extension Pools {
     private static func schedule(_ turn: inout Turn, _ index: Int) {
         let wait = turn.probes[index].backoff.advance()
         turn.probes[index].timer.attach(
-            to: &turn.timers, payload: Deadlines.payload(.probe, UInt32(index)))
+            to: &turn.timers, payload: Timers.payload(.probe, UInt32(index)))
         turn.probes[index].timer.set(turn.now + wait, on: &turn.timers)
     }
 
@@ -48,7 +48,7 @@ extension Pools {
             state.value.takeConnection(max: turn.clusterPools[state.value.id].limits.connectionsMax)
         else { return schedule(&turn, index) }
         guard
-            let id = open(
+            let id = EndpointConnections.open(
                 &tables, &turn, endpoint: probe.endpoint.value.id, cluster: state.value.id,
                 address: probe.endpoint.value.address, timeout: probe.connectTimeout)
         else {

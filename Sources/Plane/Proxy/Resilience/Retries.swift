@@ -73,11 +73,11 @@ enum Retries {
         if policy(tables, turn, id).conditions.contains(.connectFailure),
             Pools.hasOther(tables, turn, id), takePermit(&tables, &turn, id)
         {
-            Pools.endAttempt(&tables, &turn, exchange: id)
+            Attempts.end(&tables, &turn, exchange: id)
             // Another endpoint, which has seen nothing of this: there is no reason to wait.
             return again(&tables, &turn, id, .retriesAfterConnect, wait: .zero)
         }
-        Pools.endAttempt(&tables, &turn, exchange: id)
+        Attempts.end(&tables, &turn, exchange: id)
         // To a call this is UNAVAILABLE, 14, in either case: nothing was sent, and no deadline of
         // the call has passed.
         Exchanges.fail(
@@ -133,7 +133,7 @@ enum Retries {
             tables.exchanges[id].method.isIdempotent, !tables.exchanges[id].hasRequestBody,
             !tables.exchanges[id].wantsTunnel, !tables.exchanges[id].isBound
         else { return false }
-        Pools.endAttempt(&tables, &turn, exchange: id)
+        Attempts.end(&tables, &turn, exchange: id)
         close(&tables, &turn, connection, reset: false)
         tables.exchanges[id].retry.isRepaired = true
         restart(&tables, &turn, id)
@@ -156,7 +156,7 @@ enum Retries {
             // The endpoint allows fewer streams than when it was asked: no failure, so no retry of
             // the policy's. The request waits for its place as if it had come now.
             tables.exchanges[id].retry.isRefused = true
-            Pools.endAttempt(&tables, &turn, exchange: id)
+            Attempts.end(&tables, &turn, exchange: id)
             close(&tables, &turn, connection, reset: false)
             restart(&tables, &turn, id)
             Pools.lease(&tables, &turn, exchange: id)
@@ -182,7 +182,7 @@ enum Retries {
         if isGRPC { ResponseRelay.noteGRPC(&tables, turn, id, head) }
         // A deadline that the client set is no fault of the endpoint.
         if tables.exchanges[id].summary.grpcStatus != GRPC.deadlineExceeded
-            || !Deadlines.isCallOver(tables.exchanges[id], now: turn.now)
+            || !Timers.isCallOver(tables.exchanges[id], now: turn.now)
         {
             Outliers.answered(tables, &turn, id, status: turn.responseHead.status)
         }
@@ -273,7 +273,7 @@ enum Retries {
             tables.exchanges[id].summary.flags.insert(.retryLimit)
             return false
         }
-        let cluster = Pools.cluster(tables, of: id)
+        let cluster = Attempts.cluster(tables, of: id)
         let isHeld = tables.exchanges[id].retry.holdsPermit
         let refusal = cluster.value.state.value.takeRetry(
             max: isHeld ? .max : cluster.value.limits.retriesMax,
@@ -299,7 +299,7 @@ enum Retries {
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
     ) {
         insertTried(&tables, id)
-        Pools.endAttempt(&tables, &turn, exchange: id)
+        Attempts.end(&tables, &turn, exchange: id)
         close(&tables, &turn, connection, reset: false)
     }
 
@@ -313,7 +313,7 @@ enum Retries {
         _ tables: inout Tables, _ turn: inout Turn, _ connection: UpstreamID, reset: Bool
     ) {
         tables.upstream[connection].attempt = .none
-        UpstreamSide.close(&tables, &turn, connection, reset: reset)
+        EndpointConnections.close(&tables, &turn, connection, reset: reset)
     }
 
     /// The answer goes nowhere. Its connection is kept if all of it is there already.
@@ -333,7 +333,7 @@ enum Retries {
             && tables.exchanges[id].requestPhase == .complete
             && !tables.upstream[connection].hasUnsent && !tables.upstream[connection].hasEnded
         insertTried(&tables, id)
-        Pools.endAttempt(&tables, &turn, exchange: id)
+        Attempts.end(&tables, &turn, exchange: id)
         if keeps {
             tables.upstream[connection].attempt = .none
             Pools.release(&tables, &turn, connection)
@@ -388,7 +388,7 @@ enum Waits {
     ) {
         tables.exchanges[id].isWaiting = true
         tables.exchanges[id].attemptDeadline = turn.now + wait
-        Deadlines.arm(&tables, &turn, id)
+        Timers.arm(&tables, &turn, id)
     }
 
     /// The time is over: what waited goes on.
@@ -407,6 +407,6 @@ enum Waits {
                 &tables, turn, id, firstByte: plan.firstByte, idle: plan.idle)
         }
         Pools.lease(&tables, &turn, exchange: id)
-        if tables.exchanges.holds(id) { Deadlines.arm(&tables, &turn, id) }
+        if tables.exchanges.holds(id) { Timers.arm(&tables, &turn, id) }
     }
 }

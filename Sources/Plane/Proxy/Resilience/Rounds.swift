@@ -86,7 +86,7 @@ struct Rounds {
     private static func schedule(_ turn: inout Turn, _ index: Int) {
         let interval = turn.rounds.comparisons[index].cluster.value.outlier.interval
         turn.rounds.comparisons[index].timer.attach(
-            to: &turn.timers, payload: Deadlines.payload(.comparison, UInt32(index)))
+            to: &turn.timers, payload: Timers.payload(.comparison, UInt32(index)))
         turn.rounds.comparisons[index].timer.set(turn.now + interval, on: &turn.timers)
     }
 

@@ -20,6 +20,8 @@ struct Turn: ~Copyable {
     var logLine = ByteBuffer(capacity: 1_024)
     var effects = PlainArray<Effect>(capacity: 64)
     var news: [EndpointNews] = []
+    /// Clusters whose queues are to be looked after.
+    var dueQueues = PlainArray<Int>()
     /// Effects that the driver has taken.
     var effectsTaken = 0
 
@@ -196,6 +198,19 @@ struct Turn: ~Copyable {
         effects.append(.wakeControl)
     }
 
+    /// A request of the cluster's queue may have a connection now: looked after when the effects so
+    /// far are performed (`DataPlane.nextEffect`).
+    ///
+    /// - Parameter asks: what waits on is told to the other workers.
+    @inline(never)
+    mutating func queueIsDue(_ cluster: Int, asks: Bool = false) {
+        guard cluster < clusterPools.count else { return }
+        if asks { clusterPools[cluster].asksOthers = true }
+        guard !clusterPools[cluster].isDue else { return }
+        clusterPools[cluster].isDue = true
+        dueQueues.append(cluster)
+    }
+
     mutating func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
         if !range.isEmpty { effects.append(.send(id, source, range)) }
     }
@@ -287,6 +302,9 @@ struct ClusterPool: BitwiseCopyable {
     var firstPending = AttemptID.none
     var lastPending = AttemptID.none
     var pendingCount = 0
+    /// The queue is to be looked after, and whether other workers are to be asked then.
+    var isDue = false
+    var asksOthers = false
     var idleCount = 0
     /// Of connections that may serve.
     var transport: UInt64 = 0

@@ -1,0 +1,84 @@
+import Base
+import Configuration
+import Telemetry
+import Upstream
+
+/// What an exchange holds of its version while it tries endpoints: the attempt under way, its place
+/// among the endpoint's load, and permits of the cluster.
+enum Attempts {
+    static func cluster(
+        _ tables: borrowing Tables, of exchange: ExchangeID
+    ) -> SharedBox<Cluster> {
+        guard let cluster = tables.exchanges[exchange].cluster else {
+            preconditionFailure("an exchange with a version has its cluster")
+        }
+        return cluster
+    }
+
+    /// The slot of an attempt was taken: it is the exchange's.
+    @inline(__always)
+    static func begin(
+        _ tables: inout Tables, _ turn: inout Turn, attempt: AttemptID, exchange: ExchangeID,
+        _ cluster: SharedBox<Cluster>
+    ) {
+        tables.attempts[attempt].reset()
+        tables.attempts[attempt].exchange = exchange
+        tables.exchanges[exchange].attempt = attempt
+        tables.exchanges[exchange].summary.attempts &+= 1
+        turn.counters.count(.attempts, cluster: cluster.value.id)
+    }
+
+    /// The attempt counts at an endpoint from now on.
+    static func place(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
+        _ cluster: SharedBox<Cluster>, _ position: Int
+    ) {
+        let endpoint = cluster.value.endpoints[position]
+        tables.attempts[attempt].position = position
+        tables.attempts[attempt].endpoint = endpoint.id
+        tables.exchanges[tables.attempts[attempt].exchange].summary.endpoint = endpoint.address
+        turn.endpointPools[endpoint.id].load += 1
+    }
+
+    static func move(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
+        _ cluster: SharedBox<Cluster>, _ position: Int
+    ) {
+        turn.endpointPools[tables.attempts[attempt].endpoint].load -= 1
+        place(&tables, &turn, attempt, cluster, position)
+    }
+
+    /// The attempt is over; its connection, if it has one, is the caller's to keep or close.
+    static func end(_ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID) {
+        let attempt = tables.exchanges[exchange].attempt
+        guard tables.attempts.holds(attempt) else { return }
+        if tables.attempts[attempt].phase == .pending {
+            PendingQueue.remove(
+                &tables, &turn, attempt, cluster: tables.exchanges[exchange].summary.cluster)
+        }
+        let endpoint = tables.attempts[attempt].endpoint
+        if endpoint >= 0 { turn.endpointPools[endpoint].load -= 1 }
+        if tables.exchanges[exchange].retry.holdsPermit {
+            freeRetryPermit(&tables, &turn, exchange)
+        }
+        tables.attempts.free(attempt)
+        tables.exchanges[exchange].attempt = .none
+    }
+
+    static func freeRetryPermit(_ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID)
+    {
+        guard tables.exchanges[exchange].retry.holdsPermit else { return }
+        tables.exchanges[exchange].retry.holdsPermit = false
+        let cluster = tables.exchanges[exchange].summary.cluster
+        turn.clusterPools[cluster].state?.value.freeRetry()
+    }
+
+    static func freeRequestPermit(
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID
+    ) {
+        guard tables.exchanges[exchange].holdsRequestPermit else { return }
+        tables.exchanges[exchange].holdsRequestPermit = false
+        let cluster = tables.exchanges[exchange].summary.cluster
+        turn.clusterPools[cluster].state?.value.freeRequest()
+    }
+}
