@@ -118,7 +118,7 @@ public struct DataPlane: ~Copyable {
             UpstreamSide.connectFailed(&tables, &turn, id, isRefused: isRefused)
         case .connectImpossible(let id): UpstreamSide.connectImpossible(&tables, &turn, id)
         case .connectionWanted(let cluster): Pools.giveUpIdle(&tables, &turn, cluster: cluster)
-        case .connectionFreed(let cluster): Pools.servePending(&tables, &turn, cluster: cluster)
+        case .connectionFreed(let cluster): turn.queueIsDue(cluster)
         }
     }
 
@@ -126,12 +126,15 @@ public struct DataPlane: ~Copyable {
     /// and the bytes they named are forgotten.
     public mutating func nextEffect() -> Effect? {
         if turn.hasStreams { return nextOfSockets() }
-        if turn.effectsTaken < turn.effects.count {
-            turn.effectsTaken &+= 1
-            return turn.effects[turn.effectsTaken &- 1]
+        while true {
+            if turn.effectsTaken < turn.effects.count {
+                turn.effectsTaken &+= 1
+                return turn.effects[turn.effectsTaken &- 1]
+            }
+            forgetEffects()
+            guard turn.dueQueues.count > 0 else { return nil }
+            Exchanges.serveQueues(&tables, &turn)
         }
-        forgetEffects()
-        return nil
     }
 
     /// The same where there are sessions: effects on streams are performed here, and what sessions
@@ -144,6 +147,10 @@ public struct DataPlane: ~Copyable {
                 if !Streams.perform(&tables, &turn, effect) { return effect }
             }
             forgetEffects()
+            if turn.dueQueues.count > 0 {
+                Exchanges.serveQueues(&tables, &turn)
+                continue
+            }
             if Sessions.step(&tables, &turn) { continue }
             // The last of them has gone: from here on every effect is a socket's again.
             turn.hasStreams =

@@ -95,7 +95,9 @@ enum DownstreamSide {
         case .session:
             Sessions.lost(&tables, &turn, tables.downstream[id].session)
             ClientConnections.close(&tables, &turn, id, reset: false)
-        case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(downstream: id))
+        case .tunnel:
+            let isDone = Tunnels.ended(&tables, &turn, from: ConnectionID(downstream: id))
+            if isDone { Exchanges.closeTunnel(&tables, &turn, tables.downstream[id].exchange) }
         case .exchange:
             if isGone(tables, turn, id) { return left(&tables, &turn, id) }
             let exchange = tables.downstream[id].exchange
@@ -138,7 +140,7 @@ enum DownstreamSide {
             Timers.arm(downstream: id, deadline, &tables, &turn)
         }
         let exchange = tables.downstream[id].exchange
-        if let upstream = Exchanges.connection(tables, of: exchange) {
+        if let upstream = Attempts.connection(tables, of: exchange) {
             tables.upstream[upstream].isReadPaused = true
         }
     }
@@ -167,7 +169,9 @@ enum DownstreamSide {
         if tables.downstream[id].shutsDownAfterFlush {
             tables.downstream[id].shutsDownAfterFlush = false
             turn.effects.append(.shutdownWrite(ConnectionID(downstream: id)))
-            return Tunnels.closeIfDone(&tables, &turn, tables.downstream[id].exchange)
+            let exchange = tables.downstream[id].exchange
+            if Tunnels.isDone(tables, exchange) { Exchanges.closeTunnel(&tables, &turn, exchange) }
+            return
         }
         if tables.downstream[id].closesAfterFlush {
             tables.downstream[id].closesAfterFlush = false
@@ -176,7 +180,7 @@ enum DownstreamSide {
         if tables.downstream[id].phase == .idle { ClientConnections.armIdle(&tables, &turn, id) }
         ClientConnections.resume(&tables, &turn, id)
         let exchange = tables.downstream[id].exchange
-        if let upstream = Exchanges.connection(tables, of: exchange) {
+        if let upstream = Attempts.connection(tables, of: exchange) {
             EndpointConnections.resume(&tables, &turn, upstream)
         }
     }
@@ -210,7 +214,12 @@ enum DownstreamSide {
                 let exchange = tables.downstream[id].exchange
                 // The whole request is on its way, and nothing came behind it.
                 if at == end, tables.exchanges[exchange].requestPhase == .complete { return at }
-                switch Exchanges.requestBytes(&tables, &turn, exchange, &at, end) {
+                let copy = tables.exchanges[exchange].mirror
+                let progress =
+                    copy.isNone
+                    ? Exchanges.requestBytes(&tables, &turn, exchange, &at, end)
+                    : requestBytes(&tables, &turn, exchange, &at, end, andTo: copy)
+                switch progress {
                 case .ended: break
                 case .hungry: return at
                 case .blocked:
@@ -233,6 +242,31 @@ enum DownstreamSide {
             // Any step may have closed the connection.
             guard tables.downstream.holds(id) else { return end }
         }
+    }
+
+    /// Hands bytes of a request's body to its endpoint, and those that went on to its copy.
+    @inline(never)
+    private static func requestBytes(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ at: inout Int, _ end: Int,
+        andTo copy: ExchangeID
+    ) -> Exchanges.RequestProgress {
+        let from = at
+        let isWanted = tables.exchanges[id].requestPhase != .discarding
+        let progress = Exchanges.requestBytes(&tables, &turn, id, &at, end)
+        // After the last byte the copy goes its own way.
+        if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .complete {
+            tables.exchanges[id].mirror = .none
+        }
+        guard isWanted, at > from, tables.exchanges.holds(copy) else { return progress }
+        let nobody = tables.exchanges[copy].downstream
+        if Mirrors.takes(tables, turn, copy, at - from) {
+            receivedText(&tables, &turn, nobody, ByteRange(from, end: at))
+        } else {
+            turn.counters.count(
+                .mirrorsDropped, cluster: tables.exchanges[copy].summary.cluster)
+            failed(&tables, &turn, nobody)
+        }
+        return progress
     }
 
     /// Whether the first bytes of a connection are, or may become, HTTP/2's preface (RFC 9113

@@ -8,7 +8,7 @@ import Telemetry
 /// Answers that Sluice makes itself: short, with a Date, with flags when the configuration allows,
 /// and with what the route adds to every answer (`AnswerHead`).
 enum LocalReply {
-    /// Answers an exchange and ends its response.
+    /// Sends a whole answer; `Exchanges.responseDone` follows.
     static func send(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ answer: LocalAnswer
     ) {
@@ -45,7 +45,7 @@ enum LocalReply {
             finish(&tables, &turn, id, snapshot)
             if method != .head { appendLine(text, &turn) }
         }
-        end(&tables, &turn, id, from: start)
+        end(tables, &turn, id, from: start)
     }
 
     /// What holds for every local reply: the status is counted, and a request body that is still to
@@ -55,7 +55,7 @@ enum LocalReply {
     ) {
         tables.exchanges[id].summary.status = status
         let downstream = tables.exchanges[id].downstream
-        if Exchanges.isLast(tables, id) || tables.downstream[downstream].hasEnded
+        if tables.isLast(id) || tables.downstream[downstream].hasEnded
             || turn.endsConnections
         {
             tables.exchanges[id].keepsAlive = false
@@ -93,12 +93,11 @@ enum LocalReply {
 
     /// Sends what `turn.output` has from a position on, the whole answer.
     static func end(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, from start: Int
+        _ tables: borrowing Tables, _ turn: inout Turn, _ id: ExchangeID, from start: Int
     ) {
         turn.send(
             ConnectionID(downstream: tables.exchanges[id].downstream), .output,
             ByteRange(start, end: turn.output.writerIndex))
-        Exchanges.responseDone(&tables, &turn, id)
     }
 
     // MARK: Heads
@@ -150,7 +149,6 @@ enum LocalReply {
         turn.send(
             ConnectionID(downstream: tables.exchanges[id].downstream), .output,
             ByteRange(start, end: turn.output.writerIndex))
-        Exchanges.responseDone(&tables, &turn, id)
         return true
     }
 
@@ -217,25 +215,25 @@ enum LocalReply {
 
 /// Redirects and fixed responses that a route orders.
 enum DirectReply {
+    /// Sends a whole answer; `Exchanges.responseDone` follows.
+    /// - Returns: what to answer instead, where the redirect has no place to lead to.
     static func send(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange
-    ) {
+    ) -> LocalAnswer? {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let plan = snapshot.value.routes[tables.exchanges[id].route]
         turn.headOut.clear()
         MessageEncoder.statusLine(plan.status, to: &turn.headOut)
         if plan.kind == .redirect {
             turn.headOut.append("location: ")
-            let origin = Decisions.origin(tables.exchanges[id], turn, snapshot)
+            let origin = turn.origin(of: tables.exchanges[id], snapshot)
             let bytes = turn.scratch.span(head), path = turn.normalPath
             let isKnown = Redirects.appendLocation(
                 plan, snapshot.value.store, turn.requestHead, bytes, origin: origin, path: path,
                 to: &turn.headOut)
             guard isKnown else {
                 // Nobody can say where to go: HTTP/1.0 without Host.
-                return Exchanges.answer(
-                    &tables, &turn, id,
-                    LocalAnswer(status: 400, flags: .downstreamProtocolError, cause: .none))
+                return LocalAnswer(status: 400, flags: .downstreamProtocolError)
             }
             turn.headOut.append("\r\n")
         } else if !plan.body.isEmpty {
@@ -254,6 +252,7 @@ enum DirectReply {
             turn.output.append(snapshot.value.store.bytes(plan.body))
             tables.exchanges[id].summary.bytesSent = UInt64(plan.body.length)
         }
-        LocalReply.end(&tables, &turn, id, from: start)
+        LocalReply.end(tables, &turn, id, from: start)
+        return nil
     }
 }

@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import HTTP1
 import Telemetry
 import Upstream
 
@@ -80,5 +81,31 @@ enum Attempts {
         tables.exchanges[exchange].holdsRequestPermit = false
         let cluster = tables.exchanges[exchange].summary.cluster
         turn.clusterPools[cluster].state?.value.freeRequest()
+    }
+
+    /// The attempt has its connection; `RequestRelay.start` sends the request.
+    @inline(__always)
+    static func assign(
+        _ tables: inout Tables, attempt: AttemptID, connection: UpstreamID, isReused: Bool
+    ) -> Lease {
+        tables.attempts[attempt].phase = .sent
+        tables.attempts[attempt].connection = connection
+        tables.attempts[attempt].isReused = isReused
+        tables.upstream[connection].attempt = attempt
+        tables.upstream[connection].phase = .busy
+        tables.upstream[connection].parser = ResponseHeadParser()
+        tables.upstream[connection].requestCount += 1
+        tables.upstream[connection].timer.clear()
+        return .assigned(connection)
+    }
+
+    /// The connection that serves an exchange now, if it has one that is busy with it.
+    static func connection(_ tables: borrowing Tables, of id: ExchangeID) -> UpstreamID? {
+        guard tables.exchanges.holds(id) else { return nil }
+        let attempt = tables.exchanges[id].attempt
+        guard tables.attempts.holds(attempt), tables.attempts[attempt].phase == .sent else {
+            return nil
+        }
+        return tables.attempts[attempt].connection
     }
 }

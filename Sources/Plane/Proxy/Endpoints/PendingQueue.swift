@@ -50,61 +50,36 @@ extension Pools {
     static func wait(
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
         _ cluster: SharedBox<Cluster>
-    ) {
+    ) -> Lease {
         let id = cluster.value.id
         let state = cluster.value.state
         guard state.value.takePending(max: cluster.value.limits.pendingRequestsMax) else {
             turn.counters.count(.pendingOverflow, cluster: id)
-            let exchange = tables.attempts[attempt].exchange
             // Not queued, so not to be taken from the queue.
             tables.attempts[attempt].phase = .connecting
-            return Exchanges.fail(
-                &tables, &turn, exchange,
-                LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local))
+            return .overflow
         }
         PendingQueue.append(&tables, &turn, attempt, cluster: id)
         state.value.wait(worker: turn.worker)
         // A place may have been freed before the others could know that somebody waits.
-        servePending(&tables, &turn, cluster: id)
-        if turn.clusterPools[id].pendingCount > 0 {
-            turn.effects.append(.askForConnection(cluster: id))
-        }
+        turn.queueIsDue(id, asks: true)
+        return .waits
     }
 
     /// What became of a request in the queue that was looked at.
     enum Served {
         /// It waits no more.
-        case served
+        case served(Lease)
+        /// It has failed, for a reason that holds for all behind it.
+        case refused(LocalAnswer)
         /// It waits for its endpoint; another request may not have to.
         case held
         /// It waits, and so do all behind it.
         case blocked
     }
 
-    /// Requests that are passed over, one after the other, because their endpoint has no stream.
-    private static let heldMax = 16
-
-    /// Serves waiting requests while there are idle connections, streams or free places.
-    static func servePending(_ tables: inout Tables, _ turn: inout Turn, cluster: Int) {
-        guard cluster < turn.clusterPools.count else { return }
-        var attempt = turn.clusterPools[cluster].firstPending
-        var heldCount = 0
-        while !attempt.isNone {
-            let exchange = tables.attempts[attempt].exchange
-            switch serve(&tables, &turn, attempt, exchange, cluster) {
-            case .served:
-                attempt = turn.clusterPools[cluster].firstPending
-                heldCount = 0
-            case .held:
-                heldCount += 1
-                guard heldCount < heldMax else { return }
-                attempt = tables.attempts[attempt].nextPending
-            case .blocked: return
-            }
-        }
-    }
-
-    private static func serve(
+    /// Looks for a connection, a stream or a free place for a request of the queue.
+    static func serve(
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ exchange: ExchangeID,
         _ cluster: Int
     ) -> Served {
@@ -117,14 +92,10 @@ extension Pools {
             let idle = turn.endpointPools[endpoint.id].idle
             if idle.isNone { continue }
             PendingQueue.remove(&tables, &turn, attempt, cluster: cluster)
-            turn.endpointPools[tables.attempts[attempt].endpoint].load -= 1
-            tables.attempts[attempt].position = position
-            tables.attempts[attempt].endpoint = endpoint.id
-            turn.endpointPools[endpoint.id].load += 1
-            tables.exchanges[exchange].summary.endpoint = endpoint.address
+            Attempts.move(&tables, &turn, attempt, box, position)
             IdleLists.unlink(&tables, &turn, idle)
-            assign(&tables, &turn, attempt: attempt, connection: idle, isReused: true)
-            return .served
+            return .served(
+                Attempts.assign(&tables, attempt: attempt, connection: idle, isReused: true))
         }
         if box.value.protocol == .http2
             || turn.endpointPools[tables.attempts[attempt].endpoint].speaksHTTP2
@@ -140,14 +111,16 @@ extension Pools {
         _ cluster: SharedBox<Cluster>
     ) -> Served {
         if Upgrades.isWanted(tables, exchange),
-            let served = Upgrades.serve(&tables, &turn, attempt, cluster)
+            let served = serveUpgrade(&tables, &turn, attempt, cluster)
         {
             return served
         }
         let endpoint = tables.attempts[attempt].endpoint, id = cluster.value.id
         if StreamPools.session(tables, turn, endpoint: endpoint, cluster: id) != nil {
             PendingQueue.remove(&tables, &turn, attempt, cluster: id)
-            if StreamPools.serve(&tables, &turn, attempt, cluster: id) { return .served }
+            if let lease = StreamPools.serve(&tables, &turn, attempt, cluster: id) {
+                return .served(lease)
+            }
             PendingQueue.append(&tables, &turn, attempt, cluster: id)
             return .blocked
         }
@@ -156,17 +129,43 @@ extension Pools {
         return connect(&tables, &turn, waiting: attempt, cluster) ?? .held
     }
 
+    /// The same for a request that wants to leave HTTP. `nil`: it goes on as an ordinary one.
+    private static func serveUpgrade(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
+        _ cluster: SharedBox<Cluster>
+    ) -> Served? {
+        let id = cluster.value.id
+        switch Upgrades.way(tables, turn, attempt, cluster) {
+        case .ordinary: return nil
+        case .stream(let session):
+            PendingQueue.remove(&tables, &turn, attempt, cluster: id)
+            if let stream = StreamPools.open(&tables, &turn, session) {
+                return .served(
+                    Attempts.assign(
+                        &tables, attempt: attempt, connection: stream, isReused: true))
+            }
+            PendingQueue.append(&tables, &turn, attempt, cluster: id)
+            return .blocked
+        case .waits: return .held
+        case .connects(let onlyHTTP1):
+            return connect(&tables, &turn, waiting: attempt, cluster, onlyHTTP1: onlyHTTP1)
+                ?? .held
+        case .impossible: return .served(.refused(Upgrades.refusal(tables, &turn, attempt)))
+        }
+    }
+
     /// Makes a connection for a request of the queue. `nil`: all places are taken.
-    static func connect(
+    private static func connect(
         _ tables: inout Tables, _ turn: inout Turn, waiting attempt: AttemptID,
         _ cluster: SharedBox<Cluster>, onlyHTTP1: Bool = false
     ) -> Served? {
         guard cluster.value.state.value.takeConnection(max: cluster.value.limits.connectionsMax)
         else { return nil }
         PendingQueue.remove(&tables, &turn, attempt, cluster: cluster.value.id)
-        // Without a slot for it the request has failed, and so would the next.
-        return connect(&tables, &turn, attempt, cluster, onlyHTTP1: onlyHTTP1)
-            ? .served : .blocked
+        switch connect(&tables, &turn, attempt, cluster, onlyHTTP1: onlyHTTP1) {
+        case .refused(let answer): return .refused(answer)
+        case let lease: return .served(lease)
+        }
     }
 
     /// Another worker waits: close one idle connection of the cluster, so that it can make its own.

@@ -14,92 +14,105 @@ enum Pools {
 
     /// Finds an endpoint and a connection for the exchange.
     ///
-    /// - Parameters:
-    ///   - connects: an idle connection will not do.
-    ///   - isImmediate: see `assign`.
+    /// - Parameter connects: an idle connection will not do.
     static func lease(
-        _ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID, connects: Bool = false,
-        isImmediate: Bool = false
-    ) {
+        _ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID, connects: Bool
+    ) -> Lease {
         let cluster = Attempts.cluster(tables, of: exchange)
-        let id = cluster.value.id
         if !tables.exchanges[exchange].holdsRequestPermit {
             guard cluster.value.state.value.takeRequest(max: cluster.value.limits.requestsMax)
             else {
-                turn.counters.count(.requestOverflow, cluster: id)
-                return Exchanges.answer(
-                    &tables, &turn, exchange,
-                    LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local))
+                turn.counters.count(.requestOverflow, cluster: cluster.value.id)
+                return .overflow
             }
             tables.exchanges[exchange].holdsRequestPermit = true
         }
         if !tables.downstream[tables.exchanges[exchange].downstream].firstPrivate.isNone,
-            PrivateConnections.lease(
-                &tables, &turn, exchange: exchange, cluster, isImmediate: isImmediate)
+            let lease = PrivateConnections.lease(&tables, &turn, exchange: exchange, cluster)
         {
-            return
+            return lease
         }
         guard
             let position = choose(
                 &turn, cluster, tables.exchanges[exchange].hash,
                 tables.exchanges[exchange].retry.tried)
         else {
-            return Exchanges.fail(
-                &tables, &turn, exchange,
+            return .refused(
                 LocalAnswer(status: 503, flags: .noHealthyUpstream, cause: .local))
         }
-        guard let attempt = tables.attempts.take() else {
-            return Exchanges.fail(
-                &tables, &turn, exchange,
-                LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local))
-        }
+        guard let attempt = tables.attempts.take() else { return .overflow }
         Attempts.begin(&tables, &turn, attempt: attempt, exchange: exchange, cluster)
         if !connects, let idle = idleConnection(turn, cluster, position) {
             Attempts.place(&tables, &turn, attempt, cluster, idle.position)
             IdleLists.unlink(&tables, &turn, idle.id)
-            return assign(
-                &tables, &turn, attempt: attempt, connection: idle.id, isReused: true,
-                isImmediate: isImmediate)
+            return Attempts.assign(
+                &tables, attempt: attempt, connection: idle.id, isReused: true)
         }
         Attempts.place(&tables, &turn, attempt, cluster, position)
+        return make(&tables, &turn, attempt, cluster, connects: connects)
+    }
+
+    /// No connection lies idle at the endpoint that was chosen.
+    @inline(never)
+    private static func make(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
+        _ cluster: SharedBox<Cluster>, connects: Bool
+    ) -> Lease {
         if cluster.value.protocol == .http2
-            || turn.endpointPools[cluster.value.endpoints[position].id].speaksHTTP2
+            || turn.endpointPools[tables.attempts[attempt].endpoint].speaksHTTP2
         {
-            if Upgrades.isWanted(tables, exchange),
-                Upgrades.lease(&tables, &turn, attempt, cluster)
+            if Upgrades.isWanted(tables, tables.attempts[attempt].exchange),
+                let lease = upgrade(&tables, &turn, attempt, cluster)
             {
-                return
+                return lease
             }
-            if leaseStream(&tables, &turn, attempt, cluster, isImmediate: isImmediate) { return }
+            if let lease = leaseStream(&tables, &turn, attempt, cluster) { return lease }
         }
         if cluster.value.state.value.takeConnection(max: cluster.value.limits.connectionsMax) {
-            connect(&tables, &turn, attempt, cluster)
-            return
+            return connect(&tables, &turn, attempt, cluster)
         }
         if let other = anyIdle(turn, cluster), !connects {
             Attempts.move(&tables, &turn, attempt, cluster, other.position)
             IdleLists.unlink(&tables, &turn, other.id)
-            return assign(
-                &tables, &turn, attempt: attempt, connection: other.id, isReused: true,
-                isImmediate: isImmediate)
+            return Attempts.assign(
+                &tables, attempt: attempt, connection: other.id, isReused: true)
         }
-        wait(&tables, &turn, attempt, cluster)
+        return wait(&tables, &turn, attempt, cluster)
+    }
+
+    /// A way for a request that wants to leave HTTP, at an endpoint that speaks HTTP/2. `nil`: the
+    /// request goes on as an ordinary one.
+    private static func upgrade(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
+        _ cluster: SharedBox<Cluster>
+    ) -> Lease? {
+        switch Upgrades.way(tables, turn, attempt, cluster) {
+        case .ordinary: return nil
+        case .stream(let session):
+            guard let id = StreamPools.open(&tables, &turn, session) else { break }
+            return Attempts.assign(&tables, attempt: attempt, connection: id, isReused: true)
+        case .waits: break
+        case .connects(let onlyHTTP1):
+            if cluster.value.state.value.takeConnection(max: cluster.value.limits.connectionsMax) {
+                return connect(&tables, &turn, attempt, cluster, onlyHTTP1: onlyHTTP1)
+            }
+        case .impossible: return .refused(Upgrades.refusal(tables, &turn, attempt))
+        }
+        return wait(&tables, &turn, attempt, cluster)
     }
 
     /// Finds a stream for an attempt at its endpoint: of a session that has room, or of the
-    /// connection that is being made for others.
+    /// connection that is being made for others. `nil`: there is none to come.
     private static func leaseStream(
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
-        _ cluster: SharedBox<Cluster>, isImmediate: Bool
-    ) -> Bool {
-        let id = cluster.value.id
-        if StreamPools.serve(&tables, &turn, attempt, cluster: id, isImmediate: isImmediate) {
-            return true
+        _ cluster: SharedBox<Cluster>
+    ) -> Lease? {
+        if let lease = StreamPools.serve(&tables, &turn, attempt, cluster: cluster.value.id) {
+            return lease
         }
         let endpoint = tables.attempts[attempt].endpoint
-        guard StreamPools.isComing(tables, turn, endpoint: endpoint) else { return false }
-        wait(&tables, &turn, attempt, cluster)
-        return true
+        guard StreamPools.isComing(tables, turn, endpoint: endpoint) else { return nil }
+        return wait(&tables, &turn, attempt, cluster)
     }
 
     @inline(__always)
@@ -152,12 +165,10 @@ enum Pools {
     /// Opens a connection for the attempt; the cluster's place for it is taken.
     ///
     /// - Parameter onlyHTTP1: for a request that HTTP/2 cannot carry.
-    /// - Returns: `false` when there is no slot for a connection; the exchange has failed.
-    @discardableResult
     static func connect(
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
         _ cluster: SharedBox<Cluster>, onlyHTTP1: Bool = false
-    ) -> Bool {
+    ) -> Lease {
         let endpoint = cluster.value.endpoints[tables.attempts[attempt].position]
         guard
             let id = EndpointConnections.open(
@@ -166,81 +177,12 @@ enum Pools {
                 onlyHTTP1: onlyHTTP1)
         else {
             cluster.value.state.value.freeConnection()
-            let exchange = tables.attempts[attempt].exchange
-            Exchanges.fail(
-                &tables, &turn, exchange,
-                LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local))
-            return false
+            return .overflow
         }
         tables.attempts[attempt].phase = .connecting
         tables.attempts[attempt].connection = id
         tables.upstream[id].attempt = attempt
-        return true
-    }
-
-    /// The attempt has its connection: the request goes out.
-    ///
-    /// - Parameter isImmediate: the request's bytes are in the scratch right now, and whoever reads
-    ///   them sends the head in front of its body.
-    static func assign(
-        _ tables: inout Tables, _ turn: inout Turn, attempt: AttemptID, connection: UpstreamID,
-        isReused: Bool, isImmediate: Bool = false
-    ) {
-        let exchange = tables.attempts[attempt].exchange
-        tables.attempts[attempt].phase = .sent
-        tables.attempts[attempt].connection = connection
-        tables.attempts[attempt].isReused = isReused
-        tables.upstream[connection].attempt = attempt
-        tables.upstream[connection].phase = .busy
-        tables.upstream[connection].parser = ResponseHeadParser()
-        tables.upstream[connection].requestCount += 1
-        tables.upstream[connection].timer.clear()
-        let downstream = tables.exchanges[exchange].downstream
-        if !tables.exchanges[exchange].hasRequestBody {
-            sendHead(&tables, &turn, exchange, connection)
-            return RequestRelay.requestDone(&tables, &turn, exchange)
-        }
-        if tables.exchanges[exchange].retry.replays {
-            return replay(&tables, &turn, exchange, connection)
-        }
-        if isImmediate { return }
-        if tables.downstream[downstream].isReadPaused {
-            // Kept bytes of the body go with the head.
-            ClientConnections.resume(&tables, &turn, downstream)
-        } else {
-            sendHead(&tables, &turn, exchange, connection)
-            tables.exchanges[exchange].requestPhase = .body
-        }
-    }
-
-    /// The head and what the endpoint before has got of the body, then what follows.
-    private static func replay(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ connection: UpstreamID
-    ) {
-        tables.exchanges[exchange].retry.replays = false
-        sendHead(&tables, &turn, exchange, connection)
-        let start = turn.output.writerIndex
-        turn.output.append(tables.exchanges[exchange].replay.readable)
-        turn.send(
-            ConnectionID(upstream: connection), .output,
-            ByteRange(start, end: turn.output.writerIndex))
-        if tables.exchanges[exchange].retry.replaysAll {
-            return RequestRelay.requestDone(&tables, &turn, exchange)
-        }
-        tables.exchanges[exchange].requestPhase = .body
-        ClientConnections.resume(&tables, &turn, tables.exchanges[exchange].downstream)
-    }
-
-    @inline(__always)
-    private static func sendHead(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ connection: UpstreamID
-    ) {
-        let start = turn.output.writerIndex
-        turn.output.append(
-            tables.exchanges[exchange].arena.span(tables.exchanges[exchange].head))
-        turn.send(
-            ConnectionID(upstream: connection), .output,
-            ByteRange(start, end: turn.output.writerIndex))
+        return .waits
     }
 
     // MARK: Release
@@ -268,7 +210,7 @@ enum Pools {
         Timers.arm(
             upstream: id, min(turn.now + limits.idleTimeout, expires), &tables, &turn)
         if !turn.clusterPools[cluster].firstPending.isNone {
-            return servePending(&tables, &turn, cluster: cluster)
+            return turn.queueIsDue(cluster)
         }
         if let state = turn.clusterPools[cluster].state, state.value.waiters != 0 {
             // Somebody on another worker waits for the place that this connection holds.

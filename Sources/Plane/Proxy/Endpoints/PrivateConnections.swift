@@ -81,15 +81,15 @@ enum PrivateConnections {
     }
 
     /// Serves the exchange by a connection that carries its client's identity.
-    /// - Returns: `false`: there is none to the version, or to an endpoint that it still has.
+    /// - Returns: `nil`: there is none to the version, or to an endpoint that it still has.
     @inline(never)
     static func lease(
         _ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID,
-        _ cluster: SharedBox<Cluster>, isImmediate: Bool
-    ) -> Bool {
+        _ cluster: SharedBox<Cluster>
+    ) -> Lease? {
         let client = tables.exchanges[exchange].downstream
         let id = find(tables, client, cluster: cluster.value.id)
-        guard !id.isNone else { return false }
+        guard !id.isNone else { return nil }
         let endpoint = tables.upstream[id].endpoint
         var position: Int?
         for i in 0..<cluster.value.endpoints.count where cluster.value.endpoints[i].id == endpoint {
@@ -99,17 +99,14 @@ enum PrivateConnections {
             let attempt = tables.attempts.take()
         else {
             EndpointConnections.close(&tables, &turn, id, reset: false)
-            return false
+            return nil
         }
         IdleLists.unlinkPrivate(&tables, id)
         Attempts.begin(&tables, &turn, attempt: attempt, exchange: exchange, cluster)
         tables.exchanges[exchange].bindsConnection = true
         tables.exchanges[exchange].isBound = true
         Attempts.place(&tables, &turn, attempt, cluster, position)
-        Pools.assign(
-            &tables, &turn, attempt: attempt, connection: id, isReused: true,
-            isImmediate: isImmediate)
-        return true
+        return Attempts.assign(&tables, attempt: attempt, connection: id, isReused: true)
     }
 
     // MARK: Signs of it

@@ -32,7 +32,16 @@ enum UpstreamSide {
             // Nobody waits for it any more: the next request will.
             return Pools.release(&tables, &turn, id)
         }
-        Pools.assign(&tables, &turn, attempt: attempt, connection: id, isReused: false)
+        start(&tables, &turn, attempt, id)
+    }
+
+    /// The attempt that asked for a connection has it.
+    private static func start(
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ id: UpstreamID
+    ) {
+        let exchange = tables.attempts[attempt].exchange
+        let lease = Attempts.assign(&tables, attempt: attempt, connection: id, isReused: false)
+        Exchanges.perform(&tables, &turn, exchange, lease)
     }
 
     /// The connection is one of HTTP/2: the attempt that asked for it gets its first stream, and
@@ -47,12 +56,12 @@ enum UpstreamSide {
         guard Sessions.begin(&tables, &turn, upstream: id) != nil else {
             EndpointConnections.close(&tables, &turn, id, reset: true)
             if tables.attempts.holds(attempt) {
-                Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
+                Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
             }
             return
         }
         if tables.attempts.holds(attempt) { serveFirst(&tables, &turn, attempt, cluster) }
-        Pools.servePending(&tables, &turn, cluster: cluster)
+        turn.queueIsDue(cluster)
         guard tables.upstream.holds(id) else { return }
         if tables.sessions[tables.upstream[id].session].engine.streamCount == 0 {
             Sessions.armIdle(&tables, &turn, tables.upstream[id].session)
@@ -69,16 +78,17 @@ enum UpstreamSide {
     ) {
         let exchange = tables.attempts[attempt].exchange
         if !Upgrades.isWanted(tables, exchange),
-            StreamPools.serve(&tables, &turn, attempt, cluster: cluster)
+            let lease = StreamPools.serve(&tables, &turn, attempt, cluster: cluster)
         {
-            return
+            return Exchanges.perform(&tables, &turn, exchange, lease)
         }
         tables.attempts[attempt].connection = .none
         tables.attempts[attempt].sessionCount += 1
         guard tables.attempts[attempt].sessionCount <= sessionsMax else {
-            return Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
+            return Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
         }
-        Pools.wait(&tables, &turn, attempt, Attempts.cluster(tables, of: exchange))
+        let lease = Pools.wait(&tables, &turn, attempt, Attempts.cluster(tables, of: exchange))
+        Exchanges.perform(&tables, &turn, exchange, lease)
     }
 
     /// A session for one health check, which no other request gets a stream of.
@@ -90,14 +100,14 @@ enum UpstreamSide {
             let stream = StreamPools.open(&tables, &turn, session)
         else { return EndpointConnections.close(&tables, &turn, id, reset: true) }
         tables.upstream[stream].isCheck = true
-        Pools.assign(&tables, &turn, attempt: attempt, connection: stream, isReused: false)
+        start(&tables, &turn, attempt, stream)
     }
 
     static func connectFailed(
         _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, isRefused: Bool
     ) {
         guard tables.upstream.holds(id) else { return }
-        if tables.upstream[id].isCheck { return HealthChecks.connectFailed(&tables, &turn, id) }
+        if tables.upstream[id].isCheck { return checkFailed(&tables, &turn, id) }
         let attempt = tables.upstream[id].attempt
         turn.counters.count(.connectFailures, cluster: tables.upstream[id].cluster)
         let endpoint = tables.upstream[id].endpoint
@@ -109,14 +119,27 @@ enum UpstreamSide {
         EndpointConnections.close(&tables, &turn, id, reset: false)
         if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
         guard tables.attempts.holds(attempt) else { return }
-        if onlyHTTP1 { return Upgrades.refuse(&tables, &turn, attempt) }
-        Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
+        if onlyHTTP1 {
+            let answer = Upgrades.refusal(tables, &turn, attempt)
+            return Exchanges.fail(&tables, &turn, tables.attempts[attempt].exchange, answer)
+        }
+        Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
+    }
+
+    /// A health check's connection was not made, or not in time.
+    private static func checkFailed(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID
+    ) {
+        guard let exchange = HealthChecks.connectFailed(&tables, &turn, id) else { return }
+        Exchanges.fail(
+            &tables, &turn, exchange,
+            LocalAnswer(status: 502, flags: .upstreamConnectFailure, cause: .connect))
     }
 
     /// Descriptors or memory have run out here, which is not the endpoint's fault.
     static func connectImpossible(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         guard tables.upstream.holds(id) else { return }
-        if tables.upstream[id].isCheck { return HealthChecks.connectFailed(&tables, &turn, id) }
+        if tables.upstream[id].isCheck { return checkFailed(&tables, &turn, id) }
         let attempt = tables.upstream[id].attempt
         let endpoint = tables.upstream[id].endpoint
         let wasProbe = tables.upstream[id].isProbe
@@ -133,7 +156,7 @@ enum UpstreamSide {
         switch tables.upstream[id].phase {
         case .connecting:
             if tables.upstream[id].isCheck {
-                return HealthChecks.connectFailed(&tables, &turn, id)
+                return checkFailed(&tables, &turn, id)
             }
             let attempt = tables.upstream[id].attempt
             turn.counters.count(.connectTimeouts, cluster: tables.upstream[id].cluster)
@@ -142,7 +165,7 @@ enum UpstreamSide {
             EndpointConnections.close(&tables, &turn, id, reset: false)
             if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
             guard tables.attempts.holds(attempt) else { return }
-            Retries.connectFailed(&tables, &turn, attempt: attempt, timedOut: true)
+            Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: true)
         case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
         case .session: Sessions.expired(&tables, &turn, tables.upstream[id].session)
         case .busy, .tunnel, .closed: break
@@ -231,7 +254,11 @@ enum UpstreamSide {
             EndpointConnections.close(&tables, &turn, id, reset: false)
         case .connecting: connectFailed(&tables, &turn, id, isRefused: false)
         case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
-        case .tunnel: Tunnels.ended(&tables, &turn, from: ConnectionID(upstream: id))
+        case .tunnel:
+            let isDone = Tunnels.ended(&tables, &turn, from: ConnectionID(upstream: id))
+            if isDone, let exchange = EndpointConnections.exchange(tables, id) {
+                Exchanges.closeTunnel(&tables, &turn, exchange)
+            }
         case .busy:
             guard let exchange = EndpointConnections.exchange(tables, id) else {
                 return EndpointConnections.close(&tables, &turn, id, reset: false)
@@ -257,7 +284,7 @@ enum UpstreamSide {
         case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
         case .tunnel:
             if let exchange = EndpointConnections.exchange(tables, id) {
-                Tunnels.close(&tables, &turn, exchange)
+                Exchanges.closeTunnel(&tables, &turn, exchange)
             }
         case .busy:
             guard let exchange = EndpointConnections.exchange(tables, id) else {
@@ -284,8 +311,10 @@ enum UpstreamSide {
         if tables.upstream[id].shutsDownAfterFlush {
             tables.upstream[id].shutsDownAfterFlush = false
             turn.effects.append(.shutdownWrite(ConnectionID(upstream: id)))
-            if let exchange = EndpointConnections.exchange(tables, id) {
-                return Tunnels.closeIfDone(&tables, &turn, exchange)
+            if let exchange = EndpointConnections.exchange(tables, id),
+                Tunnels.isDone(tables, exchange)
+            {
+                return Exchanges.closeTunnel(&tables, &turn, exchange)
             }
         }
         guard let exchange = EndpointConnections.exchange(tables, id) else { return }
@@ -337,7 +366,7 @@ enum UpstreamSide {
                     return
                 }
                 if tables.exchanges[exchange].retry.watchesAnswers,
-                    Retries.watch(&tables, &turn, exchange, id, head, at, end)
+                    isRepeated(&tables, &turn, exchange, id, head, at, end)
                 {
                     at = end
                     return
@@ -360,11 +389,22 @@ enum UpstreamSide {
         }
     }
 
+    /// Whether the answer whose head was read is dropped, and the request sent once more.
+    @inline(never)
+    private static func isRepeated(
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ id: UpstreamID,
+        _ head: ByteRange, _ at: Int, _ end: Int
+    ) -> Bool {
+        let retry = Retries.watch(&tables, &turn, exchange, id, head, at, end)
+        return Exchanges.perform(&tables, &turn, exchange, retry)
+    }
+
     /// The origin's bytes are not HTTP, or not this response's.
     private static func invalid(
         _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ id: UpstreamID
     ) {
-        if Retries.onInvalid(&tables, &turn, exchange, id) { return }
+        let retry = Retries.invalid(&tables, &turn, exchange, id)
+        if Exchanges.perform(&tables, &turn, exchange, retry) { return }
         Exchanges.fail(
             &tables, &turn, exchange,
             LocalAnswer(status: 502, flags: .upstreamProtocolError, cause: .invalid))
@@ -398,7 +438,8 @@ enum UpstreamSide {
         _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ exchange: ExchangeID
     ) {
         turn.counters.count(.disconnects, cluster: tables.upstream[id].cluster)
-        if Retries.onLostConnection(&tables, &turn, exchange, id) { return }
+        let retry = Retries.lostConnection(&tables, &turn, exchange, id)
+        if Exchanges.perform(&tables, &turn, exchange, retry) { return }
         // The client's identity went with the connection: with a new one it proves it anew.
         if tables.exchanges[exchange].isBound { tables.exchanges[exchange].keepsAlive = false }
         Exchanges.fail(

@@ -126,16 +126,6 @@ enum Decisions {
         tables.exchanges[id].cameByHTTPS = turn.trustedOrigin.isSecure
     }
 
-    /// Where the request that is being decided comes from. Its client and scheme stay with the
-    /// exchange (`summary.client`, `cameByHTTPS`).
-    static func origin(
-        _ exchange: borrowing Exchange, _ turn: borrowing Turn, _ snapshot: SharedBox<Snapshot>
-    ) -> RequestOrigin {
-        if snapshot.value.settings.trustedHops > 0 { return turn.trustedOrigin }
-        return RequestOrigin(
-            turn.requestHead, peer: exchange.summary.peer, isSecure: exchange.isSecure)
-    }
-
     // MARK: Route
 
     /// - Returns: the route, -1 when none matches, `nil` when the path is refused.
@@ -291,5 +281,15 @@ enum Decisions {
             turn, head)
         if let value { return XXH64.hash(turn.scratch.span(value), seed: 0) }
         return address.stableHash
+    }
+}
+
+extension Turn {
+    /// Where the request that is being decided comes from. Its client and scheme stay with the
+    /// exchange (`summary.client`, `cameByHTTPS`).
+    func origin(of exchange: borrowing Exchange, _ snapshot: SharedBox<Snapshot>) -> RequestOrigin {
+        if snapshot.value.settings.trustedHops > 0 { return trustedOrigin }
+        return RequestOrigin(
+            requestHead, peer: exchange.summary.peer, isSecure: exchange.isSecure)
     }
 }

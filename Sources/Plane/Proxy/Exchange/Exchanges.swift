@@ -58,10 +58,13 @@ enum Exchanges {
         case .forward(let delay): forward(&tables, &turn, id, head, after: delay)
         case .direct:
             Forwarding.keepTexts(&tables.exchanges[id], turn, head)
-            DirectReply.send(&tables, &turn, id, head)
+            if let answer = DirectReply.send(&tables, &turn, id, head) {
+                return self.answer(&tables, &turn, id, answer)
+            }
+            responseDone(&tables, &turn, id)
         case .answer(let answer, let delay):
             Forwarding.keepTexts(&tables.exchanges[id], turn, head)
-            if delay > .zero { return Waits.begin(&tables, &turn, id, delay) }
+            if delay > .zero { return hold(&tables, &turn, id, delay) }
             self.answer(&tables, &turn, id, answer)
         }
     }
@@ -83,7 +86,7 @@ enum Exchanges {
             detectsOutliers: cluster.value.detectsOutliers)
         if plan.isSpecial, copyAndHold(&tables, &turn, id, snapshot, head, delay) { return }
         startClocks(&tables, turn, id, firstByte: plan.firstByte, idle: plan.idle)
-        Pools.lease(&tables, &turn, exchange: id, isImmediate: true)
+        lease(&tables, &turn, id, isImmediate: true)
         // A request that is out already has armed its timer, one that was answered has none.
         if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .head {
             Timers.arm(&tables, &turn, id)
@@ -100,10 +103,15 @@ enum Exchanges {
         let plan = snapshot.value.routes[tables.exchanges[id].route]
         if plan.filter >= 0 {
             let mirror = snapshot.value.filters[plan.filter].mirror
-            if mirror >= 0 { Mirrors.begin(&tables, &turn, id, mirror, plan, snapshot, head) }
+            if mirror >= 0,
+                let copy = Mirrors.begin(&tables, &turn, id, mirror, plan, snapshot, head)
+            {
+                lease(&tables, &turn, copy)
+                if tables.exchanges.holds(copy) { Timers.arm(&tables, &turn, copy) }
+            }
         }
         guard delay > .zero else { return false }
-        Waits.begin(&tables, &turn, id, delay)
+        hold(&tables, &turn, id, delay)
         return true
     }
 
@@ -139,19 +147,6 @@ enum Exchanges {
         if seen.contains(.authorization) {
             exchange.bindsConnection = PrivateConnections.hasCredentials(turn, head)
         }
-    }
-
-    /// Whether an answer that is about to begin must be its connection's last, because of what is
-    /// left of the request: too much to be read away, or a body that the client may never send. One
-    /// that waited for 100 (Continue) may send its next request in place of it (RFC 9110 §10.1.1),
-    /// and nothing in the bytes would tell which of the two they are.
-    static func isLast(_ tables: borrowing Tables, _ id: ExchangeID) -> Bool {
-        let downstream = tables.exchanges[id].downstream
-        if tables.downstream[downstream].body.isComplete { return false }
-        let left = tables.downstream[downstream].body.remaining ?? .max
-        return left > DownstreamSide.discardBytesMax
-            || tables.exchanges[id].awaitsContinue
-                && tables.exchanges[id].summary.bytesReceived == 0
     }
 
     /// The connection is as old as it may become, or its listener is gone: this request is its
@@ -193,34 +188,50 @@ enum Exchanges {
     static func requestBytes(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ at: inout Int, _ end: Int
     ) -> RequestProgress {
-        let downstream = tables.exchanges[id].downstream
-        var isTaken = true
         switch tables.exchanges[id].requestPhase {
         case .head, .body:
-            let from = at, copy = tables.exchanges[id].mirror
-            isTaken = RequestRelay.relay(&tables, &turn, id, &at, end)
-            if !copy.isNone {
-                Mirrors.feed(&tables, &turn, copy, of: id, ByteRange(from, end: at))
+            switch RequestRelay.relay(&tables, &turn, id, &at, end) {
+            case .passed:
+                return tables.exchanges[id].requestPhase == .complete ? .blocked : .hungry
+            case .blocked: return .blocked
+            case .violated(let violation):
+                let downstream = tables.exchanges[id].downstream
+                refuseBody(&tables, &turn, id, violation)
+                return isOver(tables, downstream) ? .ended : .hungry
             }
-        case .discarding: RequestRelay.discard(&tables, &turn, id, &at, end)
+        case .discarding:
+            let downstream = tables.exchanges[id].downstream
+            switch RequestRelay.discard(&tables, turn, id, &at, end) {
+            case .more: return .hungry
+            case .none:
+                finish(&tables, &turn, id)
+                ClientConnections.becomeIdle(&tables, &turn, downstream)
+            case .broken:
+                finish(&tables, &turn, id)
+                ClientConnections.close(&tables, &turn, downstream, reset: false)
+            }
+            return .ended
         // Bytes behind the request belong to the next one.
-        case .complete: isTaken = false
+        case .complete: return .blocked
         }
-        guard tables.downstream.holds(downstream), tables.downstream[downstream].phase == .exchange
-        else { return .ended }
-        let isComplete =
-            tables.exchanges.holds(id) && tables.exchanges[id].requestPhase == .complete
-        return isTaken && !isComplete ? .hungry : .blocked
     }
 
-    /// The connection that serves an exchange now, if it has one that is busy with it.
-    static func connection(_ tables: borrowing Tables, of id: ExchangeID) -> UpstreamID? {
-        guard tables.exchanges.holds(id) else { return nil }
-        let attempt = tables.exchanges[id].attempt
-        guard tables.attempts.holds(attempt), tables.attempts[attempt].phase == .sent else {
-            return nil
-        }
-        return tables.attempts[attempt].connection
+    /// Whether a client's connection has let go of its exchange.
+    private static func isOver(_ tables: borrowing Tables, _ downstream: DownstreamID) -> Bool {
+        !tables.downstream.holds(downstream) || tables.downstream[downstream].phase != .exchange
+    }
+
+    /// The client broke the framing in the middle of its body, or sent more than it may.
+    @inline(never)
+    private static func refuseBody(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ violation: HTTP1Violation
+    ) {
+        turn.counters.countRefused(
+            listener: tables.exchanges[id].summary.listener, cause: violation.rawValue)
+        tables.exchanges[id].keepsAlive = false
+        fail(
+            &tables, &turn, id,
+            LocalAnswer(status: violation.status, flags: .downstreamProtocolError))
     }
 
     // MARK: Ends
@@ -255,7 +266,7 @@ enum Exchanges {
         if tables.downstream[downstream].phase == .tunnel,
             flags != .streamIdle || !tables.downstream[downstream].hasUnsent
         {
-            return Tunnels.close(&tables, &turn, id)
+            return closeTunnel(&tables, &turn, id)
         }
         let requestPhase = tables.exchanges[id].requestPhase
         if requestPhase == .discarding {
@@ -270,7 +281,9 @@ enum Exchanges {
         if tables.exchanges[id].responsePhase == .waiting, requestPhase == .body,
             flags == .streamIdle
         {
-            if let connection = connection(tables, of: id), tables.upstream[connection].hasUnsent {
+            if let connection = Attempts.connection(tables, of: id),
+                tables.upstream[connection].hasUnsent
+            {
                 // It is the endpoint that does not take it.
                 Outliers.failed(tables, &turn, id)
                 return fail(
@@ -297,7 +310,9 @@ enum Exchanges {
         // A part of the response is out: the client must see that it is not all of it.
         tables.exchanges[id].summary.flags.insert(answer.flags)
         tables.exchanges[id].summary.cause = answer.cause
-        if answer.cause == .timeout, LocalReply.endCall(&tables, &turn, id) { return }
+        if answer.cause == .timeout, LocalReply.endCall(&tables, &turn, id) {
+            return responseDone(&tables, &turn, id)
+        }
         let downstream = tables.exchanges[id].downstream
         finish(&tables, &turn, id)
         ClientConnections.close(&tables, &turn, downstream, reset: true)
@@ -315,6 +330,7 @@ enum Exchanges {
         }
         if answer.endsConnection { tables.exchanges[id].keepsAlive = false }
         LocalReply.send(&tables, &turn, id, answer)
+        responseDone(&tables, &turn, id)
     }
 
     /// The response is handed over. What is left of the request is read away, or the connection
@@ -351,7 +367,7 @@ enum Exchanges {
         tables.exchanges[id].summary.duration = turn.now - tables.exchanges[id].arrival
         if tables.exchanges[id].kind != .client { return finishInner(&tables, &turn, id) }
         let copy = tables.exchanges[id].mirror
-        if !copy.isNone { Mirrors.originalEnded(&tables, &turn, copy) }
+        if !copy.isNone { abandonCopy(&tables, &turn, copy) }
         // What was answered without a version starts and ends in its route's row at once.
         if !tables.exchanges[id].isCounted {
             turn.counters.started(rowSlot: tables.exchanges[id].rowSlot)
@@ -363,6 +379,30 @@ enum Exchanges {
         }
         if tables.exchanges[id].isTunnel { turn.counters.count(.tunnelsClosed) }
         free(&tables, &turn, id)
+    }
+
+    /// The client's exchange is over before its body was: its copy will not get the rest either.
+    @inline(never)
+    private static func abandonCopy(
+        _ tables: inout Tables, _ turn: inout Turn, _ copy: ExchangeID
+    ) {
+        guard tables.exchanges.holds(copy) else { return }
+        let nobody = tables.exchanges[copy].downstream
+        abandon(&tables, &turn, copy)
+        if tables.downstream.holds(nobody), tables.downstream[nobody].phase != .closed {
+            ClientConnections.close(&tables, &turn, nobody, reset: true)
+        }
+    }
+
+    /// Ends both sides of a tunnel.
+    static func closeTunnel(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
+        let downstream = tables.exchanges[id].downstream
+        Pools.abandon(&tables, &turn, exchange: id, reset: false)
+        tables.exchanges[id].responsePhase = .complete
+        finish(&tables, &turn, id)
+        if tables.downstream.holds(downstream) {
+            ClientConnections.close(&tables, &turn, downstream, reset: false)
+        }
     }
 
     /// A request that no client sent is over: counted for itself, and not logged.

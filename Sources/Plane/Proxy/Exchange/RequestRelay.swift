@@ -6,21 +6,82 @@ import Telemetry
 
 /// The request on its way to the origin: head from the arena, body from the client.
 enum RequestRelay {
-    /// Passes on what is there, if the exchange has its connection and that takes bytes.
+    /// The exchange has its connection: the request goes out.
     ///
-    /// - Returns: `false` when bytes cannot go on now; they stay at `at`.
+    /// - Parameter isImmediate: the request's bytes are in the scratch right now, and whoever reads
+    ///   them sends the head in front of its body.
+    @inline(__always)
+    static func start(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        isImmediate: Bool
+    ) {
+        if !tables.exchanges[id].hasRequestBody {
+            sendHead(&tables, &turn, id, connection)
+            return requestDone(&tables, &turn, id)
+        }
+        if tables.exchanges[id].retry.replays { return replay(&tables, &turn, id, connection) }
+        if isImmediate { return }
+        let downstream = tables.exchanges[id].downstream
+        if tables.downstream[downstream].isReadPaused {
+            // Kept bytes of the body go with the head.
+            ClientConnections.resume(&tables, &turn, downstream)
+        } else {
+            sendHead(&tables, &turn, id, connection)
+            tables.exchanges[id].requestPhase = .body
+        }
+    }
+
+    /// The head and what the endpoint before has got of the body, then what follows.
+    private static func replay(
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ connection: UpstreamID
+    ) {
+        tables.exchanges[exchange].retry.replays = false
+        sendHead(&tables, &turn, exchange, connection)
+        let start = turn.output.writerIndex
+        turn.output.append(tables.exchanges[exchange].replay.readable)
+        turn.send(
+            ConnectionID(upstream: connection), .output,
+            ByteRange(start, end: turn.output.writerIndex))
+        if tables.exchanges[exchange].retry.replaysAll {
+            return requestDone(&tables, &turn, exchange)
+        }
+        tables.exchanges[exchange].requestPhase = .body
+        ClientConnections.resume(&tables, &turn, tables.exchanges[exchange].downstream)
+    }
+
+    @inline(__always)
+    private static func sendHead(
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ connection: UpstreamID
+    ) {
+        let start = turn.output.writerIndex
+        turn.output.append(
+            tables.exchanges[exchange].arena.span(tables.exchanges[exchange].head))
+        turn.send(
+            ConnectionID(upstream: connection), .output,
+            ByteRange(start, end: turn.output.writerIndex))
+    }
+
+    /// What became of bytes of a request's body.
+    enum Passage {
+        case passed
+        /// They cannot go on now, and stay where they are.
+        case blocked
+        /// The client broke the framing, or a limit.
+        case violated(HTTP1Violation)
+    }
+
+    /// Passes on what is there, if the exchange has its connection and that takes bytes.
     static func relay(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ at: inout Int, _ end: Int
-    ) -> Bool {
-        guard let connection = Exchanges.connection(tables, of: id),
+    ) -> Passage {
+        guard let connection = Attempts.connection(tables, of: id),
             !tables.upstream[connection].hasUnsent
-        else { return false }
+        else { return .blocked }
         if tables.exchanges[id].isChunkedRequest {
-            chunked(&tables, &turn, id, connection, &at, end)
-        } else {
-            plain(&tables, &turn, id, connection, &at, end)
+            return chunked(&tables, &turn, id, connection, &at, end)
         }
-        return true
+        plain(&tables, &turn, id, connection, &at, end)
+        return .passed
     }
 
     /// A body of a known length, or none: one send, head and body together, nothing copied but
@@ -65,7 +126,7 @@ enum RequestRelay {
     private static func chunked(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         _ at: inout Int, _ end: Int
-    ) {
+    ) -> Passage {
         let downstream = tables.exchanges[id].downstream
         let start = turn.output.writerIndex
         if tables.exchanges[id].requestPhase == .head {
@@ -82,7 +143,7 @@ enum RequestRelay {
                     turn.scratch.span(ByteRange(start: 0, count: end)), at: &at,
                     limits: turn.limits)
             } catch {
-                return violated(&tables, &turn, id, error)
+                return .violated(error)
             }
             switch step {
             case .content(let range):
@@ -99,7 +160,7 @@ enum RequestRelay {
         } while step.isProgress
         let received = tables.exchanges[id].summary.bytesReceived
         let limit = turn.snapshots[tables.exchanges[id].snapshot].value.settings.limits.bodyBytes
-        if received > limit { return violated(&tables, &turn, id, .bodyTooLarge) }
+        if received > limit { return .violated(.bodyTooLarge) }
         if tables.upstream[connection].isStream || tables.exchanges[id].retry.keepsBody {
             Retries.keep(
                 &tables.exchanges[id], turn,
@@ -113,20 +174,7 @@ enum RequestRelay {
         } else if at > from {
             Timers.sent(&tables, &turn, id, byteCount: at - from)
         }
-    }
-
-    /// The client broke the framing in the middle of its body.
-    private static func violated(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ violation: HTTP1Violation
-    ) {
-        turn.counters.countRefused(
-            listener: tables.exchanges[id].summary.listener, cause: violation.rawValue)
-        tables.exchanges[id].keepsAlive = false
-        Exchanges.fail(
-            &tables, &turn, id,
-            LocalAnswer(
-                status: violation.status, flags: .downstreamProtocolError,
-                cause: .none))
+        return .passed
     }
 
     /// The whole request is on its way: from now on the origin's time counts.
@@ -145,10 +193,14 @@ enum RequestRelay {
         Timers.arm(&tables, &turn, id)
     }
 
+    /// What is left of a body that is read away.
+    enum Rest { case more, none, broken }
+
     /// Reads away what is left of a body that nobody wants.
     static func discard(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ at: inout Int, _ end: Int
-    ) {
+        _ tables: inout Tables, _ turn: borrowing Turn, _ id: ExchangeID, _ at: inout Int,
+        _ end: Int
+    ) -> Rest {
         let downstream = tables.exchanges[id].downstream
         var step = BodyStep.incomplete
         repeat {
@@ -157,14 +209,10 @@ enum RequestRelay {
                     turn.scratch.span(ByteRange(start: 0, count: end)), at: &at,
                     limits: turn.limits)
             } catch {
-                Exchanges.finish(&tables, &turn, id)
-                return ClientConnections.close(&tables, &turn, downstream, reset: false)
+                return .broken
             }
         } while step.isProgress
-        if tables.downstream[downstream].body.isComplete {
-            Exchanges.finish(&tables, &turn, id)
-            ClientConnections.becomeIdle(&tables, &turn, downstream)
-        }
+        return tables.downstream[downstream].body.isComplete ? .none : .more
     }
 }
 

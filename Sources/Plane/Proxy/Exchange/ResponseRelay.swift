@@ -33,7 +33,7 @@ enum ResponseRelay {
         }
         if tables.exchanges[id].replay.capacity > 0 { tables.exchanges[id].replay.release() }
         let downstream = tables.exchanges[id].downstream
-        if tables.exchanges[id].requestPhase != .complete, Exchanges.isLast(tables, id) {
+        if tables.exchanges[id].requestPhase != .complete, tables.isLast(id) {
             tables.exchanges[id].keepsAlive = false
         }
         if turn.endsConnections || tables.downstream[downstream].hasEnded {
@@ -237,7 +237,7 @@ enum ResponseRelay {
             case .content(let range):
                 tables.exchanges[id].summary.bytesSent += UInt64(range.length)
                 if tables.exchanges[id].kind == .check {
-                    HealthChecks.keep(&tables.exchanges[id], turn.scratch.span(range))
+                    keepStart(&tables.exchanges[id], turn.scratch.span(range))
                 }
                 if isCopied {
                     MessageEncoder.chunkHead(range.length, to: &turn.output)
@@ -267,6 +267,15 @@ enum ResponseRelay {
             Timers.progressed(&tables, &turn, id)
         }
         return true
+    }
+
+    /// Bytes of the answer to a gRPC health check that are looked at.
+    private static let checkBytesMax = 64
+
+    /// Keeps the beginning of the answer to a health check.
+    private static func keepStart(_ exchange: inout Exchange, _ content: Span<UInt8>) {
+        let room = checkBytesMax - exchange.replay.count
+        exchange.replay.append(content.extracting(0..<min(room, content.count)))
     }
 
     /// The origin closed, and that was the body's end: show it to the client.

@@ -80,9 +80,12 @@ enum Tunnels {
         Timers.progressed(&tables, &turn, id)
     }
 
-    /// One side has sent its last byte: tell the other, and end when both have.
-    static func ended(_ tables: inout Tables, _ turn: inout Turn, from: ConnectionID) {
-        guard let (id, peer) = other(tables, from) else { return }
+    /// One side has sent its last byte: tell the other.
+    /// - Returns: whether the tunnel is done, and to be closed.
+    static func ended(
+        _ tables: inout Tables, _ turn: inout Turn, from: ConnectionID
+    ) -> Bool {
+        guard let (id, peer) = other(tables, from) else { return false }
         switch peer.side {
         case .downstream:
             if !tables.downstream[peer.downstream].hasUnsent {
@@ -97,29 +100,15 @@ enum Tunnels {
                 tables.upstream[peer.upstream].shutsDownAfterFlush = true
             }
         }
-        closeIfDone(&tables, &turn, id)
+        return isDone(tables, id)
     }
 
-    /// Ends the tunnel when both sides have sent their last byte and all of it was passed on.
-    static func closeIfDone(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        guard let upstream = Exchanges.connection(tables, of: id) else { return }
+    /// Whether both sides have sent their last byte and all of it was passed on.
+    static func isDone(_ tables: borrowing Tables, _ id: ExchangeID) -> Bool {
+        guard let upstream = Attempts.connection(tables, of: id) else { return false }
         let downstream = tables.exchanges[id].downstream
-        if tables.downstream[downstream].hasEnded, tables.upstream[upstream].hasEnded,
-            !tables.downstream[downstream].hasUnsent, !tables.upstream[upstream].hasUnsent
-        {
-            close(&tables, &turn, id)
-        }
-    }
-
-    /// Ends both sides.
-    static func close(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        let downstream = tables.exchanges[id].downstream
-        Pools.abandon(&tables, &turn, exchange: id, reset: false)
-        tables.exchanges[id].responsePhase = .complete
-        Exchanges.finish(&tables, &turn, id)
-        if tables.downstream.holds(downstream) {
-            ClientConnections.close(&tables, &turn, downstream, reset: false)
-        }
+        return tables.downstream[downstream].hasEnded && tables.upstream[upstream].hasEnded
+            && !tables.downstream[downstream].hasUnsent && !tables.upstream[upstream].hasUnsent
     }
 
     private static func other(
@@ -128,7 +117,7 @@ enum Tunnels {
         switch from.side {
         case .downstream:
             let id = tables.downstream[from.downstream].exchange
-            guard let peer = Exchanges.connection(tables, of: id) else { return nil }
+            guard let peer = Attempts.connection(tables, of: id) else { return nil }
             return (id, ConnectionID(upstream: peer))
         case .upstream:
             guard let id = EndpointConnections.exchange(tables, from.upstream) else { return nil }

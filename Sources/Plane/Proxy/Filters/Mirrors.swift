@@ -13,23 +13,29 @@ import Upstream
 /// A copy's body is fed to it as the client's goes to its own endpoint; a copy that falls behind by
 /// more than `bodyBytes` is given up.
 enum Mirrors {
-    /// Copies the request whose head lies in the scratch and was just encoded for its own endpoint.
+    /// Makes a copy of the request whose head lies in the scratch and was just encoded for its own
+    /// endpoint.
+    /// - Returns: the copy, which is to get its connection; `nil` for none.
     static func begin(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ index: Int,
         _ route: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
-    ) {
+    ) -> ExchangeID? {
         let plan = snapshot.value.mirrors[index]
         let draw = plan.draws.value.draw()
         if draw.wantsLayout { turn.effects.append(.wakeControl) }
         // A tunnel cannot be copied.
-        guard draw.version == 0, !tables.exchanges[id].wantsTunnel else { return }
+        guard draw.version == 0, !tables.exchanges[id].wantsTunnel else { return nil }
         let cluster = plan.cluster.value.id
         guard
             plan.cluster.value.state.value.takeRequest(max: plan.cluster.value.limits.requestsMax)
-        else { return turn.counters.count(.mirrorsDropped, cluster: cluster) }
+        else {
+            turn.counters.count(.mirrorsDropped, cluster: cluster)
+            return nil
+        }
         guard let (downstream, copy) = InnerRequests.open(&tables, &turn, .mirror) else {
             plan.cluster.value.state.value.freeRequest()
-            return turn.counters.count(.mirrorsDropped, cluster: cluster)
+            turn.counters.count(.mirrorsDropped, cluster: cluster)
+            return nil
         }
         tables.downstream[downstream].body = BodyDecoder(turn.requestHead.framing)
         tables.downstream[downstream].peer = tables.exchanges[id].summary.peer
@@ -52,8 +58,7 @@ enum Mirrors {
             tables.exchanges[copy].firstByteDeadline = turn.now + route.firstByte
         }
         if tables.exchanges[copy].hasRequestBody { tables.exchanges[id].mirror = copy }
-        Pools.lease(&tables, &turn, exchange: copy)
-        if tables.exchanges.holds(copy) { Timers.arm(&tables, &turn, copy) }
+        return copy
     }
 
     /// What the copy has of its request.
@@ -87,31 +92,14 @@ enum Mirrors {
         tables.exchanges[copy].summary.assign = .mirror
     }
 
-    /// Bytes of the request's body have gone on; they still lie in the scratch. After the last of
-    /// them the copy goes its own way.
-    static func feed(
-        _ tables: inout Tables, _ turn: inout Turn, _ copy: ExchangeID, of id: ExchangeID,
-        _ range: ByteRange
-    ) {
-        if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .complete {
-            tables.exchanges[id].mirror = .none
-        }
-        guard !range.isEmpty, tables.exchanges.holds(copy) else { return }
+    /// Whether a copy can take more of its request's body.
+    static func takes(
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ copy: ExchangeID, _ byteCount: Int
+    ) -> Bool {
         let downstream = tables.exchanges[copy].downstream
         let snapshot = turn.snapshots[tables.exchanges[copy].snapshot]
         let filter = snapshot.value.routes[tables.exchanges[copy].route].filter
         let limit = snapshot.value.mirrors[snapshot.value.filters[filter].mirror].bodyBytesMax
-        if tables.downstream[downstream].inbound.count + range.length > limit {
-            turn.counters.count(
-                .mirrorsDropped, cluster: tables.exchanges[copy].summary.cluster)
-            return DownstreamSide.failed(&tables, &turn, downstream)
-        }
-        DownstreamSide.receivedText(&tables, &turn, downstream, range)
-    }
-
-    /// The client's exchange is over before its body was: its copy will not get the rest either.
-    static func originalEnded(_ tables: inout Tables, _ turn: inout Turn, _ copy: ExchangeID) {
-        guard tables.exchanges.holds(copy) else { return }
-        DownstreamSide.failed(&tables, &turn, tables.exchanges[copy].downstream)
+        return tables.downstream[downstream].inbound.count + byteCount <= limit
     }
 }

@@ -59,7 +59,7 @@ enum Keepalive {
         } else if mayAsk(tables, turn, session, &state) {
             state.isAsking = true
             tables.sessions[session].engine.ping()
-            Sessions.markDirty(&tables, &turn, session)
+            SessionLists.markDirty(&tables, &turn, session)
         }
         state.hasHeard = false
         tables.sessions[session].keepalive = state
@@ -93,7 +93,7 @@ enum Keepalive {
     /// The endpoint takes no more streams; it may have said that it was asked too often.
     static func goingAway(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         turn.counters.count(.upstreamGoAways)
-        StreamPools.unlist(&tables, &turn, session)
+        SessionLists.unlist(&tables, &turn, session)
         let endpoint = tables.sessions[session].endpoint
         guard tables.sessions[session].engine.wasToldTooManyPings,
             !turn.endpointPools[endpoint].wasToldTooManyPings

@@ -96,7 +96,7 @@ enum Sessions {
         tables.upstream[id].timer.clear()
         tables.sessions[session].endpoint = tables.upstream[id].endpoint
         tables.sessions[session].cluster = tables.upstream[id].cluster
-        if isListed { StreamPools.list(&tables, &turn, session) }
+        if isListed { SessionLists.list(&tables, &turn, session) }
         turn.counters.count(.upstreamSessions)
         return session
     }
@@ -112,14 +112,8 @@ enum Sessions {
             isServer: socket.side == .downstream, isSecure: isSecure,
             limits: turn.snapshots.newest.value.settings.http2, seed: turn.random.next(),
             now: turn.now)
-        markDirty(&tables, &turn, session)
+        SessionLists.markDirty(&tables, &turn, session)
         return session
-    }
-
-    static func markDirty(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
-        guard !tables.sessions[session].isDirty else { return }
-        tables.sessions[session].isDirty = true
-        turn.work.dirty.append(session)
     }
 
     // MARK: Read
@@ -146,7 +140,7 @@ enum Sessions {
             turn.raw.span(ByteRange(turn.work.rawAt, end: turn.work.rawEnd)),
             text: &turn.scratch, now: turn.now)
         turn.work.rawAt = taken == 0 ? turn.work.rawEnd : turn.work.rawAt + taken
-        markDirty(&tables, &turn, session)
+        SessionLists.markDirty(&tables, &turn, session)
     }
 
     // MARK: Steps
@@ -200,7 +194,7 @@ enum Sessions {
         let hasMore = tables.sessions[session].engine.send(
             into: &turn.output, atMost: flushBytesMax, now: turn.now, &turn.workspace)
         turn.send(socket, .output, ByteRange(start, end: turn.output.writerIndex))
-        if hasMore { markDirty(&tables, &turn, session) }
+        if hasMore { SessionLists.markDirty(&tables, &turn, session) }
         if tables.sessions[session].engine.eventCount > 0 {
             turn.work.handling = session
             turn.work.eventAt = 0
@@ -224,7 +218,7 @@ enum Sessions {
     /// Everything that waited on the socket went out.
     static func drained(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         guard tables.sessions.holds(session) else { return }
-        markDirty(&tables, &turn, session)
+        SessionLists.markDirty(&tables, &turn, session)
         if tables.sessions[session].engine.streamCount == 0 {
             armIdle(&tables, &turn, session)
         } else {
@@ -281,14 +275,14 @@ enum Sessions {
             return
         }
         tables.sessions[session].engine.resetStalled(now: turn.now)
-        Sessions.markDirty(&tables, &turn, session)
+        SessionLists.markDirty(&tables, &turn, session)
         armStall(&tables, &turn, session)
         if tables.sessions[session].isAnnounced
             || tables.sessions[session].engine.streamCount == 0
         {
             tables.sessions[session].engine.shutDown()
-            StreamPools.unlist(&tables, &turn, session)
-            markDirty(&tables, &turn, session)
+            SessionLists.unlist(&tables, &turn, session)
+            SessionLists.markDirty(&tables, &turn, session)
         }
     }
 
@@ -298,7 +292,7 @@ enum Sessions {
         guard !tables.sessions[session].isAnnounced else { return }
         tables.sessions[session].isAnnounced = true
         tables.sessions[session].engine.announceShutdown()
-        markDirty(&tables, &turn, session)
+        SessionLists.markDirty(&tables, &turn, session)
         Timers.arm(
             downstream: tables.sessions[session].socket.downstream, turn.now + announcement,
             &tables,
@@ -335,7 +329,7 @@ enum Sessions {
     private static func endStreams(
         _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, as departure: Departure
     ) {
-        StreamPools.unlist(&tables, &turn, session)
+        SessionLists.unlist(&tables, &turn, session)
         for index in 0..<tables.sessions[session].engine.streamIndexEnd {
             let owner = tables.sessions[session].engine.owner(at: index)
             if owner == 0 { continue }

@@ -7,37 +7,13 @@ import Upstream
 /// Sessions to endpoints: which of them take another stream. One or few a worker and endpoint; a
 /// new one is made only when all are full.
 enum StreamPools {
-    /// Puts a session in its endpoint's list, newest first.
-    static func list(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
-        let endpoint = tables.sessions[session].endpoint
-        let head = turn.endpointPools[endpoint].sessions
-        tables.sessions[session].next = head
-        tables.sessions[session].previous = .none
-        tables.sessions[session].isListed = true
-        if !head.isNone { tables.sessions[head].previous = session }
-        turn.endpointPools[endpoint].sessions = session
-    }
-
-    /// The session takes no new streams.
-    static func unlist(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
-        guard tables.sessions[session].isListed else { return }
-        tables.sessions[session].isListed = false
-        let next = tables.sessions[session].next, previous = tables.sessions[session].previous
-        if previous.isNone {
-            turn.endpointPools[tables.sessions[session].endpoint].sessions = next
-        } else {
-            tables.sessions[previous].next = next
-        }
-        if !next.isNone { tables.sessions[next].previous = previous }
-    }
-
     /// The session takes no new streams, and ends with its last.
     static func retire(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
         guard tables.sessions.holds(session) else { return }
-        unlist(&tables, &turn, session)
+        SessionLists.unlist(&tables, &turn, session)
         guard tables.sessions[session].engine.streamCount == 0 else { return }
         tables.sessions[session].engine.shutDown()
-        Sessions.markDirty(&tables, &turn, session)
+        SessionLists.markDirty(&tables, &turn, session)
     }
 
     /// A session to an endpoint that takes another stream now.
@@ -113,19 +89,15 @@ enum StreamPools {
 
     /// Serves an attempt by a stream to the endpoint it has been placed at, if one is to be had.
     static func serve(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, cluster: Int,
-        isImmediate: Bool = false
-    ) -> Bool {
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, cluster: Int
+    ) -> Lease? {
         let endpoint = tables.attempts[attempt].endpoint
         guard let session = session(tables, turn, endpoint: endpoint, cluster: cluster) else {
-            return false
+            return nil
         }
         let isReused = tables.sessions[session].streamsOpened > 0
-        guard let id = open(&tables, &turn, session) else { return false }
-        Pools.assign(
-            &tables, &turn, attempt: attempt, connection: id, isReused: isReused,
-            isImmediate: isImmediate)
-        return true
+        guard let id = open(&tables, &turn, session) else { return nil }
+        return Attempts.assign(&tables, attempt: attempt, connection: id, isReused: isReused)
     }
 
     /// A stream is over: its place goes to a request that waits, or the session may be at its end.
@@ -142,7 +114,7 @@ enum StreamPools {
             retire(&tables, &turn, session)
         }
         if !turn.clusterPools[cluster].firstPending.isNone {
-            Pools.servePending(&tables, &turn, cluster: cluster)
+            turn.queueIsDue(cluster)
         }
     }
 }

@@ -38,7 +38,7 @@ enum Streams {
             if side == .upstream {
                 turn.endpointPools[tables.sessions[session].endpoint].lacksWebSockets =
                     !tables.sessions[session].engine.allowsWebSockets
-                Pools.servePending(&tables, &turn, cluster: tables.sessions[session].cluster)
+                turn.queueIsDue(tables.sessions[session].cluster)
             }
         case .droppedTrailers: turn.counters.count(.trailersDropped)
         case .breach(let breach): breached(&tables, &turn, session, breach)
@@ -133,7 +133,7 @@ enum Streams {
         }
         tables.sessions[session].engine.credit(
             stream, keeping: kept, mayGrow: !turn.refusesRequests)
-        Sessions.markDirty(&tables, &turn, session)
+        SessionLists.markDirty(&tables, &turn, session)
     }
 
     private static func ended(_ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID) {
@@ -213,8 +213,8 @@ enum Streams {
             turn.counters.count(
                 .protocolErrors, cluster: tables.sessions[session].cluster)
         }
-        StreamPools.unlist(&tables, &turn, session)
-        Sessions.markDirty(&tables, &turn, session)
+        SessionLists.unlist(&tables, &turn, session)
+        SessionLists.markDirty(&tables, &turn, session)
     }
 
     // MARK: Effects on a stream
@@ -236,7 +236,7 @@ enum Streams {
             guard let (session, stream) = place(tables, id) else { return false }
             guard tables.sessions.holds(session) else { return true }
             tables.sessions[session].engine.end(stream)
-            Sessions.markDirty(&tables, &turn, session)
+            SessionLists.markDirty(&tables, &turn, session)
         case .checkDrained(let id):
             guard place(tables, id) != nil else { return false }
             // What is handed in goes out without its connection.
@@ -284,7 +284,7 @@ enum Streams {
         let bytes =
             source == .scratch ? turn.scratch.span(range) : turn.output.span(range)
         let isStalled = tables.sessions[session].engine.take(stream, bytes, &turn.workspace)
-        Sessions.markDirty(&tables, &turn, session)
+        SessionLists.markDirty(&tables, &turn, session)
         guard isStalled else { return }
         switch id.side {
         case .downstream:
@@ -321,7 +321,7 @@ enum Streams {
         guard tables.sessions.holds(session) else { return }
         let remains = tables.sessions[session].engine.release(
             stream, broken: code, now: turn.now, patience: patience)
-        Sessions.markDirty(&tables, &turn, session)
+        SessionLists.markDirty(&tables, &turn, session)
         if tables.sessions[session].engine.streamCount == 0 {
             Sessions.armIdle(&tables, &turn, session)
         } else if remains, id.side == .downstream {

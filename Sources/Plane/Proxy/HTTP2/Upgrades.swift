@@ -8,7 +8,8 @@ import Upstream
 /// upgrade. An endpoint that ALPN may choose for is asked for HTTP/1.1 instead, on a connection for
 /// that request alone.
 enum Upgrades {
-    private enum Way {
+    /// How a request goes about its upgrade.
+    enum Way {
         /// By a stream of this session.
         case stream(SessionID)
         /// By a session that is coming: what its settings offer is not known yet.
@@ -28,7 +29,9 @@ enum Upgrades {
         tables.exchanges[exchange].wantsTunnel && !tables.exchanges[exchange].isConnect
     }
 
-    private static func way(
+    /// How an attempt that has been placed at an endpoint can go about its upgrade.
+    @inline(never)
+    static func way(
         _ tables: borrowing Tables, _ turn: borrowing Turn, _ attempt: AttemptID,
         _ cluster: SharedBox<Cluster>
     ) -> Way {
@@ -50,65 +53,11 @@ enum Upgrades {
             ? .waits : .connects(onlyHTTP1: false)
     }
 
-    /// Finds a way for an attempt that has been placed at an endpoint.
-    /// - Returns: `false` when the request goes on as an ordinary one.
-    @inline(never)
-    static func lease(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
-        _ cluster: SharedBox<Cluster>
-    ) -> Bool {
-        switch way(tables, turn, attempt, cluster) {
-        case .ordinary: return false
-        case .stream(let session):
-            if open(&tables, &turn, attempt, session) { return true }
-            Pools.wait(&tables, &turn, attempt, cluster)
-        case .waits: Pools.wait(&tables, &turn, attempt, cluster)
-        case .connects(let onlyHTTP1):
-            let state = cluster.value.state
-            if state.value.takeConnection(max: cluster.value.limits.connectionsMax) {
-                Pools.connect(&tables, &turn, attempt, cluster, onlyHTTP1: onlyHTTP1)
-            } else {
-                Pools.wait(&tables, &turn, attempt, cluster)
-            }
-        case .impossible: refuse(&tables, &turn, attempt)
-        }
-        return true
-    }
-
-    /// The same for one that waits in the queue. `nil`: it goes on as an ordinary one.
-    @inline(never)
-    static func serve(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
-        _ cluster: SharedBox<Cluster>
-    ) -> Pools.Served? {
-        switch way(tables, turn, attempt, cluster) {
-        case .ordinary: return nil
-        case .stream(let session):
-            PendingQueue.remove(&tables, &turn, attempt, cluster: cluster.value.id)
-            if open(&tables, &turn, attempt, session) { return .served }
-            PendingQueue.append(&tables, &turn, attempt, cluster: cluster.value.id)
-            return .blocked
-        case .waits: return .held
-        case .connects(let onlyHTTP1):
-            return Pools.connect(
-                &tables, &turn, waiting: attempt, cluster, onlyHTTP1: onlyHTTP1) ?? .held
-        case .impossible:
-            refuse(&tables, &turn, attempt)
-            return .served
-        }
-    }
-
-    private static func open(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ session: SessionID
-    ) -> Bool {
-        guard let id = StreamPools.open(&tables, &turn, session) else { return false }
-        Pools.assign(&tables, &turn, attempt: attempt, connection: id, isReused: true)
-        return true
-    }
-
     /// The endpoint cannot be asked for what the client wants. That is how it was set up, and no
     /// failure of the endpoint.
-    static func refuse(_ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID) {
+    static func refusal(
+        _ tables: borrowing Tables, _ turn: inout Turn, _ attempt: AttemptID
+    ) -> LocalAnswer {
         let exchange = tables.attempts[attempt].exchange
         let endpoint = tables.attempts[attempt].endpoint
         if !turn.endpointPools[endpoint].hasToldOfWebSockets {
@@ -117,9 +66,7 @@ enum Upgrades {
             let position = tables.attempts[attempt].position
             turn.tell(.lacksWebSockets, cluster, cluster.value.endpoints[position].address)
         }
-        Exchanges.fail(
-            &tables, &turn, exchange,
-            LocalAnswer(
-                status: 502, flags: .upstreamProtocolError, cause: .local, content: .text(text)))
+        return LocalAnswer(
+            status: 502, flags: .upstreamProtocolError, cause: .local, content: .text(text))
     }
 }

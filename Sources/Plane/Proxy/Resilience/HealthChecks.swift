@@ -29,8 +29,6 @@ struct HealthCheck {
 enum HealthChecks {
     /// The first check of an endpoint comes within this time.
     private static let firstWithin = Duration.milliseconds(200)
-    /// Bytes of a gRPC answer that are looked at.
-    static let answerBytesMax = 64
 
     // MARK: Times
 
@@ -177,27 +175,22 @@ enum HealthChecks {
         return true
     }
 
-    /// It was not, or not in time.
-    static func connectFailed(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
+    /// A check's connection was not made, or not in time.
+    /// - Returns: the exchange that fails with it, if it was for one.
+    static func connectFailed(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID
+    ) -> ExchangeID? {
         let index = tables.upstream[id].check
         let attempt = tables.upstream[id].attempt
         EndpointConnections.close(&tables, &turn, id, reset: false)
         guard tables.attempts.holds(attempt) else {
             // Of an exchange it was the end already.
             if turn.rounds.checks[index].policy.kind == .tcp { finish(&turn, index, isWell: false) }
-            return
+            return nil
         }
         let exchange = tables.attempts[attempt].exchange
         Attempts.end(&tables, &turn, exchange: exchange)
-        Exchanges.fail(
-            &tables, &turn, exchange,
-            LocalAnswer(status: 502, flags: .upstreamConnectFailure, cause: .connect))
-    }
-
-    /// Keeps the beginning of a gRPC answer's content.
-    static func keep(_ exchange: inout Exchange, _ content: Span<UInt8>) {
-        let room = answerBytesMax - exchange.replay.count
-        exchange.replay.append(content.extracting(0..<min(room, content.count)))
+        return exchange
     }
 
     /// A check's exchange is over.

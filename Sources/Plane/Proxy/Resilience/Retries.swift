@@ -5,6 +5,15 @@ import HTTPSemantics
 import Telemetry
 import Upstream
 
+/// What follows a failed attempt; `Exchanges.perform` does it.
+enum Retry {
+    case none
+    /// The request is as it was before its first attempt, and gets a connection now: a new one, if
+    /// `connects`.
+    case now(connects: Bool)
+    case after(Duration)
+}
+
 /// When a request is sent once more. The only way back in the life of an exchange, from an attempt
 /// that failed to the next lease, and bounded: by the route's policy, by the version's budget, and
 /// by what can be repeated at all.
@@ -63,63 +72,54 @@ enum Retries {
 
     // MARK: Reasons
 
-    /// No connection was made, so nothing was sent: any request may try another endpoint.
+    /// No connection was made, so nothing was sent: any request may try another endpoint. The
+    /// attempt is over.
     static func connectFailed(
-        _ tables: inout Tables, _ turn: inout Turn, attempt: AttemptID, timedOut: Bool
-    ) {
+        _ tables: inout Tables, _ turn: inout Turn, attempt: AttemptID
+    ) -> Retry {
         let id = tables.attempts[attempt].exchange
         Outliers.failed(tables, &turn, id)
         tables.exchanges[id].retry.tried.insert(tables.attempts[attempt].position)
-        if policy(tables, turn, id).conditions.contains(.connectFailure),
-            Pools.hasOther(tables, turn, id), takePermit(&tables, &turn, id)
-        {
-            Attempts.end(&tables, &turn, exchange: id)
-            // Another endpoint, which has seen nothing of this: there is no reason to wait.
-            return again(&tables, &turn, id, .retriesAfterConnect, wait: .zero)
-        }
+        let isRepeated =
+            policy(tables, turn, id).conditions.contains(.connectFailure)
+            && Pools.hasOther(tables, turn, id) && takePermit(&tables, &turn, id)
         Attempts.end(&tables, &turn, exchange: id)
-        // To a call this is UNAVAILABLE, 14, in either case: nothing was sent, and no deadline of
-        // the call has passed.
-        Exchanges.fail(
-            &tables, &turn, id,
-            LocalAnswer(
-                status: timedOut ? 504 : 502, flags: .upstreamConnectFailure,
-                cause: timedOut ? .timeout : .connect, grpcStatus: 14))
+        // Another endpoint, which has seen nothing of this: there is no reason to wait.
+        return isRepeated ? again(&tables, &turn, id, .retriesAfterConnect, wait: .zero) : .none
     }
 
     /// The connection of an attempt is gone, or its stream, before the exchange was over.
-    /// - Returns: whether the request is on its way again.
     @inline(never)
-    static func onLostConnection(
+    static func lostConnection(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
-    ) -> Bool {
-        guard tables.exchanges[id].responsePhase == .waiting else { return false }
+    ) -> Retry {
+        guard tables.exchanges[id].responsePhase == .waiting else { return .none }
         if tables.upstream[connection].isUnprocessed {
-            return onRefused(&tables, &turn, id, connection)
+            return refused(&tables, &turn, id, connection)
         }
-        if repair(&tables, &turn, id, connection) { return true }
+        if repair(&tables, &turn, id, connection) {
+            // Others that were idle may be as dead: this time a new connection is made.
+            return .now(connects: true)
+        }
         Outliers.failed(tables, &turn, id)
         guard policy(tables, turn, id).takesReset, canRepeat(tables, turn, id),
             takePermit(&tables, &turn, id)
-        else { return false }
+        else { return .none }
         leave(&tables, &turn, id, connection)
-        backOff(&tables, &turn, id, .retriesAfterReset)
-        return true
+        return backOff(&tables, &turn, id, .retriesAfterReset)
     }
 
     /// What came was not HTTP. Nothing more can be read of the connection.
-    /// - Returns: whether the request is on its way again.
-    static func onInvalid(
+    static func invalid(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
-    ) -> Bool {
-        guard tables.exchanges[id].responsePhase == .waiting else { return false }
+    ) -> Retry {
+        guard tables.exchanges[id].responsePhase == .waiting else { return .none }
         Outliers.failed(tables, &turn, id)
         guard policy(tables, turn, id).takesReset, canRepeat(tables, turn, id),
             takePermit(&tables, &turn, id)
-        else { return false }
+        else { return .none }
         leave(&tables, &turn, id, connection)
-        backOff(&tables, &turn, id, .retriesAfterReset)
-        return true
+        return backOff(&tables, &turn, id, .retriesAfterReset)
     }
 
     /// A reused connection died before the first byte of the response: the origin had closed it
@@ -137,21 +137,19 @@ enum Retries {
         close(&tables, &turn, connection, reset: false)
         tables.exchanges[id].retry.isRepaired = true
         restart(&tables, &turn, id)
-        // Others that were idle may be as dead: this time a new connection is made.
-        Pools.lease(&tables, &turn, exchange: id, connects: true)
         return true
     }
 
     /// The endpoint said that it has not acted on the request (RFC 9113 §8.7): any request may be
     /// sent again, once, elsewhere if there is an elsewhere.
-    private static func onRefused(
+    private static func refused(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
-    ) -> Bool {
+    ) -> Retry {
         let hasBegun = tables.exchanges[id].requestPhase != .head
         guard !tables.exchanges[id].retry.isRefused, tables.exchanges[id].interimBytes == 0,
             !tables.exchanges[id].hasRequestBody || !hasBegun
                 || tables.exchanges[id].retry.isReplayable
-        else { return false }
+        else { return .none }
         if tables.upstream[connection].isBeyondLimit {
             // The endpoint allows fewer streams than when it was asked: no failure, so no retry of
             // the policy's. The request waits for its place as if it had come now.
@@ -159,16 +157,14 @@ enum Retries {
             Attempts.end(&tables, &turn, exchange: id)
             close(&tables, &turn, connection, reset: false)
             restart(&tables, &turn, id)
-            Pools.lease(&tables, &turn, exchange: id)
-            return true
+            return .now(connects: false)
         }
         guard policy(tables, turn, id).conditions.contains(.refusedStream),
             takePermit(&tables, &turn, id)
-        else { return false }
+        else { return .none }
         tables.exchanges[id].retry.isRefused = true
         leave(&tables, &turn, id, connection)
-        again(&tables, &turn, id, .retriesAfterRefusal, wait: .zero)
-        return true
+        return again(&tables, &turn, id, .retriesAfterRefusal, wait: .zero)
     }
 
     /// The final head of an answer was read that somebody looks at. `at` is behind it.
@@ -177,7 +173,7 @@ enum Retries {
     static func watch(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         _ head: ByteRange, _ at: Int, _ end: Int
-    ) -> Bool {
+    ) -> Retry {
         let isGRPC = tables.exchanges[id].isGRPC
         if isGRPC { ResponseRelay.noteGRPC(&tables, turn, id, head) }
         // A deadline that the client set is no fault of the endpoint.
@@ -188,7 +184,7 @@ enum Retries {
         }
         guard tables.exchanges[id].retry.looksAtAnswers,
             turn.responseHead.status >= 400 || isGRPC
-        else { return false }
+        else { return .none }
         return onAnswer(&tables, &turn, id, connection, head, at, end)
     }
 
@@ -197,12 +193,12 @@ enum Retries {
     private static func onAnswer(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         _ head: ByteRange, _ at: Int, _ end: Int
-    ) -> Bool {
+    ) -> Retry {
         let policy = policy(tables, turn, id)
-        guard isWanted(tables, turn, id, policy, head) else { return false }
+        guard isWanted(tables, turn, id, policy, head) else { return .none }
         guard tables.exchanges[id].retry.left > 0 else {
             tables.exchanges[id].summary.flags.insert(.retryLimit)
-            return false
+            return .none
         }
         var wait = Duration.zero
         if turn.responseHead.fields.seen.contains(.retryAfter) {
@@ -210,7 +206,7 @@ enum Retries {
             let asked = RetryAfter.wait(
                 turn.scratch.span(value.shifted(by: head.lower)), wall: turn.wall)
             if let asked {
-                guard asked <= policy.retryAfterMax else { return false }
+                guard asked <= policy.retryAfterMax else { return .none }
                 wait = asked
             }
         }
@@ -218,10 +214,9 @@ enum Retries {
             turn.now + wait < tables.exchanges[id].requestDeadline,
             turn.now + wait < tables.exchanges[id].callDeadline,
             takePermit(&tables, &turn, id)
-        else { return false }
+        else { return .none }
         drop(&tables, &turn, id, connection, at, end)
-        backOff(&tables, &turn, id, .retriesAfterAnswer, atLeast: wait)
-        return true
+        return backOff(&tables, &turn, id, .retriesAfterAnswer, atLeast: wait)
     }
 
     private static func isWanted(
@@ -236,7 +231,9 @@ enum Retries {
     }
 
     /// An attempt has had its time.
-    static func onTimeout(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
+    static func timedOut(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID
+    ) -> Retry {
         turn.counters.count(.perTryTimeouts, cluster: tables.exchanges[id].summary.cluster)
         Outliers.failed(tables, &turn, id)
         if policy(tables, turn, id).takesReset, canRepeat(tables, turn, id),
@@ -246,7 +243,7 @@ enum Retries {
             Pools.abandon(&tables, &turn, exchange: id)
             return backOff(&tables, &turn, id, .retriesAfterTimeout)
         }
-        Exchanges.timedOut(&tables, &turn, id, flags: .upstreamTimeout)
+        return .none
     }
 
     // MARK: Whether
@@ -345,26 +342,22 @@ enum Retries {
     private static func backOff(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ reason: ClusterMetric,
         atLeast least: Duration = .zero
-    ) {
+    ) -> Retry {
         let wait = policy(tables, turn, id).backoff.wait(
             before: Int(tables.exchanges[id].retry.count) + 1, random: &turn.random)
-        again(&tables, &turn, id, reason, wait: max(wait, least))
+        return again(&tables, &turn, id, reason, wait: max(wait, least))
     }
 
     /// Sends the request again, now or after a wait.
     private static func again(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ reason: ClusterMetric,
         wait: Duration
-    ) {
+    ) -> Retry {
         tables.exchanges[id].retry.holdsPermit = true
         tables.exchanges[id].retry.count &+= 1
         turn.counters.count(reason, cluster: tables.exchanges[id].summary.cluster)
         restart(&tables, &turn, id)
-        if wait > .zero {
-            Waits.begin(&tables, &turn, id, wait)
-        } else {
-            Pools.lease(&tables, &turn, exchange: id)
-        }
+        return wait > .zero ? .after(wait) : .now(connects: false)
     }
 
     /// The request is as it was before the first attempt, but for what was kept of its body.
@@ -378,35 +371,5 @@ enum Retries {
         tables.exchanges[id].attemptDeadline = .never
         tables.exchanges[id].summary.grpcStatus = -1
         tables.exchanges[id].summary.cause = .none
-    }
-}
-
-/// Exchanges that do nothing for a time: between two attempts, or held back by a fault.
-enum Waits {
-    static func begin(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ wait: Duration
-    ) {
-        tables.exchanges[id].isWaiting = true
-        tables.exchanges[id].attemptDeadline = turn.now + wait
-        Timers.arm(&tables, &turn, id)
-    }
-
-    /// The time is over: what waited goes on.
-    static func end(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        tables.exchanges[id].isWaiting = false
-        tables.exchanges[id].attemptDeadline = .never
-        if let abort = tables.exchanges[id].abort {
-            tables.exchanges[id].abort = nil
-            return Exchanges.answer(&tables, &turn, id, abort.answer)
-        }
-        if tables.exchanges[id].retry.count == 0 {
-            // Held back by a fault: its time begins now.
-            let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
-            let plan = snapshot.value.routes[tables.exchanges[id].route]
-            Exchanges.startClocks(
-                &tables, turn, id, firstByte: plan.firstByte, idle: plan.idle)
-        }
-        Pools.lease(&tables, &turn, exchange: id)
-        if tables.exchanges.holds(id) { Timers.arm(&tables, &turn, id) }
     }
 }

@@ -26,6 +26,21 @@ struct Tables: ~Copyable {
     }
 }
 
+extension Tables {
+    /// Whether an answer that is about to begin must be its connection's last, because of what is
+    /// left of the request: too much to be read away, or a body that the client may never send. One
+    /// that waited for 100 (Continue) may send its next request in place of it (RFC 9110 §10.1.1),
+    /// and nothing in the bytes would tell which of the two they are.
+    func isLast(_ id: ExchangeID) -> Bool {
+        let downstream = exchanges[id].downstream
+        if self.downstream[downstream].body.isComplete { return false }
+        let left = self.downstream[downstream].body.remaining ?? .max
+        return left > DownstreamSide.discardBytesMax
+            || exchanges[id].awaitsContinue
+                && exchanges[id].summary.bytesReceived == 0
+    }
+}
+
 /// A client's connection.
 ///
 ///     idle ──bytes──▶ head ──complete──▶ exchange ──response done──▶ idle

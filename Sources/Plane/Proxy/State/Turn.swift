@@ -83,7 +83,7 @@ struct Turn: ~Copyable {
     var refusesRequests = false
     /// Memory in which a head's text is edited.
     var spare = ByteBuffer()
-    /// Where the request being decided comes from, behind trusted hops; see `Decisions.origin`.
+    /// Where the request being decided comes from, behind trusted hops; see `origin(of:_:)`.
     var trustedOrigin: RequestOrigin
     /// The two words of the request id that was made last, for a copy of its request.
     var requestID: (high: UInt64, low: UInt64) = (0, 0)

@@ -66,8 +66,10 @@ enum Deadlines {
         )
         if tables.exchanges[id].attemptDeadline <= turn.now, exchange.request > turn.now {
             tables.exchanges[id].attemptDeadline = .never
-            if tables.exchanges[id].isWaiting { return Waits.end(&tables, &turn, id) }
-            if exchange.firstByte > turn.now { return Retries.onTimeout(&tables, &turn, id) }
+            if tables.exchanges[id].isWaiting { return Exchanges.goOn(&tables, &turn, id) }
+            if exchange.firstByte > turn.now {
+                return Exchanges.attemptTimedOut(&tables, &turn, id)
+            }
         }
         let flags: ResponseFlags
         if exchange.request <= turn.now {
