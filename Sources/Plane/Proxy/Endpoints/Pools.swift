@@ -265,6 +265,9 @@ enum Pools {
         tables.upstream[connection].parser = ResponseHeadParser()
         tables.upstream[connection].requestCount += 1
         tables.upstream[connection].timer.clear()
+        if tables.exchanges[exchange].isGRPC {
+            Forwarding.tellTimeLeft(&tables.exchanges[exchange], &turn)
+        }
         let downstream = tables.exchanges[exchange].downstream
         if !tables.exchanges[exchange].hasRequestBody {
             sendHead(&tables, &turn, exchange, connection)

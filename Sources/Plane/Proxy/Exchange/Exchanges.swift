@@ -234,7 +234,7 @@ enum Exchanges {
         // A part of the response is out: the client must see that it is not all of it.
         tables.exchanges[id].summary.flags.insert(flags)
         tables.exchanges[id].summary.cause = cause
-        if cause == .timeout, LocalReply.endCall(&tables, &turn, id) { return }
+        if LocalReply.endCall(&tables, &turn, id, status: status) { return }
         let downstream = tables.exchanges[id].downstream
         finish(&tables, &turn, id)
         DownstreamSide.close(&tables, &turn, downstream, reset: true)
