@@ -133,6 +133,7 @@ final class HTTP2OriginPeer: OriginEnd {
             served += 1
             // Some say that they take no more, in the middle of others.
             if served == origin.requestsPerConnection { session.shutDown() }
+            if origin.wantsHTTP1 { return session.release(stream, .http11Required) }
             peers[stream] = OriginPeer(
                 origin, world,
                 Wire(

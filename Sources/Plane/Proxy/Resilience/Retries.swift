@@ -96,6 +96,9 @@ enum Retries {
         if tables.upstream[connection].isUnprocessed {
             return onRefused(&tables, &turn, id, connection)
         }
+        if tables.upstream[connection].wantsHTTP1, downgrade(&tables, &turn, id, connection) {
+            return true
+        }
         if repair(&tables, &turn, id, connection) { return true }
         Outliers.failed(tables, &turn, id)
         guard policy(tables, turn, id).takesReset, canRepeat(tables, turn, id),
@@ -138,6 +141,26 @@ enum Retries {
         restart(&tables, &turn, id)
         // Others that were idle may be as dead: this time a new connection is made.
         Pools.lease(&tables, &turn, exchange: id, connects: true)
+        return true
+    }
+
+    /// The endpoint wants the request by HTTP/1.1 (RFC 9113 §7): where ALPN may choose, it is sent
+    /// once more on a connection that offers HTTP/1.1 alone. Setup, and no failure.
+    private static func downgrade(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: SlotID, _ connection: SlotID
+    ) -> Bool {
+        let hasBegun = tables.exchanges[id].requestPhase != .head
+        guard !tables.exchanges[id].retry.onlyHTTP1, tables.exchanges[id].interimBytes == 0,
+            Pools.cluster(tables, of: id).value.protocol == .auto,
+            !tables.exchanges[id].isBound, !tables.exchanges[id].isConnect,
+            !tables.exchanges[id].hasRequestBody || !hasBegun
+                || tables.exchanges[id].retry.isReplayable
+        else { return false }
+        tables.exchanges[id].retry.onlyHTTP1 = true
+        Pools.endAttempt(&tables, &turn, exchange: id)
+        close(&tables, &turn, connection, reset: false)
+        restart(&tables, &turn, id)
+        Pools.lease(&tables, &turn, exchange: id)
         return true
     }
 

@@ -195,6 +195,8 @@ struct UpstreamConnection: ~Copyable {
     var endsBehindKept = false
     /// The peer said that it has not acted on the request (RFC 9113 §8.7).
     var isUnprocessed = false
+    /// The peer wants the request by HTTP/1.1 (RFC 9113 §7, HTTP_1_1_REQUIRED).
+    var wantsHTTP1 = false
     /// It was one of more than the peer's settings allow by now.
     var isBeyondLimit = false
     /// Of a stream: it was reset here, because of what its frames say.
@@ -227,6 +229,7 @@ struct UpstreamConnection: ~Copyable {
         isStalled = false
         endsBehindKept = false
         isUnprocessed = false
+        wantsHTTP1 = false
         isBeyondLimit = false
         isMalformed = false
         onlyHTTP1 = false
@@ -411,6 +414,8 @@ struct Exchange: ~Copyable {
         /// again: not a second time for that.
         var isRepaired = false
         var isRefused = false
+        /// An endpoint wants it by HTTP/1.1.
+        var onlyHTTP1 = false
         /// Endpoints that have had an attempt.
         var tried = Cluster.Tried()
     }
