@@ -12,6 +12,8 @@ struct Wire {
     var say: ([UInt8]) -> Void
     var end: () -> Void
     var reset: () -> Void
+    /// All of the connection, whatever else is on it.
+    var breakDown: () -> Void
 }
 
 /// A session of a simulated peer: frames on the link, HTTP/1.1 text to and from its streams.
@@ -131,6 +133,7 @@ final class HTTP2OriginPeer: OriginEnd {
             served += 1
             // Some say that they take no more, in the middle of others.
             if served == origin.requestsPerConnection { session.shutDown() }
+            if origin.wantsHTTP1 { return session.release(stream, .http11Required) }
             peers[stream] = OriginPeer(
                 origin, world,
                 Wire(
@@ -141,7 +144,11 @@ final class HTTP2OriginPeer: OriginEnd {
                     },
                     say: { [unowned self] in if isOpen { session.say(stream, $0) } },
                     end: { [unowned self] in if isOpen { session.end(stream) } },
-                    reset: { [unowned self] in session.release(stream, .internalError) }))
+                    reset: { [unowned self] in session.release(stream, .internalError) },
+                    breakDown: { [unowned self] in
+                        isOpen = false
+                        world.reset(link)
+                    }))
         }
         session.received = { [unowned self] stream, text in peers[stream]?.received(text) }
         session.closed = { [unowned self] stream, code in

@@ -9,6 +9,8 @@ public final class SimulatedOrigin {
         case length, chunked, untilClose, garbage, silence, reset
         /// The head and half of a chunked body, and then nothing.
         case half
+        /// The same of a body with a length.
+        case halfLength
     }
 
     public let address: Address
@@ -28,6 +30,10 @@ public final class SimulatedOrigin {
     public var speaksHTTP2 = false
     /// Streams that each of its connections takes at once; more are refused.
     public var streamsMax = 100
+    /// HTTP/2 is what it chooses by ALPN, where a client offers that.
+    public var choosesHTTP2 = false
+    /// Wants all requests by HTTP/1.1, and says so to each that comes by HTTP/2.
+    public var wantsHTTP1 = false
     /// Answers another way than the properties above say, by the number of the request from 0.
     public var script: (Int) -> Answer? = { _ in nil }
     /// What it says of itself to health checks: to `GET /healthz` and to gRPC's.
@@ -56,6 +62,17 @@ public final class SimulatedOrigin {
         public var hasPattern: Bool?
     }
 
+    public enum BreakOff: CaseIterable, Sendable {
+        /// The connection is reset, or the stream.
+        case reset
+        /// What follows is no chunk. Frames cannot say that: the stream is reset.
+        case garbage
+        /// The connection ends as if that were all.
+        case end
+        /// The connection of HTTP/2 is broken, and all streams with it.
+        case connection
+    }
+
     public struct Answer: Sendable {
         public var status: Int
         public var headers: [String]
@@ -65,6 +82,8 @@ public final class SimulatedOrigin {
         public var interims: [(at: Duration, status: Int)] = []
         /// Trailers of a chunked answer.
         public var trailers: [String] = []
+        /// How half an answer breaks off, and how long after its last byte.
+        public var breakOff: (way: BreakOff, after: Duration)?
 
         public init(
             _ status: Int, headers: [String] = [], reply: Reply = .length, delay: Duration = .zero
@@ -220,16 +239,18 @@ final class OriginPeer: OriginEnd {
             let half = String(body.prefix(body.utf8.count / 2))
             text += "transfer-encoding: chunked\r\n\r\n"
             text += String(half.utf8.count, radix: 16) + "\r\n" + half + "\r\n"
+        case .halfLength:
+            text += "content-length: \(body.utf8.count)\r\n\r\n" + body.prefix(body.utf8.count / 2)
         case .untilClose: text += "\r\n" + body
         }
         sayInterims(answer)
         let bytes = Array(text.utf8)
-        let isPart = reply == .half
+        let isPart = reply == .half || reply == .halfLength
         let ends = closes || answer.reply == .untilClose
         world.after(answer.delay) { [self] in
             guard isOpen else { return }
             isAsked = false
-            if isPart { return wire.say(bytes) }
+            if isPart { return sayPart(bytes, answer.breakOff) }
             wire.deliver(bytes)
             if isEarly {
                 isOpen = false
@@ -238,6 +259,27 @@ final class OriginPeer: OriginEnd {
             } else if ends {
                 isOpen = false
                 wire.end()
+            }
+        }
+    }
+
+    private func sayPart(
+        _ bytes: [UInt8], _ breakOff: (way: SimulatedOrigin.BreakOff, after: Duration)?
+    ) {
+        guard let breakOff else { return wire.say(bytes) }
+        let garbage = Array("no chunk\r\n".utf8)
+        if breakOff.way == .garbage, breakOff.after == .zero, !origin.speaksHTTP2 {
+            return wire.say(bytes + garbage)
+        }
+        wire.say(bytes)
+        world.after(breakOff.after) { [self] in
+            guard isOpen else { return }
+            isOpen = false
+            switch breakOff.way {
+            case .reset: wire.reset()
+            case .garbage: origin.speaksHTTP2 ? wire.reset() : wire.say(garbage)
+            case .end: wire.end()
+            case .connection: wire.breakDown()
             }
         }
     }

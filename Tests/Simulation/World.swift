@@ -351,19 +351,20 @@ public final class World {
             origin.connectionCount += 1
             // An origin of HTTP/2 speaks first, and needs the link.
             links[id] = makeLink(.none)
-            let peer = peer(of: origin, id, resets: resets)
+            let isHTTP2 = origin.choosesHTTP2 && !plane.value.onlyHTTP1(slot)
+            let peer = peer(of: origin, id, resets: resets, isHTTP2: isHTTP2)
             links[id]?.peer = .origin(peer)
-            plane.value.handle(.connected(slot, isHTTP2: false, isSecure: false))
+            plane.value.handle(.connected(slot, isHTTP2: isHTTP2, isSecure: isHTTP2))
             perform()
         }
     }
 
     private func peer(
-        of origin: SimulatedOrigin, _ id: ConnectionID, resets: Bool
+        of origin: SimulatedOrigin, _ id: ConnectionID, resets: Bool, isHTTP2: Bool
     ) -> OriginEnd {
         var limit = resets ? Int(random.below(300)) : nil
         if let resetAfter = faults.resetAfter { limit = resetAfter(origin.address) }
-        if origin.speaksHTTP2 {
+        if origin.speaksHTTP2 || isHTTP2 {
             let peer = HTTP2OriginPeer(origin, self, id)
             peer.resetsAfterBytes = limit
             return peer
@@ -371,7 +372,7 @@ public final class World {
         let wire = Wire(
             deliver: { [self] in deliver($0, to: id) }, say: { [self] in deliver($0, to: id) },
             end: { [self] in end(id) },
-            reset: { [self] in reset(id) })
+            reset: { [self] in reset(id) }, breakDown: { [self] in reset(id) })
         let peer = OriginPeer(origin, self, wire)
         peer.resetsAfterBytes = limit
         return peer

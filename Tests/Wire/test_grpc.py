@@ -1,8 +1,10 @@
 """gRPC with Python's grpcio at both ends."""
-import os, socket, unittest
+import os, socket, threading, unittest
 import grpc
 import calls
-from harness import Proxy, config, until
+from frames import *
+from harness import Case, Origin, Proxy, answering, config, until
+from test_h2_origins import Peer
 
 
 class Calls(unittest.TestCase):
@@ -122,6 +124,100 @@ class Calls(unittest.TestCase):
             channel.unary_unary("/demo.Echo/Unary")(b"", timeout=20)
         self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
         self.assertEqual(proxy.metric(r'sluice_grpc_calls_total\{.*grpc_status="14"'), 1)
+
+
+class BrokenCalls(Case):
+    """What grpcio is told when an endpoint breaks off in the middle of its answer. A reset of the stream would be INTERNAL to it."""
+
+    ANSWER = (("content-type", "application/grpc"),)
+    FIRST = b"\0\0\0\0\5first"
+
+    # How the endpoint breaks off behind its first message, and the cause that is counted.
+    WAYS = [
+        ("RST_STREAM", lambda p: p.send(reset(p.stream, 2)), "reset"),
+        ("a cancel", lambda p: p.send(reset(p.stream, 8)), "reset"),
+        ("REFUSED_STREAM", lambda p: p.send(reset(p.stream, 7)), "reset"),
+        ("the end of the connection", lambda p: p.connection.close(), "reset"),
+        ("GOAWAY that leaves the call out", lambda p: p.send(frame(GOAWAY, 0, 0, bytes(8))), "reset"),
+        ("a frame that is none", lambda p: p.send(frame(DATA, 0, 0, b"x")), "reset"),
+        ("a field in upper case", lambda p: p.headers(("X-A", "v"), flags=5, status=None), "invalid"),
+        ("trailers that are too many", lambda p: p.headers(*[(f"x{i}", "v") for i in range(110)], flags=5, status=None), "invalid"),
+    ]
+
+    def behind(self, serve, service="    protocol: http2"):
+        origin = Origin(serve)
+        self.addCleanup(origin.close)
+        return self.start(config(origin.port, service=service, routes="routes: [{ name: r, to: s, retries: off }]"))
+
+    def told(self, proxy):
+        """What a call gets: its messages, its code and its details."""
+        with calls.channel(proxy.port) as channel:
+            answer, got = channel.unary_stream("/demo.Echo/Server")(b"", timeout=20), []
+            with self.assertRaises(grpc.RpcError) as caught:
+                for piece in answer:
+                    got.append(piece)
+            return got, caught.exception.code(), caught.exception.details()
+
+    def test_whatever_the_endpoint_does_the_call_is_unavailable(self):
+        for what, act, cause in self.WAYS:
+            with self.subTest(what):
+                def serve(origin, connection):
+                    peer = Peer(connection)
+                    peer.exactly(len(PREFACE))
+                    peer.send(settings())
+                    peer.stream = peer.request()
+                    peer.headers(*self.ANSWER)
+                    peer.data(self.FIRST, 0)
+                    # The client has the message when the endpoint breaks off.
+                    has_message.wait(10)
+                    act(peer)
+                    while True:
+                        peer.next()
+                has_message = threading.Event()
+                proxy = self.behind(serve)
+                with calls.channel(proxy.port) as channel:
+                    answer = channel.unary_stream("/demo.Echo/Server")(b"", timeout=20)
+                    self.assertEqual(next(answer), b"first")
+                    has_message.set()
+                    with self.assertRaises(grpc.RpcError) as caught:
+                        next(answer)
+                self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
+                self.assertIn("endpoint", caught.exception.details())
+                until(lambda: proxy.metric(r'sluice_grpc_calls_total\{.*grpc_status="14"') == 1)
+                self.assertEqual(proxy.metric(rf'sluice_errors_total\{{.*cause="{cause}"'), 1)
+
+    def test_an_endpoint_of_http1_that_breaks_off_is_unavailable_too(self):
+        for what, head in (("chunked", b"Transfer-Encoding: chunked\r\n\r\na\r\n" + self.FIRST + b"\r\n"),
+                           ("a chunk that is none", b"Transfer-Encoding: chunked\r\n\r\na\r\n" + self.FIRST + b"\r\nxx\r\n"),
+                           ("a length", b"Content-Length: 20\r\n\r\n" + self.FIRST)):
+            with self.subTest(what):
+                def serve(origin, connection):
+                    origin.head(connection)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\n" + head)
+                proxy = self.behind(serve, "    protocol: http1")
+                got, code, details = self.told(proxy)
+                self.assertEqual((got, code), ([b"first"], grpc.StatusCode.UNAVAILABLE))
+                self.assertIn("endpoint", details)
+
+    def test_calls_that_no_endpoint_sees_end_with_a_status(self):
+        origin = Origin(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+        self.addCleanup(origin.close)
+        routes = """routes:
+  - { name: held, match: { path: { prefix: /held } }, respond: { status: 503, body: "back at five, naïve" } }
+  - { name: moved, match: { path: { prefix: /moved } }, redirect: { scheme: https } }
+  - { name: open, match: { path: { prefix: /open } }, to: s }"""
+        proxy = self.start(config(origin.port, routes=routes))
+        many = tuple((f"x-{i}", "v") for i in range(120))
+        for path, metadata, code, details in (
+                ("/none/None", (), grpc.StatusCode.UNIMPLEMENTED, "Not Found"),
+                ("/held/Held", (), grpc.StatusCode.UNAVAILABLE, "back at five, naïve"),
+                ("/moved/Moved", (), grpc.StatusCode.UNKNOWN, "redirect"),
+                ("/open/Many", many, grpc.StatusCode.RESOURCE_EXHAUSTED, "Request Header Fields Too Large")):
+            with self.subTest(path), calls.channel(proxy.port) as channel, self.assertRaises(grpc.RpcError) as caught:
+                channel.unary_unary(path)(b"", metadata=metadata, timeout=20)
+            self.assertEqual(caught.exception.code(), code)
+            self.assertIn(details, caught.exception.details())
+        self.assertEqual(proxy.metric(r'sluice_grpc_calls_total\{.*grpc_status="8"'), 1)
 
 
 if __name__ == "__main__":

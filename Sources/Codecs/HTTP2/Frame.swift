@@ -25,6 +25,7 @@ enum SettingID {
 public enum HTTP2Code: UInt32, Sendable, BitwiseCopyable {
     case none = 0, protocolError, internalError, flowControlError, settingsTimeout, streamClosed
     case frameSizeError, refusedStream, cancel, compressionError, connectError, enhanceYourCalm
+    case inadequateSecurity, http11Required
 }
 
 /// The nine bytes in front of every frame (RFC 9113 §4.1).

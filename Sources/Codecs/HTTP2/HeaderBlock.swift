@@ -96,7 +96,7 @@ package struct HeaderBlock: ~Copyable {
         if isMalformed { return }
         listBytes &+= name.count &+ value.count &+ 32
         if listBytes > limits.headerListBytesMax { isTooLarge = true }
-        if isTooLarge { return }
+        if isTooLarge { return noteType(name, value) }
         guard !name.isEmpty else { return isMalformed = true }
         // Field values: no control bytes, no blanks around them (§8.2.1).
         guard ASCII.valueLength(value) == value.count, !HeaderBlock.hasOuterBlank(value) else {
@@ -107,6 +107,12 @@ package struct HeaderBlock: ~Copyable {
         if !hasFirstLine { writeFirstLine() }
         if isMalformed { return }
         addField(name, value, limits)
+    }
+
+    /// Of a list that is refused it is still told whether it is a call's.
+    @inline(never)
+    private mutating func noteType(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+        if ASCII.equal(name, "content-type") { isGRPC = GRPC.isContentType(value) }
     }
 
     private static func hasOuterBlank(_ value: Span<UInt8>) -> Bool {

@@ -30,6 +30,7 @@ extension HTTP2Session {
         if block.isTooLarge {
             // A head that is longer than any may be: refused as in HTTP/1.1.
             text.append("GET / HTTP/1.1\r\n")
+            if block.isGRPC { text.append("content-type: application/grpc\r\n") }
             appendEndlessField(to: &text)
             streams[slot].inbound = .ended
             streams[slot].hasEndedThere = isEnd

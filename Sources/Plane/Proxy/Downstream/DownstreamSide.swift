@@ -297,9 +297,11 @@ enum DownstreamSide {
                 limits: tables.downstream[id].isStream ? turn.streamLimits : turn.limits)
         } catch {
             let violation = error
+            let isCall = tables.downstream[id].isStream && hasCall(turn, ByteRange(at, end: end))
             at = end
             refuse(
-                &tables, &turn, id, status: violation.status, cause: violation.rawValue)
+                &tables, &turn, id, status: violation.status, cause: violation.rawValue,
+                isCall: isCall)
             return false
         }
         switch progress {
@@ -319,34 +321,6 @@ enum DownstreamSide {
             Exchanges.begin(&tables, &turn, downstream: id, head: head)
             return true
         }
-    }
-
-    // MARK: Ending
-
-    /// Answers what is no proper request, and closes.
-    static func refuse(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, status: UInt16, cause: UInt8
-    ) {
-        let listener = tables.downstream[id].listener
-        turn.counters.countRefused(listener: listener, cause: cause)
-        let rowIndex = turn.snapshots.newest.value.settings.noRouteRow
-        let row = turn.snapshots.newest.value.rows[rowIndex]
-        turn.counters.started(rowSlot: row.slot)
-        var summary = ExchangeSummary()
-        summary.listener = listener
-        summary.row = row.id
-        summary.status = status
-        summary.flags = .downstreamProtocolError
-        summary.arrival = turn.wall
-        summary.peer = tables.downstream[id].peer
-        summary.client = summary.peer
-        turn.counters.finished(summary, rowSlot: row.slot)
-        let start = turn.output.writerIndex
-        LocalReply.composeRefusal(status: status, flags: .downstreamProtocolError, &turn)
-        turn.send(
-            ConnectionID(downstream: id), .output,
-            ByteRange(start, end: turn.output.writerIndex))
-        ClientConnections.finishAndClose(&tables, &turn, id)
     }
 
     // MARK: Room for others

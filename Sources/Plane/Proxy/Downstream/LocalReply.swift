@@ -22,7 +22,9 @@ enum LocalReply {
                 ? UInt8(answer.grpcStatus) : GRPC.status(forHTTP: answer.status)
             tables.exchanges[id].summary.status = 200
             tables.exchanges[id].summary.grpcStatus = Int8(code)
-            beginGRPC(code, Status.reason(answer.status), &turn)
+            beginGRPC(code, &turn)
+            turn.headOut.append(answer.text)
+            endGRPC(&turn)
             addFields(tables.exchanges[id], answer, &turn, snapshot)
             finish(&tables, &turn, id, snapshot)
         } else if case .trace(let head) = answer.content {
@@ -64,14 +66,24 @@ enum LocalReply {
 
     /// Composes a whole answer to what is no request of any route into `turn.output`; the
     /// connection ends with the answer.
-    static func composeRefusal(status: UInt16, flags: ResponseFlags, _ turn: inout Turn) {
+    ///
+    /// - Parameter isCall: the request is a gRPC call, and is answered in gRPC's words.
+    static func composeRefusal(
+        status: UInt16, flags: ResponseFlags, isCall: Bool, _ turn: inout Turn
+    ) {
         let text = Status.reason(status)
-        begin(status: status, type: "text/plain", length: text.utf8CodeUnitCount + 1, &turn)
+        if isCall {
+            beginGRPC(GRPC.status(forHTTP: status), &turn)
+            turn.headOut.append(text)
+            endGRPC(&turn)
+        } else {
+            begin(status: status, type: "text/plain", length: text.utf8CodeUnitCount + 1, &turn)
+        }
         addFlags(flags, &turn, turn.snapshots.newest)
         turn.headOut.append(turn.date())
         turn.headOut.append("connection: close\r\n\r\n")
         turn.output.append(turn.headOut.readable)
-        appendLine(text, &turn)
+        if !isCall { appendLine(text, &turn) }
     }
 
     private static func appendLine(_ text: StaticString, _ turn: inout Turn) {
@@ -118,39 +130,93 @@ enum LocalReply {
         }
     }
 
-    /// A call that ends without an origin: a response that is its trailers alone.
-    private static func beginGRPC(
-        _ code: UInt8, _ message: StaticString, _ turn: inout Turn
-    ) {
+    /// Begins a response that is its trailers alone, for a call that ends without an origin. The
+    /// text of `grpc-message` comes next, and `endGRPC` behind it.
+    private static func beginGRPC(_ code: UInt8, _ turn: inout Turn) {
         turn.headOut.clear()
         MessageEncoder.statusLine(200, to: &turn.headOut)
         turn.headOut.append("content-type: application/grpc\r\ngrpc-status: ")
         turn.headOut.appendDecimal(UInt64(code))
         turn.headOut.append("\r\ngrpc-message: ")
-        turn.headOut.append(message)
+    }
+
+    private static func endGRPC(_ turn: inout Turn) {
         turn.headOut.append("\r\ncontent-length: 0\r\n")
     }
 
-    /// Ends a call whose answer has begun and whose time is over: with trailers that say so. A
-    /// reset would be an error of ours to the client.
-    /// - Returns: `false` when its answer has no place for trailers, or is none of gRPC.
+    // MARK: Calls
+
+    /// Text of a fixed response that a call is told.
+    private static let messageBytesMax = 1_024
+
+    /// Answers a call in place of a redirect or a fixed response, which a gRPC client would not
+    /// understand. The fixed text becomes the call's message.
     @inline(never)
-    static func endCall(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) -> Bool {
+    static func refuseCall(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, status: UInt16,
+        text: Span<UInt8>, _ snapshot: SharedBox<Snapshot>
+    ) {
+        let code = GRPC.status(forHTTP: status)
+        willReply(&tables, turn, id, status: 200)
+        tables.exchanges[id].summary.grpcStatus = Int8(code)
+        beginGRPC(code, &turn)
+        if !text.isEmpty {
+            GRPC.appendMessage(
+                text.extracting(0..<min(text.count, messageBytesMax)), to: &turn.headOut)
+        } else if status < 400 {
+            turn.headOut.append("the route answers with a redirect, which gRPC has not")
+        } else {
+            turn.headOut.append(Status.reason(status))
+        }
+        endGRPC(&turn)
+        addFlags(tables.exchanges[id].summary.flags, &turn, snapshot)
+        let start = turn.output.writerIndex
+        finish(&tables, &turn, id, snapshot)
+        end(tables, &turn, id, from: start)
+    }
+
+    /// Ends a call whose answer has begun and cannot go on: with trailers that say why. A reset
+    /// would be INTERNAL to the client, an error of this proxy. `Exchanges.responseDone` follows.
+    ///
+    /// - Parameter answer: what a call without an answer would be told.
+    /// - Returns: `false` when the answer has no place for trailers, or is none of gRPC.
+    @inline(never)
+    static func endCall(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ answer: LocalAnswer
+    ) -> Bool {
         guard tables.exchanges[id].isGRPC, tables.exchanges[id].sink == .chunked else {
             return false
         }
-        tables.exchanges[id].summary.grpcStatus = Int8(GRPC.deadlineExceeded)
+        let code =
+            answer.grpcStatus >= 0
+            ? UInt8(answer.grpcStatus) : GRPC.status(forHTTP: answer.status)
+        tables.exchanges[id].summary.grpcStatus = Int8(code)
         let start = turn.output.writerIndex
         turn.output.append("0\r\ngrpc-status: ")
-        turn.output.appendDecimal(UInt64(GRPC.deadlineExceeded))
+        turn.output.appendDecimal(UInt64(code))
         turn.output.append("\r\ngrpc-message: ")
-        turn.output.append(Status.reason(504))
+        turn.output.append(reason(tables.exchanges[id], answer.status))
         turn.output.append("\r\n\r\n")
-        turn.send(
-            ConnectionID(downstream: tables.exchanges[id].downstream), .output,
-            ByteRange(start, end: turn.output.writerIndex))
+        end(tables, &turn, id, from: start)
         return true
     }
+
+    /// What happened to an answer that has begun, for those who look for the fault.
+    private static func reason(
+        _ exchange: borrowing Exchange, _ status: UInt16
+    ) -> StaticString {
+        switch exchange.summary.cause {
+        case .reset: return "the endpoint broke off in the middle of its answer"
+        case .invalid: return "the endpoint's answer was malformed from here on"
+        case .timeout where exchange.summary.flags.contains(.durationTimeout):
+            return "the deadline passed in the middle of the answer"
+        case .timeout where exchange.summary.flags.contains(.streamIdle):
+            return "the endpoint was silent for too long in the middle of its answer"
+        default: return Status.reason(status)
+        }
+    }
+
+    // MARK: Fields
 
     /// Fields that the answer has beside those that describe its content.
     private static func addFields(
@@ -222,6 +288,12 @@ enum DirectReply {
     ) -> LocalAnswer? {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let plan = snapshot.value.routes[tables.exchanges[id].route]
+        if tables.exchanges[id].isGRPC, plan.status >= 300 {
+            LocalReply.refuseCall(
+                &tables, &turn, id, status: plan.status,
+                text: snapshot.value.store.bytes(plan.body), snapshot)
+            return nil
+        }
         turn.headOut.clear()
         MessageEncoder.statusLine(plan.status, to: &turn.headOut)
         if plan.kind == .redirect {

@@ -310,7 +310,7 @@ enum Exchanges {
         // A part of the response is out: the client must see that it is not all of it.
         tables.exchanges[id].summary.flags.insert(answer.flags)
         tables.exchanges[id].summary.cause = answer.cause
-        if answer.cause == .timeout, LocalReply.endCall(&tables, &turn, id) {
+        if LocalReply.endCall(&tables, &turn, id, answer) {
             return responseDone(&tables, &turn, id)
         }
         let downstream = tables.exchanges[id].downstream

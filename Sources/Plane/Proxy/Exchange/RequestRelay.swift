@@ -15,6 +15,9 @@ enum RequestRelay {
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
         isImmediate: Bool
     ) {
+        if tables.exchanges[id].isGRPC {
+            Forwarding.tellTimeLeft(&tables.exchanges[id], &turn)
+        }
         if !tables.exchanges[id].hasRequestBody {
             sendHead(&tables, &turn, id, connection)
             return requestDone(&tables, &turn, id)

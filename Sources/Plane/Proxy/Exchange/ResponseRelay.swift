@@ -44,7 +44,28 @@ enum ResponseRelay {
         tables.upstream[connection].keepsAlive = turn.responseHead.keepsAlive
         tables.exchanges[id].sink = sink(framing, isHTTP10: tables.exchanges[id].isHTTP10)
         if tables.exchanges[id].sink == .untilClose { tables.exchanges[id].keepsAlive = false }
+        if tables.exchanges[id].isGRPC { makeRoomForTrailers(&tables.exchanges[id], &turn, head) }
         encode(tables.exchanges[id], &turn, head)
+    }
+
+    /// A call's answer with a length has no place for trailers, in which alone a client can be told
+    /// that it broke off: its length goes no further (ARCHITECTURE.md, "A length yields to
+    /// trailers").
+    @inline(never)
+    private static func makeRoomForTrailers(
+        _ exchange: inout Exchange, _ turn: inout Turn, _ head: ByteRange
+    ) {
+        guard exchange.sink == .length, !exchange.isHTTP10,
+            case .length(let bytes) = turn.responseHead.framing, bytes > 0,
+            let type = turn.responseHead.fields.first(.contentType),
+            GRPC.isContentType(turn.scratch.span(type.value.shifted(by: head.lower)))
+        else { return }
+        exchange.sink = .chunked
+        for i in 0..<turn.responseHead.fields.count
+        where turn.responseHead.fields[i].known == .contentLength {
+            turn.responseHead.fields.nominate(i)
+        }
+        turn.responseHead.isLinePlain = false
     }
 
     @inline(never)
@@ -231,6 +252,11 @@ enum ResponseRelay {
                     turn.scratch.span(ByteRange(start: 0, count: end)), at: &at,
                     limits: turn.limits)
             } catch {
+                if isCopied {
+                    // The client gets what came in front of it, and first of all the head.
+                    turn.send(
+                        downstream, .output, ByteRange(start, end: turn.output.writerIndex))
+                }
                 return false
             }
             switch step {
@@ -258,7 +284,9 @@ enum ResponseRelay {
                         trailers: section, of: turn.scratch.span(ByteRange(start: 0, count: end)),
                         to: &turn.output)
                 }
-            case .complete, .incomplete: break
+            // The end of a length that went no further.
+            case .complete: if isCopied { turn.output.append("0\r\n\r\n") }
+            case .incomplete: break
             }
         } while step.isProgress
         if isHeadPending { turn.output.append(turn.headOut.readable) }

@@ -164,6 +164,7 @@ enum Streams {
             // The whole answer was handed over, and is being passed on.
             if tables.sessions[session].engine.hasEnded(stream) { return }
             tables.upstream[id.upstream].isUnprocessed = isUnprocessed
+            tables.upstream[id.upstream].wantsHTTP1 = code == HTTP2Code.http11Required.rawValue
             tables.upstream[id.upstream].isBeyondLimit =
                 tables.sessions[session].engine.streamCount
                 > tables.sessions[session].engine.streamsAllowed

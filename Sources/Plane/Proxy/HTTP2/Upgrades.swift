@@ -2,7 +2,8 @@ import Base
 import Telemetry
 import Upstream
 
-/// How a request for a WebSocket, or for another upgrade, reaches an endpoint that speaks HTTP/2.
+/// How a request that HTTP/2 may not be able to carry reaches an endpoint that speaks HTTP/2: one
+/// for a WebSocket, for another upgrade, or one that the endpoint itself wants by HTTP/1.1.
 ///
 /// HTTP/2 carries WebSockets where the endpoint's settings offer them (RFC 8441 §3), and no other
 /// upgrade. An endpoint that ALPN may choose for is asked for HTTP/1.1 instead, on a connection for
@@ -27,6 +28,7 @@ enum Upgrades {
 
     static func isWanted(_ tables: borrowing Tables, _ exchange: ExchangeID) -> Bool {
         tables.exchanges[exchange].wantsTunnel && !tables.exchanges[exchange].isConnect
+            || tables.exchanges[exchange].retry.onlyHTTP1
     }
 
     /// How an attempt that has been placed at an endpoint can go about its upgrade.
@@ -38,6 +40,7 @@ enum Upgrades {
         let exchange = tables.attempts[attempt].exchange
         let endpoint = tables.attempts[attempt].endpoint
         let mayAskForHTTP1 = cluster.value.protocol != .http2
+        if tables.exchanges[exchange].retry.onlyHTTP1 { return .connects(onlyHTTP1: true) }
         let isWebSocket = ASCII.equalFold(
             tables.exchanges[exchange].arena.span(tables.exchanges[exchange].upgrade), "websocket")
         guard isWebSocket else {
@@ -60,6 +63,10 @@ enum Upgrades {
     ) -> LocalAnswer {
         let exchange = tables.attempts[attempt].exchange
         let endpoint = tables.attempts[attempt].endpoint
+        guard tables.exchanges[exchange].wantsTunnel else {
+            // It wanted HTTP/1.1, and took no connection of that.
+            return LocalAnswer(status: 502, flags: .upstreamProtocolError, cause: .reset)
+        }
         if !turn.endpointPools[endpoint].hasToldOfWebSockets {
             turn.endpointPools[endpoint].hasToldOfWebSockets = true
             let cluster = Attempts.cluster(tables, of: exchange)

@@ -97,6 +97,9 @@ enum Retries {
         if tables.upstream[connection].isUnprocessed {
             return refused(&tables, &turn, id, connection)
         }
+        if tables.upstream[connection].wantsHTTP1, downgrade(&tables, &turn, id, connection) {
+            return .now(connects: false)
+        }
         if repair(&tables, &turn, id, connection) {
             // Others that were idle may be as dead: this time a new connection is made.
             return .now(connects: true)
@@ -136,6 +139,25 @@ enum Retries {
         Attempts.end(&tables, &turn, exchange: id)
         close(&tables, &turn, connection, reset: false)
         tables.exchanges[id].retry.isRepaired = true
+        restart(&tables, &turn, id)
+        return true
+    }
+
+    /// The endpoint wants the request by HTTP/1.1 (RFC 9113 §7): where ALPN may choose, it is sent
+    /// once more on a connection that offers HTTP/1.1 alone. Setup, and no failure.
+    private static func downgrade(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
+    ) -> Bool {
+        let hasBegun = tables.exchanges[id].requestPhase != .head
+        guard !tables.exchanges[id].retry.onlyHTTP1, tables.exchanges[id].interimBytes == 0,
+            Attempts.cluster(tables, of: id).value.protocol == .auto,
+            !tables.exchanges[id].isBound, !tables.exchanges[id].isConnect,
+            !tables.exchanges[id].hasRequestBody || !hasBegun
+                || tables.exchanges[id].retry.isReplayable
+        else { return false }
+        tables.exchanges[id].retry.onlyHTTP1 = true
+        Attempts.end(&tables, &turn, exchange: id)
+        close(&tables, &turn, connection, reset: false)
         restart(&tables, &turn, id)
         return true
     }

@@ -329,6 +329,39 @@ enum Forwarding {
         exchange.arena.append("\r\n")
     }
 
+    // MARK: Calls
+
+    /// An attempt is about to be sent: where a call has waited, or has been tried before, its head
+    /// says how much of `grpc-timeout` is left, as gRPC's own clients do. What an edit has put
+    /// there stays.
+    ///
+    /// The new head lies behind everything else in the arena, and takes the place of the one that
+    /// the attempt before this wrote there.
+    @inline(never)
+    static func tellTimeLeft(_ exchange: inout Exchange, _ turn: inout Turn) {
+        guard !exchange.callDeadline.isNever, turn.now > exchange.arrival else { return }
+        let asked = exchange.callDeadline - exchange.arrival
+        let left = exchange.callDeadline - turn.now
+        let head = exchange.arena.span(exchange.head)
+        guard let lf = ASCII.index(of: ASCII.lf, in: head) else { return }
+        let lines = head.extracting((lf + 1)..<head.count)
+        let wasTold = exchange.head.lower > 0
+        var value = ByteRange.empty
+        FieldText.forEach(lines) { name, range, _ in
+            guard KnownField.intern(lines.extracting(name.range)) == .grpcTimeout else { return }
+            if wasTold || GRPC.timeout(lines.extracting(range.range)) == asked { value = range }
+        }
+        guard !value.isEmpty else { return }
+        turn.spare.clear()
+        turn.spare.append(head.extracting(0..<(lf + 1 + value.lower)))
+        GRPC.appendTimeout(left, to: &turn.spare)
+        turn.spare.append(lines.extracting(value.upper..<lines.count))
+        if wasTold { exchange.arena.truncate(to: exchange.head.lower) }
+        let start = exchange.arena.writerIndex
+        exchange.arena.append(turn.spare.readable)
+        exchange.head = ByteRange(start, end: exchange.arena.writerIndex)
+    }
+
     // MARK: Edits
 
     /// Edits the head in the arena, this hop's own fields included, and notes anew where texts for

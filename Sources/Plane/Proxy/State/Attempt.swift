@@ -1,0 +1,40 @@
+import Base
+
+/// One try of an exchange at one endpoint. An exchange has one, and another after a safe failure.
+struct Attempt: ~Copyable {
+    enum Phase: UInt8, BitwiseCopyable {
+        /// In the cluster's queue.
+        case pending
+        /// Its connection is being made.
+        case connecting
+        /// It has its connection.
+        case sent
+    }
+
+    var phase = Phase.pending
+    var exchange = ExchangeID.none
+    var connection = UpstreamID.none
+    /// Position among the cluster's endpoints.
+    var position = -1
+    var endpoint = -1
+    /// It was sent on a connection that had served before.
+    var isReused = false
+    /// Sessions that were begun for it and did not serve it.
+    var sessionCount: UInt8 = 0
+    var nextPending = AttemptID.none
+    var previousPending = AttemptID.none
+
+    mutating func reset() {
+        phase = .pending
+        exchange = .none
+        connection = .none
+        position = -1
+        endpoint = -1
+        isReused = false
+        sessionCount = 0
+        nextPending = .none
+        previousPending = .none
+    }
+
+    init() {}
+}
