@@ -1,7 +1,7 @@
 import Base
 
 /// What a connection's peer may still send of the frames that cost their sender nothing
-/// (reliability.md: the floods of 2019, CVE-2023-44487, CVE-2025-8671).
+/// (reliability.md §10: the floods of 2019, CVE-2023-44487, CVE-2025-8671).
 ///
 /// Every kind of frame is paid for in two ways: by *work* that both sides have done with each other
 /// since the connection began, content and answers, and, when that is used up, by *time*. Honest

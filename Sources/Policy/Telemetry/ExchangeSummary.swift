@@ -1,6 +1,6 @@
 import Base
 
-/// How a request came to its version (splitting.md's `assign`). Only `sticky` and `weighted`
+/// How a request came to its version (`assign` in splitting.md §1). Only `sticky` and `weighted`
 /// requests are a fair sample of a version.
 public enum Assign: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     /// Answered without a version.
