@@ -4,7 +4,7 @@ import Testing
 /// ARCHITECTURE.md is true as far as a test can see: each type, function, file, page and word that
 /// it names in the font of code is declared in Sources, or is a file of the repository.
 @Suite struct ArchitectureTests {
-    /// What the sources declare.
+    /// An index of all that the sources declare.
     struct Index {
         /// Files, by a type that they declare or extend.
         var filesOfType: [String: Set<Int>] = [:]

@@ -23,7 +23,7 @@ public struct ByteRange: Hashable, Sendable, BitwiseCopyable {
     @inlinable public var isEmpty: Bool { count == 0 }
     @inlinable public var length: Int { Int(count) }
 
-    /// The same run when its buffer's origin has moved `distance` bytes towards its end.
+    /// This run, after its buffer's origin has moved `distance` bytes towards the buffer's end.
     @inlinable public func shifted(by distance: Int) -> ByteRange {
         ByteRange(start: lower + distance, count: length)
     }
@@ -209,7 +209,7 @@ public enum ASCII {
         }
     }
 
-    /// At most eight characters of a literal in one word, as `word(_:at:)` gives them.
+    /// Packs at most eight characters of a literal into one word, as `word(_:at:)` gives them.
     @inlinable @inline(__always)
     public static func word(_ text: StaticString) -> UInt64 {
         var word: UInt64 = 0

@@ -101,8 +101,8 @@ import CScan
         writer &+= 1
     }
 
-    /// For cold places; hot ones append spans and literals. Named, because an overload on `String`
-    /// would take every literal.
+    /// Appends text that was made at run time; for cold places, since hot ones append spans and
+    /// literals. Named, because an overload on `String` would take every literal.
     public mutating func append(text: String) {
         var text = text
         text.withUTF8 { utf8 in

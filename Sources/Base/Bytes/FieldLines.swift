@@ -49,7 +49,7 @@ public struct FieldLine: BitwiseCopyable, Sendable {
     @inlinable public var count: Int { unsafe Int(table.count) }
     /// A bit for each number that was seen; bit 0 for names without one.
     @inlinable public var seen: UInt64 { unsafe table.seen }
-    /// The same for those that were seen again.
+    /// A bit for each number that was seen twice or more; bit 0 for names without one.
     @inlinable public var repeated: UInt64 { unsafe table.repeated }
     @inlinable public var isCanonical: Bool { unsafe table.is_canonical != 0 }
 

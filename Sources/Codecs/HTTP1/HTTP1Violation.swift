@@ -1,5 +1,5 @@
-/// What a peer did against HTTP/1.1. In a request, `status` is the answer owed before the
-/// connection closes; in a response the client gets 502 whatever the violation.
+/// A violation names what a peer did against HTTP/1.1. In a request, `status` is the answer owed
+/// before the connection closes; in a response the client gets 502 whatever the violation.
 public enum HTTP1Violation: UInt8, Error, Sendable, BitwiseCopyable, CaseIterable {
     case badRequestLine, badMethod, badTarget, targetTooLong, badVersion, unsupportedVersion
     case badFieldName, badFieldValue, obsoleteFold, headTooLarge, tooManyFields

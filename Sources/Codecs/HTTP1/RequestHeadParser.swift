@@ -226,7 +226,7 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
             .with(.expect)
     }
 
-    /// What the fields mean, once all of them are there.
+    /// Finds the meaning of the fields, once all of them are there.
     @inline(__always)
     private func finish(
         _ bytes: Span<UInt8>, _ head: inout RequestHead

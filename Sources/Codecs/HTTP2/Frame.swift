@@ -30,7 +30,7 @@ public enum HTTP2Code: UInt32, Sendable, BitwiseCopyable {
 /// The nine bytes in front of every frame (RFC 9113 §4.1).
 struct FrameHeader: BitwiseCopyable {
     static let byteCount = 9
-    /// What is accepted, and what is sent: the least that every peer accepts.
+    /// The largest payload that is accepted, and that is sent: the least that every peer accepts.
     static let payloadMax = 16_384
 
     var length = 0

@@ -87,7 +87,7 @@ extension HTTP2Session {
         }
     }
 
-    /// What every frame must keep to, before its payload is there.
+    /// Checks the rules that every frame must keep to, before its payload is there.
     private mutating func accepts(_ header: FrameHeader) -> Bool {
         // §4.2; a larger frame is not waited for.
         if header.length > FrameHeader.payloadMax {

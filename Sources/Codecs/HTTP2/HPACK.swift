@@ -7,7 +7,7 @@ import CNGHTTP2
 @safe package struct HPACK: ~Copyable {
     private var inflater: OpaquePointer?
     private var deflater: OpaquePointer?
-    /// Of a block that comes in several frames.
+    /// The state of a block that comes in several frames.
     private var long = LongLiterals()
 
     package init() {

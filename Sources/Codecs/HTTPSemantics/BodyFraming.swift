@@ -17,12 +17,12 @@ public enum BodyFraming: Hashable, Sendable, BitwiseCopyable {
     }
 }
 
-/// What the `Connection`, `Upgrade` and `Expect` fields of a head ask for.
+/// The requests that a head's `Connection`, `Upgrade` and `Expect` fields make.
 public struct ConnectionOptions: Sendable, BitwiseCopyable {
     public var close = false
     public var keepAlive = false
     public var upgrade = false
-    /// There are nominations of other fields.
+    /// Whether `Connection` nominates other fields.
     public var nominates = false
     public init() {}
 }

@@ -26,7 +26,7 @@ public struct RequestOrigin: BitwiseCopyable, Sendable {
     public var forwardedPort: UInt16
     public var source: Source
 
-    /// What the connection alone says, which is all there is without trusted hops.
+    /// Takes the origin from the connection alone, which is all there is without trusted hops.
     public init(_ head: borrowing RequestHead, peer: Address, isSecure: Bool) {
         client = peer
         self.isSecure = isSecure

@@ -66,7 +66,7 @@ public struct TLSCertificate: Sendable {
 
     deinit { unsafe ctls_context_free(native) }
 
-    /// For clients that connect here.
+    /// Makes the context for clients that connect here.
     ///
     /// - Parameters:
     ///   - isModern: TLS 1.3 alone.
@@ -80,7 +80,7 @@ public struct TLSCertificate: Sendable {
                 tickets.native, isModern ? 1 : 0, list.utf8Start, list.utf8CodeUnitCount), tickets)
     }
 
-    /// For connections to endpoints.
+    /// Makes the context for connections to endpoints.
     public static func client(
         _ protocols: TLSProtocols, verifies: Bool
     ) throws(TLSFailure) -> TLSContext {
@@ -136,7 +136,7 @@ public struct TLSCertificate: Sendable {
     }
 }
 
-/// What an endpoint gave to take a session up again. Confined to one worker.
+/// A ticket that an endpoint gave, with which a later handshake is shorter. Confined to one worker.
 @safe public final class TLSResumption {
     let native: OpaquePointer
 

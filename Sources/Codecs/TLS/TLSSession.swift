@@ -12,7 +12,7 @@ import COpenSSL
 
     public var isEmpty: Bool { unsafe native.count == taken }
 
-    /// What is there, for the call it is passed to.
+    /// The bytes that are there, for the call that they are passed to.
     public var bytes: Span<UInt8> {
         @_lifetime(immortal)
         get {
@@ -171,7 +171,7 @@ import COpenSSL
         }
     }
 
-    /// What the server gave since the last call to take the session up again.
+    /// The ticket that the server has given since the last call; `nil`: none.
     public mutating func takeResumption() -> TLSResumption? {
         guard let native = unsafe native, let taken = unsafe ctls_take_resumption(native) else {
             return nil

@@ -1,7 +1,7 @@
 import Base
 import CPlatform
 
-/// What one attempt to move bytes came to.
+/// The outcome of one attempt to move bytes.
 public enum Transfer: Sendable, BitwiseCopyable {
     case bytes(Int)
     case wouldBlock

@@ -1,7 +1,7 @@
 import Base
 
-/// So many requests in so much time, and so many at once; for a route, or for each value of a
-/// field of its requests.
+/// A policy of a rate limit: so many requests in so much time, and so many at once; for a route, or
+/// for each value of a field of its requests.
 public struct RateLimitPolicy: Sendable, Hashable {
     /// 1...1,000,000,000.
     public var requests: Int
@@ -27,7 +27,7 @@ public struct RateLimitPolicy: Sendable, Hashable {
 /// place goes to the next key that needs one; keys that find no place share one bucket, which
 /// limits them together: a flood of invented keys costs no memory and wins nothing.
 public struct RateLimit: ~Copyable, Sendable {
-    /// What became of one request.
+    /// The verdict on one request.
     public struct Verdict: Sendable, BitwiseCopyable, Equatable {
         public var isAllowed: Bool
         /// Requests that might follow at once.
@@ -37,12 +37,12 @@ public struct RateLimit: ~Copyable, Sendable {
     }
 
     public let policy: RateLimitPolicy
-    /// Of the hashes of keys. Clients must not know it: whoever can find a value with the hash of
-    /// another client's value shares that client's bucket, and can keep it empty.
+    /// The seed of the hashes of keys. Clients must not know it: whoever can find a value with the
+    /// hash of another client's value shares that client's bucket, and can keep it empty.
     private let seed: UInt64
     /// Nanoseconds between two requests at the limit.
     private let interval: UInt64
-    /// What a full bucket holds, in nanoseconds.
+    /// The content of a full bucket, in nanoseconds.
     private let depth: UInt64
     /// The route's bucket, and behind it two words a place: the key, 0 for none, and its bucket.
     private let words: SharedCounters

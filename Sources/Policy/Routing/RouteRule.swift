@@ -31,7 +31,7 @@ public struct ValueRule: Sendable {
 
 public enum PathRule: Sendable {
     case exact(String)
-    /// By path element: `/abc` matches `/abc` and `/abc/x`, never `/abcd`.
+    /// The path begins with these elements: `/abc` matches `/abc` and `/abc/x`, never `/abcd`.
     case prefix(String)
     /// `{name}` stands for one element that is not empty.
     case template(String)
@@ -42,7 +42,7 @@ public enum PathRule: Sendable {
 /// How the client spoke to us, or to the proxy in front that is believed.
 public enum RequestScheme: String, Sendable, BitwiseCopyable, CaseIterable { case http, https }
 
-/// What a match may ask of a request besides what the request says.
+/// Facts about a request's arrival that a match may ask for, besides what the request says.
 public struct Arrival: BitwiseCopyable, Sendable {
     /// The listener's number; -1: none.
     public var listener: Int
@@ -73,7 +73,8 @@ public struct MatchRule: Sendable {
     public init() {}
 }
 
-/// What of a match did not hold; in the order in which they are tried.
+/// The condition of a match that did not hold; cases are in the order in which conditions are
+/// tried.
 public enum MatchFailure: Sendable, Equatable {
     case none
     case listener, scheme, host, path, method

@@ -20,14 +20,14 @@ public struct RouteTable: ~Copyable, Sendable {
         /// Nothing is asked.
         var isAny: Bool
         var scheme: RequestScheme?
-        /// Into `listeners`; no listeners means any.
+        /// A run in `listeners`; no listeners means any.
         var listeners: Run
     }
 
     struct Entry: BitwiseCopyable {
         var route: UInt32
         var arrival: ArrivalRule
-        /// Into `hosts`; no hosts means any.
+        /// A run in `hosts`; no hosts means any.
         var hosts: Run
         var path: CompiledPath
         /// A bit per `Method`; 0 means any. Methods by other names are conditions.

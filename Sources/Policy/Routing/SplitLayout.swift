@@ -45,7 +45,7 @@ public struct SplitLayout: ~Copyable {
         /// Whether the upper node's fraction is the rest to 1, as it is where an odd number of
         /// nodes was merged into the edge.
         var isFlipped = false
-        /// What is settled when the lower node takes the edge, and when it does not.
+        /// The slots that are settled when the lower node takes the edge, and when it does not.
         var whenTaken: Gifts
         var whenLeft = Gifts()
 

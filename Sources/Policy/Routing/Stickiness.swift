@@ -1,7 +1,8 @@
 import Base
 import HTTPSemantics
 
-/// What a session is known by, and how its position on the split is found and issued.
+/// The rules by which a session is known, and by which its position on the split is found and
+/// issued.
 ///
 /// A session has a position in [0, 2^64), never a version: weights may change under it. Positions
 /// are shifted by the salt, so that two experiments do not share their first users.

@@ -44,7 +44,7 @@ public struct OutlierEjection: Sendable {
         /// No answer: the connect failed, the connection broke, or a timeout passed.
         case localFailure
 
-        /// What a response head says.
+        /// Reads the result of an attempt from the status of its answer.
         public init(status: UInt16) {
             switch status {
             case 502, 503, 504: self = .gatewayError
@@ -75,7 +75,7 @@ public struct OutlierEjection: Sendable {
     private var readmittedAt = Instant(nanoseconds: 0)
     /// While ejected.
     public private(set) var until: Instant?
-    /// Of the last ejection.
+    /// The cause of the last ejection.
     public private(set) var cause: Cause?
 
     public init() {}
@@ -165,7 +165,7 @@ public struct SuccessRatePolicy: Sendable, BitwiseCopyable, Equatable {
 
     public init() {}
 
-    /// What one endpoint did in one interval.
+    /// The requests of one endpoint in one interval.
     public struct Tally: Sendable, BitwiseCopyable {
         public var requests: Int
         public var successes: Int

@@ -29,7 +29,7 @@ public struct RetryBudget: Sendable, BitwiseCopyable, Equatable {
             + RetryBudget.product(requests, perRequest)
     }
 
-    /// At most half of what the type holds, so that two may be added.
+    /// The product, at most half of what the type holds, so that two may be added.
     private static func product(_ a: UInt64, _ b: Int) -> Int64 {
         let (product, overflow) = a.multipliedReportingOverflow(by: UInt64(max(0, b)))
         let limit = UInt64(Int64.max / 2)
