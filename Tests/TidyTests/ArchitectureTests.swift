@@ -161,6 +161,45 @@ import Testing
         #expect(count > 5)
     }
 
+    /// Types with state that several threads may touch, by file: those that hold atomics or locks.
+    /// What the folder Shared of Base has are the tools, not the state.
+    static let shared: [String: String] = {
+        var found: [String: String] = [:]
+        // A struct that holds an AddressOnly has an address; the atomic in it is never read.
+        for file in TidyTests.sources
+        where !file.path.hasPrefix("Sources/Base/Shared/")
+            && !file.path.hasSuffix("/AddressOnly.swift")
+        {
+            var owner: Substring = ""
+            for line in file.lines where !line.drop(while: { $0 == " " }).hasPrefix("//") {
+                if !line.hasPrefix(" "),
+                    let type = name(line, after: ["struct", "class", "enum", "extension"])
+                {
+                    owner = type
+                }
+                if !line.hasPrefix("import "),
+                    ["Atomic<", "Lock<", "Lock(", "SharedCounters("].contains(where: line.contains)
+                {
+                    found[String(owner)] = file.path
+                }
+            }
+        }
+        return found
+    }()
+
+    @Test("all state that threads share is in the table of ARCHITECTURE.md")
+    func sharedState() {
+        let text = DocumentTests.text("ARCHITECTURE.md")
+        let section = text.components(separatedBy: "### Shared between threads").last ?? ""
+        let table = section.components(separatedBy: "\n## ").first ?? ""
+        #expect(ArchitectureTests.shared.count > 10)
+        for (type, path) in ArchitectureTests.shared {
+            #expect(
+                table.contains("`\(type)`"),
+                "\(path): \(type) is shared between threads, and has no row")
+        }
+    }
+
     @Test("a name that is not there is found to be missing")
     func search() {
         #expect(ArchitectureTests.fault("Filters.apply") == nil)

@@ -159,7 +159,7 @@ public enum ASCII {
         }
     }
 
-    /// Equality byte for byte.
+    /// Whether two runs of bytes are equal, byte for byte.
     @inlinable public static func equal(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
         guard a.count == b.count else { return false }
         return unsafe a.withUnsafeBufferPointer { p in

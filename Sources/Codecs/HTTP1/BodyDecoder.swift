@@ -3,7 +3,7 @@ import HTTPSemantics
 
 /// A step is what the body decoder found at its position.
 public enum BodyStep: Sendable, BitwiseCopyable {
-    /// Content, to be passed on.
+    /// A run of content, to be passed on.
     case content(ByteRange)
     /// The trailer section's field lines, without the empty line; the body is complete.
     case trailers(ByteRange)

@@ -167,7 +167,7 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
         return end
     }
 
-    /// RFC 9112 §3.2.2, `http://authority/path`.
+    /// Reads a target in absolute form, `http://authority/path` (RFC 9112 §3.2.2).
     private func absoluteForm(
         _ bytes: Span<UInt8>, at start: Int, into head: inout RequestHead
     ) throws(HTTP1Violation) -> Int? {

@@ -81,7 +81,7 @@ extension HTTP2Session {
         spend(budget.takeRefusal(limits, isPardonable: isPardonable))
     }
 
-    /// An error of one stream (§5.4.2).
+    /// Resets one stream, because of an error of that stream alone (§5.4.2).
     mutating func streamError(_ slot: SlotID, _ code: HTTP2Code) {
         guard streams.holds(slot), !streams[slot].isClosed else { return }
         events.append(.malformed(stream: slot))

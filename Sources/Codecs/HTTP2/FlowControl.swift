@@ -51,7 +51,7 @@ extension HTTP2Session {
         return less
     }
 
-    /// The stream is gone, and what it held.
+    /// Gives back the part of the connection's pool that a stream held which is gone.
     mutating func giveBackWindow(_ slot: SlotID) {
         grownBytes -= streams[slot].windowBytes - limits.streamWindowBytes
     }

@@ -190,7 +190,7 @@ extension HTTP2Session {
         content(slot, bytes, &text)
     }
 
-    /// A DATA frame is all there.
+    /// Ends a DATA frame that is all there.
     private mutating func endData(_ text: inout ByteBuffer) {
         guard reading.dataLeft == 0, reading.paddingLeft == 0 else { return }
         let slot = reading.dataSlot

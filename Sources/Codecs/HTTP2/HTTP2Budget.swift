@@ -10,7 +10,7 @@ import Base
 /// was read, a cancel among many calls), so they are never short of it. A flood has only time, and
 /// ends after two seconds' worth. Confined to its session.
 public struct HTTP2Budget: BitwiseCopyable {
-    /// One kind of frame.
+    /// The allowance for one kind of frame.
     struct Allowance: BitwiseCopyable {
         /// Frames that time has given and nobody took.
         var left: Int

@@ -43,14 +43,14 @@ public struct HTTP2Session: ~Copyable {
         /// The stream of the header block under way; 0 when there is none.
         var blockID: Int32 = 0
         var blockEnds = false
-        /// The stream of the block is closed.
+        /// Whether the stream of the block is closed.
         var isLate = false
         var continuations = 0
     }
 
     public private(set) var isOpen = false
     var isServer = false
-    /// Requests of ours carry the scheme https.
+    /// Whether requests of ours carry the scheme https.
     var isSecure = false
     var limits = HTTP2Limits()
     var hpack = HPACK()
@@ -67,7 +67,7 @@ public struct HTTP2Session: ~Copyable {
     var partial = ByteBuffer()
     /// Frames that wait to be written, but for DATA.
     var outgoing = ByteBuffer()
-    /// Frames among them that answer the peer.
+    /// The number of waiting frames that answer the peer.
     var answersWaiting = 0
     var firstListed = SlotID.none
     var lastListed = SlotID.none
@@ -86,7 +86,7 @@ public struct HTTP2Session: ~Copyable {
     /// PING and SETTINGS frames of this side's that the peer has not acknowledged.
     var pingsWaiting = 0
     var settingsWaiting = 0
-    /// When the bytes that are being read came.
+    /// The time at which the bytes that are being read came.
     var now = Instant(nanoseconds: 0)
     /// HEADERS and DATA frames of the peer's, of any stream.
     public internal(set) var messageFramesReceived = 0
@@ -186,7 +186,7 @@ public struct HTTP2Session: ~Copyable {
     /// it might refuse some.
     public var streamsAllowed: Int { peer.hasSettings ? peer.streamsMax : 1 }
 
-    /// The peer's settings are known.
+    /// Whether the peer's settings are known.
     public var hasSettings: Bool { peer.hasSettings }
 
     /// Whether the peer takes WebSockets over HTTP/2 (RFC 8441 §3).

@@ -13,7 +13,7 @@ struct HTTP2Stream: ~Copyable {
         /// A body of a stated length; bytes that must still come.
         case length(UInt64)
         case chunked
-        /// A tunnel's bytes.
+        /// The bytes are a tunnel's.
         case raw
         case ended
     }
@@ -39,11 +39,11 @@ struct HTTP2Stream: ~Copyable {
     /// The value that proves a WebSocket handshake (RFC 6455 §4.2.2), for a client that spoke
     /// HTTP/1.1.
     var webSocketAccept = WebSocketAccept()
-    /// Nothing will be added to `content`.
+    /// Whether nothing more will be added to `content`.
     var isComplete = false
-    /// Our head is written.
+    /// Whether our head is written.
     var isSubmitted = false
-    /// END_STREAM was sent, and was received.
+    /// Whether END_STREAM was sent, and whether it was received.
     var hasEndedHere = false
     var hasEndedThere = false
     /// Bytes that the peer lets us send on the stream; below 0 after the peer took some back (RFC
@@ -64,17 +64,17 @@ struct HTTP2Stream: ~Copyable {
     /// Whether the stream is in the list of streams with something to send.
     var isListed = false
     var nextListed = SlotID.none
-    /// The owner was told that too much waits.
+    /// Whether the owner was told that too much waits.
     var isStalled = false
-    /// The owner knows of it.
+    /// Whether the owner knows of the stream.
     var isOpened = false
     /// Whether the stream is over on the wire.
     var isClosed = false
-    /// The owner has let go of the stream.
+    /// Whether the owner has let go of the stream.
     var isReleased = false
     /// Received DATA bytes that were not credited yet.
     var uncredited = 0
-    /// DATA bytes since the window last grew.
+    /// The number of DATA bytes since the window last grew.
     var sinceGrowth = 0
     var windowBytes = 0
 

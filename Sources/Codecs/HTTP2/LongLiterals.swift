@@ -71,7 +71,7 @@ struct LongLiterals: ~Copyable {
         held.append(fragment)
     }
 
-    /// The block may end here.
+    /// Whether the block may end here.
     var isAtBoundary: Bool { held.isEmpty && !isDropping }
 
     /// A view for one call, as `ByteBuffer.readable`.

@@ -2,10 +2,10 @@
 public enum BodyFraming: Hashable, Sendable, BitwiseCopyable {
     /// There is no body, whatever the fields say.
     case none
-    /// Exactly so many bytes.
+    /// The body has exactly so many bytes.
     case length(UInt64)
     case chunked
-    /// Until the peer closes; responses only.
+    /// The body goes on until the peer closes; responses only.
     case untilClose
 
     @inlinable public var hasBody: Bool {

@@ -33,7 +33,7 @@ public struct FieldTable: ~Copyable {
     public init(capacity: Int) { lines = FieldLines(capacity: capacity, names: KnownField.names) }
 
     public var capacity: Int { lines.capacity }
-    /// `0 <= count <= capacity`.
+    /// The number of lines; `0 <= count <= capacity`.
     @inlinable public var count: Int { lines.count }
     /// Known names that are there; `other` stands for any other.
     @inlinable public var seen: KnownFields { KnownFields(bits: lines.seen) }

@@ -13,7 +13,7 @@ public enum GRPC {
             || value[16] == UInt8(ascii: ";")
     }
 
-    /// DEADLINE_EXCEEDED.
+    /// The status DEADLINE_EXCEEDED.
     public static let deadlineExceeded: UInt8 = 4
 
     /// The status that a call gets when HTTP's is all there is.

@@ -19,7 +19,7 @@ public struct RequestHead: ~Copyable {
     /// Query without "?"; `hasQuery` tells an empty one from none.
     public var query = ByteRange.empty
     public var hasQuery = false
-    /// The path is in normal form already.
+    /// Whether the path is in normal form already.
     public var isPathPlain = true
     /// Host and port that the request is for, from Host or the target.
     public var authority = ByteRange.empty
@@ -74,7 +74,7 @@ public struct RequestHead: ~Copyable {
 /// head.
 public struct ResponseHead: ~Copyable {
     private let addressOnly = AddressOnly()
-    /// 100...999.
+    /// The status code, 100...999.
     public var status: UInt16 = 0
     public var reason = ByteRange.empty
     public var isHTTP10 = false

@@ -16,7 +16,7 @@ public struct RequestOrigin: BitwiseCopyable, Sendable {
 
     /// The client's address; its port is 0 when a hop named the client.
     public var client: Address
-    /// The client's scheme is https.
+    /// Whether the client's scheme is https.
     public var isSecure: Bool
     /// `host[:port]` as the client named it, by position in the head's bytes; empty for none.
     public var authority: ByteRange

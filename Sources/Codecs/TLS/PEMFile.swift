@@ -16,7 +16,7 @@ import COpenSSL
     public struct Certificate: Sendable, Equatable {
         /// The subject's common name, perhaps empty.
         public var subject: String
-        /// Seconds since 1970.
+        /// When the certificate begins to be valid, in seconds since 1970.
         public var notBefore: Int64
         public var notAfter: Int64
     }

@@ -29,7 +29,7 @@ public struct TLSFailure: Error, Sendable {
 public enum TLSProtocols: Sendable {
     case http1, http2, both
 
-    /// Each with its length in front.
+    /// The protocols as ALPN writes them, each with its length in front.
     var list: StaticString {
         switch self {
         case .http1: return "\u{8}http/1.1"
@@ -114,7 +114,7 @@ public struct TLSCertificate: Sendable {
         }
     }
 
-    /// Trusts whom the system trusts.
+    /// Makes the context trust the authorities that the system trusts.
     public func trustSystem() throws(TLSFailure) {
         unsafe try check { why, room in unsafe ctls_trust_system(native, why, room) }
     }

@@ -80,7 +80,7 @@ public struct YAMLError: Error, Sendable {
     /// The part of the file that libyaml was reading when it met the problem, in libyaml's words;
     /// empty when it says nothing.
     public var context = ""
-    /// Where that began.
+    /// The place where `context` began.
     public var contextMark: YAMLMark?
 
     init(message: String, mark: YAMLMark) {

@@ -39,7 +39,7 @@ import CPlatform
         try control(EPOLL_CTL_ADD, descriptor, cplatform_epoll_listen(), token)
     }
 
-    /// Registers for input, level-triggered.
+    /// Registers a descriptor for input, level-triggered.
     public func addInput(_ descriptor: Int32, token: UInt64) throws(SystemError) {
         try control(EPOLL_CTL_ADD, descriptor, EPOLLIN.rawValue, token)
     }

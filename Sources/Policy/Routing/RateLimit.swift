@@ -3,7 +3,7 @@ import Base
 /// A policy of a rate limit: so many requests in so much time, and so many at once; for a route, or
 /// for each value of a field of its requests.
 public struct RateLimitPolicy: Sendable, Hashable {
-    /// 1...1,000,000,000.
+    /// The number of requests in the time `per`, 1...1,000,000,000.
     public var requests: Int
     public var per: Duration
     /// Requests that may come at once after a time without any; 1 or more.
@@ -30,7 +30,7 @@ public struct RateLimit: ~Copyable, Sendable {
     /// The verdict on one request.
     public struct Verdict: Sendable, BitwiseCopyable, Equatable {
         public var isAllowed: Bool
-        /// Requests that might follow at once.
+        /// The number of requests that might follow at once.
         public var remaining: Int
         /// Until the bucket is full again, or, for a refused request, until the next is allowed.
         public var wait: Duration
@@ -48,7 +48,7 @@ public struct RateLimit: ~Copyable, Sendable {
     private let words: SharedCounters
     private let mask: UInt64
 
-    /// Places that a key may have.
+    /// The number of places that a key may have.
     private static let probes: UInt64 = 8
 
     /// - Parameter seed: of the hashes of keys; random for each process.

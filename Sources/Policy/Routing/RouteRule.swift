@@ -7,7 +7,7 @@ public enum ValuePattern: Sendable {
     case prefix(String)
     case suffix(String)
     case regex(RegularExpression)
-    /// Whether it is there at all.
+    /// The value is there, whatever it is.
     case present
 }
 
@@ -35,7 +35,7 @@ public enum PathRule: Sendable {
     case prefix(String)
     /// `{name}` stands for one element that is not empty.
     case template(String)
-    /// The whole path.
+    /// The whole path matches the expression.
     case regex(RegularExpression)
 }
 
@@ -61,12 +61,12 @@ public struct Arrival: BitwiseCopyable, Sendable {
 public struct MatchRule: Sendable {
     /// Names of listeners that the request may have come in at; empty: any.
     public var listeners: [String] = []
-    /// `nil`: any.
+    /// The scheme that the request must have come by; `nil`: any.
     public var scheme: RequestScheme?
     /// Lower case, without port; `*.example.com` is a suffix, `*` or an empty list any host.
     public var hosts: [String] = []
     public var path: PathRule?
-    /// Empty: any.
+    /// The methods that match; empty: any.
     public var methods: [String] = []
     public var values: [ValueRule] = []
 

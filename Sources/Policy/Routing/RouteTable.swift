@@ -17,7 +17,7 @@ public struct RouteTable: ~Copyable, Sendable {
     }
 
     struct ArrivalRule: BitwiseCopyable {
-        /// Nothing is asked.
+        /// Whether the match asks for nothing.
         var isAny: Bool
         var scheme: RequestScheme?
         /// A run in `listeners`; no listeners means any.
@@ -73,7 +73,7 @@ public struct RouteTable: ~Copyable, Sendable {
         store = builder.finishStore()
     }
 
-    /// Matches in all; at least one per route.
+    /// The number of matches in all; at least one for each route.
     public var matchCount: Int { entries.count }
 
     /// The route that takes the request, by position, or `nil`.

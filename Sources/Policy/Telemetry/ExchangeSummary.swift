@@ -3,7 +3,7 @@ import Base
 /// How a request came to its version (`assign` in splitting.md §1). Only `sticky` and `weighted`
 /// requests are a fair sample of a version.
 public enum Assign: UInt8, Sendable, BitwiseCopyable, CaseIterable {
-    /// Answered without a version.
+    /// The request was answered without a version.
     case none
     /// The route names the version outright.
     case header
@@ -11,7 +11,7 @@ public enum Assign: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case weighted
     /// The request's version was not available, and the stable one took the request.
     case fallback
-    /// A copy of a request; nobody's answer.
+    /// The request is a copy, whose answer is nobody's.
     case mirror
 
     public var label: StaticString {
@@ -31,7 +31,7 @@ public enum ErrorCause: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case none
     /// The application answered 5xx.
     case response
-    /// No connection to the endpoint.
+    /// No connection to the endpoint could be made.
     case connect
     /// The connection ended before the response did.
     case reset
@@ -69,7 +69,7 @@ public enum ProtocolVersion: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         }
     }
 
-    /// Where its requests are counted.
+    /// The counter of requests that came by the protocol.
     @inlinable public var metric: WorkerMetric {
         switch self {
         case .http10: return .requestsHTTP10
@@ -91,7 +91,7 @@ public enum HandshakeFailure: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case wrongName
     /// The peer refused this side's certificate.
     case refusedByPeer
-    /// No version or cipher in common.
+    /// The two sides have no version or cipher in common.
     case noneInCommon
     /// The peer's bytes are not TLS at all.
     case notTLS
@@ -129,7 +129,8 @@ public struct ExchangeSummary: ~Copyable, Sendable {
     public var status: UInt16 = 0
     public var flags = ResponseFlags()
     public var cause = ErrorCause.none
-    /// Bodies, in bytes.
+    /// The bytes of the request's body that were read, and of the response's body that were handed
+    /// over.
     public var bytesReceived: UInt64 = 0
     public var bytesSent: UInt64 = 0
     public var arrival = WallTime(microseconds: 0)
@@ -146,7 +147,7 @@ public struct ExchangeSummary: ~Copyable, Sendable {
     public var tlsVersion: UInt8 = 0
     /// A gRPC call's status; -1 when none was seen.
     public var grpcStatus: Int8 = -1
-    /// Who the connection is from.
+    /// The address that the connection is from.
     public var peer = Address(family: .ipv4, port: 0, high: 0, low: 0)
     /// Who the request is from: the peer, or who trusted hops say.
     public var client = Address(family: .ipv4, port: 0, high: 0, low: 0)

@@ -105,9 +105,9 @@ public struct Cluster: ~Copyable, Sendable {
 
     /// Positions that an exchange has tried, to be avoided while there are others.
     public struct Tried: BitwiseCopyable, Sendable {
-        /// Positions below 64, a bit each.
+        /// The positions below 64, a bit each.
         private var bits: UInt64 = 0
-        /// The last one, wherever it is.
+        /// The last position that was inserted, however large; -1: none.
         private var last = -1
 
         public init() {}

@@ -63,7 +63,7 @@ public struct PoolLimits: Sendable, BitwiseCopyable, Equatable {
     public var pendingRequestsMax = 1_024
     public var requestsMax = 1_024
     public var requestsPerConnectionMax = Int.max
-    /// Retries under way.
+    /// The most retries that may be under way.
     public var retriesMax = Int.max
     /// The age at which a connection serves no new request.
     public var connectionAgeMax = Duration.unlimited

@@ -31,9 +31,9 @@ public struct EndpointState: ~Copyable, Sendable {
     public let id: Int
     public let address: Address
     private let conditions: Atomic<UInt32>
-    /// While it is ejected; nanoseconds.
+    /// The time until which the endpoint is ejected, in nanoseconds.
     private let ejectedUntil: Atomic<UInt64>
-    /// While it warms; nanoseconds.
+    /// The time since which the endpoint has been warming, in nanoseconds.
     private let warmingSince: Atomic<UInt64>
     /// Requests since the last comparison in the upper half, successes in the lower.
     private let tally: Atomic<UInt64>
@@ -86,7 +86,7 @@ public struct EndpointState: ~Copyable, Sendable {
         return before & EndpointCondition.refused.rawValue == 0
     }
 
-    /// A probe has reached it.
+    /// Brings the endpoint back, because a probe has reached it.
     public func bringBack(warmup: Warmup?, now: Instant) {
         clear(.refused)
         if warmup != nil { warm(now) }
@@ -94,7 +94,7 @@ public struct EndpointState: ~Copyable, Sendable {
 
     // MARK: Outcomes
 
-    /// The endpoint answered well.
+    /// Notes that the endpoint answered well.
     @inline(__always)
     public func succeeded(_ policy: OutlierPolicy) {
         if policy.successRate != nil { count(isSuccess: true) }

@@ -39,7 +39,7 @@ public struct OutlierEjection: Sendable {
         case success
         /// A 5xx other than 502, 503, 504.
         case serverError
-        /// 502, 503 or 504.
+        /// An answer of 502, 503 or 504.
         case gatewayError
         /// No answer: the connect failed, the connection broke, or a timeout passed.
         case localFailure
@@ -73,7 +73,7 @@ public struct OutlierEjection: Sendable {
     private var localFailures: UInt16 = 0
     private var times = 0
     private var readmittedAt = Instant(nanoseconds: 0)
-    /// While ejected.
+    /// The time until which the endpoint is ejected; `nil` when it is not.
     public private(set) var until: Instant?
     /// The cause of the last ejection.
     public private(set) var cause: Cause?

@@ -17,7 +17,7 @@ public struct RetryPolicy: Sendable, BitwiseCopyable, Equatable {
         public static var gatewayError: Conditions { .init(rawValue: 1 << 3) }
         /// Any 5xx, and what `reset` says.
         public static var serverError: Conditions { .init(rawValue: 1 << 4) }
-        /// 409.
+        /// An answer of 409.
         public static var retriable4xx: Conditions { .init(rawValue: 1 << 5) }
         /// gRPC calls that end at once with these statuses.
         public static var cancelled: Conditions { .init(rawValue: 1 << 6) }
@@ -60,7 +60,7 @@ public struct RetryPolicy: Sendable, BitwiseCopyable, Equatable {
         }
     }
 
-    /// Attempts beyond the first.
+    /// The number of attempts beyond the first.
     public var retriesMax: UInt8 = 2
     public var conditions: Conditions = .safe { didSet { update() } }
     public var codes = Codes() { didSet { update() } }
