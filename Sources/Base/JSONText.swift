@@ -6,10 +6,10 @@ public indirect enum JSONText: Sendable {
     case number(Double)
     case string(String)
     case array([JSONText])
-    /// Printed in the order given.
+    /// An object whose members are printed in the order given.
     case object([(String, JSONText)])
 
-    /// The text, indented by two spaces a level.
+    /// Writes the value as text, indented by two spaces a level.
     public func text(indent: Int = 0) -> String {
         let pad = String(repeating: "  ", count: indent + 1)
         let end = String(repeating: "  ", count: indent)
@@ -32,7 +32,7 @@ public indirect enum JSONText: Sendable {
         }
     }
 
-    /// RFC 8259 §7.
+    /// Quotes and escapes a string as RFC 8259 §7 asks for.
     public static func quoted(_ text: String) -> String {
         var out = "\""
         for scalar in text.unicodeScalars {

@@ -13,7 +13,7 @@ struct ConfigurationSource: ParsableArguments {
     var config: String
 }
 
-/// What a command prints.
+/// The format in which a command prints.
 enum OutputFormat: String, ExpressibleByArgument, CaseIterable { case text, json }
 
 struct OutputOptions: ParsableArguments {

@@ -1,6 +1,6 @@
 import Configuration
 
-/// What somebody may have meant whose command line is not understood.
+/// Guesses what somebody may have meant whose command line is not understood.
 enum UsageHints {
     /// Words that other programs have for our commands.
     private static let otherNames: [String: String] = [
@@ -13,7 +13,7 @@ enum UsageHints {
         "jsonschema": "schema", "-v": "version", "-V": "version",
     ]
 
-    /// For a first word that is no command; `nil` when it is one, or an option.
+    /// A hint for a first word that is no command; `nil` when the word is one, or an option.
     ///
     /// - Parameter commands: the names of all commands.
     static func unknownCommand(_ arguments: [String], commands: [String]) -> String? {
@@ -33,7 +33,7 @@ enum UsageHints {
         return "there is no command \"\(word)\"; \(all)"
     }
 
-    /// For a file name that stands without `-c` in front of it.
+    /// A hint for a file name that stands without `-c` in front of it.
     static func missingOption(_ arguments: [String]) -> String? {
         guard let command = arguments.first,
             ["run", "validate", "explain", "reload", "drain"].contains(command),

@@ -4,7 +4,7 @@ import Testing
 
 /// How edits of several levels come together.
 @Suite struct FieldEditsTests {
-    /// What edits mean, word for word: each acts on the lines that the one before has left.
+    /// A model of edits, word for word: each acts on the lines that the one before has left.
     static func model(
         _ lines: [(String, String)], _ levels: [Document.HeaderEdits.Direction]
     ) -> [String] {

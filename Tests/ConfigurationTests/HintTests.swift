@@ -1,7 +1,7 @@
 import Configuration
 import Testing
 
-/// What newcomers write, and what they are told.
+/// Mistakes that newcomers make, and what they are told.
 @Suite struct HintTests {
     /// (what, text replaced in the good file, by what, line, part of the message, part of the hint)
     static let slips: [(String, String, String, Int, String, String)] = [

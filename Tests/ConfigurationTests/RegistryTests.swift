@@ -2,7 +2,7 @@ import Base
 import Configuration
 import Testing
 
-/// What outlives snapshots: the state of endpoints, by service, version and address.
+/// State that outlives snapshots: the state of endpoints, by service, version and address.
 @Suite struct RegistryTests {
     private let registry = SharedRegistry(metrics: .init(), seed: 1)
 

@@ -3,7 +3,7 @@ import Configuration
 import Testing
 import Upstream
 
-/// What resilience is configured to be, as the document holds it.
+/// The configuration of resilience, as the document holds it.
 @Suite struct ResilienceReadingTests {
     static func read(
         service: String = "", route: String = "", defaults: String = ""

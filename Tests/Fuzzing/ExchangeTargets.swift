@@ -118,8 +118,8 @@ enum ExchangeTargets {
         bytes.starts(with: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
     }
 
-    /// What a second reader makes of the client's bytes, up to what it refuses: of a body that
-    /// breaks, what came before may have gone on already.
+    /// Messages that a second reader finds in the client's bytes, up to what it refuses: of a body
+    /// that breaks, what came before may have gone on already.
     private static func clientMessages(_ bytes: [UInt8]) -> [Oracle.Message] {
         var messages: [Oracle.Message] = []
         var rest = bytes

@@ -4,7 +4,7 @@ import HTTPSemantics
 
 /// The heads of messages.
 enum HeadTargets {
-    /// What a reading says, so that two can be compared.
+    /// The result of a reading, so that two can be compared.
     private struct Reading: Equatable {
         var length: Int?
         var isRefused = false
@@ -143,7 +143,7 @@ enum BodyTargets {
         try demand(second?.body == whole.content, "a second reader finds other content")
     }
 
-    /// What the decoder refuses within its limits the second reader refuses too.
+    /// Demands that the second reader refuses all that the decoder refuses within its limits.
     private static func demandRefusal(
         of bytes: [UInt8], _ whole: (content: [UInt8], end: Int?, isRefused: Bool)
     ) throws {

@@ -36,7 +36,8 @@ struct Oracle {
 
     private let bytes: [UInt8]
     private(set) var at = 0
-    /// What came of a chunked body until it broke counts too, as a message that is not whole.
+    /// Whether the part of a chunked body that came before it broke counts too, as a message that
+    /// is not whole.
     var keepsBroken = false
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }

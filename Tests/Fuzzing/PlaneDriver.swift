@@ -6,7 +6,7 @@ import Telemetry
 /// The data plane of one worker between a client and its origins that are bytes and nothing else.
 /// Used again and again: each run must leave it empty.
 final class PlaneDriver {
-    /// What left on the connections of one run.
+    /// Bytes that left on the connections of one run.
     struct Record {
         /// To each connection to an origin, in the order of their making.
         var toOrigins: [[UInt8]] = []

@@ -39,8 +39,8 @@ enum ValueTargets {
         }
     }
 
-    /// What an origin reads that splits a path and then decodes its elements, each once; what is no
-    /// escape stands for itself.
+    /// The elements that an origin reads which splits a path and then decodes each element once;
+    /// what is no escape stands for itself.
     private static func elements(_ path: [UInt8]) -> [[UInt8]] {
         path.split(separator: 0x2f).map { element in
             let bytes = Array(element)

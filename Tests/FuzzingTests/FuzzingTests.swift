@@ -3,8 +3,8 @@ import Foundation
 import Fuzzing
 import Testing
 
-/// What fuzzing found, and seeds that are mutated a little: the targets of scripts/fuzz in every run
-/// of the tests.
+/// Inputs that fuzzing found, and seeds that are mutated a little: the targets of scripts/fuzz in
+/// every run of the tests.
 @Suite(.serialized) struct FuzzingTests {
     static let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("Fixtures/fuzz")

@@ -34,7 +34,7 @@ import Testing
     /// Blanks in front of the CRLF: refused in a request, taken in a response.
     static let padded = [" ", "\t", "   ", " \t ", ";a ", ";a=b\t", ";a=\"b\" "]
 
-    /// What comes of a body with the line, cut in two at every byte and into single bytes.
+    /// The outcomes of a body with the line, cut in two at every byte and into single bytes.
     static func outcomes(_ line: String, isResponse: Bool) -> Set<String> {
         let text = "5\(line)\r\nhello\r\n0\(line)\r\n\r\n"
         return Set(

@@ -2,8 +2,8 @@ import Base
 import HTTP2
 import Testing
 
-/// What honest peers do beside the flood that looks like it: the first may go on for ever, the
-/// second ends the connection within 20,000 frames (RFC 9113 §10.5).
+/// Patterns of honest peers beside the flood that looks like each: the first may go on for ever,
+/// the second ends the connection within 20,000 frames (RFC 9113 §10.5).
 @Suite struct HonestAndHostileTests {
     struct Row: Sendable {
         let name: String

@@ -16,7 +16,7 @@ import Testing
         "HTTP/1.1 200 OK\r\ncontent-length: \(count)\r\n\r\n" + body(count)
     }
 
-    /// What one stream after the other may send while nothing of it leaves.
+    /// Bytes that one stream after the other may send while nothing of them leaves.
     static func heldBytes(_ pair: Pair, _ end: Pair.End, before: [Int]) -> Int {
         zip(end.streams, before).map { (end.texts[$0.index]?.count ?? 0) - $1 }.reduce(0, +)
     }

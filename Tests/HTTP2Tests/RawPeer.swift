@@ -27,7 +27,7 @@ final class RawPeer {
     private(set) var answers: [(kind: UInt8, flags: UInt8, id: Int32, payload: [UInt8])] = []
     /// Ends of streams, by their code.
     private(set) var closed: [UInt32: Int] = [:]
-    /// What our side answers to each request that is complete; `nil`: nothing yet.
+    /// The answer of our side to each request that is complete; `nil`: nothing yet.
     var reply: String? = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
     private(set) var openedCount = 0
 

@@ -4,7 +4,7 @@ import Testing
 
 import Judge
 
-/// What the judge promises, tried on simulated rollouts with fixed seeds.
+/// The promises of the judge, tried on simulated rollouts with fixed seeds.
 @Suite struct BudgetTests {
     struct Version {
         /// Chance of an error, and of a hang until the client leaves.

@@ -1,7 +1,7 @@
 import Foundation
 import Judge
 
-/// What the model in plain Python says (Tests/Fixtures/judge/judge_reference.py).
+/// Values that the model in plain Python computes (Tests/Fixtures/judge/judge_reference.py).
 enum Reference {
     static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().appendingPathComponent("Fixtures/judge")

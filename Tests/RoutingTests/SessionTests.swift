@@ -2,7 +2,7 @@ import Base
 import Routing
 import Testing
 
-/// splitting.md's properties of sessions.
+/// The properties of sessions that splitting.md §3 promises.
 @Suite struct SessionTests {
     static func intervals(_ weights: [Int], stable: Int = 0) throws -> SessionIntervals {
         SessionIntervals(weights: try #require(SplitWeights(weights)), stable: stable)

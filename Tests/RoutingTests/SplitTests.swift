@@ -8,7 +8,7 @@ final class Counts: Sendable {
     let counts = SharedCounters(count: 3)
 }
 
-/// splitting.md's properties of draws.
+/// The properties of draws that splitting.md §2 promises.
 @Suite struct SplitTests {
     static let weightSets: [[Int]] = [
         [99, 1], [50, 50], [90, 5, 5], [70, 20, 10], [84, 10, 5, 1], [40, 20, 20, 20], [1, 1, 1],

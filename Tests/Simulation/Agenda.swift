@@ -1,6 +1,6 @@
 import Base
 
-/// What is to happen, by time and then by order of scheduling: a binary heap.
+/// Events that are to happen, by time and then by order of scheduling: a binary heap.
 struct Agenda {
     private struct Entry {
         var at: Instant

@@ -1,6 +1,6 @@
 import Base
 
-/// What the world delivers a client's bytes to.
+/// The end to which the world delivers a client's bytes.
 protocol ClientEnd: AnyObject {
     func received(_ bytes: [UInt8])
     func ended()

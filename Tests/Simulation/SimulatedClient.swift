@@ -10,7 +10,8 @@ public struct SimulatedRequest: Sendable {
     public var headers: [String] = []
     public var body = ""
     public var isChunked = false
-    /// Its body is so many bytes that follow from its id (`Pattern`), and so shall the answer's.
+    /// The length of a body whose bytes follow from the request's id (`Pattern`), as the answer's
+    /// shall.
     public var patternBytes: Int?
     public init(_ method: String = "GET", _ path: String = "/") {
         self.method = method
@@ -38,7 +39,7 @@ public struct SimulatedRequest: Sendable {
     }
 }
 
-/// What a client saw of one request.
+/// The outcome of one request, as its client saw it.
 public struct Outcome: Sendable, Equatable {
     public enum End: Sendable { case complete, truncated, none }
     public var id: String

@@ -4,7 +4,7 @@ import HTTP2
 import HTTPSemantics
 import Proxy
 
-/// What a simulated peer does to its connection, or to its stream.
+/// The acts of a simulated peer on its connection, or on its stream.
 struct Wire {
     /// The last of a message.
     var deliver: ([UInt8]) -> Void
@@ -112,7 +112,7 @@ final class SimulatedSession {
 final class HTTP2OriginPeer: OriginEnd {
     private let session: SimulatedSession
     private let origin: SimulatedOrigin
-    /// What was received from the last frame on that is not all there.
+    /// Bytes received from the last frame on that is not all there.
     private var unread: [UInt8] = []
     private var isBehindPreface = false
     private var peers: [StreamSlot: OriginPeer] = [:]

@@ -36,11 +36,12 @@ public final class SimulatedOrigin {
     public var wantsHTTP1 = false
     /// Answers another way than the properties above say, by the number of the request from 0.
     public var script: (Int) -> Answer? = { _ in nil }
-    /// What it says of itself to health checks: to `GET /healthz` and to gRPC's.
+    /// Whether the origin says to health checks that it is well: to `GET /healthz` and to gRPC's.
     public var isHealthy = true
     public private(set) var requestCount = 0
     public private(set) var checkCount = 0
-    /// Its machine is gone: nothing of what comes is read, and nobody is told. HTTP/2 only.
+    /// The origin's machine is gone: nothing of what comes is read, and nobody is told. HTTP/2
+    /// only.
     public var isGone = false
     /// When PINGs came, acknowledgements aside.
     public internal(set) var pings: [Instant] = []
@@ -110,7 +111,7 @@ public final class SimulatedOrigin {
     func tookCheck() { checkCount += 1 }
 }
 
-/// What the world delivers a connection's bytes to.
+/// The end to which the world delivers a connection's bytes.
 protocol OriginEnd: AnyObject {
     func received(_ bytes: [UInt8])
     func closed()

@@ -7,9 +7,9 @@ import Configuration
 public final class Swarm {
     public let seed: UInt64
     public let options: SwarmOptions
-    /// What the network, the origins, the clients and the operator do, a line each.
+    /// The acts of the network, the origins, the clients and the operator, a line each.
     public private(set) var story: [String] = []
-    /// What did not hold.
+    /// Invariants that did not hold.
     public private(set) var findings: [String] = []
     private var random: PRNG
     private let world: World
@@ -52,7 +52,7 @@ public final class Swarm {
         check()
     }
 
-    /// What became of each answered request.
+    /// The fate of each answered request.
     public var fates: [String] {
         (clients.flatMap(\.outcomes) + streamClients.flatMap(\.outcomes)).map {
             "\($0.id): \($0.status) \($0.version) \($0.bodyBytes) B \($0.end)"

@@ -1,7 +1,7 @@
 import Base
 
-/// What one seed makes of the configuration, the network, the origins and the clients. Options are
-/// drawn one by one and may be absent: a bug that one feature hides shows where it is missing.
+/// Options that one seed gives the configuration, the network, the origins and the clients. Options
+/// are drawn one by one and may be absent: a bug that one feature hides shows where it is missing.
 public struct SwarmOptions {
     /// Limits that are checked after every turn.
     public struct Caps { public var connections = Int.max, pending = Int.max, requests = Int.max }

@@ -7,7 +7,8 @@ import Telemetry
 /// A whole world in one thread: the production data plane under a virtual clock, a network that cuts
 /// and delays, scripted origins and clients. Everything follows from the seed.
 public final class World {
-    /// What the network may do; drawn from the seed for swarms, or set for a named scenario.
+    /// Faults that the network may make; drawn from the seed for swarms, or set for a named
+    /// scenario.
     public struct Faults {
         /// Largest piece that one read brings; 1 is the cruellest.
         public var readBytesMax = 65_536
@@ -97,7 +98,7 @@ public final class World {
         perform()
     }
 
-    /// Its time to drain is over.
+    /// Closes everything, because the time to drain is over.
     public func closeAll() {
         plane.value.closeAll()
         perform()
@@ -127,7 +128,7 @@ public final class World {
         perform()
     }
 
-    /// What happened to endpoints since the last call.
+    /// Takes the news of endpoints since the last call.
     public func takeNews() -> [EndpointNews] { plane.value.takeNews() }
 
     // MARK: Time
@@ -456,7 +457,8 @@ public final class World {
 
     // MARK: At quiet
 
-    /// What is still held when nothing is left to happen; all zero in a sound world.
+    /// Slots, permits and timers that are still held when nothing is left to happen; all zero in a
+    /// sound world.
     public var leftovers: [String: Int] {
         [
             "downstream": plane.value.downstreamCount, "exchanges": plane.value.exchangeCount,
@@ -468,7 +470,7 @@ public final class World {
     /// Each of them in words.
     public var inventory: String { plane.value.inventory.joined(separator: "\n") }
 
-    /// What is still taken of the limits that clusters share; nothing in a sound world.
+    /// Places still taken of the limits that clusters share; none in a sound world.
     public var held: [String: Int] { registry.held.filter { $0.value != 0 } }
 
     /// How much of its limits a cluster uses.

@@ -126,7 +126,8 @@ import Testing
         }
     }
 
-    /// What the clients and the origin got under a configuration; everything else is the same.
+    /// Runs one world under a configuration, and returns what the clients and the origin got;
+    /// everything else is the same.
     static func run(_ yaml: String, isGRPC: Bool, isHTTP2: Bool) -> (
         answers: [Outcome], requests: [String: [String]]
     ) {

@@ -22,7 +22,7 @@ import Testing
 
     // MARK: Clients that leave
 
-    /// What the exchange does when its client ends its side.
+    /// The moment of an exchange at which its client ends its side.
     enum Moment: CaseIterable {
         case answering, connecting, backingOff, delayed, pending, sendingBody
     }

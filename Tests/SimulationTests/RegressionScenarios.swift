@@ -2,8 +2,8 @@ import Base
 import Simulation
 import Testing
 
-/// What simulated worlds found, each as a world of its own: seeds lose their meaning when the worlds
-/// change, these do not.
+/// Bugs that simulated worlds found, each as a world of its own: seeds lose their meaning when the
+/// worlds change, these do not.
 @Suite struct RegressionScenarios {
     @Test("a stream whose kept body turns out too large is told so (swarm, seed 20: a trap)")
     func keptBodyTooLarge() {

@@ -43,7 +43,7 @@ enum Resilience {
             origins: origins)
     }
 
-    /// What became of requests that a client sends one after the other.
+    /// The statuses of requests that a client sends one after the other.
     static func statuses(
         _ world: World, _ requests: [SimulatedRequest], until limit: Duration = .seconds(600)
     ) -> [Int] {

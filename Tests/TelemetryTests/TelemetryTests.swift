@@ -56,7 +56,7 @@ import Testing
         #expect(text.hasSuffix("# EOF\n"))
     }
 
-    /// What is on the page of the versions of one service, of which one is named.
+    /// A page of the versions of one service, of which one is named.
     struct Releases {
         let registry = MetricRegistry()
         var retention = SeriesRetention()

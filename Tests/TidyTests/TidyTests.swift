@@ -162,23 +162,4 @@ import Testing
                 "\(name)")
         }
     }
-
-    @Test("every file that ARCHITECTURE.md names is there")
-    func named() throws {
-        let page = TidyTests.root.appendingPathComponent("ARCHITECTURE.md")
-        let text = try String(contentsOf: page, encoding: .utf8)
-        let table = text.components(separatedBy: "## Where to add")[1]
-            .components(separatedBy: "## Glossary")[0]
-        let names = table.components(separatedBy: "`").filter { $0.hasSuffix(".swift") }
-        #expect(names.count > 10)
-        for name in names {
-            // A name says the target, or lies in the target of the name before it.
-            let parts = name.split(separator: "/").map(String.init)
-            let isThere = TidyTests.sources.contains {
-                $0.path.hasSuffix("/" + parts[parts.count - 1])
-                    && (parts.count == 1 || $0.target == parts[0])
-            }
-            #expect(isThere, "\(name)")
-        }
-    }
 }

@@ -23,7 +23,7 @@ public struct ByteRange: Hashable, Sendable, BitwiseCopyable {
     @inlinable public var isEmpty: Bool { count == 0 }
     @inlinable public var length: Int { Int(count) }
 
-    /// The same run when its buffer's origin has moved `distance` bytes towards its end.
+    /// This run, after its buffer's origin has moved `distance` bytes towards the buffer's end.
     @inlinable public func shifted(by distance: Int) -> ByteRange {
         ByteRange(start: lower + distance, count: length)
     }
@@ -159,7 +159,7 @@ public enum ASCII {
         }
     }
 
-    /// Equality byte for byte.
+    /// Whether two runs of bytes are equal, byte for byte.
     @inlinable public static func equal(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
         guard a.count == b.count else { return false }
         return unsafe a.withUnsafeBufferPointer { p in
@@ -209,7 +209,7 @@ public enum ASCII {
         }
     }
 
-    /// At most eight characters of a literal in one word, as `word(_:at:)` gives them.
+    /// Packs at most eight characters of a literal into one word, as `word(_:at:)` gives them.
     @inlinable @inline(__always)
     public static func word(_ text: StaticString) -> UInt64 {
         var word: UInt64 = 0

@@ -22,7 +22,7 @@ public struct Address: Hashable, Sendable, BitwiseCopyable {
         return Address(family: .ipv4, port: port, high: 0, low: word)
     }
 
-    /// Stable over processes, for hash rings.
+    /// A hash that is the same in every process, for hash rings.
     public var stableHash: UInt64 {
         var z = low ^ (high &* 0x9e37_79b9_7f4a_7c15) ^ (UInt64(port) << 48)
         z ^= UInt64(family.rawValue) << 40

@@ -7,7 +7,7 @@ import CScan
 /// stay true when the buffer grows; `consume` and `clear` are the only ways to lose bytes.
 /// A buffer without bytes may hold no memory at all.
 @safe public struct ByteBuffer: ~Copyable, @unchecked Sendable {
-    /// `nowhere` while the capacity is 0.
+    /// The first byte of the memory; `nowhere` while the capacity is 0.
     @usableFromInline var base: UnsafeMutablePointer<UInt8>
     public private(set) var capacity: Int
     @usableFromInline var reader = 0
@@ -101,8 +101,8 @@ import CScan
         writer &+= 1
     }
 
-    /// For cold places; hot ones append spans and literals. Named, because an overload on `String`
-    /// would take every literal.
+    /// Appends text that was made at run time; for cold places, since hot ones append spans and
+    /// literals. Named, because an overload on `String` would take every literal.
     public mutating func append(text: String) {
         var text = text
         text.withUTF8 { utf8 in
@@ -120,7 +120,7 @@ import CScan
         writer &+= unsafe cscan_decimal(value, base + writer)
     }
 
-    /// Two decimal digits; `0 <= value < 100`.
+    /// Appends two decimal digits; `0 <= value < 100`.
     @inlinable public mutating func appendTwoDigits(_ value: UInt8) {
         precondition(value < 100, "two digits")
         reserve(2)
@@ -129,7 +129,7 @@ import CScan
         writer &+= 2
     }
 
-    /// An IPv4 address in dotted decimals.
+    /// Appends an IPv4 address in dotted decimals.
     public mutating func appendIPv4(_ address: UInt32) {
         reserve(16)
         writer &+= unsafe cscan_ipv4(address, base + writer)

@@ -17,7 +17,7 @@ public struct FieldLine: BitwiseCopyable, Sendable {
     @inlinable public var value: ByteRange {
         ByteRange(start: raw.value_start, count: raw.value_count)
     }
-    /// 0 for a name without a number.
+    /// The number of the line's name; 0 for a name without one.
     @inlinable public var number: UInt8 { raw.known }
     /// Sent as `name: value CRLF`, one space and no blanks behind the value.
     @inlinable public var isCanonical: Bool { raw.is_canonical != 0 }
@@ -45,11 +45,11 @@ public struct FieldLine: BitwiseCopyable, Sendable {
     }
 
     public var capacity: Int { lines.count }
-    /// `0 <= count <= capacity`.
+    /// The number of lines; `0 <= count <= capacity`.
     @inlinable public var count: Int { unsafe Int(table.count) }
     /// A bit for each number that was seen; bit 0 for names without one.
     @inlinable public var seen: UInt64 { unsafe table.seen }
-    /// The same for those that were seen again.
+    /// A bit for each number that was seen twice or more; bit 0 for names without one.
     @inlinable public var repeated: UInt64 { unsafe table.repeated }
     @inlinable public var isCanonical: Bool { unsafe table.is_canonical != 0 }
 

@@ -21,6 +21,6 @@ public struct PlainRequestLine: BitwiseCopyable, Sendable {
     @inlinable public var pathEnd: Int { Int(line.path_end) }
     /// Where the target ends; with a query that is behind `pathEnd`.
     @inlinable public var targetEnd: Int { Int(line.target_end) }
-    /// Past the line's CRLF.
+    /// The position past the line's CRLF.
     @inlinable public var end: Int { targetEnd &+ 11 }
 }

@@ -8,7 +8,7 @@ import Synchronization
     public let capacity: Int
     private let written = Atomic<Int>(0)
     private let read = Atomic<Int>(0)
-    /// The reader waits to be woken.
+    /// Whether the reader waits to be woken.
     private let isAsleep = Atomic<Bool>(false)
 
     /// - Parameter capacity: bytes, a power of two.

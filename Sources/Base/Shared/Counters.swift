@@ -18,7 +18,7 @@ import Synchronization
         unsafe base.deallocate()
     }
 
-    /// Adds; only the owner of the block may.
+    /// Adds to a counter of the block; only the owner of the block may.
     @inlinable public func add(_ amount: UInt64, at index: Int) {
         precondition(UInt(bitPattern: index) < UInt(bitPattern: count), "a counter of the block")
         let held = unsafe base[index].load(ordering: .relaxed)
@@ -58,7 +58,7 @@ import Synchronization
         unsafe blocks.deallocate()
     }
 
-    /// Slots there can be in all.
+    /// The number of slots that there can be in all.
     public static var slotMax: Int { blockMax << blockBits }
 
     @inlinable @inline(__always)

@@ -71,7 +71,7 @@ import Synchronization
     }
 }
 
-/// Four atomic words.
+/// A group of four atomic words, one for each page of the ring.
 struct FourAtomics: ~Copyable, Sendable {
     private let a = Atomic<UInt64>(0), b = Atomic<UInt64>(0)
     private let c = Atomic<UInt64>(0), d = Atomic<UInt64>(0)

@@ -12,7 +12,7 @@
 
     deinit { unsafe base.deallocate() }
 
-    /// `0 <= count`.
+    /// The number of elements; never below 0.
     @inlinable public var count: Int { length }
     @inlinable public var isEmpty: Bool { length == 0 }
 

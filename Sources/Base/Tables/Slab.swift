@@ -10,7 +10,7 @@ public struct SlotID<Tenant: ~Copyable>: Hashable, Sendable, BitwiseCopyable {
         self.generation = generation
     }
 
-    /// The id of nothing.
+    /// An id that names no slot.
     public static var none: SlotID { SlotID(index: .max, generation: 0) }
 
     @inlinable public var isNone: Bool { generation == 0 }
@@ -33,7 +33,7 @@ public struct SlotID<Tenant: ~Copyable>: Hashable, Sendable, BitwiseCopyable {
     @usableFromInline var capacity: Int
     @usableFromInline var initialized = 0
     @usableFromInline var firstFree: UInt32 = .max
-    /// Occupied slots; `0 <= count <= countMax`.
+    /// The number of occupied slots; `0 <= count <= countMax`.
     @inlinable public var count: Int { taken }
     @usableFromInline var taken = 0
     public let countMax: Int

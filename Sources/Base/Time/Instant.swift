@@ -45,7 +45,7 @@ public struct Instant: Hashable, Comparable, Sendable, BitwiseCopyable {
 
     @inlinable public init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
-    /// Later than every deadline.
+    /// An instant that is later than every deadline.
     public static var never: Instant { .init(nanoseconds: .max) }
 
     @inlinable public var isNever: Bool { nanoseconds == .max }

@@ -28,7 +28,8 @@ public struct LazyTimer: BitwiseCopyable {
     /// Forgets the deadline; the wheel may still fire once, for nothing.
     @inlinable public mutating func clear() { wanted = .never }
 
-    /// To be called when the wheel fires the timer. `true`: the deadline has come.
+    /// Handles a firing of the wheel's timer; call this when the wheel fires. Returns `true` when
+    /// the deadline has come.
     public mutating func fired(now: Instant, on wheel: inout TimerWheel) -> Bool {
         armedFor = .never
         if deadline <= now {

@@ -32,7 +32,7 @@ public struct TimerWheel: ~Copyable {
         tick = now.nanoseconds >> TimerWheel.tickBits
     }
 
-    /// Timers that wait now.
+    /// The number of timers that wait now.
     public private(set) var armedCount = 0
 
     /// Takes a timer; `payload` comes back when it fires.
@@ -186,7 +186,7 @@ public struct TimerWheel: ~Copyable {
     }
 }
 
-/// A timer of a `TimerWheel`.
+/// The name of one timer of a `TimerWheel`.
 public struct TimerID: Hashable, Sendable, BitwiseCopyable {
     public var index: UInt32
     public init(index: UInt32) { self.index = index }

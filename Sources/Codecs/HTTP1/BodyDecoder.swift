@@ -1,9 +1,9 @@
 import Base
 import HTTPSemantics
 
-/// What the body decoder found at its position.
+/// A step is what the body decoder found at its position.
 public enum BodyStep: Sendable, BitwiseCopyable {
-    /// Content, to be passed on.
+    /// A run of content, to be passed on.
     case content(ByteRange)
     /// The trailer section's field lines, without the empty line; the body is complete.
     case trailers(ByteRange)
@@ -25,7 +25,7 @@ public struct BodyDecoder: BitwiseCopyable, Sendable {
     }
 
     @usableFromInline var state: State
-    /// In front of the count, where it takes no room.
+    /// Whether the body is a response's. Stands in front of the count, where it takes no room.
     @usableFromInline let isResponse: Bool
     @usableFromInline var extensionBytes: UInt32 = 0
 

@@ -1,6 +1,6 @@
 import Base
 
-/// What may stand between a chunk's size and its CRLF (RFC 9112 §7.1.1):
+/// Chunk extensions may stand between a chunk's size and its CRLF (RFC 9112 §7.1.1):
 ///
 ///     chunk-ext = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )
 ///

@@ -10,7 +10,7 @@ public enum FieldLineParser {
         case incomplete
     }
 
-    /// What became of a section of field lines.
+    /// The outcome of reading a section of field lines.
     enum Section {
         /// All lines are in the table; `next` is the first byte after the empty line.
         case complete(next: Int)

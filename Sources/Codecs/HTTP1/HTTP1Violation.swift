@@ -1,5 +1,5 @@
-/// What a peer did against HTTP/1.1. In a request, `status` is the answer owed before the
-/// connection closes; in a response the client gets 502 whatever the violation.
+/// A violation names what a peer did against HTTP/1.1. In a request, `status` is the answer owed
+/// before the connection closes; in a response the client gets 502 whatever the violation.
 public enum HTTP1Violation: UInt8, Error, Sendable, BitwiseCopyable, CaseIterable {
     case badRequestLine, badMethod, badTarget, targetTooLong, badVersion, unsupportedVersion
     case badFieldName, badFieldValue, obsoleteFold, headTooLarge, tooManyFields
@@ -65,9 +65,9 @@ public enum HTTP1Violation: UInt8, Error, Sendable, BitwiseCopyable, CaseIterabl
 ///
 /// Two words, so that it travels in registers: the other limits follow from these.
 public struct HeadLimits: Sendable, BitwiseCopyable {
-    /// Whole head, empty line included.
+    /// The most bytes of a whole head, empty line included.
     public let headBytesMax: Int
-    /// Field lines, a count.
+    /// The most field lines of a head.
     public let fieldCountMax: Int
 
     public init(headBytesMax: Int = 65_536, fieldCountMax: Int = 100) {
@@ -75,13 +75,13 @@ public struct HeadLimits: Sendable, BitwiseCopyable {
         self.fieldCountMax = fieldCountMax
     }
 
-    /// Request line without its CRLF.
+    /// The most bytes of a request line without its CRLF.
     public var requestLineBytesMax: Int { min(headBytesMax, max(8_192, headBytesMax / 2)) }
     /// Trailer section: what HTTP/2's SETTINGS announce is one number for heads and trailers.
     public var trailerBytesMax: Int { headBytesMax }
-    /// One chunk-size line with its extensions.
+    /// The most bytes of one chunk-size line with its extensions.
     public var chunkLineBytesMax: Int { 1_024 }
-    /// Chunk extensions of one body in all.
+    /// The most bytes of chunk extensions of one body in all.
     public var chunkExtensionBytesMax: Int { 16_384 }
 }
 

@@ -9,7 +9,7 @@ import HTTPSemantics
 @usableFromInline struct HeadCursor: BitwiseCopyable, Sendable {
     /// Start of the first line that is not complete yet; 0 before the first field line.
     @usableFromInline var checked: UInt32 = 0
-    /// Field lines before it.
+    /// The number of field lines before the cursor.
     @usableFromInline var lineCount: UInt32 = 0
 
     @inlinable init() {}

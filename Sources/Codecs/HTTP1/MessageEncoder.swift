@@ -3,7 +3,7 @@ import HTTPSemantics
 
 /// Writes the pieces of HTTP/1.1 messages; what is written always parses back to what was meant.
 public enum MessageEncoder {
-    /// One field line from parsed parts.
+    /// Writes one field line from its parsed parts.
     @inlinable @inline(__always)
     public static func field(
         _ name: Span<UInt8>, _ value: Span<UInt8>, to out: inout ByteBuffer
@@ -24,7 +24,7 @@ public enum MessageEncoder {
         out.append("\r\n")
     }
 
-    /// `HTTP/1.1 200 OK` with CRLF.
+    /// Writes a status line, `HTTP/1.1 200 OK` with CRLF.
     public static func statusLine(
         _ status: UInt16, reason: Span<UInt8>, to out: inout ByteBuffer
     ) {

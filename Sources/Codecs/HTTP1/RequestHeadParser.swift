@@ -167,7 +167,7 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
         return end
     }
 
-    /// RFC 9112 §3.2.2, `http://authority/path`.
+    /// Reads a target in absolute form, `http://authority/path` (RFC 9112 §3.2.2).
     private func absoluteForm(
         _ bytes: Span<UInt8>, at start: Int, into head: inout RequestHead
     ) throws(HTTP1Violation) -> Int? {
@@ -226,7 +226,7 @@ public struct RequestHeadParser: BitwiseCopyable, Sendable {
             .with(.expect)
     }
 
-    /// What the fields mean, once all of them are there.
+    /// Finds the meaning of the fields, once all of them are there.
     @inline(__always)
     private func finish(
         _ bytes: Span<UInt8>, _ head: inout RequestHead

@@ -22,7 +22,7 @@ public struct ResponseHeadParser: BitwiseCopyable, Sendable {
         return .complete(headBytes: end)
     }
 
-    /// What the fields mean, once all of them are there.
+    /// Finds the meaning of the fields, once all of them are there.
     @inline(__always)
     private func finish(
         _ bytes: Span<UInt8>, _ head: inout ResponseHead

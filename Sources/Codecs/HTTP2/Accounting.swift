@@ -15,8 +15,8 @@ extension HTTP2Session {
         if breach != .none { fail(.enhanceYourCalm, breach) }
     }
 
-    /// What a frame costs as soon as its header is there. PING, SETTINGS and RST_STREAM are counted
-    /// where they are read, because acknowledgements and awaited frames are free.
+    /// Takes the cost of a frame as soon as its header is there. PING, SETTINGS and RST_STREAM are
+    /// counted where they are read, because acknowledgements and awaited frames are free.
     @inline(__always)
     func isFree(_ header: FrameHeader) -> Bool {
         switch header.type {
@@ -51,8 +51,8 @@ extension HTTP2Session {
 
     // MARK: Streams that end before their time
 
-    /// What the peer's reset of an open stream costs. An endpoint's are free: each is the answer to
-    /// a request of ours. So is a client's behind the whole answer (§8.1).
+    /// Whether the peer's reset of an open stream costs nothing. An endpoint's are free: each is
+    /// the answer to a request of ours. So is a client's behind the whole answer (§8.1).
     func isFreeReset(_ slot: StreamSlot) -> Bool {
         !isServer || streams[slot].hasEndedHere
             || now - streams[slot].openedAt >= HTTP2Session.longLife
@@ -81,7 +81,7 @@ extension HTTP2Session {
         spend(budget.takeRefusal(limits, isPardonable: isPardonable))
     }
 
-    /// An error of one stream (§5.4.2).
+    /// Resets one stream, because of an error of that stream alone (§5.4.2).
     mutating func streamError(_ slot: StreamSlot, _ code: HTTP2Code) {
         guard streams.holds(slot), !streams[slot].isClosed else { return }
         events.append(.malformed(stream: slot))

@@ -51,7 +51,7 @@ extension HTTP2Session {
         return less
     }
 
-    /// The stream is gone, and what it held.
+    /// Gives back the part of the connection's pool that a stream held which is gone.
     mutating func giveBackWindow(_ slot: StreamSlot) {
         grownBytes -= streams[slot].windowBytes - limits.streamWindowBytes
     }
@@ -74,10 +74,11 @@ extension HTTP2Session {
         creditDue = 0
     }
 
-    /// What the windows of all streams may have grown by.
+    /// Bytes by which the windows of all streams together may have grown.
     var growthBytesMax: Int { limits.streamWindowBytesMax * 2 }
 
-    /// What the peer may have under way in all: as much as all streams that it may open.
+    /// Bytes that the peer may have under way in all: as much as all streams that the peer may
+    /// open.
     var connectionWindow: Int {
         min(
             growthBytesMax + limits.streamWindowBytes * limits.streamsMax,

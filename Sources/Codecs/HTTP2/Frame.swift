@@ -5,7 +5,7 @@ enum FrameType {
     static let data: UInt8 = 0, headers: UInt8 = 1, priority: UInt8 = 2, reset: UInt8 = 3
     static let settings: UInt8 = 4, pushPromise: UInt8 = 5, ping: UInt8 = 6, goAway: UInt8 = 7
     static let windowUpdate: UInt8 = 8, continuation: UInt8 = 9
-    /// RFC 9218 §7.1.
+    /// The type of PRIORITY_UPDATE frames (RFC 9218 §7.1).
     static let priorityUpdate: UInt8 = 16
 }
 
@@ -31,13 +31,13 @@ public enum HTTP2Code: UInt32, Sendable, BitwiseCopyable {
 /// The nine bytes in front of every frame (RFC 9113 §4.1).
 struct FrameHeader: BitwiseCopyable {
     static let byteCount = 9
-    /// What is accepted, and what is sent: the least that every peer accepts.
+    /// The largest payload that is accepted, and that is sent: the least that every peer accepts.
     static let payloadMax = 16_384
 
     var length = 0
     var type: UInt8 = 0
     var flags: UInt8 = 0
-    /// The reserved bit is ignored.
+    /// The stream's number; the reserved bit is ignored.
     var id: Int32 = 0
 
     init() {}
@@ -51,7 +51,7 @@ struct FrameHeader: BitwiseCopyable {
 
     func has(_ flag: UInt8) -> Bool { flags & flag != 0 }
 
-    /// Four bytes, the highest first.
+    /// Reads four bytes as a number, the highest first.
     static func word(_ bytes: Span<UInt8>, at i: Int) -> UInt32 {
         UInt32(bytes[i]) << 24 | UInt32(bytes[i + 1]) << 16 | UInt32(bytes[i + 2]) << 8
             | UInt32(bytes[i + 3])

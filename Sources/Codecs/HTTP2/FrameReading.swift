@@ -87,7 +87,7 @@ extension HTTP2Session {
         }
     }
 
-    /// What every frame must keep to, before its payload is there.
+    /// Checks the rules that every frame must keep to, before its payload is there.
     private mutating func accepts(_ header: FrameHeader) -> Bool {
         // §4.2; a larger frame is not waited for.
         if header.length > FrameHeader.payloadMax {
@@ -190,7 +190,7 @@ extension HTTP2Session {
         content(slot, bytes, &text)
     }
 
-    /// A DATA frame is all there.
+    /// Ends a DATA frame that is all there.
     private mutating func endData(_ text: inout ByteBuffer) {
         guard reading.dataLeft == 0, reading.paddingLeft == 0 else { return }
         let slot = reading.dataSlot

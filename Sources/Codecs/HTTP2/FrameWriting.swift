@@ -75,7 +75,7 @@ extension HTTP2Session {
         }
     }
 
-    /// END_STREAM was written.
+    /// Notes that END_STREAM was written.
     mutating func endedHere(_ slot: StreamSlot, wrote byteCount: Int = 0) {
         streams[slot].hasEndedHere = true
         progressed(slot, by: byteCount)
@@ -133,7 +133,7 @@ extension HTTP2Session {
 
     // MARK: Other frames
 
-    /// Preface and settings (§3.4).
+    /// Writes the preface and the settings (§3.4).
     mutating func writeOpening() {
         if !isServer { HTTP2Preface.append(to: &outgoing) }
         settingsWaiting += 1

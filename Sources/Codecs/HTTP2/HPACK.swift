@@ -7,7 +7,7 @@ import CNGHTTP2
 @safe package struct HPACK: ~Copyable {
     private var inflater: OpaquePointer?
     private var deflater: OpaquePointer?
-    /// Of a block that comes in several frames.
+    /// The state of a block that comes in several frames.
     private var long = LongLiterals()
 
     package init() {
@@ -207,7 +207,7 @@ import CNGHTTP2
         unsafe fields = larger
     }
 
-    /// Moves the names, and what points to them.
+    /// Moves the names in memory, and the pointers to them.
     @inline(never)
     private mutating func growNames(_ more: Int) {
         var larger = ByteBuffer(capacity: max(names.capacity * 2, names.writerIndex + more))
@@ -264,7 +264,7 @@ import CNGHTTP2
             name.utf8Start, name.utf8CodeUnitCount, value.utf8Start, value.utf8CodeUnitCount)
     }
 
-    /// `:status`, three digits.
+    /// Adds `:status` with its three digits.
     mutating func addStatus(_ status: UInt16) {
         let start = names.writerIndex
         names.appendDecimal(UInt64(status))

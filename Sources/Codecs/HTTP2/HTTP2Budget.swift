@@ -1,7 +1,8 @@
 import Base
 
-/// What a connection's peer may still send of the frames that cost their sender nothing
-/// (reliability.md: the floods of 2019, CVE-2023-44487, CVE-2025-8671).
+/// Frames that cost their sender nothing are counted here: a budget for each kind says how many
+/// more of them a connection's peer may send (reliability.md §10: the floods of 2019,
+/// CVE-2023-44487, CVE-2025-8671).
 ///
 /// Every kind of frame is paid for in two ways: by *work* that both sides have done with each other
 /// since the connection began, content and answers, and, when that is used up, by *time*. Honest
@@ -9,9 +10,9 @@ import Base
 /// was read, a cancel among many calls), so they are never short of it. A flood has only time, and
 /// ends after two seconds' worth. Confined to its session.
 public struct HTTP2Budget: BitwiseCopyable {
-    /// One kind of frame.
+    /// The allowance for one kind of frame.
     struct Allowance: BitwiseCopyable {
-        /// What time has given and nobody took.
+        /// Frames that time has given and nobody took.
         var left: Int
         /// How much of the work was paid with, or is forgotten.
         var spent = 0

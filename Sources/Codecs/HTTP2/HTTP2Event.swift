@@ -1,6 +1,7 @@
 import Base
 
-/// What bytes of an HTTP/2 connection meant, in order. `stream` names a slot of the session.
+/// An event is one thing that bytes of an HTTP/2 connection meant; events come in order. `stream`
+/// names a slot of the connection.
 public enum HTTP2Event: Sendable, BitwiseCopyable {
     /// The peer opened a stream; its message follows as text.
     case opened(stream: StreamSlot)
@@ -12,7 +13,7 @@ public enum HTTP2Event: Sendable, BitwiseCopyable {
     /// The stream is over in both directions; `code` is RFC 9113 §7's. `isUnprocessed`: the peer
     /// says that it has not acted on the request (§8.7).
     case closed(stream: StreamSlot, code: UInt32, isUnprocessed: Bool)
-    /// What was handed in for the stream has been written, as far as it had to wait.
+    /// All that was handed in for the stream and had to wait has been written.
     case drained(stream: StreamSlot)
     /// Some of what waits for the stream's window was written.
     case wrote(stream: StreamSlot, byteCount: Int)

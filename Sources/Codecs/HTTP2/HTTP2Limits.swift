@@ -1,4 +1,4 @@
-/// What one HTTP/2 connection may ask of this process. Counts are per connection.
+/// The demands that one HTTP/2 connection may make of this process. Counts are per connection.
 ///
 /// Frames that cost their sender nothing are bounded by the work that they could belong to, and by
 /// time (`HTTP2Budget`). The numbers are a client's; an endpoint has ten times as much.
@@ -10,7 +10,8 @@ public struct HTTP2Limits: Sendable, BitwiseCopyable, Equatable {
     public var fieldCountMax = 100
     /// Frames that continue one header block.
     public var continuationsMax = 16
-    /// What a stream may send before any of it left here; it grows while bytes leave at once.
+    /// Bytes that a stream may send before any of it left here; the window grows while bytes leave
+    /// at once.
     public var streamWindowBytes = 65_536
     /// The largest that it grows to: 1 Gbit/s at 50 ms are 6.25 MB.
     public var streamWindowBytesMax = 8 << 20
@@ -29,8 +30,8 @@ public struct HTTP2Limits: Sendable, BitwiseCopyable, Equatable {
     public var windowUpdatesPerDataFrame = 10
     /// Frames that answer the peer and wait to be written.
     public var queuedControlFramesMax = 1_000
-    /// What a byte that is taken buys whoever waits for the rest; 0: any byte buys all the time
-    /// there is.
+    /// Nanoseconds that a byte that is taken buys whoever waits for the rest; 0: any byte buys all
+    /// the time there is.
     public var nanosecondsPerByte: Int64 = 0
 
     public init() {}
@@ -53,7 +54,7 @@ public struct HTTP2Limits: Sendable, BitwiseCopyable, Equatable {
 public enum HTTP2Breach: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case none, resets, controlFrames, emptyFrames, priorities, windowUpdates, queuedControlFrames
     case closedStreams
-    /// Not RFC 9113; the connection is in error (§5.4.1).
+    /// Bytes that are not RFC 9113's; the connection is in error (§5.4.1).
     case protocolError
 
     public var label: StaticString {

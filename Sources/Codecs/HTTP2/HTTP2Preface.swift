@@ -1,6 +1,6 @@
 import Base
 
-/// What a client's HTTP/2 connection begins with (RFC 9113 §3.4).
+/// The bytes that a client's HTTP/2 connection begins with (RFC 9113 §3.4).
 public enum HTTP2Preface {
     public static var first: UInt8 { UInt8(ascii: "P") }
 

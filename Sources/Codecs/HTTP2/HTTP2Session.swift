@@ -7,23 +7,23 @@ import HTTP1
 ///     closed ──open──▶ open ──GOAWAY either way──▶ finishing ──no stream left──▶ finished
 ///
 /// A stream is to its owner a connection that carries one HTTP/1.1 message each way. That keeps one
-/// strict parser and one set of rules behind both versions (ARCHITECTURE.md, "Streams are
-/// connections").
+/// strict parser and one set of rules behind both protocols
+/// (docs/decisions/2026-11-25-streams-are-connections.md).
 public struct HTTP2Session: ~Copyable {
     /// Content of one stream above which its owner is told to wait, and below which to go on.
     public static let highWaterBytes = 65_536
     static let lowWaterBytes = 32_768
     /// Bytes understood at a time: bounds what their fields may expand to before it is handled.
     static let sliceBytes = 16_384
-    /// What every connection may send at first (RFC 9113 §6.9.2).
+    /// Bytes that every connection may send at first (RFC 9113 §6.9.2).
     static let initialWindowBytes = 65_535
     static let windowBytesMax = 0x7fff_ffff
-    /// What the text of a head may have beyond the header list that it stands for: a reason,
+    /// Bytes that the text of a head may have beyond the header list that it stands for: a reason,
     /// framing, the fields of a WebSocket's handshake. Limits for such text are so much wider.
     public static let textBytesAdded = 256
     public static let textFieldsAdded = 4
 
-    /// What the peer has told.
+    /// The settings that the peer has told.
     struct Peer: BitwiseCopyable {
         var initialWindow = HTTP2Session.initialWindowBytes
         /// RFC 9113 §5.1.2: no limit, unless the settings name one.
@@ -35,22 +35,22 @@ public struct HTTP2Session: ~Copyable {
     /// The frame that is being read.
     struct Reading: BitwiseCopyable {
         var prefaceLeft = 0
-        /// Of a DATA frame: content and padding that must still come.
+        /// Content and padding of the DATA frame under way that must still come, in bytes.
         var dataLeft = 0
         var paddingLeft = 0
         var dataSlot = StreamSlot.none
         var dataEnds = false
-        /// Of a header block: its stream, 0 when none is under way.
+        /// The stream of the header block under way; 0 when there is none.
         var blockID: Int32 = 0
         var blockEnds = false
-        /// The stream of the block is closed.
+        /// Whether the stream of the block is closed.
         var isLate = false
         var continuations = 0
     }
 
     public private(set) var isOpen = false
     var isServer = false
-    /// Requests of ours carry the scheme https.
+    /// Whether requests of ours carry the scheme https.
     var isSecure = false
     var limits = HTTP2Limits()
     var hpack = HPACK()
@@ -59,7 +59,7 @@ public struct HTTP2Session: ~Copyable {
     var block = HeaderBlock()
     var budget = HTTP2Budget(HTTP2Limits(), now: Instant(nanoseconds: 0))
     var events = PlainArray<HTTP2Event>(capacity: 8)
-    /// For the keys of handshakes.
+    /// The source of the keys of WebSocket handshakes.
     var random = PRNG(seed: 0)
     var peer = Peer()
     var reading = Reading()
@@ -67,15 +67,15 @@ public struct HTTP2Session: ~Copyable {
     var partial = ByteBuffer()
     /// Frames that wait to be written, but for DATA.
     var outgoing = ByteBuffer()
-    /// Frames among them that answer the peer.
+    /// The number of waiting frames that answer the peer.
     var answersWaiting = 0
     var firstListed = StreamSlot.none
     var lastListed = StreamSlot.none
-    /// What the peer lets us send, and may still send, on all streams.
+    /// Bytes that the peer lets us send, and may still send, on all streams together.
     var sendWindow = 0
     var receiveWindow = 0
     var creditDue = 0
-    /// What the windows of streams have grown by, in all.
+    /// Bytes by which the windows of all streams together have grown.
     var grownBytes = 0
     /// The highest number of a stream that the peer opened, and the next of ours.
     var lastID: Int32 = 0
@@ -86,7 +86,7 @@ public struct HTTP2Session: ~Copyable {
     /// PING and SETTINGS frames of this side's that the peer has not acknowledged.
     var pingsWaiting = 0
     var settingsWaiting = 0
-    /// When the bytes that are being read came.
+    /// The time at which the bytes that are being read came.
     var now = Instant(nanoseconds: 0)
     /// HEADERS and DATA frames of the peer's, of any stream.
     public internal(set) var messageFramesReceived = 0
@@ -186,7 +186,7 @@ public struct HTTP2Session: ~Copyable {
     /// it might refuse some.
     public var streamsAllowed: Int { peer.hasSettings ? peer.streamsMax : 1 }
 
-    /// The peer's settings are known.
+    /// Whether the peer's settings are known.
     public var hasSettings: Bool { peer.hasSettings }
 
     /// Whether the peer takes WebSockets over HTTP/2 (RFC 8441 §3).
@@ -253,7 +253,7 @@ public struct HTTP2Session: ~Copyable {
         return isMuch
     }
 
-    /// Our side of a tunnel is over.
+    /// Ends our side of a tunnel.
     public mutating func end(_ stream: StreamSlot) {
         guard streams.holds(stream), !streams[stream].isClosed else { return }
         streams[stream].isComplete = true

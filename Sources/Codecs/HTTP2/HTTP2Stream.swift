@@ -16,7 +16,7 @@ public struct HTTP2Stream: ~Copyable {
         /// A body of a stated length; bytes that must still come.
         case length(UInt64)
         case chunked
-        /// A tunnel's bytes.
+        /// The bytes are a tunnel's.
         case raw
         case ended
     }
@@ -42,40 +42,42 @@ public struct HTTP2Stream: ~Copyable {
     /// The value that proves a WebSocket handshake (RFC 6455 §4.2.2), for a client that spoke
     /// HTTP/1.1.
     var webSocketAccept = WebSocketAccept()
-    /// Nothing will be added to `content`.
+    /// Whether nothing more will be added to `content`.
     var isComplete = false
-    /// Our head is written.
+    /// Whether our head is written.
     var isSubmitted = false
-    /// END_STREAM was sent, and was received.
+    /// Whether END_STREAM was sent, and whether it was received.
     var hasEndedHere = false
     var hasEndedThere = false
-    /// What the peer lets us send on the stream; below 0 after it took some back (RFC 9113 §6.9.2).
+    /// Bytes that the peer lets us send on the stream; below 0 after the peer took some back (RFC
+    /// 9113 §6.9.2).
     var sendWindow = 0
-    /// What the peer may still send.
+    /// Bytes that the peer may still send.
     var receiveWindow = 0
-    /// Received, gone, and not yet told to the peer.
+    /// Bytes that were received and have gone on, and of which the peer has not been told yet.
     var creditDue = 0
-    /// When the owner let go, moved on by what has gone out since and never past now: whoever takes
-    /// a byte now and then falls behind all the same.
+    /// The time since which the peer takes nothing: when the owner let go, moved on by what has
+    /// gone out since and never past now. Whoever takes a byte now and then falls behind all the
+    /// same.
     var progressedAt = Instant(nanoseconds: 0)
     /// When the peer opened it.
     var openedAt = Instant(nanoseconds: 0)
-    /// How long the peer may then take nothing.
+    /// How long the peer may take nothing, counted from `progressedAt`.
     var patience = Duration.unlimited
-    /// In the list of streams with something to send.
+    /// Whether the stream is in the list of streams with something to send.
     var isListed = false
     var nextListed = StreamSlot.none
-    /// The owner was told that too much waits.
+    /// Whether the owner was told that too much waits.
     var isStalled = false
-    /// The owner knows of it.
+    /// Whether the owner knows of the stream.
     var isOpened = false
-    /// Over on the wire.
+    /// Whether the stream is over on the wire.
     var isClosed = false
-    /// The owner has let go of the stream.
+    /// Whether the owner has let go of the stream.
     var isReleased = false
     /// Received DATA bytes that were not credited yet.
     var uncredited = 0
-    /// DATA bytes since the window last grew.
+    /// The number of DATA bytes since the window last grew.
     var sinceGrowth = 0
     var windowBytes = 0
 

@@ -15,25 +15,25 @@ package struct HeaderBlock: ~Copyable {
     private(set) var isTooLarge = false
     private(set) var contentLength: UInt64?
     private(set) var isGRPC = false
-    /// The message says that trailers follow.
+    /// Whether the message says that trailers follow.
     private(set) var announcesTrailers = false
     private(set) var method = ByteRange.empty
     private(set) var scheme = ByteRange.empty
     private(set) var authority = ByteRange.empty
     private(set) var path = ByteRange.empty
     private(set) var `protocol` = ByteRange.empty
-    /// 100...999 once `:status` was read.
+    /// The status, 100...999 once `:status` was read.
     private(set) var status: UInt16 = 0
     private var answersWebSocket = false
     private var hasFirstLine = false
     private var hasHost = false
-    /// A pseudo-field was seen.
+    /// Whether a pseudo-field was seen.
     private(set) var hasPseudo = false
     private var fieldCount = 0
     private var listBytes = 0
     /// Pseudo-header values until the first line can be written.
     var pseudo = ByteBuffer()
-    /// Cookie crumbs joined (§8.2.3).
+    /// The crumbs of the Cookie field, joined (§8.2.3).
     private var cookies = ByteBuffer()
     /// The text so far. Kept here, because a block may come in several reads.
     private(set) var text = ByteBuffer()
@@ -81,7 +81,7 @@ package struct HeaderBlock: ~Copyable {
                 || ASCII.equal(name, "PATCH"))
     }
 
-    /// Trailers that are more than nothing.
+    /// Whether the trailers are more than nothing.
     var hasText: Bool { isTooLarge || !text.isEmpty }
 
     // MARK: Fields
@@ -238,7 +238,7 @@ package struct HeaderBlock: ~Copyable {
         }
     }
 
-    /// RFC 9113 §8.3.1 and §8.5, RFC 8441 §4.
+    /// Whether the pseudo-fields of a request go together (RFC 9113 §8.3.1 and §8.5, RFC 8441 §4).
     private var isValidTarget: Bool {
         let name = pseudo.span(method)
         guard !name.isEmpty, ASCII.tokenLength(name) == name.count else { return false }

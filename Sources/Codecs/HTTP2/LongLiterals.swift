@@ -18,7 +18,7 @@ struct LongLiterals: ~Copyable {
         var nameIndex = 0
         var name = Text()
         var value = Text()
-        /// Of the whole representation.
+        /// The length of the whole representation.
         var byteCount = 0
     }
 
@@ -29,13 +29,13 @@ struct LongLiterals: ~Copyable {
     }
 
     enum Step: BitwiseCopyable {
-        /// So many bytes are whole representations for the library.
+        /// The next bytes, so many, are whole representations for the library.
         case plain(Int)
         /// The next representation is a long one, and all there.
         case literal(Literal)
-        /// One went by that is longer than any header list may be.
+        /// A representation went by that is longer than any header list may be.
         case dropped(isIndexed: Bool)
-        /// What is held is no whole representation.
+        /// The bytes held are no whole representation.
         case more
         case malformed
     }
@@ -71,7 +71,7 @@ struct LongLiterals: ~Copyable {
         held.append(fragment)
     }
 
-    /// The block may end here.
+    /// Whether the block may end here.
     var isAtBoundary: Bool { held.isEmpty && !isDropping }
 
     /// A view for one call, as `ByteBuffer.readable`.

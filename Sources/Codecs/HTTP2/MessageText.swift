@@ -5,7 +5,7 @@ import HTTPSemantics
 // Messages in: header blocks and content as the HTTP/1.1 text that they stand for.
 
 extension HTTP2Session {
-    /// A header block is complete.
+    /// Writes the text of a header block that is complete.
     mutating func endBlock(isEnd: Bool, _ text: inout ByteBuffer) {
         let slot = block.stream
         guard streams.holds(slot), !streams[slot].isClosed else { return }
@@ -127,7 +127,7 @@ extension HTTP2Session {
         }
     }
 
-    /// A piece of a DATA frame.
+    /// Writes the text of a piece of a DATA frame.
     mutating func content(_ slot: StreamSlot, _ bytes: Span<UInt8>, _ text: inout ByteBuffer) {
         let start = text.writerIndex
         switch streams[slot].inbound {
@@ -147,7 +147,7 @@ extension HTTP2Session {
         piece(slot, from: start, text)
     }
 
-    /// END_STREAM: the message has its end.
+    /// Writes the end of the message, because END_STREAM came.
     mutating func endMessage(_ slot: StreamSlot, hasTrailers: Bool, _ text: inout ByteBuffer) {
         let inbound = streams[slot].inbound
         streams[slot].hasEndedThere = true

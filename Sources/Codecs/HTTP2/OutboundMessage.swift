@@ -2,7 +2,8 @@ import Base
 import HTTP1
 import HTTPSemantics
 
-/// What one worker needs to turn heads into header blocks; shared by its sessions.
+/// The buffers that one worker needs to turn heads into header blocks; shared by its HTTP/2
+/// connections.
 public struct HTTP2Workspace: ~Copyable {
     private let addressOnly = AddressOnly()
     var requestHead: RequestHead

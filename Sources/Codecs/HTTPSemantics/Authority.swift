@@ -8,7 +8,7 @@ public enum Authority {
         hostLength(bytes, in: ByteRange(start: 0, count: bytes.count))
     }
 
-    /// The same for a run of a head's bytes, which the scan may look past.
+    /// Finds the length of the host in a run of a head's bytes; the scan may look past the run.
     public static func hostLength(_ head: Span<UInt8>, in range: ByteRange) -> Int? {
         guard !range.isEmpty else { return nil }
         let bytes = head.extracting(range.range)

@@ -2,10 +2,10 @@
 public enum BodyFraming: Hashable, Sendable, BitwiseCopyable {
     /// There is no body, whatever the fields say.
     case none
-    /// Exactly so many bytes.
+    /// The body has exactly so many bytes.
     case length(UInt64)
     case chunked
-    /// Until the peer closes; responses only.
+    /// The body goes on until the peer closes; responses only.
     case untilClose
 
     @inlinable public var hasBody: Bool {
@@ -17,12 +17,12 @@ public enum BodyFraming: Hashable, Sendable, BitwiseCopyable {
     }
 }
 
-/// What the `Connection`, `Upgrade` and `Expect` fields of a head ask for.
+/// The requests that a head's `Connection`, `Upgrade` and `Expect` fields make.
 public struct ConnectionOptions: Sendable, BitwiseCopyable {
     public var close = false
     public var keepAlive = false
     public var upgrade = false
-    /// There are nominations of other fields.
+    /// Whether `Connection` nominates other fields.
     public var nominates = false
     public init() {}
 }

@@ -13,7 +13,7 @@ public enum CacheSharing: UInt8, BitwiseCopyable, Sendable, Comparable {
 
     public static func < (a: CacheSharing, b: CacheSharing) -> Bool { a.rawValue < b.rawValue }
 
-    /// What one `Cache-Control` value says. Of several lines the greatest counts.
+    /// Reads one `Cache-Control` value. Of several lines the greatest counts.
     public init(_ value: Span<UInt8>) {
         self = .unsaid
         var at = 0
@@ -46,8 +46,8 @@ public enum CacheSharing: UInt8, BitwiseCopyable, Sendable, Comparable {
         return .unsaid
     }
 
-    /// What a head's text says: its `Cache-Control` lines, and `Expires` where no line gives a
-    /// lifetime or forbids anything.
+    /// Reads a head's text: its `Cache-Control` lines, and `Expires` where no line gives a lifetime
+    /// or forbids anything.
     /// - Parameter lines: whole field lines, each `name: value CRLF`.
     public init(lines: Span<UInt8>) {
         self = .unsaid

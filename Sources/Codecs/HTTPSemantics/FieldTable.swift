@@ -16,7 +16,7 @@ public struct Field: Sendable, BitwiseCopyable {
     @inlinable public var name: ByteRange { line.name }
     @inlinable public var value: ByteRange { line.value }
     @inlinable public var known: KnownField { KnownField(rawValue: line.number) ?? .other }
-    /// The same as comparing `known`, for less.
+    /// Whether the field's name is `known`; costs less than comparing `known` with the field's.
     @inlinable public func `is`(_ known: KnownField) -> Bool { line.number == known.rawValue }
     /// Named in a `Connection` field, so it ends at this hop (RFC 9110 §7.6.1).
     @inlinable public var isNominated: Bool { line.isNominated }
@@ -33,11 +33,11 @@ public struct FieldTable: ~Copyable {
     public init(capacity: Int) { lines = FieldLines(capacity: capacity, names: KnownField.names) }
 
     public var capacity: Int { lines.capacity }
-    /// `0 <= count <= capacity`.
+    /// The number of lines; `0 <= count <= capacity`.
     @inlinable public var count: Int { lines.count }
     /// Known names that are there; `other` stands for any other.
     @inlinable public var seen: KnownFields { KnownFields(bits: lines.seen) }
-    /// Those that are there more than once.
+    /// The known fields that are there more than once.
     @inlinable public var repeated: KnownFields { KnownFields(bits: lines.repeated) }
     /// Every line is canonical: the bytes of the section are what serialising it gives.
     @inlinable public var isCanonical: Bool { lines.isCanonical }

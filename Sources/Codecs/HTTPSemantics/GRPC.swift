@@ -1,6 +1,6 @@
 import Base
 
-/// What gRPC over HTTP/2 says in HTTP's words (its protocol document, "PROTOCOL-HTTP2", and
+/// The words of gRPC over HTTP/2 in terms of HTTP (its protocol document, "PROTOCOL-HTTP2", and
 /// "http-grpc-status-mapping").
 public enum GRPC {
     /// Whether a `Content-Type` is gRPC's: `application/grpc`, with or without a subtype behind
@@ -13,7 +13,7 @@ public enum GRPC {
             || value[16] == UInt8(ascii: ";")
     }
 
-    /// DEADLINE_EXCEEDED.
+    /// The status DEADLINE_EXCEEDED.
     public static let deadlineExceeded: UInt8 = 4
 
     /// The status that a call gets when HTTP's is all there is ("http-grpc-status-mapping"). Where

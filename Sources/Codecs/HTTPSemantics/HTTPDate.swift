@@ -61,7 +61,7 @@ public enum HTTPDate {
         clock(seconds % 86_400, &out)
     }
 
-    /// The rest: `.009001Z`.
+    /// Appends the part behind the second: `.009001Z`.
     public static func appendRFC3339(fraction time: WallTime, to out: inout ByteBuffer) {
         let rest = max(0, time.microseconds) % 1_000_000
         out.append(UInt8(0x2e))

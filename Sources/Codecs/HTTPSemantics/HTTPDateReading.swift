@@ -89,7 +89,7 @@ extension HTTPDate {
             return nil
         }
 
-        /// Seconds of the day.
+        /// Reads a time of day, in seconds since midnight.
         mutating func clock() -> Int64? {
             guard let hour = number(digits: 2), take(":"), let minute = number(digits: 2),
                 take(":"), let second = number(digits: 2), hour < 24, minute < 60, second <= 60
@@ -99,7 +99,7 @@ extension HTTPDate {
     }
 }
 
-/// `Retry-After` (RFC 9110 §10.2.3).
+/// Reads the field `Retry-After` (RFC 9110 §10.2.3).
 public enum RetryAfter {
     /// 68 years, in seconds: what is later is as good as never.
     private static let longest: UInt64 = 1 << 31

@@ -5,7 +5,8 @@ public enum TargetForm: UInt8, Sendable, BitwiseCopyable {
     case origin, absolute, authority, asterisk
 }
 
-/// What a request head says; positions are relative to the head's first byte. Reused head by head.
+/// A request head that was read; positions are relative to the head's first byte. Reused head by
+/// head.
 public struct RequestHead: ~Copyable {
     private let addressOnly = AddressOnly()
     public var method = Method.get
@@ -18,7 +19,7 @@ public struct RequestHead: ~Copyable {
     /// Query without "?"; `hasQuery` tells an empty one from none.
     public var query = ByteRange.empty
     public var hasQuery = false
-    /// The path is in normal form already.
+    /// Whether the path is in normal form already.
     public var isPathPlain = true
     /// Host and port that the request is for, from Host or the target.
     public var authority = ByteRange.empty
@@ -69,14 +70,16 @@ public struct RequestHead: ~Copyable {
     }
 }
 
-/// What a response head says; positions are relative to the head's first byte. Reused head by head.
+/// A response head that was read; positions are relative to the head's first byte. Reused head by
+/// head.
 public struct ResponseHead: ~Copyable {
     private let addressOnly = AddressOnly()
-    /// 100...999.
+    /// The status code, 100...999.
     public var status: UInt16 = 0
     public var reason = ByteRange.empty
     public var isHTTP10 = false
-    /// As the fields say; the request's method and the status decide in the end (RFC 9112 §6.3).
+    /// The framing as the fields say; the request's method and the status decide in the end (RFC
+    /// 9112 §6.3).
     public var framing = BodyFraming.untilClose
     public var options = ConnectionOptions()
     public var hasUpgradeField = false

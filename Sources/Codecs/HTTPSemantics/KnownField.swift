@@ -21,7 +21,7 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         KnownField(rawValue: names.number(name)) ?? .other
     }
 
-    /// In lower case; empty for `other`.
+    /// The field's name in lower case; empty for `other`.
     public var name: StaticString {
         switch self {
         case .other: return ""

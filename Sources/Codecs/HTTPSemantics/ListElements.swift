@@ -3,7 +3,7 @@ import Base
 /// The last elements of the list that all lines of a field make (RFC 9110 §5.3): those that the
 /// trusted hops have written, the outermost hop's first.
 public struct ListElements {
-    /// More hops than this cannot be configured.
+    /// The largest number of hops that can be configured.
     public static let countMax = 16
 
     private var ring = InlineArray<16, ByteRange>(repeating: .empty)

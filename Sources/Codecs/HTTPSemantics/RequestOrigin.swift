@@ -16,7 +16,7 @@ public struct RequestOrigin: BitwiseCopyable, Sendable {
 
     /// The client's address; its port is 0 when a hop named the client.
     public var client: Address
-    /// The client's scheme is https.
+    /// Whether the client's scheme is https.
     public var isSecure: Bool
     /// `host[:port]` as the client named it, by position in the head's bytes; empty for none.
     public var authority: ByteRange
@@ -26,7 +26,7 @@ public struct RequestOrigin: BitwiseCopyable, Sendable {
     public var forwardedPort: UInt16
     public var source: Source
 
-    /// What the connection alone says, which is all there is without trusted hops.
+    /// Takes the origin from the connection alone, which is all there is without trusted hops.
     public init(_ head: borrowing RequestHead, peer: Address, isSecure: Bool) {
         client = peer
         self.isSecure = isSecure

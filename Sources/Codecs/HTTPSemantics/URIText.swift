@@ -22,7 +22,7 @@ public enum URIText {
         return high << 4 | low
     }
 
-    /// "%" and two hex digits in upper case.
+    /// Appends "%" and two hex digits in upper case.
     public static func appendEscape(_ byte: UInt8, to output: inout ByteBuffer) {
         output.append(UInt8(0x25))
         output.append(upperHex(byte >> 4))

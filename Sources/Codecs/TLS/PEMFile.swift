@@ -4,7 +4,7 @@ import COpenSSL
 /// message can name what was put in a file by mistake.
 @safe public struct PEMFile: Sendable {
     public let bytes: [UInt8]
-    /// What stands in each `-----BEGIN …-----`, in order.
+    /// The labels of all `-----BEGIN …-----` lines of the file, in order.
     public let labels: [String]
 
     public init(_ bytes: [UInt8]) {
@@ -12,11 +12,11 @@ import COpenSSL
         labels = PEMFile.labels(bytes)
     }
 
-    /// What a certificate says of itself.
+    /// The facts that a certificate states about itself.
     public struct Certificate: Sendable, Equatable {
         /// The subject's common name, perhaps empty.
         public var subject: String
-        /// Seconds since 1970.
+        /// When the certificate begins to be valid, in seconds since 1970.
         public var notBefore: Int64
         public var notAfter: Int64
     }
@@ -25,7 +25,7 @@ import COpenSSL
     public var hasRequest: Bool { labels.contains { $0.hasSuffix("CERTIFICATE REQUEST") } }
     public var hasKey: Bool { labels.contains { $0.hasSuffix("PRIVATE KEY") } }
 
-    /// Its key needs a passphrase (RFC 5958, or the older form of OpenSSL).
+    /// Whether the file's key needs a passphrase (RFC 5958, or the older form of OpenSSL).
     public var isEncrypted: Bool {
         labels.contains("ENCRYPTED PRIVATE KEY") || contains("Proc-Type: 4,ENCRYPTED")
     }
@@ -55,7 +55,7 @@ import COpenSSL
         return all
     }
 
-    /// What a key has to do with a certificate file.
+    /// How a key and a certificate file go together.
     public enum Fit: Sendable, Equatable {
         /// The place of the certificate that it belongs to, from 0.
         case certificate(Int)

@@ -29,7 +29,7 @@ public struct TLSFailure: Error, Sendable {
 public enum TLSProtocols: Sendable {
     case http1, http2, both
 
-    /// Each with its length in front.
+    /// The protocols as ALPN writes them, each with its length in front.
     var list: StaticString {
         switch self {
         case .http1: return "\u{8}http/1.1"
@@ -66,7 +66,7 @@ public struct TLSCertificate: Sendable {
 
     deinit { unsafe ctls_context_free(native) }
 
-    /// For clients that connect here.
+    /// Makes the context for clients that connect here.
     ///
     /// - Parameters:
     ///   - isModern: TLS 1.3 alone.
@@ -80,7 +80,7 @@ public struct TLSCertificate: Sendable {
                 tickets.native, isModern ? 1 : 0, list.utf8Start, list.utf8CodeUnitCount), tickets)
     }
 
-    /// For connections to endpoints.
+    /// Makes the context for connections to endpoints.
     public static func client(
         _ protocols: TLSProtocols, verifies: Bool
     ) throws(TLSFailure) -> TLSContext {
@@ -114,7 +114,7 @@ public struct TLSCertificate: Sendable {
         }
     }
 
-    /// Trusts whom the system trusts.
+    /// Makes the context trust the authorities that the system trusts.
     public func trustSystem() throws(TLSFailure) {
         unsafe try check { why, room in unsafe ctls_trust_system(native, why, room) }
     }
@@ -136,7 +136,7 @@ public struct TLSCertificate: Sendable {
     }
 }
 
-/// What an endpoint gave to take a session up again. Confined to one worker.
+/// A ticket that an endpoint gave, with which a later handshake is shorter. Confined to one worker.
 @safe public final class TLSResumption {
     let native: OpaquePointer
 

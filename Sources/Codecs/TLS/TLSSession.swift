@@ -12,7 +12,7 @@ import COpenSSL
 
     public var isEmpty: Bool { unsafe native.count == taken }
 
-    /// What is there, for the call it is passed to.
+    /// The bytes that are there, for the call that they are passed to.
     public var bytes: Span<UInt8> {
         @_lifetime(immortal)
         get {
@@ -45,7 +45,7 @@ import COpenSSL
 
     private var native: OpaquePointer?
 
-    /// A slot without a connection.
+    /// Makes a slot without a connection.
     public init() { unsafe native = nil }
 
     deinit { if let native = unsafe native { unsafe ctls_close(native) } }
@@ -132,13 +132,13 @@ import COpenSSL
 
     // MARK: After the handshake
 
-    /// TLS 1.x's last digit.
+    /// The last digit of TLS 1.x: 3 for TLS 1.3.
     public var version: UInt8 {
         guard let native = unsafe native else { return 0 }
         return UInt8(unsafe ctls_version(native))
     }
 
-    /// HTTP/2 was agreed on.
+    /// Whether HTTP/2 was agreed on (ALPN).
     public var isHTTP2: Bool {
         guard let native = unsafe native else { return false }
         return unsafe ctls_is_http2(native) != 0
@@ -171,7 +171,7 @@ import COpenSSL
         }
     }
 
-    /// What the server gave since the last call to take the session up again.
+    /// The ticket that the server has given since the last call; `nil`: none.
     public mutating func takeResumption() -> TLSResumption? {
         guard let native = unsafe native, let taken = unsafe ctls_take_resumption(native) else {
             return nil

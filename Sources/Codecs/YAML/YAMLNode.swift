@@ -77,9 +77,10 @@ public struct YAMLNode: Sendable {
 public struct YAMLError: Error, Sendable {
     public var message: String
     public var mark: YAMLMark
-    /// What libyaml was reading when it met the problem, in its words; empty when it says nothing.
+    /// The part of the file that libyaml was reading when it met the problem, in libyaml's words;
+    /// empty when it says nothing.
     public var context = ""
-    /// Where that began.
+    /// The place where `context` began.
     public var contextMark: YAMLMark?
 
     init(message: String, mark: YAMLMark) {

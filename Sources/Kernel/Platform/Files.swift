@@ -19,7 +19,7 @@ public enum Files {
         }
     }
 
-    /// What tells a file from what it was: another file, another time or another length.
+    /// A stamp tells a file from what it was before: another file, another time or another length.
     public struct Stamp: Sendable, Equatable {
         private let device: UInt64
         private let number: UInt64

@@ -1,6 +1,6 @@
 import CPlatform
 
-/// What the process finds of its machine and its limits.
+/// The facts that the process finds about its machine and its limits.
 public enum Machine {
     /// Worker threads that fit: the cgroup's CPU limit rounded up, else the CPUs of the affinity
     /// mask.

@@ -4,7 +4,7 @@ import CPlatform
 /// One epoll instance and the batch of events of its last wait. Confined to one thread.
 @safe public struct Poller: ~Copyable {
     public struct Ready: Sendable, BitwiseCopyable {
-        /// As given at registration.
+        /// The token that was given at registration.
         public var token: UInt64
         public var isReadable: Bool
         public var isWritable: Bool
@@ -39,7 +39,7 @@ import CPlatform
         try control(EPOLL_CTL_ADD, descriptor, cplatform_epoll_listen(), token)
     }
 
-    /// Registers for input, level-triggered.
+    /// Registers a descriptor for input, level-triggered.
     public func addInput(_ descriptor: Int32, token: UInt64) throws(SystemError) {
         try control(EPOLL_CTL_ADD, descriptor, EPOLLIN.rawValue, token)
     }

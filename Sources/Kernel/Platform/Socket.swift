@@ -1,7 +1,7 @@
 import Base
 import CPlatform
 
-/// What one attempt to move bytes came to.
+/// The outcome of one attempt to move bytes.
 public enum Transfer: Sendable, BitwiseCopyable {
     case bytes(Int)
     case wouldBlock
@@ -110,7 +110,7 @@ public enum Socket {
         return (fd, false)
     }
 
-    /// Small writes go out at once.
+    /// Makes small writes go out at once.
     public static func setNoDelay(_ fd: Int32) {
         var on: Int32 = 1
         _ = unsafe setsockopt(fd, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(4))
@@ -186,7 +186,7 @@ public enum Socket {
         code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM
     }
 
-    /// Nobody listens at the address.
+    /// Whether an error says that nobody listens at the address.
     public static func isRefusal(_ code: Int32) -> Bool { code == ECONNREFUSED || code == ENOENT }
 
     /// A send to a peer that takes no more bytes.

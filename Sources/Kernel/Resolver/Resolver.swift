@@ -17,7 +17,7 @@ public final class Resolver: Sendable {
         public var text: String { "\(host):\(port)" }
     }
 
-    /// What is known of one name.
+    /// The facts that are known of one name.
     public struct Answer: Sendable, Equatable {
         /// Sorted, without duplicates; empty until the name resolved once.
         public var addresses: [Address] = []
@@ -29,7 +29,7 @@ public final class Resolver: Sendable {
         public init() {}
     }
 
-    /// What has changed since somebody last asked.
+    /// Changes since somebody last asked.
     public struct Changes: Sendable {
         /// Some name has other addresses.
         public var hasNewAddresses = false
@@ -112,7 +112,7 @@ public final class Resolver: Sendable {
 
     public var answers: [Name: Answer] { state.withLock { $0.answers } }
 
-    /// What has changed since the last call.
+    /// Takes the changes since the last call.
     public func takeChanges() -> Changes {
         state.withLock { state in
             defer { state.changes = Changes() }

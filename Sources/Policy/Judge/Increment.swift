@@ -1,4 +1,4 @@
-/// What one version did in one stratum since the last look.
+/// The counts of one version in one stratum since the last look.
 ///
 /// Units are requests, or, where sessions are kept, places of sessions that had not failed before.
 /// All counts are at least 0, and belong to units that have ended.
@@ -32,7 +32,7 @@ public struct VersionCounts: Sendable, Equatable {
     func censored(in bucket: Int) -> Int { bucket < censored.count ? censored[bucket] : 0 }
 }
 
-/// What one stratum brought since the last look: one process, one route, one epoch of weights.
+/// The counts of one stratum since the last look: one process, one route, one epoch of weights.
 ///
 /// Counts of several strata are never added before they are judged: with unequal shares and rates
 /// that alone makes a healthy canary look worse.

@@ -9,7 +9,7 @@ import Glibc
 /// its units have ended; drops one that a trip or a person cut short; and calls `beginEpoch` when
 /// the weights change.
 public struct Judge: Sendable, Equatable {
-    /// What the canary may be worse in.
+    /// A component is one thing that the canary may be worse in.
     public enum Component: Int, Sendable, CaseIterable {
         /// Errors that clients got.
         case errors

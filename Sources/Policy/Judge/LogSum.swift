@@ -14,7 +14,7 @@ enum LogSum {
         return top + log(sum)
     }
 
-    /// The same of two values.
+    /// The logarithm of the sum of two values that are given by their logarithms.
     static func of(_ a: Double, _ b: Double) -> Double {
         let top = max(a, b)
         guard top > -.infinity else { return top }

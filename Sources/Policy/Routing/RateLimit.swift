@@ -1,9 +1,9 @@
 import Base
 
-/// So many requests in so much time, and so many at once; for a route, or for each value of a
-/// field of its requests.
+/// A policy of a rate limit: so many requests in so much time, and so many at once; for a route, or
+/// for each value of a field of its requests.
 public struct RateLimitPolicy: Sendable, Hashable {
-    /// 1...1,000,000,000.
+    /// The number of requests in the time `per`, 1...1,000,000,000.
     public var requests: Int
     public var per: Duration
     /// Requests that may come at once after a time without any; 1 or more.
@@ -27,28 +27,28 @@ public struct RateLimitPolicy: Sendable, Hashable {
 /// place goes to the next key that needs one; keys that find no place share one bucket, which
 /// limits them together: a flood of invented keys costs no memory and wins nothing.
 public struct RateLimit: ~Copyable, Sendable {
-    /// What became of one request.
+    /// The verdict on one request.
     public struct Verdict: Sendable, BitwiseCopyable, Equatable {
         public var isAllowed: Bool
-        /// Requests that might follow at once.
+        /// The number of requests that might follow at once.
         public var remaining: Int
         /// Until the bucket is full again, or, for a refused request, until the next is allowed.
         public var wait: Duration
     }
 
     public let policy: RateLimitPolicy
-    /// Of the hashes of keys. Clients must not know it: whoever can find a value with the hash of
-    /// another client's value shares that client's bucket, and can keep it empty.
+    /// The seed of the hashes of keys. Clients must not know it: whoever can find a value with the
+    /// hash of another client's value shares that client's bucket, and can keep it empty.
     private let seed: UInt64
     /// Nanoseconds between two requests at the limit.
     private let interval: UInt64
-    /// What a full bucket holds, in nanoseconds.
+    /// The content of a full bucket, in nanoseconds.
     private let depth: UInt64
     /// The route's bucket, and behind it two words a place: the key, 0 for none, and its bucket.
     private let words: SharedCounters
     private let mask: UInt64
 
-    /// Places that a key may have.
+    /// The number of places that a key may have.
     private static let probes: UInt64 = 8
 
     /// - Parameter seed: of the hashes of keys; random for each process.

@@ -7,7 +7,7 @@ public enum ValuePattern: Sendable {
     case prefix(String)
     case suffix(String)
     case regex(RegularExpression)
-    /// Whether it is there at all.
+    /// The value is there, whatever it is.
     case present
 }
 
@@ -31,18 +31,18 @@ public struct ValueRule: Sendable {
 
 public enum PathRule: Sendable {
     case exact(String)
-    /// By path element: `/abc` matches `/abc` and `/abc/x`, never `/abcd`.
+    /// The path begins with these elements: `/abc` matches `/abc` and `/abc/x`, never `/abcd`.
     case prefix(String)
     /// `{name}` stands for one element that is not empty.
     case template(String)
-    /// The whole path.
+    /// The whole path matches the expression.
     case regex(RegularExpression)
 }
 
 /// How the client spoke to us, or to the proxy in front that is believed.
 public enum RequestScheme: String, Sendable, BitwiseCopyable, CaseIterable { case http, https }
 
-/// What a match may ask of a request besides what the request says.
+/// Facts about a request's arrival that a match may ask for, besides what the request says.
 public struct Arrival: BitwiseCopyable, Sendable {
     /// The listener's number; -1: none.
     public var listener: Int
@@ -61,19 +61,20 @@ public struct Arrival: BitwiseCopyable, Sendable {
 public struct MatchRule: Sendable {
     /// Names of listeners that the request may have come in at; empty: any.
     public var listeners: [String] = []
-    /// `nil`: any.
+    /// The scheme that the request must have come by; `nil`: any.
     public var scheme: RequestScheme?
     /// Lower case, without port; `*.example.com` is a suffix, `*` or an empty list any host.
     public var hosts: [String] = []
     public var path: PathRule?
-    /// Empty: any.
+    /// The methods that match; empty: any.
     public var methods: [String] = []
     public var values: [ValueRule] = []
 
     public init() {}
 }
 
-/// What of a match did not hold; in the order in which they are tried.
+/// The condition of a match that did not hold; cases are in the order in which conditions are
+/// tried.
 public enum MatchFailure: Sendable, Equatable {
     case none
     case listener, scheme, host, path, method

@@ -17,17 +17,17 @@ public struct RouteTable: ~Copyable, Sendable {
     }
 
     struct ArrivalRule: BitwiseCopyable {
-        /// Nothing is asked.
+        /// Whether the match asks for nothing.
         var isAny: Bool
         var scheme: RequestScheme?
-        /// Into `listeners`; no listeners means any.
+        /// A run in `listeners`; no listeners means any.
         var listeners: Run
     }
 
     struct Entry: BitwiseCopyable {
         var route: UInt32
         var arrival: ArrivalRule
-        /// Into `hosts`; no hosts means any.
+        /// A run in `hosts`; no hosts means any.
         var hosts: Run
         var path: CompiledPath
         /// A bit per `Method`; 0 means any. Methods by other names are conditions.
@@ -73,7 +73,7 @@ public struct RouteTable: ~Copyable, Sendable {
         store = builder.finishStore()
     }
 
-    /// Matches in all; at least one per route.
+    /// The number of matches in all; at least one for each route.
     public var matchCount: Int { entries.count }
 
     /// The route that takes the request, by position, or `nil`.

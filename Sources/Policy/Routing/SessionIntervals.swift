@@ -15,7 +15,7 @@ public struct SessionIntervals: ~Copyable, Sendable {
         var last: UInt64
     }
 
-    /// In order of position, without gaps; versions without weight have none.
+    /// The intervals in order of position, without gaps; versions without weight have none.
     private let intervals: FixedArray<Interval>
 
     public init(weights: SplitWeights, stable: Int) {

@@ -45,7 +45,7 @@ public struct SplitLayout: ~Copyable {
         /// Whether the upper node's fraction is the rest to 1, as it is where an odd number of
         /// nodes was merged into the edge.
         var isFlipped = false
-        /// What is settled when the lower node takes the edge, and when it does not.
+        /// The slots that are settled when the lower node takes the edge, and when it does not.
         var whenTaken: Gifts
         var whenLeft = Gifts()
 
@@ -56,9 +56,9 @@ public struct SplitLayout: ~Copyable {
     /// A slot or a stratum.
     struct Node: BitwiseCopyable {
         var up: Edge
-        /// Fractional edges, up and down.
+        /// The number of fractional edges, up and down.
         var degree: Int32 = 0
-        /// No further edge will be added.
+        /// Whether no further edge will be added.
         var isClosed = false
 
         var isRoot: Bool { up.parent < 0 }
@@ -77,7 +77,7 @@ public struct SplitLayout: ~Copyable {
     private let sum: Int32
     private let weights: FixedArray<Int32>
     private let open: FixedArray<Open>
-    /// Slots first, strata behind them.
+    /// The nodes of the forest: slots first, strata behind them.
     private let nodes: FixedArray<Node>
     private var gifts: PlainArray<Gift>
     private let versions: FixedArray<UInt8>

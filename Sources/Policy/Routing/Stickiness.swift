@@ -1,7 +1,8 @@
 import Base
 import HTTPSemantics
 
-/// What a session is known by, and how its position on the split is found and issued.
+/// The rules by which a session is known, and by which its position on the split is found and
+/// issued.
 ///
 /// A session has a position in [0, 2^64), never a version: weights may change under it. Positions
 /// are shifted by the salt, so that two experiments do not share their first users.
@@ -16,13 +17,13 @@ public struct Stickiness: ~Copyable, Sendable {
     public let issuedName: ByteRange
     /// How long an issued cookie lives, in seconds.
     public let ttlSeconds: Int64
-    /// XXH64(salt, 0).
+    /// The hash of the salt, XXH64(salt, 0).
     public let saltHash: UInt64
     public let known: KnownField
     private let store: ByteStore
     /// The first signs, all verify; none: cookies are issued without a signature.
     private let keys: [SipHash]
-    /// Cookies without a signature are taken.
+    /// Whether cookies without a signature are taken.
     private let acceptsUnsigned: Bool
 
     /// Cookies of the issued name that are looked at in one request; those behind are not ours.

@@ -57,7 +57,7 @@ public struct Draws: ~Copyable, Sendable {
         firstPlaces = FixedArray(weights.weights.map { _ in random.next() })
     }
 
-    /// Draws taken so far.
+    /// The number of draws taken so far.
     public var count: UInt64 { counter.load(ordering: .relaxed) }
 
     public struct Draw: BitwiseCopyable, Sendable {

@@ -149,7 +149,7 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
 
     // MARK: Text
 
-    /// For quoted fields of text lines: control bytes, quotes and backslashes as \xHH.
+    /// Escapes text for quoted fields of text lines: control bytes, quotes and backslashes as \xHH.
     private static func escaped(_ range: ByteRange, _ text: Span<UInt8>, _ out: inout ByteBuffer) {
         if range.isEmpty { return out.append(UInt8(ascii: "-")) }
         var start = range.lower

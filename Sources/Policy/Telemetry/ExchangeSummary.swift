@@ -1,17 +1,17 @@
 import Base
 
-/// How a request came to its version (splitting.md's `assign`). Only `sticky` and `weighted`
+/// How a request came to its version (`assign` in splitting.md §1). Only `sticky` and `weighted`
 /// requests are a fair sample of a version.
 public enum Assign: UInt8, Sendable, BitwiseCopyable, CaseIterable {
-    /// Answered without a version.
+    /// The request was answered without a version.
     case none
     /// The route names the version outright.
     case header
     case sticky
     case weighted
-    /// Its version was not available and the stable one took it.
+    /// The request's version was not available, and the stable one took the request.
     case fallback
-    /// A copy of a request; nobody's answer.
+    /// The request is a copy, whose answer is nobody's.
     case mirror
 
     public var label: StaticString {
@@ -26,12 +26,12 @@ public enum Assign: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     }
 }
 
-/// What made a request count as an error.
+/// The cause that made a request count as an error.
 public enum ErrorCause: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case none
     /// The application answered 5xx.
     case response
-    /// No connection to the endpoint.
+    /// No connection to the endpoint could be made.
     case connect
     /// The connection ended before the response did.
     case reset
@@ -57,7 +57,7 @@ public enum ErrorCause: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     }
 }
 
-/// What a client speaks.
+/// The protocol that a client speaks.
 public enum ProtocolVersion: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case http10, http11, http2
 
@@ -69,7 +69,7 @@ public enum ProtocolVersion: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         }
     }
 
-    /// Where its requests are counted.
+    /// The counter of requests that came by the protocol.
     @inlinable public var metric: WorkerMetric {
         switch self {
         case .http10: return .requestsHTTP10
@@ -84,18 +84,18 @@ public enum HandshakeFailure: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case other
     /// The peer showed no certificate, and must.
     case noCertificate
-    /// Its certificate was signed by nobody that is trusted here.
+    /// The peer's certificate was signed by nobody that is trusted here.
     case unknownAuthority
     case expired
     /// The certificate is for another name.
     case wrongName
     /// The peer refused this side's certificate.
     case refusedByPeer
-    /// No version or cipher in common.
+    /// The two sides have no version or cipher in common.
     case noneInCommon
-    /// Not TLS at all.
+    /// The peer's bytes are not TLS at all.
     case notTLS
-    /// It ended or broke before the handshake did.
+    /// The connection ended or broke before the handshake did.
     case closed
     case timeout
 
@@ -125,27 +125,29 @@ public struct ExchangeSummary: ~Copyable, Sendable {
     public var row: Int = 0
     public var cluster: Int = -1
     public var assign = Assign.none
-    /// What the client was sent; 0 when it left first.
+    /// The status that the client was sent; 0 when the client left first.
     public var status: UInt16 = 0
     public var flags = ResponseFlags()
     public var cause = ErrorCause.none
-    /// Bodies, in bytes.
+    /// The bytes of the request's body that were read, and of the response's body that were handed
+    /// over.
     public var bytesReceived: UInt64 = 0
     public var bytesSent: UInt64 = 0
     public var arrival = WallTime(microseconds: 0)
-    /// From the head's arrival to the last byte handed to the client.
+    /// Time from the head's arrival to the last byte handed to the client.
     public var duration = Duration.zero
-    /// From the head's arrival to the first byte of the response head; negative: there was none.
+    /// Time from the head's arrival to the first byte of the response head; negative: there was
+    /// none.
     public var firstByte = Duration(nanoseconds: -1)
     public var attempts: UInt8 = 0
     /// The draw that chose the version; `UInt64.max` when none was taken.
     public var draw = UInt64.max
     public var version = ProtocolVersion.http11
-    /// Of the client's connection: TLS 1.x's last digit, 0 without TLS.
+    /// The last digit of the client's TLS 1.x; 0 without TLS.
     public var tlsVersion: UInt8 = 0
     /// A gRPC call's status; -1 when none was seen.
     public var grpcStatus: Int8 = -1
-    /// Who the connection is from.
+    /// The address that the connection is from.
     public var peer = Address(family: .ipv4, port: 0, high: 0, low: 0)
     /// Who the request is from: the peer, or who trusted hops say.
     public var client = Address(family: .ipv4, port: 0, high: 0, low: 0)

@@ -1,5 +1,5 @@
-/// What one worker counts about itself, without labels chosen at run time. The raw value is the
-/// slot in the worker's shard; a new metric is a case here and a row in `MetricCatalog`.
+/// Counters that one worker keeps about itself, without labels chosen at run time. The raw value is
+/// the slot in the worker's shard; a new metric is a case here and a row in `MetricCatalog`.
 public enum WorkerMetric: Int, Sendable, CaseIterable {
     case downstreamConnections, downstreamConnectionsClosed
     case downstreamConnectionsShed

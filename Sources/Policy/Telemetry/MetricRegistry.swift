@@ -10,7 +10,7 @@ public final class MetricRegistry: Sendable {
         public var route: String
         public var service: String
         public var version: String
-        /// Of copies of requests, which are counted apart.
+        /// Whether the row is for copies of requests, which are counted apart.
         public var isMirror: Bool
         public init(route: String, service: String, version: String, isMirror: Bool = false) {
             self.route = route
@@ -27,18 +27,18 @@ public final class MetricRegistry: Sendable {
         public static let count = 5 + 16
     }
 
-    /// What a key of a single series counts.
+    /// The kinds of keys that name a single series.
     public enum SeriesKind: UInt64, Sendable {
         case requests = 1, errors, refused, cluster
         /// Streams that the peer reset: the side in the row, RFC 9113's code.
         case resets
         /// TLS handshakes: the side in the row, the version's last digit.
         case handshakes
-        /// Those that failed: the side in the row, `HandshakeFailure`.
+        /// Handshakes that failed: the side in the row, `HandshakeFailure`.
         case handshakeFailures
         /// gRPC calls of a row, by their status.
         case calls
-        /// What a route's filters did: the route's row, `RouteMetric`.
+        /// Acts of a route's filters: the route's row, `RouteMetric`.
         case filters
     }
 
@@ -146,7 +146,7 @@ public final class MetricRegistry: Sendable {
         public init() {}
     }
 
-    /// What has a slot now. Without `hidden` a position in a list is the number.
+    /// Everything that has a slot now. Without `hidden` a position in a list is the number.
     public struct Contents: Sendable {
         public var rows: [Row]
         public var series: [Series]

@@ -37,7 +37,7 @@ public struct WorkerCounters: ~Copyable {
                 .filters, listener: 0, row: row, assign: .none, code: metric.rawValue))
     }
 
-    /// A request refused before it was routed.
+    /// Counts a request that was refused before it was routed.
     public mutating func countRefused(listener: Int, cause: UInt8) {
         add(
             MetricRegistry.key(
@@ -67,7 +67,7 @@ public struct WorkerCounters: ~Copyable {
                 code: UInt16(failure.rawValue)))
     }
 
-    /// A request has its row now.
+    /// Counts a request as started, because it has its row now.
     @inlinable @inline(__always)
     public func started(rowSlot: Int) {
         shard.add(1, to: rowSlot + MetricRegistry.RowSlot.started)
@@ -80,7 +80,7 @@ public struct WorkerCounters: ~Copyable {
         outcome(summary, rowSlot: rowSlot)
     }
 
-    /// A request of a row ended.
+    /// Counts a request of a row that ended.
     public mutating func finished(_ summary: borrowing ExchangeSummary, rowSlot: Int) {
         shard.add(1, to: rowSlot + MetricRegistry.RowSlot.finished)
         shard.add(1, to: WorkerMetric.requestsFinished.rawValue)

@@ -24,7 +24,7 @@ public struct HealthCheckPolicy: Sendable, BitwiseCopyable, Equatable {
     public init() {}
 }
 
-/// What an endpoint's checks say, together.
+/// The health of an endpoint, as its checks say together.
 ///
 ///               the first result                unhealthyThreshold failures in a row
 ///     unchecked ───────────────▶ healthy ──────────────────────────────────▶ unhealthy

@@ -9,7 +9,7 @@ public struct ProbeBackoff: BitwiseCopyable, Sendable {
 
     public init() {}
 
-    /// The time until the next probe.
+    /// Returns the time until the next probe, and makes the one after longer.
     public mutating func advance() -> Duration {
         defer { next = min(.nanoseconds(next.nanoseconds * 2), ProbeBackoff.last) }
         return next

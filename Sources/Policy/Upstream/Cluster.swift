@@ -79,8 +79,8 @@ public struct Cluster: ~Copyable, Sendable {
         return isPanicking(now: now)
     }
 
-    /// So few endpoints are in the rotation that all are used: those that are left would only fall
-    /// under the load of the others.
+    /// Whether so few endpoints are in the rotation that all are used: those that are left would
+    /// only fall under the load of the others.
     public func isPanicking(now: Instant) -> Bool {
         if healthyPercentMin == 0 || endpoints.count == 0 { return false }
         var healthy = 0
@@ -105,9 +105,9 @@ public struct Cluster: ~Copyable, Sendable {
 
     /// Positions that an exchange has tried, to be avoided while there are others.
     public struct Tried: BitwiseCopyable, Sendable {
-        /// Positions below 64, a bit each.
+        /// The positions below 64, a bit each.
         private var bits: UInt64 = 0
-        /// The last one, wherever it is.
+        /// The last position that was inserted, however large; -1: none.
         private var last = -1
 
         public init() {}
@@ -181,8 +181,8 @@ public struct Cluster: ~Copyable, Sendable {
         return nil
     }
 
-    /// The position itself, or the one behind it when that one has not warmed up and leaves it this
-    /// request.
+    /// Chooses the position itself, or the next one where the endpoint at the position is still
+    /// warming up and passes on this request.
     private func yielding(_ position: Int, _ now: Instant, _ random: inout PRNG) -> Int {
         let state = endpoints[position].state
         if state.value.condition.isEmpty { return position }
@@ -204,7 +204,7 @@ public struct Cluster: ~Copyable, Sendable {
         return leastRequest(a, b, tried, now, &random)
     }
 
-    /// The same where something is wrong with one of the two.
+    /// Chooses by load where something is wrong with one of the two endpoints.
     private func leastRequest(
         _ a: Int, _ b: Int, _ tried: Tried, _ now: Instant, _ random: inout PRNG
     ) -> Choice? {

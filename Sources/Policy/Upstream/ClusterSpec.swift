@@ -10,16 +10,17 @@ public struct ClusterSpec: Sendable {
     public var limits: PoolLimits
     public var connectTimeout: Duration
     public var `protocol` = UpstreamProtocol.http1
-    /// What tells this way to the endpoints from another: connections made before it changed are
-    /// not used after.
+    /// A number that tells this way to the endpoints from another: connections made before it
+    /// changed are not used after.
     public var transport: UInt64 = 0
-    /// Of copies of requests: connections and limits of their own.
+    /// Whether the cluster is a mirror's: copies of requests have connections and limits of their
+    /// own.
     public var isMirror = false
     public var outlier: OutlierPolicy?
     public var healthCheck: HealthCheckPolicy?
     public var warmup: Warmup?
     public var retryBudget: RetryBudget? = RetryBudget()
-    /// With a smaller share of its endpoints in the rotation all of them are used, 0...100.
+    /// The share of endpoints in the rotation below which all of them are used, 0...100.
     public var healthyPercentMin = 0
 
     public init(
@@ -35,12 +36,12 @@ public struct ClusterSpec: Sendable {
     }
 }
 
-/// What is spoken to a cluster's endpoints.
+/// The protocol that is spoken with a cluster's endpoints.
 public enum UpstreamProtocol: UInt8, Sendable, BitwiseCopyable {
     case http1
-    /// By prior knowledge, or by ALPN with TLS.
+    /// HTTP/2 by prior knowledge, or by ALPN with TLS.
     case http2
-    /// With TLS, what the endpoint chooses by ALPN; without, HTTP/1.1.
+    /// The endpoint's choice by ALPN, with TLS; without TLS, HTTP/1.1.
     case auto
 }
 
@@ -62,7 +63,7 @@ public struct PoolLimits: Sendable, BitwiseCopyable, Equatable {
     public var pendingRequestsMax = 1_024
     public var requestsMax = 1_024
     public var requestsPerConnectionMax = Int.max
-    /// Retries under way.
+    /// The most retries that may be under way.
     public var retriesMax = Int.max
     /// The age at which a connection serves no new request.
     public var connectionAgeMax = Duration.unlimited

@@ -1,7 +1,7 @@
 import Base
 import Synchronization
 
-/// What the workers share about one cluster: how much of its limits is taken, and who waits.
+/// State of one cluster that all workers share: how much of its limits is taken, and who waits.
 public struct ClusterState: ~Copyable, Sendable {
     public let id: Int
     private let connections: Atomic<Int>
@@ -9,7 +9,7 @@ public struct ClusterState: ~Copyable, Sendable {
     private let requests: Atomic<UInt64>
     private let pending: Atomic<Int>
     private let retries: Atomic<Int>
-    /// Of the retry budget, on its scale.
+    /// The part of the retry budget that is spent, on the budget's scale.
     private let spent: Atomic<Int64>
     private let ejected: Atomic<Int>
     /// Bit n: worker n has requests waiting for a connection.

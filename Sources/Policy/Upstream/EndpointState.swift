@@ -6,23 +6,23 @@ public struct EndpointCondition: OptionSet, Sendable, BitwiseCopyable {
     public let rawValue: UInt32
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    /// It refused its last connect, and has not been seen back since.
+    /// The endpoint refused its last connect, and has not been seen back since.
     public static var refused: EndpointCondition { .init(rawValue: 1) }
-    /// Its own answers have taken it out, for a time.
+    /// The endpoint's own answers have taken it out, for a time.
     public static var ejected: EndpointCondition { .init(rawValue: 2) }
-    /// Its health checks fail.
+    /// The endpoint's health checks fail.
     public static var unhealthy: EndpointCondition { .init(rawValue: 4) }
-    /// It has failed since its last success.
+    /// The endpoint has failed since its last success.
     public static var failing: EndpointCondition { .init(rawValue: 8) }
-    /// It is back, and gets its full share little by little.
+    /// The endpoint is back, and gets its full share little by little.
     public static var warming: EndpointCondition { .init(rawValue: 16) }
 
-    /// Those that take it out of the rotation.
+    /// The conditions that take an endpoint out of the rotation.
     static var out: EndpointCondition { [.refused, .ejected, .unhealthy] }
 }
 
-/// What the workers share about one endpoint: whether it may be used, and why not. Lives by
-/// (cluster, address), longer than the snapshots that name it.
+/// State of one endpoint that all workers share: whether the endpoint may be used, and why not.
+/// Lives by (cluster, address), longer than the snapshots that name it.
 ///
 /// Whether an endpoint may be used is one relaxed load. What changes that takes a lock, and only
 /// happens when something is wrong: a failure, the first success after one, a check.
@@ -31,9 +31,9 @@ public struct EndpointState: ~Copyable, Sendable {
     public let id: Int
     public let address: Address
     private let conditions: Atomic<UInt32>
-    /// While it is ejected; nanoseconds.
+    /// The time until which the endpoint is ejected, in nanoseconds.
     private let ejectedUntil: Atomic<UInt64>
-    /// While it warms; nanoseconds.
+    /// The time since which the endpoint has been warming, in nanoseconds.
     private let warmingSince: Atomic<UInt64>
     /// Requests since the last comparison in the upper half, successes in the lower.
     private let tally: Atomic<UInt64>
@@ -86,7 +86,7 @@ public struct EndpointState: ~Copyable, Sendable {
         return before & EndpointCondition.refused.rawValue == 0
     }
 
-    /// A probe has reached it.
+    /// Brings the endpoint back, because a probe has reached it.
     public func bringBack(warmup: Warmup?, now: Instant) {
         clear(.refused)
         if warmup != nil { warm(now) }
@@ -94,7 +94,7 @@ public struct EndpointState: ~Copyable, Sendable {
 
     // MARK: Outcomes
 
-    /// The endpoint answered well.
+    /// Notes that the endpoint answered well.
     @inline(__always)
     public func succeeded(_ policy: OutlierPolicy) {
         if policy.successRate != nil { count(isSuccess: true) }
@@ -127,7 +127,7 @@ public struct EndpointState: ~Copyable, Sendable {
         }
     }
 
-    /// Its success rate is an outlier's.
+    /// Ejects the endpoint because its success rate is an outlier's.
     /// - Returns: whether it was ejected for it.
     public func ejectForSuccessRate(
         _ policy: OutlierPolicy, cluster: borrowing ClusterState, endpointCount: Int, now: Instant
@@ -185,7 +185,7 @@ public struct EndpointState: ~Copyable, Sendable {
         tally.wrappingAdd(1 << 32 | (isSuccess ? 1 : 0), ordering: .relaxed)
     }
 
-    /// What it did since the last call.
+    /// Takes the tally of the endpoint's requests since the last call.
     public func takeTally() -> SuccessRatePolicy.Tally {
         let word = tally.exchange(0, ordering: .relaxed)
         return SuccessRatePolicy.Tally(
@@ -212,7 +212,7 @@ public struct EndpointState: ~Copyable, Sendable {
         }
     }
 
-    /// It is not checked any more.
+    /// Forgets the results of checks, because the endpoint is not checked any more.
     public func forgetChecks() {
         machines.withLock { machines in
             machines.health = ActiveHealth()
@@ -222,7 +222,7 @@ public struct EndpointState: ~Copyable, Sendable {
 
     // MARK: Warm-up
 
-    /// It gets its share little by little from now on.
+    /// Gives the endpoint its share little by little from now on.
     public func warm(_ now: Instant) {
         warmingSince.store(now.nanoseconds, ordering: .relaxed)
         set(.warming)

@@ -39,12 +39,12 @@ public struct OutlierEjection: Sendable {
         case success
         /// A 5xx other than 502, 503, 504.
         case serverError
-        /// 502, 503 or 504.
+        /// An answer of 502, 503 or 504.
         case gatewayError
         /// No answer: the connect failed, the connection broke, or a timeout passed.
         case localFailure
 
-        /// What a response head says.
+        /// Reads the result of an attempt from the status of its answer.
         public init(status: UInt16) {
             switch status {
             case 502, 503, 504: self = .gatewayError
@@ -73,9 +73,9 @@ public struct OutlierEjection: Sendable {
     private var localFailures: UInt16 = 0
     private var times = 0
     private var readmittedAt = Instant(nanoseconds: 0)
-    /// While ejected.
+    /// The time until which the endpoint is ejected; `nil` when it is not.
     public private(set) var until: Instant?
-    /// Of the last ejection.
+    /// The cause of the last ejection.
     public private(set) var cause: Cause?
 
     public init() {}
@@ -165,7 +165,7 @@ public struct SuccessRatePolicy: Sendable, BitwiseCopyable, Equatable {
 
     public init() {}
 
-    /// What one endpoint did in one interval.
+    /// The requests of one endpoint in one interval.
     public struct Tally: Sendable, BitwiseCopyable {
         public var requests: Int
         public var successes: Int

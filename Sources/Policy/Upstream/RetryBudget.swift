@@ -9,7 +9,7 @@ import Base
 public struct RetryBudget: Sendable, BitwiseCopyable, Equatable {
     /// Tokens that a request earns, in hundredths of a percent of one: 2,000 is a fifth.
     public var perRequest = 2_000
-    /// Tokens that a second earns.
+    /// The number of tokens that a second earns.
     public var perSecond = 10
 
     public init() {}
@@ -18,7 +18,7 @@ public struct RetryBudget: Sendable, BitwiseCopyable, Equatable {
         self.perSecond = perSecond
     }
 
-    /// One token.
+    /// The size of one token on the budget's scale.
     static let token: Int64 = 10_000
     /// Seconds of `perSecond` that an unused bucket holds.
     static let reserveSeconds: Int64 = 10
@@ -29,7 +29,7 @@ public struct RetryBudget: Sendable, BitwiseCopyable, Equatable {
             + RetryBudget.product(requests, perRequest)
     }
 
-    /// At most half of what the type holds, so that two may be added.
+    /// The product, at most half of what the type holds, so that two may be added.
     private static func product(_ a: UInt64, _ b: Int) -> Int64 {
         let (product, overflow) = a.multipliedReportingOverflow(by: UInt64(max(0, b)))
         let limit = UInt64(Int64.max / 2)

@@ -2,7 +2,7 @@ import Base
 
 /// When a request is sent once more, and how often; Istio's `HTTPRetry`.
 public struct RetryPolicy: Sendable, BitwiseCopyable, Equatable {
-    /// What a failed attempt may have failed by.
+    /// Ways in which an attempt may have failed.
     public struct Conditions: OptionSet, Sendable, BitwiseCopyable, Hashable {
         public let rawValue: UInt16
         public init(rawValue: UInt16) { self.rawValue = rawValue }
@@ -17,7 +17,7 @@ public struct RetryPolicy: Sendable, BitwiseCopyable, Equatable {
         public static var gatewayError: Conditions { .init(rawValue: 1 << 3) }
         /// Any 5xx, and what `reset` says.
         public static var serverError: Conditions { .init(rawValue: 1 << 4) }
-        /// 409.
+        /// An answer of 409.
         public static var retriable4xx: Conditions { .init(rawValue: 1 << 5) }
         /// gRPC calls that end at once with these statuses.
         public static var cancelled: Conditions { .init(rawValue: 1 << 6) }
@@ -26,9 +26,9 @@ public struct RetryPolicy: Sendable, BitwiseCopyable, Equatable {
         public static var resourceExhausted: Conditions { .init(rawValue: 1 << 9) }
         public static var unavailable: Conditions { .init(rawValue: 1 << 10) }
 
-        /// Those under which the endpoint has not seen the request.
+        /// The conditions under which the endpoint has not seen the request.
         public static var safe: Conditions { [.connectFailure, .refusedStream] }
-        /// Those that look at a gRPC call's status.
+        /// The conditions that look at a gRPC call's status.
         public static var grpc: Conditions {
             [.cancelled, .deadlineExceeded, .internal, .resourceExhausted, .unavailable]
         }
@@ -60,7 +60,7 @@ public struct RetryPolicy: Sendable, BitwiseCopyable, Equatable {
         }
     }
 
-    /// Attempts beyond the first.
+    /// The number of attempts beyond the first.
     public var retriesMax: UInt8 = 2
     public var conditions: Conditions = .safe { didSet { update() } }
     public var codes = Codes() { didSet { update() } }
@@ -73,7 +73,7 @@ public struct RetryPolicy: Sendable, BitwiseCopyable, Equatable {
     public var backoff = RetryBackoff()
     /// A `Retry-After` up to this is waited for; with a longer one the answer goes to the client.
     public var retryAfterMax = Duration.seconds(2)
-    /// Of a request's body: so much is kept for another attempt.
+    /// Bytes of a request's body that are kept for another attempt.
     public var bodyBytesMax = 65_536
 
     public init() {}

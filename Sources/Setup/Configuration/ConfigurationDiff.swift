@@ -2,13 +2,13 @@ import Base
 import Routing
 import YAML
 
-/// What a new configuration changes: every field whose meaning differs, the requests and sessions
-/// that move to another version, and what a reload does besides.
+/// The changes that a new configuration brings: every field whose meaning differs, the requests and
+/// sessions that move to another version, and what a reload does besides.
 public struct ConfigurationDiff: Sendable {
     /// A route whose requests are shared out differently.
     public struct Shift: Sendable {
         public var route: String
-        /// What becomes of requests, in words.
+        /// The fate of requests, in words.
         public var text: String
         /// Share of sessions whose version changes, 0...1; `nil` without sessions on both sides.
         public var sessionsMoved: Double?
@@ -16,7 +16,7 @@ public struct ConfigurationDiff: Sendable {
 
     public let changes: [FieldChange]
     public let shifts: [Shift]
-    /// What a reload does with sockets, connections and counts, a sentence each.
+    /// Acts of a reload on sockets, connections and counts, a sentence each.
     public let effects: [String]
 
     public var isSame: Bool { changes.isEmpty }
@@ -110,7 +110,7 @@ public struct ConfigurationDiff: Sendable {
         return Shift(route: route, text: parts.joined(separator: "; "), sessionsMoved: moved)
     }
 
-    /// What else sessions are known by, in words; `nil` when that stays.
+    /// Says by what else sessions are known now, in words; `nil` when that stays.
     private static func identity(_ was: Aim, _ now: Aim) -> String? {
         guard let a = was.config.sticky, let b = now.config.sticky else { return nil }
         if a.source != b.source || a.name != b.name {
@@ -183,7 +183,7 @@ public struct ConfigurationDiff: Sendable {
 // MARK: Output
 
 extension ConfigurationDiff {
-    /// For people.
+    /// Writes the difference for people to read.
     ///
     /// - Parameters old, new: names of the two files.
     public func text(old: String, new: String) -> String {

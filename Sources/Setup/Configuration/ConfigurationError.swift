@@ -7,9 +7,9 @@ public struct ConfigurationError: Error, Sendable {
 
     public var severity = Severity.error
     public var mark: YAMLMark
-    /// What is wrong.
+    /// Says what is wrong.
     public var message: String
-    /// What to do about it; empty when the message says it.
+    /// Advice on what to do about the error; empty when the message says it.
     public var hint = ""
 
     public init(
@@ -26,7 +26,7 @@ public struct ConfigurationError: Error, Sendable {
         ConfigurationError(message, at: YAMLMark(line: 1, column: 1), hint: hint)
     }
 
-    /// In the order of the file.
+    /// Sorts problems into the order of the file.
     public static func inOrder(_ problems: [ConfigurationError]) -> [ConfigurationError] {
         problems.sorted { $0.mark < $1.mark }
     }

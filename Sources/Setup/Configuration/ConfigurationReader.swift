@@ -11,7 +11,7 @@ public struct ConfigurationReading: Sendable {
     public var hash: String
     /// The file's.
     public let bytes: [UInt8]
-    /// What the document was made of, with places; `nil` when there are errors.
+    /// The nodes that the document was made of, with places; `nil` when there are errors.
     public var tree: YAMLNode?
 
     /// Reads a configuration. Pure: bytes in, values out.

@@ -8,7 +8,7 @@ public struct FieldChange: Sendable {
     public var kind: Kind
     /// The keys that lead to the field; elements of lists by their names: `routes.rest.rewrite`.
     public var path: [String]
-    /// As the file writes it; `nil` when it is not given.
+    /// The old value as the file writes it; `nil` when it is not given.
     public var old: String?
     public var new: String?
     public var oldMark: YAMLMark?
@@ -35,7 +35,7 @@ public struct FieldComparison {
     private struct Side {
         var node: YAMLNode?
         var key: YAMLMark?
-        /// What holds when it is not given, as the file would write it.
+        /// The value that holds when the field is not given, as the file would write it.
         var fallback: String?
 
         init(_ node: YAMLNode?, key: YAMLMark? = nil, fallback: String? = nil) {
@@ -317,7 +317,7 @@ public struct FieldComparison {
                 $0[FieldComparison.meaning($1.text, element) ?? "", default: 0] += 1
             }
         }
-        /// Those that the other side has not.
+        /// The nodes that the other side has not.
         func others(_ nodes: [YAMLNode], than left: [String: Int]) -> [YAMLNode] {
             var left = left
             return nodes.filter { node in

@@ -1,4 +1,4 @@
-/// What the edits of all levels come to for one head: the lines that go, and those that are added.
+/// The sum of the edits of all levels for one head: the lines that go, and those that are added.
 ///
 /// Edits act in this order, each on what the one before has left: the route's, then the version's,
 /// so that the version has the last word; at each level `remove`, then `set`, then `add`. They act

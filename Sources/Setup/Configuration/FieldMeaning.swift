@@ -24,7 +24,7 @@ extension FieldComparison {
 
     private static func number(_ text: String) -> String { Int(text).map { "\($0)" } ?? text }
 
-    /// What holds where a field is not given, as the file would write it.
+    /// The value that holds where a field is not given, as the file would write it.
     ///
     /// - Parameters:
     ///   - siblings: the object that the field would stand in.

@@ -2,7 +2,7 @@ import Base
 import Routing
 import YAML
 
-/// What a reload does with sockets, connections and counts, told from the fields that change.
+/// Tells the acts of a reload on sockets, connections and counts from the fields that change.
 enum ReloadEffects {
     static func of(_ changes: [FieldChange], _ old: Document, _ new: Document) -> [String] {
         var effects: [String] = []

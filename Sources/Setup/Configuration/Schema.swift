@@ -38,7 +38,7 @@ public struct FieldSpec: Sendable {
     public var name: String
     public var type: ValueType
     public var isRequired = false
-    /// As the file would write it.
+    /// The default value, as the file would write it.
     public var defaultText: String?
     public var help: String
 }

@@ -1,7 +1,7 @@
 import Base
 import YAML
 
-/// What somebody may have meant who wrote something else than the field table asks for.
+/// Guesses what somebody may have meant who wrote something else than the field table asks for.
 enum SchemaHints {
     // MARK: Keys
 

@@ -3,8 +3,8 @@ import Routing
 import Telemetry
 import Upstream
 
-/// What outlives snapshots, by name: draws, the shared state of clusters and endpoints, metric
-/// rows.
+/// State that outlives snapshots, by name: draws, the shared state of clusters and endpoints,
+/// metric rows.
 ///
 /// Confined to the thread that compiles snapshots; what it hands out is shared by reference count.
 public final class SharedRegistry {
@@ -19,7 +19,7 @@ public final class SharedRegistry {
     private var rateLimits: [String: SharedBox<RateLimit>] = [:]
     private var random: PRNG
     private var used: Set<String> = []
-    /// Of endpoints that are named by the snapshot under way.
+    /// Numbers of the endpoints that the snapshot under way names.
     private var named: Set<Int> = []
     /// Numbers that nobody knows any more.
     private var freeNumbers: [Int] = []
@@ -147,7 +147,7 @@ public final class SharedRegistry {
         }
     }
 
-    /// What is taken of all clusters' limits together, by name.
+    /// Places taken of all clusters' limits, by name of the limit.
     public var held: [String: Int] {
         var sums = ["connections": 0, "requests": 0, "pending": 0, "retries": 0]
         for state in clusters.values {
@@ -159,7 +159,7 @@ public final class SharedRegistry {
         return sums
     }
 
-    /// What is taken of one cluster's limits, over all workers.
+    /// Places taken of one cluster's limits, over all workers.
     public func level(ofCluster id: Int) -> ClusterLevel? {
         guard let state = clusters[id] else { return nil }
         return ClusterLevel(
@@ -173,7 +173,7 @@ public final class SharedRegistry {
     }
 }
 
-/// What is taken of a cluster's limits.
+/// Places taken of a cluster's limits.
 public struct ClusterLevel: Sendable, Equatable {
     public var connections: Int
     public var requests: Int

@@ -11,7 +11,7 @@ import Upstream
 public struct Snapshot: ~Copyable, Sendable {
     /// Grows with every publication, 1 is the first.
     public let generation: UInt64
-    /// Of the file, 16 hex digits.
+    /// The hash of the file, 16 hex digits.
     public let hash: String
     public let document: Document
 
@@ -34,7 +34,7 @@ public struct Snapshot: ~Copyable, Sendable {
     /// Texts of the plans.
     public let store: ByteStore
     public let settings: Settings
-    /// What is spoken on each listener, by its number.
+    /// The protocol of each listener, by the listener's number.
     let listenerProtocols: FixedArray<Document.ListenerProtocol>
     /// By the listener's number.
     let halfClosers: FixedArray<Bool>
@@ -106,7 +106,7 @@ public struct Snapshot: ~Copyable, Sendable {
         public var firstByte = Duration.unlimited
         public var request = Duration.unlimited
         public var idle = Duration.unlimited
-        /// Of one attempt.
+        /// The time of one attempt.
         public var perTry = Duration.unlimited
         /// Without progress in writing to the client.
         public var write = Duration.unlimited
@@ -114,7 +114,7 @@ public struct Snapshot: ~Copyable, Sendable {
         public var retry = 0
         /// Into `filters`, or -1.
         public var filter = -1
-        /// It has filters, or a version of its service has a fault.
+        /// Whether the route has filters, or a version of its service has a fault.
         public var isSpecial = false
         public var pathEdit = PathEdit.none
         /// Replaces the path or its matched prefix. A redirect's path may have a query behind it.
@@ -124,7 +124,7 @@ public struct Snapshot: ~Copyable, Sendable {
         /// Replaces the host; empty for none.
         public var host = ByteRange.empty
         public var allowsConnect = false
-        /// Of a redirect or fixed response.
+        /// The status of a redirect or fixed response.
         public var status: UInt16 = 0
         public var scheme = ByteRange.empty
         public var port: UInt16 = 0
@@ -150,7 +150,7 @@ public struct Snapshot: ~Copyable, Sendable {
         public var hashKnown = KnownField.other
     }
 
-    /// What a route does with a request besides passing it on.
+    /// The acts of a route on a request, besides passing the request on.
     public struct FilterPlan: BitwiseCopyable, Sendable {
         public enum Key: UInt8, BitwiseCopyable, Sendable { case none, address, header, cookie }
 
@@ -170,7 +170,7 @@ public struct Snapshot: ~Copyable, Sendable {
         public var delayDraws: SharedBox<Draws>?
         public var abortDraws: SharedBox<Draws>?
         public var abortStatus: UInt16 = 0
-        /// Of gRPC calls; -1: what the status means to them.
+        /// The status that gRPC calls get; -1: the one that the HTTP status means to them.
         public var abortGRPC: Int16 = -1
         public var isByHeader = false
     }
@@ -211,7 +211,7 @@ public struct Snapshot: ~Copyable, Sendable {
         public var intervals: SharedBox<SessionIntervals>
     }
 
-    /// What edits come to for requests and answers of one row (`FieldEdits`).
+    /// The sum of edits for requests and answers of one row (`FieldEdits`).
     public struct EditPlan: BitwiseCopyable, Sendable {
         public var request = Direction()
         public var response = Direction()

@@ -7,7 +7,7 @@ import Upstream
 
 /// Turns a document into a snapshot: names become indices, texts move into one store.
 public struct SnapshotCompiler: ~Copyable {
-    /// What the document names outside itself, already fetched by whoever does I/O.
+    /// The contents of files and names outside the document, already fetched by whoever does I/O.
     public struct Inputs: Sendable {
         public var generation: UInt64
         public var hash: String
@@ -15,7 +15,7 @@ public struct SnapshotCompiler: ~Copyable {
         public var addresses: [Document.NameAndPort: [Address]]
         /// Keys of each keys file.
         public var stickyKeys: [String: [SipHash]]
-        /// What tells each service's TLS from what it was before.
+        /// A number by service that tells the service's TLS from what it was before.
         public var transports: [String: UInt64] = [:]
         /// When the snapshot is made: endpoints that it names first warm up from here.
         public var now = Instant(nanoseconds: 0)

@@ -130,7 +130,7 @@ enum YAMLHints {
 }
 
 extension StringProtocol {
-    /// Without spaces at either end.
+    /// The text without spaces at either end.
     var trimmed: String {
         var text = Substring(self)
         while text.first == " " { text.removeFirst() }

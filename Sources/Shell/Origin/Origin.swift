@@ -13,7 +13,7 @@ public struct Origin: ~Copyable {
         public var errorRate = 0.0
         /// Added to every answer.
         public var latency = Duration.zero
-        /// Of the answers that are errors.
+        /// The seed of the draws that choose which answers are errors.
         public var seed: UInt64
 
         public init(version: String, address: Address, seed: UInt64) {

@@ -242,7 +242,7 @@ enum Decisions {
         return draw.version
     }
 
-    /// splitting.md §3: the session's position; a new session is drawn and placed.
+    /// Finds the session's position; a new session is drawn and placed (splitting.md §3).
     private static func stickyVersion(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, split: Int, sticky: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
