@@ -9,7 +9,7 @@ public final class SimulatedOrigin {
         case length, chunked, untilClose, garbage, silence, reset
         /// The head and half of a chunked body, and then nothing.
         case half
-        /// The same of a body with a length.
+        /// Breaks off in a body with a length.
         case halfLength
     }
 
@@ -66,7 +66,7 @@ public final class SimulatedOrigin {
     public enum BreakOff: CaseIterable, Sendable {
         /// The connection is reset, or the stream.
         case reset
-        /// What follows is no chunk. Frames cannot say that: the stream is reset.
+        /// Bytes that are no chunk follow. Frames cannot say that: the stream is reset.
         case garbage
         /// The connection ends as if that were all.
         case end

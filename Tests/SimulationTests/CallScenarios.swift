@@ -140,7 +140,7 @@ import Testing
     }
 }
 
-/// What an endpoint is told of a call's deadline.
+/// The deadline of a call, as endpoints are told it.
 @Suite struct CallTimeScenarios {
     static func told(_ origins: [SimulatedOrigin]) -> [(Duration?, Instant)] {
         origins.flatMap(\.requests).sorted { $0.at < $1.at }.map { request in

@@ -109,7 +109,7 @@ package struct HeaderBlock: ~Copyable {
         addField(name, value, limits)
     }
 
-    /// Of a list that is refused it is still told whether it is a call's.
+    /// Whether the list is a call's is told even where the list is refused.
     @inline(never)
     private mutating func noteType(_ name: Span<UInt8>, _ value: Span<UInt8>) {
         if ASCII.equal(name, "content-type") { isGRPC = GRPC.isContentType(value) }

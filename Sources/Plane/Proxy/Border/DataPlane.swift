@@ -11,7 +11,7 @@ import Upstream
 /// `expireTimers`, and performs what `nextEffect` gives after each.
 /// Confined to one worker.
 public struct DataPlane: ~Copyable {
-    /// What a worker starts with.
+    /// The parts that a worker starts with.
     public struct Setup {
         /// 0...63, unique in the process.
         public var worker: Int
@@ -137,8 +137,9 @@ public struct DataPlane: ~Copyable {
         }
     }
 
-    /// The same where there are sessions: effects on streams are performed here, and what sessions
-    /// have to do is done in steps, each when the effects of the one before it are performed.
+    /// Returns the next effect of a socket where there are HTTP/2 connections: effects on streams
+    /// are performed here, and what the connections have to do is done in steps, each when the
+    /// effects of the one before it are performed.
     private mutating func nextOfSockets() -> Effect? {
         while true {
             while turn.effectsTaken < turn.effects.count {
@@ -177,7 +178,7 @@ public struct DataPlane: ~Copyable {
         source == .scratch ? turn.scratch.span(range) : turn.output.span(range)
     }
 
-    /// What happened to endpoints since the last call.
+    /// Takes the news of endpoints since the last call.
     public mutating func takeNews() -> [EndpointNews] {
         defer { turn.news = [] }
         return turn.news
@@ -210,7 +211,7 @@ public struct DataPlane: ~Copyable {
         return isWanted
     }
 
-    /// The same, whether anything is wanted or not: for bytes that have been read already.
+    /// Lends the scratch whether anything is wanted or not: for bytes that have been read already.
     @inline(__always)
     public mutating func lendScratch(to buffer: inout ByteBuffer) {
         turn.scratch.clear(headroom: turn.headroom)

@@ -57,14 +57,15 @@ public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
     }
 }
 
-/// What the driver saw happen. Everything the data plane knows of the world comes this way.
+/// An event is what the driver saw happen. Everything the data plane knows of the world comes this
+/// way.
 public enum Event: Sendable, BitwiseCopyable {
     /// A connect that an effect asked for succeeded.
     /// `isSecure`: over TLS, whose handshake is done; `isHTTP2`: it agreed on that (ALPN).
     case connected(UpstreamID, isHTTP2: Bool, isSecure: Bool)
-    /// It did not; `isRefused` when nobody listens there.
+    /// A connect that an effect asked for failed; `isRefused` when nobody listens there.
     case connectFailed(UpstreamID, isRefused: Bool)
-    /// It was not even tried: descriptors or memory have run out here.
+    /// A connect was not even tried: descriptors or memory have run out here.
     case connectImpossible(UpstreamID)
     /// So many bytes were read into `Turn.scratch`; 0 when only kept bytes are to be looked at
     /// again.
@@ -85,7 +86,7 @@ public enum Event: Sendable, BitwiseCopyable {
     case connectionFreed(cluster: Int)
 }
 
-/// What the driver is asked to do, in this order.
+/// An effect is what the driver is asked to do; effects are performed in their order.
 public enum Effect: Sendable, BitwiseCopyable {
     public enum Source: UInt8, Sendable, BitwiseCopyable {
         /// `Turn.scratch`: bytes just received, perhaps with a head placed in front.
@@ -117,13 +118,13 @@ public enum Effect: Sendable, BitwiseCopyable {
     case log(ByteRange)
 }
 
-/// What happened to an endpoint.
+/// News of one endpoint, for the process log.
 public struct EndpointNews: Sendable, BitwiseCopyable {
     public enum Kind: Sendable, BitwiseCopyable {
         case ejected(OutlierEjection.Cause)
         case becameHealthy
         case becameUnhealthy
-        /// It ended an HTTP/2 connection because of PINGs (GOAWAY, "too_many_pings").
+        /// The endpoint ended an HTTP/2 connection because of PINGs (GOAWAY, "too_many_pings").
         case toldTooManyPings
         /// A WebSocket was refused: the endpoint has none over HTTP/2, and is not asked for
         /// HTTP/1.1.
@@ -131,7 +132,7 @@ public struct EndpointNews: Sendable, BitwiseCopyable {
     }
 
     public var kind: Kind
-    /// Its cluster's number.
+    /// The number of the endpoint's cluster.
     public var cluster: Int
     public var endpoint: Address
 }

@@ -4,11 +4,11 @@ import Telemetry
 
 /// Why a client does not get its answer, or not all of it, other than by its endpoint's doing.
 enum Departure {
-    /// It ended the connection, or the stream.
+    /// The client ended the connection, or the stream.
     case left
-    /// It did not take what was sent to it for too long (`timeouts.write`).
+    /// The client did not take what was sent to it for too long (`timeouts.write`).
     case stalled
-    /// It broke the protocol of its connection, and lost all streams of it.
+    /// The client broke the protocol of its connection, and lost all streams of it.
     case violated
     /// This process ends, and its time to drain is over.
     case drained

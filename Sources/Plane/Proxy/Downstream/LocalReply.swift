@@ -50,8 +50,8 @@ enum LocalReply {
         end(tables, &turn, id, from: start)
     }
 
-    /// What holds for every local reply: the status is counted, and a request body that is still to
-    /// come is read away only when that is short.
+    /// Prepares what holds for every local reply: the status is counted, and a request body that is
+    /// still to come is read away only when that is short.
     static func willReply(
         _ tables: inout Tables, _ turn: borrowing Turn, _ id: ExchangeID, status: UInt16
     ) {
@@ -201,7 +201,7 @@ enum LocalReply {
         return true
     }
 
-    /// What happened to an answer that has begun, for those who look for the fault.
+    /// Tells what happened to an answer that has begun, for those who look for the fault.
     private static func reason(
         _ exchange: borrowing Exchange, _ status: UInt16
     ) -> StaticString {

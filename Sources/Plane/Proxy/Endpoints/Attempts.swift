@@ -4,8 +4,8 @@ import HTTP1
 import Telemetry
 import Upstream
 
-/// What an exchange holds of its version while it tries endpoints: the attempt under way, its place
-/// among the endpoint's load, and permits of the cluster.
+/// The things that an exchange holds while it tries endpoints: the attempt under way, a place in
+/// the endpoint's load, and permits of the cluster.
 enum Attempts {
     static func cluster(
         _ tables: borrowing Tables, of exchange: ExchangeID

@@ -1,7 +1,7 @@
 import Telemetry
 
-/// What became of an exchange's wish for a connection to its version; `Exchanges.perform` does what
-/// follows.
+/// The outcome of an exchange's wish for a connection to its version; `Exchanges.perform` takes the
+/// step that follows.
 enum Lease {
     /// The attempt has its connection, and the request goes out.
     case assigned(UpstreamID)

@@ -66,15 +66,15 @@ extension Pools {
         return .waits
     }
 
-    /// What became of a request in the queue that was looked at.
+    /// The outcome for a request in the queue that was looked at.
     enum Served {
-        /// It waits no more.
+        /// The request waits no more.
         case served(Lease)
-        /// It has failed, for a reason that holds for all behind it.
+        /// The request has failed, for a reason that holds for all behind it.
         case refused(LocalAnswer)
-        /// It waits for its endpoint; another request may not have to.
+        /// The request waits for its endpoint; another request may not have to.
         case held
-        /// It waits, and so do all behind it.
+        /// The request waits, and so do all behind it.
         case blocked
     }
 
@@ -105,7 +105,7 @@ extension Pools {
         return connect(&tables, &turn, waiting: attempt, box) ?? .blocked
     }
 
-    /// The same for an endpoint that speaks HTTP/2.
+    /// Serves a request in the queue whose endpoint speaks HTTP/2.
     private static func serveStream(
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ exchange: ExchangeID,
         _ cluster: SharedBox<Cluster>
@@ -129,7 +129,8 @@ extension Pools {
         return connect(&tables, &turn, waiting: attempt, cluster) ?? .held
     }
 
-    /// The same for a request that wants to leave HTTP. `nil`: it goes on as an ordinary one.
+    /// Looks for a way for a request that wants to leave HTTP. `nil`: the request goes on as an
+    /// ordinary one.
     private static func serveUpgrade(
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
         _ cluster: SharedBox<Cluster>

@@ -3,8 +3,7 @@ import HTTPSemantics
 import Routing
 import Telemetry
 
-/// What is to become of a request: decided in one place (`Decisions`), performed in another
-/// (`Exchanges`).
+/// The fate of a request: decided in one place (`Decisions`), performed in another (`Exchanges`).
 enum Decision {
     /// The request goes on to the version that was chosen, after a delay that a fault wants; zero
     /// for none.
@@ -17,7 +16,7 @@ enum Decision {
 
 /// An answer that Sluice makes itself, as a value: `Exchanges.answer` performs it.
 struct LocalAnswer {
-    /// What the answer says beyond its status.
+    /// The part of an answer that says more than its status.
     enum Content {
         /// The reason phrase of the status.
         case reason
@@ -35,7 +34,7 @@ struct LocalAnswer {
     var status: UInt16
     var flags = ResponseFlags()
     var cause = ErrorCause.none
-    /// What a call is told, 0...16; -1: what its HTTP status means.
+    /// The status that a call is told, 0...16; -1: the one that the HTTP status means.
     var grpcStatus: Int16 = -1
     var content = Content.reason
     /// The cause under which the request counts as refused, if it does. The answer is then the last
@@ -53,7 +52,7 @@ struct LocalAnswer {
         }
     }
 
-    /// What the content says, where it is a line of text.
+    /// The line of text that is the content of most answers.
     var text: StaticString {
         if case .text(let text) = content { return text }
         return Status.reason(status)

@@ -93,7 +93,7 @@ enum Exchanges {
         }
     }
 
-    /// What only some routes want of a request that is ready to go: a copy of it, and a delay.
+    /// Does what only some routes want of a request that is ready to go: a copy of it, and a delay.
     /// - Returns: whether the request waits.
     @inline(never)
     private static func copyAndHold(
@@ -174,13 +174,13 @@ enum Exchanges {
         turn.identity.append(tables.downstream[socket].identity.readable)
     }
 
-    /// What became of bytes of a request beyond its head.
+    /// The progress of bytes of a request beyond its head.
     enum RequestProgress {
         /// The exchange has ended and the connection goes on, or is gone.
         case ended
         /// They cannot go on now: keep them and stop reading.
         case blocked
-        /// What is left over needs more bytes to be understood.
+        /// The bytes left over need more bytes to be understood.
         case hungry
     }
 

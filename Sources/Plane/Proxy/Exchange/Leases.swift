@@ -3,8 +3,8 @@ import Configuration
 import Telemetry
 import Upstream
 
-/// What an exchange does about its connection: everything that follows from a lease, from a place
-/// that has come free, and from a failed attempt.
+/// The steps of an exchange that concern its connection: everything that follows from a lease, from
+/// a place that has come free, and from a failed attempt.
 extension Exchanges {
     // MARK: Connections
 

@@ -64,7 +64,7 @@ enum RequestRelay {
             ByteRange(start, end: turn.output.writerIndex))
     }
 
-    /// What became of bytes of a request's body.
+    /// The fate of bytes of a request's body.
     enum Passage {
         case passed
         /// They cannot go on now, and stay where they are.
@@ -196,7 +196,7 @@ enum RequestRelay {
         Timers.arm(&tables, &turn, id)
     }
 
-    /// What is left of a body that is read away.
+    /// The part of a body that is still to be read away.
     enum Rest { case more, none, broken }
 
     /// Reads away what is left of a body that nobody wants.

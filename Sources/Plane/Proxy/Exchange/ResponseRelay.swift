@@ -80,7 +80,7 @@ enum ResponseRelay {
         }
     }
 
-    /// What an answer's head says of a call, when the call ends with it.
+    /// Notes the status of a call that an answer's head tells, when the call ends with it.
     static func noteGRPC(
         _ tables: inout Tables, _ turn: borrowing Turn, _ id: ExchangeID, _ head: ByteRange
     ) {

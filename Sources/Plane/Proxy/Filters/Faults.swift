@@ -12,10 +12,10 @@ enum Faults {
     private static let askedMax = Duration.seconds(60)
     private static let askedNameLength = 20
 
-    /// What a fault answers in place of the version, when its delay is over.
+    /// The answer that a fault gives in place of the version, when its delay is over.
     struct Abort: BitwiseCopyable {
         var status: UInt16
-        /// What a call is told; -1: what the status means.
+        /// The status that a call is told, 0...16; -1: the one that the HTTP status means.
         var grpcStatus: Int16
 
         var answer: LocalAnswer {
@@ -53,7 +53,7 @@ enum Faults {
         return draw.version == 0
     }
 
-    /// What the request itself asks for, on routes that allow it.
+    /// The fault that the request itself asks for, on routes that allow it.
     private static func asked(
         _ turn: borrowing Turn, _ head: ByteRange, _ delay: inout Duration, _ abort: inout Abort
     ) {

@@ -5,7 +5,7 @@ import HTTPSemantics
 import Routing
 import Telemetry
 
-/// What a route does with a request before it is passed on: the rate limit first, which costs the
+/// Acts of a route on a request before a version is chosen: the rate limit first, which costs the
 /// least, then the fault.
 enum Filters {
     /// - Returns: whether the request goes on, and after what delay, or what answers it.
@@ -34,7 +34,7 @@ enum Filters {
         return Faults.apply(&exchange, &turn, plan.fault, snapshot, head, after: .zero)
     }
 
-    /// What has a bucket of its own. Requests without the field share one.
+    /// The key of the value that has a bucket of its own. Requests without the field share one.
     private static func key(
         _ exchange: borrowing Exchange, _ turn: borrowing Turn, _ plan: Snapshot.FilterPlan,
         _ limit: SharedBox<RateLimit>, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange

@@ -61,7 +61,7 @@ enum Mirrors {
         return copy
     }
 
-    /// What the copy has of its request.
+    /// Gives the copy the facts of its request.
     private static func describe(_ tables: inout Tables, _ copy: ExchangeID, of id: ExchangeID) {
         let listener = tables.exchanges[id].summary.listener
         let peer = tables.exchanges[id].summary.peer

@@ -14,10 +14,10 @@ import Upstream
 /// last time, when five minutes have passed, or once besides when it was sent something since. A
 /// machine that is gone is noticed earlier by TCP's own probes (`Socket.setKeepAlive`).
 enum Keepalive {
-    /// What a gRPC server asks for between two PINGs without need.
+    /// The time that a gRPC server asks for between two PINGs without need.
     static let leastInterval = Duration.seconds(300)
 
-    /// What a session knows of its questions.
+    /// The PINGs of one HTTP/2 connection: whether one is out, and what has moved since the last.
     struct State: BitwiseCopyable {
         /// Bytes came since the last look, and whether a PING is out.
         var hasHeard = false
@@ -27,7 +27,7 @@ enum Keepalive {
         /// HEADERS and DATA that the endpoint had sent, and was sent, when it was asked last.
         var receivedBefore = 0
         var sentBefore = 0
-        /// It was asked early, and has sent nothing since.
+        /// The endpoint was asked early, and has sent nothing since.
         var wasEarly = false
     }
 

@@ -9,9 +9,10 @@ struct SessionLink: ~Copyable {
     var engine = HTTP2Session()
     /// The socket that carries it.
     var socket = ConnectionID(downstream: .none)
-    /// In the list of sessions that may have something to write.
+    /// Whether the session is in the list of those that may have something to write.
     var isDirty = false
-    /// Of an upstream session: where it leads, and its neighbours there.
+    /// The endpoint that an upstream session leads to, and the session's neighbours there; -1
+    /// downstream.
     var endpoint = -1
     var cluster = -1
     var next = SessionID.none
@@ -42,13 +43,13 @@ struct SessionLink: ~Copyable {
     }
 }
 
-/// What a worker has under way with sessions. Everything here happens between two events of the
-/// driver, when all effects so far are performed (`Sessions.step`).
+/// Work that a worker has under way with sessions. Everything here happens between two events of
+/// the driver, when all effects so far are performed (`Sessions.step`).
 struct SessionWork: ~Copyable {
     /// The session whose events are being handled, and how far.
     var handling = SessionID.none
     var eventAt = 0
-    /// What was read of it and not fed yet, in `Turn.raw`.
+    /// The bytes that were read of the session being handled and not fed yet, in `Turn.raw`.
     var rawAt = 0
     var rawEnd = 0
     /// Sessions that may have something to write.
@@ -255,7 +256,7 @@ enum Sessions {
         armStall(&tables, &turn, session, by: next)
     }
 
-    /// The socket is looked at again by then, for a stream that a client's window holds up.
+    /// Has the socket looked at again by `next`, for a stream that a client's window holds up.
     static func armStall(
         _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, by next: Instant
     ) {

@@ -11,12 +11,13 @@ import Upstream
 enum Upgrades {
     /// How a request goes about its upgrade.
     enum Way {
-        /// By a stream of this session.
+        /// The upgrade goes by a stream of this session.
         case stream(SessionID)
-        /// By a session that is coming: what its settings offer is not known yet.
+        /// The upgrade waits for a session that is coming: what its settings offer is not known
+        /// yet.
         case waits
         case connects(onlyHTTP1: Bool)
-        /// As a request without the upgrade, which a proxy may leave out (RFC 9110 §7.8).
+        /// The request goes without the upgrade, which a proxy may leave out (RFC 9110 §7.8).
         case ordinary
         case impossible
     }

@@ -10,11 +10,11 @@ struct HealthCheck {
     /// Both are retained while the check is active.
     var endpoint: SharedBox<EndpointState>
     var cluster: SharedBox<Cluster>
-    /// Into the newest snapshot's checks.
+    /// The check's index in the newest snapshot's checks.
     var plan: Int
-    /// In the cluster.
+    /// The endpoint's position in the cluster.
     var position: Int
-    /// Into the newest snapshot's versions.
+    /// The version's index in the newest snapshot's versions.
     var version: Int
     var policy: HealthCheckPolicy
     var isActive = true

@@ -4,8 +4,8 @@ import HTTPSemantics
 import Telemetry
 import Upstream
 
-/// What became of attempts, told to the endpoints that had them: a run of bad answers takes one out
-/// of the rotation (`OutlierEjection`).
+/// Tells the endpoints what became of the attempts that they had: a run of bad answers takes one
+/// out of the rotation (`OutlierEjection`).
 enum Outliers {
     /// The endpoint has answered.
     static func answered(

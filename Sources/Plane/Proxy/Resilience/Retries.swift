@@ -5,7 +5,7 @@ import HTTPSemantics
 import Telemetry
 import Upstream
 
-/// What follows a failed attempt; `Exchanges.perform` does it.
+/// The step that follows a failed attempt; `Exchanges.perform` takes it.
 enum Retry {
     case none
     /// The request is as it was before its first attempt, and gets a connection now: a new one, if
@@ -112,7 +112,7 @@ enum Retries {
         return backOff(&tables, &turn, id, .retriesAfterReset)
     }
 
-    /// What came was not HTTP. Nothing more can be read of the connection.
+    /// An endpoint's bytes were not HTTP. Nothing more can be read of the connection.
     static func invalid(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
     ) -> Retry {
@@ -283,8 +283,8 @@ enum Retries {
                 || tables.exchanges[id].retry.keepsBody && tables.exchanges[id].retry.isReplayable)
     }
 
-    /// Takes a retry of the policy, of the version's limit and of its budget. The attempt that has
-    /// failed still holds its own place.
+    /// Takes one of the retries that the policy, the version's limit and its budget allow. The
+    /// attempt that has failed still holds its own place.
     private static func takePermit(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID
     ) -> Bool {

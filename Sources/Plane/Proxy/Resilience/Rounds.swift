@@ -3,7 +3,7 @@ import Configuration
 import Telemetry
 import Upstream
 
-/// What one worker does at intervals for the whole process: health checks, and comparisons of
+/// Work that one worker does at intervals for the whole process: health checks, and comparisons of
 /// endpoints' success rates. Empty in all but the first worker.
 struct Rounds {
     var checks: [HealthCheck] = []

@@ -4,7 +4,8 @@ import HTTP1
 import HTTPSemantics
 import Telemetry
 
-/// What the origin is told of the client (`x-forwarded-*`, `x-real-ip`), and the request's id.
+/// The fields that tell the origin of the client (`x-forwarded-*`, `x-real-ip`), and the request's
+/// id.
 ///
 /// With `trustedHops` 0 nothing that a client says about itself is passed on. With n, the n proxies
 /// in front are believed (`RequestOrigin`): their last n addresses are kept, with this hop's peer

@@ -2,7 +2,8 @@ import Base
 import Configuration
 import HTTPSemantics
 
-/// What an origin is asked for instead of what the client asked for.
+/// Rewrites of the target and host that an origin is asked for instead of what the client asked
+/// for.
 public enum Rewrites {
     /// Appends the path that goes to the origin, without query.
     ///

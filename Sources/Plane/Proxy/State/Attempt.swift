@@ -5,9 +5,9 @@ struct Attempt: ~Copyable {
     enum Phase: UInt8, BitwiseCopyable {
         /// In the cluster's queue.
         case pending
-        /// Its connection is being made.
+        /// The attempt's connection is being made.
         case connecting
-        /// It has its connection.
+        /// The attempt has its connection.
         case sent
     }
 
@@ -17,7 +17,7 @@ struct Attempt: ~Copyable {
     /// Position among the cluster's endpoints.
     var position = -1
     var endpoint = -1
-    /// It was sent on a connection that had served before.
+    /// Whether the attempt was sent on a connection that had served before.
     var isReused = false
     /// Sessions that were begun for it and did not serve it.
     var sessionCount: UInt8 = 0

@@ -31,7 +31,7 @@ public struct DownstreamConnection: ~Copyable {
     var phase = Phase.idle
     var listener = 0
     var peer = Address(family: .ipv4, port: 0, high: 0, low: 0)
-    /// Of TLS, by its last digit: 3 for TLS 1.3. 0: not encrypted.
+    /// The version of TLS by its last digit: 3 for TLS 1.3. 0: not encrypted.
     var tlsVersion: UInt8 = 0
     var exchange = ExchangeID.none
     var parser = RequestHeadParser()
@@ -50,11 +50,11 @@ public struct DownstreamConnection: ~Copyable {
     var hasEnded = false
     /// The session that the socket carries, or that the stream belongs to.
     var session = SessionID.none
-    /// Of a stream: its slot in the session.
+    /// The stream's slot in its HTTP/2 connection; none for a socket.
     var stream = StreamSlot.none
-    /// Of a stream: so much waits for its window that the source must wait.
+    /// Whether so much waits for the stream's window that the source must wait.
     var isStalled = false
-    /// Of a stream: its end comes behind the kept bytes.
+    /// Whether the stream's end comes behind the kept bytes.
     var endsBehindKept = false
     /// A request was read from it.
     var hasServed = false

@@ -51,7 +51,7 @@ struct Exchange: ~Copyable {
     var route = -1
     /// Into the snapshot's versions, or -1.
     var version = -1
-    /// Of the version, in the exchange's snapshot.
+    /// The cluster of the exchange's version, in the exchange's snapshot.
     var cluster: SharedBox<Cluster>?
     var rowSlot = 0
     /// Counted as started in its row.
@@ -74,9 +74,11 @@ struct Exchange: ~Copyable {
     var wantsTunnel = false
     /// The client waits for `100 Continue` before it sends its body (RFC 9110 §10.1.1).
     var awaitsContinue = false
-    /// What authenticates here is the connection to the endpoint: it is this client's alone.
+    /// Whether the connection to the endpoint is what authenticates here, so that it is this
+    /// client's alone.
     var bindsConnection = false
-    /// It goes by a connection that carries its client's identity, and may go by no other.
+    /// Whether the request goes by a connection that carries its client's identity, and may go by
+    /// no other.
     var isBound = false
     var isConnect = false
     var isTunnel = false
@@ -86,16 +88,16 @@ struct Exchange: ~Copyable {
     /// Key for the hashed balancers.
     var hash: UInt64 = 0
     var holdsRequestPermit = false
-    /// What interim answers have cost so far (`ResponseRelay.interimBytesMax`).
+    /// The cost of interim answers so far (`ResponseRelay.interimBytesMax`).
     var interimBytes: UInt32 = 0
     var retry = RetryState()
     /// Between two attempts, or held back by a fault: `attemptDeadline` is the end of that.
     var isWaiting = false
-    /// What a fault answers behind its delay.
+    /// The answer of a fault, which waits for the fault's delay to end.
     var abort: Faults.Abort?
     /// The exchange of its copy.
     var mirror = ExchangeID.none
-    /// Of a check: which.
+    /// The check that the exchange is for, when it is a check's.
     var check = 0
     /// The body's text as it went to an endpoint, for another attempt. Of a body larger than the
     /// policy allows nothing is kept.
@@ -139,7 +141,7 @@ struct Exchange: ~Copyable {
     var callDeadline = Instant.never
     var firstByteDeadline = Instant.never
     var idleDeadline = Instant.never
-    /// Of the attempt under way, or of the wait in front of the next.
+    /// The deadline of the attempt under way, or of the wait in front of the next.
     var attemptDeadline = Instant.never
     var timer = LazyTimer()
 

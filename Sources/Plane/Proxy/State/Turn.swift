@@ -12,10 +12,11 @@ struct Turn: ~Copyable {
     private let addressOnly = AddressOnly()
     var now: Instant
     var wall: WallTime
-    /// What was read, behind `headroom` bytes in which kept bytes and new heads are placed.
+    /// The bytes that were read, behind `headroom` bytes in which kept bytes and new heads are
+    /// placed.
     var scratch: ByteBuffer
     var headroom: Int
-    /// What was composed.
+    /// The bytes that were composed.
     var output = ByteBuffer(capacity: 16_384)
     var logLine = ByteBuffer(capacity: 1_024)
     var effects = PlainArray<Effect>(capacity: 64)
@@ -31,10 +32,12 @@ struct Turn: ~Copyable {
     var headOut = ByteBuffer(capacity: 2_048)
     /// Host in lower case of the request being routed, where some route looks at it.
     var host = ByteBuffer(capacity: 256)
-    /// Its path in normal form, when it did not come so; else it lies in the scratch.
+    /// The request's path in normal form, when it did not come so; else the path lies in the
+    /// scratch.
     var path = ByteBuffer(capacity: 1_024)
     var pathInScratch = ByteRange.empty
-    /// Of the request being encoded, when it came over TLS: the client's certificate.
+    /// The certificate of the client whose request is being encoded, when the request came over
+    /// TLS.
     var identity = ByteBuffer()
     /// `date: …` with its CRLF for the second `dateSecond`.
     private var dateLine = ByteBuffer(capacity: 64)
@@ -43,7 +46,7 @@ struct Turn: ~Copyable {
     private var logTime = ByteBuffer(capacity: 32)
     private var logTimeSecond: Int64 = -1
     var limits: HeadLimits
-    /// Of the text of streams: as `limits`, with room for the lines that a session adds.
+    /// The limits of the text of streams: as `limits`, with room for the lines that HTTP/2 adds.
     var streamLimits: HeadLimits
 
     var timers: TimerWheel
@@ -54,13 +57,14 @@ struct Turn: ~Copyable {
     var endpointPools = PlainArray<EndpointPool>()
     var clusterPools = PlainArray<ClusterPool>()
     var probes: [Probe] = []
-    /// Of the snapshot in force.
+    /// The generation of the snapshot in force.
     var generation: UInt64 = 0
-    /// What one worker does for all: health checks, comparisons of success rates.
+    /// Work that one worker does for all: health checks, comparisons of success rates.
     var rounds = Rounds()
-    /// Of this worker, 0...63.
+    /// The number of this worker, 0...63.
     let worker: Int
-    /// What was read of a session while its text is in the scratch. No memory before the first.
+    /// The bytes that were read of an HTTP/2 connection while its text is in the scratch. No memory
+    /// before the first.
     var raw = ByteBuffer()
     var work = SessionWork()
     var workspace = HTTP2Workspace(limits: HeadLimits(headBytesMax: 1_024, fieldCountMax: 1))
@@ -281,11 +285,12 @@ struct EndpointPool: BitwiseCopyable {
     var sessions = SessionID.none
     /// Connections that are being made.
     var connectingCount = 0
-    /// It chose HTTP/2 when it was asked (ALPN).
+    /// Whether the endpoint chose HTTP/2 when it was asked (ALPN).
     var speaksHTTP2 = false
-    /// It ended a session because of PINGs.
+    /// Whether the endpoint ended an HTTP/2 connection because of PINGs.
     var wasToldTooManyPings = false
-    /// Its settings do not offer WebSockets over HTTP/2 (RFC 8441 §3), and whether that was logged.
+    /// Whether the endpoint's settings do not offer WebSockets over HTTP/2 (RFC 8441 §3), and
+    /// whether that was logged.
     var lacksWebSockets = false
     var hasToldOfWebSockets = false
     /// Requests in flight from this worker.
@@ -306,7 +311,7 @@ struct ClusterPool: BitwiseCopyable {
     var isDue = false
     var asksOthers = false
     var idleCount = 0
-    /// Of connections that may serve.
+    /// The transport of connections that may serve.
     var transport: UInt64 = 0
     /// Prior knowledge: every connection is one of HTTP/2.
     var speaksHTTP2 = false

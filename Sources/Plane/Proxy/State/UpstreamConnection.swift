@@ -19,14 +19,14 @@ public struct UpstreamConnection: ~Copyable {
     }
 
     var phase = Phase.connecting
-    /// Of the endpoint and cluster in this process.
+    /// The numbers of the endpoint and the cluster in this process.
     var endpoint = 0
     var cluster = 0
     /// Encrypted by TLS.
     var isSecure = false
     /// The way it was made; others may be in force since.
     var transport: UInt64 = 0
-    /// Of a socket: where it leads.
+    /// The address that the socket leads to.
     var address = Address(family: .ipv4, port: 0, high: 0, low: 0)
     var attempt = AttemptID.none
     var parser = ResponseHeadParser()
@@ -46,28 +46,30 @@ public struct UpstreamConnection: ~Copyable {
     var check = 0
     /// When it serves no new request any more.
     var expires = Instant.never
-    /// Its endpoint is named no more, or reached in another way: it serves no new request.
+    /// Whether the connection serves no new request, because its endpoint is named no more or is
+    /// reached in another way.
     var isRetired = false
     /// The session that the socket carries, or that the stream belongs to.
     var session = SessionID.none
-    /// Of a stream: its slot in the session.
+    /// The stream's slot in its HTTP/2 connection; none for a socket.
     var stream = StreamSlot.none
-    /// Of a stream: so much waits for its window that the source must wait.
+    /// Whether so much waits for the stream's window that the source must wait.
     var isStalled = false
-    /// Of a stream: its end comes behind the kept bytes.
+    /// Whether the stream's end comes behind the kept bytes.
     var endsBehindKept = false
     /// The peer said that it has not acted on the request (RFC 9113 §8.7).
     var isUnprocessed = false
     /// The peer wants the request by HTTP/1.1 (RFC 9113 §7, HTTP_1_1_REQUIRED).
     var wantsHTTP1 = false
-    /// It was one of more than the peer's settings allow by now.
+    /// Whether the stream was one of more than the peer's settings allow by now.
     var isBeyondLimit = false
-    /// Of a stream: it was reset here, because of what its frames say.
+    /// Whether the stream was reset here, because of what its frames say.
     var isMalformed = false
     /// Made for a request that HTTP/2 cannot carry: ALPN offers HTTP/1.1 alone, and no other
     /// request gets it.
     var onlyHTTP1 = false
-    /// Of a stream: its session is gone, and its whole answer is still on its way to the client.
+    /// Whether the stream's HTTP/2 connection is gone while its whole answer is still on its way to
+    /// the client.
     var outlivesSession = false
     /// Whose identity it carries while it waits for that client's next request.
     var client = DownstreamID.none

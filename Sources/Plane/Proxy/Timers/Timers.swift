@@ -6,17 +6,17 @@ import Telemetry
 enum Timers {
     /// The kind in the upper byte of a timer's payload; the slot's index below.
     enum Kind: UInt64 {
-        /// Of a client connection: keep-alive, head, write progress, lingering.
+        /// A client's connection: keep-alive, head, write progress, lingering.
         case downstream = 1
-        /// Of an endpoint's connection: connect, idle.
+        /// An endpoint's connection: connect, idle.
         case upstream
-        /// Of an exchange: first byte, idle, the whole request.
+        /// An exchange: first byte, idle, the whole request.
         case exchange
-        /// Of a probe: the next connect to an endpoint that refused.
+        /// A probe: the next connect to an endpoint that refused.
         case probe
-        /// Of a health check: the next one.
+        /// A health check: the next one.
         case check
-        /// Of a cluster: the next comparison of success rates.
+        /// A cluster: the next comparison of success rates.
         case comparison
     }
 

@@ -5,7 +5,7 @@ import Resolver
 import Synchronization
 import Upstream
 
-/// What the admin pages show, made from read-only looks at shared state. No secrets.
+/// The contents of the admin pages, made from read-only looks at shared state. No secrets.
 enum AdminViews {
     static func configuration(_ control: ControlLoop) -> JSONText {
         let text =

@@ -1,7 +1,7 @@
 import Base
 import Platform
 
-/// What to do when an address cannot be listened on.
+/// Advice for an address that cannot be listened on.
 enum ListenHints {
     /// The advice, with a semicolon in front; empty where the error says all there is.
     ///

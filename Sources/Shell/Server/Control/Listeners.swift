@@ -95,7 +95,7 @@ struct Listeners {
         for opened in change.added { Socket.close(opened.descriptor) }
     }
 
-    /// What will be open after a change, removed ones included until they are closed.
+    /// The sockets that will be open after a change, removed ones included until they are closed.
     func numbers(after change: Change) -> [Int32: Int] {
         var numbers: [Int32: Int] = [:]
         for listener in open + change.added + change.renamed {

@@ -3,7 +3,7 @@ import Configuration
 import Resolver
 import Telemetry
 
-/// What the process says about names: a line for each change of state, not for each attempt, and
+/// The words of the process about names: a line for each change of state, not for each attempt, and
 /// counters by name.
 enum Names {
     /// The names of a document, each with the shortest refresh that is asked for.

@@ -5,7 +5,7 @@ import Resolver
 import Synchronization
 import Telemetry
 
-/// What became of reloads, for the metrics and the admin endpoint.
+/// The outcome of reloads, for the metrics and the admin endpoint.
 struct ReloadStatus {
     var accepted: UInt64 = 0
     var rejected: UInt64 = 0

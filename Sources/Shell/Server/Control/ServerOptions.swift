@@ -1,10 +1,10 @@
-/// What `sluice run` was asked for.
+/// The options of `sluice run`.
 public struct ServerOptions: Sendable {
     public var configPath: String
     public var watches = false
     /// 0: as the file says.
     public var workers = 0
-    /// Of all draws; `nil`: random.
+    /// The seed of all draws; `nil`: random.
     public var seed: UInt64?
 
     public init(configPath: String) { self.configPath = configPath }

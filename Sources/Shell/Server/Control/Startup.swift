@@ -184,7 +184,7 @@ public enum Startup {
             ])
     }
 
-    /// What the compiler needs beside the document.
+    /// The inputs that the compiler needs beside the document.
     static func inputs(
         _ file: ConfigurationFile, generation: UInt64, answers: [Resolver.Name: Resolver.Answer]
     ) -> SnapshotCompiler.Inputs {

@@ -40,7 +40,7 @@ extension Steps {
 
     // MARK: Edits
 
-    /// What the origin sees instead of what the client asked for.
+    /// Tells what the origin sees instead of what the client asked for.
     mutating func rewrite(
         _ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>,
         _ head: borrowing RequestHead, _ forms: ExplainedForms

@@ -112,7 +112,7 @@ struct Steps {
         pairs.append(("route", .string(label)))
     }
 
-    /// What the proxy answers by itself.
+    /// Tells what the proxy answers by itself.
     mutating func result(_ status: UInt16, _ text: String) {
         lines.append("result    " + text)
         pairs.append(("result", .string("\(status)")))

@@ -17,7 +17,7 @@ public struct ExplainQuery: Sendable {
     /// The listener that it comes in at; otherwise one that speaks the URL's scheme.
     public var listener: String?
 
-    /// What the URL says; `nil` for a path.
+    /// The scheme that the URL says; `nil` for a path.
     var scheme: RequestScheme? {
         RequestScheme.allCases.first { url.hasPrefix($0.rawValue + "://") }
     }
@@ -47,7 +47,7 @@ public struct ExplainQuery: Sendable {
     }
 }
 
-/// What the data plane would decide, and why.
+/// An explanation says what the data plane would decide, and why.
 public struct Explanation: Sendable {
     public var json: JSONText
     public var text: String

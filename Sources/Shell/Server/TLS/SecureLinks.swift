@@ -16,7 +16,7 @@ struct SecureLink: ~Copyable {
     var hasFailed = false
     /// Our side is to be ended once `unsent` is out.
     var ends = false
-    /// Of a connection to an endpoint.
+    /// The key under which the session of a connection to an endpoint is kept.
     var key = ResumptionKey(cluster: -1, address: .ipv4(0, 0, 0, 0, port: 0))
 
     init() {}
@@ -35,8 +35,8 @@ struct ResumptionKey: Hashable {
     var address: Address
 }
 
-/// What a worker needs for TLS, beside its sockets. Confined to it; no memory before the first
-/// connection.
+/// The state that a worker needs for TLS, beside its sockets. Confined to it; no memory before the
+/// first connection.
 struct SecureLinks: ~Copyable {
     /// Ciphertext of one read: with a record that was begun before, its plaintext fits one read of
     /// the data plane.
@@ -46,9 +46,9 @@ struct SecureLinks: ~Copyable {
 
     var directory = TLSDirectory.none
     var links = Slab<SecureLink>(countMax: 1 << 24) { SecureLink() }
-    /// What was read of a socket.
+    /// The bytes that were read of a socket.
     var cipher = ByteBuffer()
-    /// What the session has to say.
+    /// The bytes that the TLS connection has to say.
     var output = TLSOutput()
     var resumptions: [ResumptionKey: TLSResumption] = [:]
     /// When the last failed handshake was logged: one a second is enough.

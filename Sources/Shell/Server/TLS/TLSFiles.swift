@@ -37,7 +37,7 @@ struct TLSFiles: Sendable {
     private let base: String
     private var problems: TLSProblems
 
-    /// What keeps the configuration from being used.
+    /// The problems that keep the configuration from being used.
     var errors: [ConfigurationError] { problems.errors }
     var warnings: [ConfigurationError] { problems.warnings }
 
@@ -217,7 +217,7 @@ struct TLSFiles: Sendable {
 final class TLSDirectory: Sendable {
     struct Client: Sendable {
         let context: TLSContext
-        /// What is asked for and verified.
+        /// The name that is asked for and verified.
         let name: String
     }
 

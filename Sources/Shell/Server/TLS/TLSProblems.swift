@@ -4,8 +4,8 @@ import HTTPSemantics
 import Platform
 import TLS
 
-/// What is wrong with certificates and keys, in words that say what to do. Collects everything,
-/// with the place in the configuration where the file is named.
+/// Collects what is wrong with certificates and keys, in words that say what to do, with the place
+/// in the configuration where the file is named.
 struct TLSProblems {
     private(set) var errors: [ConfigurationError] = []
     private(set) var warnings: [ConfigurationError] = []

@@ -1,7 +1,7 @@
 import Base
 import Platform
 
-/// What threads tell a worker. The only way in, besides the newest snapshot.
+/// A letter from another thread to a worker. The only way in, besides the newest snapshot.
 enum Mail: Sendable {
     /// A connection that another worker accepted for this one; its load is counted already. The
     /// listening socket says which listener's the connection is: the two workers may know the

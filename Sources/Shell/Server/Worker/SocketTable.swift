@@ -14,7 +14,7 @@ struct SocketTable: ~Copyable {
         var hasHungUp = false
         /// A send told that the peer has reset the connection; no later call on the socket will.
         var wasReset = false
-        /// Its TLS; none for a plain socket.
+        /// The connection's TLS; none for a plain socket.
         var secure = SecureLinkID.none
     }
 
@@ -22,7 +22,7 @@ struct SocketTable: ~Copyable {
     private var downstream = PlainArray<Entry>()
     private var upstream = PlainArray<Entry>()
 
-    /// What is known of the connection; `nil` when the id is stale.
+    /// The entry of the connection; `nil` when the id is stale.
     @inline(__always)
     func entry(_ id: ConnectionID) -> Entry? {
         let index = Int(id.index)

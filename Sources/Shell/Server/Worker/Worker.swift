@@ -5,7 +5,7 @@ import Proxy
 import Synchronization
 import Telemetry
 
-/// What a worker shares with the other threads. ARCHITECTURE.md lists it in full.
+/// The part of a worker that other threads share. ARCHITECTURE.md lists it in full.
 final class Worker: Sendable {
     let index: Int
     let mailbox: Mailbox
@@ -29,7 +29,7 @@ final class Worker: Sendable {
     }
 }
 
-/// What all workers share.
+/// The state that all workers share.
 final class WorkerGroup: Sendable {
     let cell: SnapshotCell
     /// Client connections of each worker, to spread new ones.
@@ -54,7 +54,7 @@ final class WorkerGroup: Sendable {
         controlWanted = try Wakeup()
     }
 
-    /// Of news that nobody has taken so many are kept.
+    /// The most news that is kept while nobody takes it.
     private static let newsMax = 1_000
 
     /// Wakes the control thread, with news for the process's log, which a worker must not wait for.
@@ -103,7 +103,7 @@ final class Loads: Sendable {
         counters.giveBack(worker)
     }
 
-    /// Of all workers.
+    /// The number of all workers' open client connections.
     var total: Int { sum.load(ordering: .relaxed) }
     subscript(worker: Int) -> Int { Int(counters[worker]) }
 }

@@ -31,7 +31,7 @@ struct WorkerLoop: ~Copyable {
     private var served: [ConnectionID] = []
     /// Connections whose socket failed while effects were performed.
     var broken: [ConnectionID] = []
-    /// What lies unread in a broken socket is being read (`giveUp`).
+    /// Whether the bytes that lie unread in a broken socket are being read (`giveUp`).
     var isGivingUp = false
     private var acceptsAgainAt = Instant.never
     private var isStopping = false
