@@ -56,6 +56,8 @@ public final class World {
     private var listener = 0
     /// Looks at the world whenever the data plane has had its say.
     public var afterTurn: () -> Void = {}
+    /// Faults of the tables, as they were found after each turn.
+    public private(set) var tableFaults: [String] = []
     /// Stops a world that never comes to rest.
     public var stepsMax = 3_000_000
 
@@ -303,6 +305,9 @@ public final class World {
     private func perform() {
         plane.value.endTurn()
         while let effect = plane.value.nextEffect() { perform(effect) }
+        if tableFaults.count < 20 {
+            tableFaults += plane.value.check().map { "at \(now.nanoseconds / 1_000) us: \($0)" }
+        }
         afterTurn()
         let again = ready
         ready = []
@@ -463,12 +468,14 @@ public final class World {
         [
             "downstream": plane.value.downstreamCount, "exchanges": plane.value.exchangeCount,
             "attempts": plane.value.attemptCount, "sessions": plane.value.sessionCount,
-            "upstream": plane.value.upstreamCount,
+            "upstream": plane.value.upstreamCount, "faults of the tables": tableFaults.count,
         ].filter { $0.value != 0 }
     }
 
     /// Each of them in words.
-    public var inventory: String { plane.value.inventory.joined(separator: "\n") }
+    public var inventory: String {
+        (tableFaults + plane.value.inventory).joined(separator: "\n")
+    }
 
     /// Places still taken of the limits that clusters share; none in a sound world.
     public var held: [String: Int] { registry.held.filter { $0.value != 0 } }

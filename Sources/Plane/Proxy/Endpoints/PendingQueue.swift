@@ -57,7 +57,7 @@ extension Pools {
             turn.counters.count(.pendingOverflow, cluster: id)
             // Not queued, so not to be taken from the queue.
             tables.attempts[attempt].phase = .connecting
-            return .overflow
+            return .refused(.overflow)
         }
         PendingQueue.append(&tables, &turn, attempt, cluster: id)
         state.value.wait(worker: turn.worker)
@@ -71,7 +71,7 @@ extension Pools {
         /// The request waits no more.
         case served(Lease)
         /// The request has failed, for a reason that holds for all behind it.
-        case refused(LocalAnswer)
+        case refused(Lease.Refusal)
         /// The request waits for its endpoint; another request may not have to.
         case held
         /// The request waits, and so do all behind it.
@@ -164,7 +164,7 @@ extension Pools {
         else { return nil }
         PendingQueue.remove(&tables, &turn, attempt, cluster: cluster.value.id)
         switch connect(&tables, &turn, attempt, cluster, onlyHTTP1: onlyHTTP1) {
-        case .refused(let answer): return .refused(answer)
+        case .refused(let refusal): return .refused(refusal)
         case let lease: return .served(lease)
         }
     }

@@ -16,14 +16,14 @@ enum Pools {
     ///
     /// - Parameter connects: an idle connection will not do.
     static func lease(
-        _ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID, connects: Bool
+        _ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID,
+        _ cluster: SharedBox<Cluster>, connects: Bool
     ) -> Lease {
-        let cluster = Attempts.cluster(tables, of: exchange)
         if !tables.exchanges[exchange].holdsRequestPermit {
             guard cluster.value.state.value.takeRequest(max: cluster.value.limits.requestsMax)
             else {
                 turn.counters.count(.requestOverflow, cluster: cluster.value.id)
-                return .overflow
+                return .refused(.overflow)
             }
             tables.exchanges[exchange].holdsRequestPermit = true
         }
@@ -37,10 +37,9 @@ enum Pools {
                 &turn, cluster, tables.exchanges[exchange].hash,
                 tables.exchanges[exchange].retry.tried)
         else {
-            return .refused(
-                LocalAnswer(status: 503, flags: .noHealthyUpstream, cause: .local))
+            return .refused(.noEndpoint)
         }
-        guard let attempt = tables.attempts.take() else { return .overflow }
+        guard let attempt = tables.attempts.take() else { return .refused(.overflow) }
         Attempts.begin(&tables, &turn, attempt: attempt, exchange: exchange, cluster)
         if !connects, let idle = idleConnection(turn, cluster, position) {
             Attempts.place(&tables, &turn, attempt, cluster, idle.position)
@@ -177,7 +176,7 @@ enum Pools {
                 onlyHTTP1: onlyHTTP1)
         else {
             cluster.value.state.value.freeConnection()
-            return .overflow
+            return .refused(.overflow)
         }
         tables.attempts[attempt].phase = .connecting
         tables.attempts[attempt].connection = id

@@ -120,7 +120,7 @@ enum UpstreamSide {
         if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
         guard tables.attempts.holds(attempt) else { return }
         if onlyHTTP1 {
-            let answer = Upgrades.refusal(tables, &turn, attempt)
+            let answer = Upgrades.refusal(tables, &turn, attempt).answer
             return Exchanges.fail(&tables, &turn, tables.attempts[attempt].exchange, answer)
         }
         Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)

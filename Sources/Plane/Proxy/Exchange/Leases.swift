@@ -18,7 +18,8 @@ extension Exchanges {
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, connects: Bool = false,
         isImmediate: Bool = false
     ) {
-        let lease = Pools.lease(&tables, &turn, exchange: id, connects: connects)
+        let lease = Pools.lease(
+            &tables, &turn, exchange: id, Attempts.cluster(tables, of: id), connects: connects)
         perform(&tables, &turn, id, lease, isImmediate: isImmediate)
     }
 
@@ -32,7 +33,7 @@ extension Exchanges {
         case .assigned(let connection):
             RequestRelay.start(&tables, &turn, id, connection, isImmediate: isImmediate)
         case .waits: break
-        case .refused(let answer): fail(&tables, &turn, id, answer)
+        case .refused(let refusal): fail(&tables, &turn, id, refusal.answer)
         }
     }
 
@@ -69,9 +70,9 @@ extension Exchanges {
                 perform(&tables, &turn, exchange, lease)
                 attempt = turn.clusterPools[cluster].firstPending
                 heldCount = 0
-            case .refused(let answer):
+            case .refused(let refusal):
                 // So would the next be.
-                return fail(&tables, &turn, exchange, answer)
+                return fail(&tables, &turn, exchange, refusal.answer)
             case .held:
                 heldCount += 1
                 guard heldCount < heldMax else { return }

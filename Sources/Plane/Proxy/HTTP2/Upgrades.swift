@@ -23,7 +23,7 @@ enum Upgrades {
     }
 
     /// The answer where no way is left.
-    private static var text: StaticString {
+    static var noWebSockets: StaticString {
         "This endpoint speaks HTTP/2 and offers no WebSockets (RFC 8441)."
     }
 
@@ -61,20 +61,16 @@ enum Upgrades {
     /// failure of the endpoint.
     static func refusal(
         _ tables: borrowing Tables, _ turn: inout Turn, _ attempt: AttemptID
-    ) -> LocalAnswer {
+    ) -> Lease.Refusal {
         let exchange = tables.attempts[attempt].exchange
         let endpoint = tables.attempts[attempt].endpoint
-        guard tables.exchanges[exchange].wantsTunnel else {
-            // It wanted HTTP/1.1, and took no connection of that.
-            return LocalAnswer(status: 502, flags: .upstreamProtocolError, cause: .reset)
-        }
+        guard tables.exchanges[exchange].wantsTunnel else { return .noHTTP1 }
         if !turn.endpointPools[endpoint].hasToldOfWebSockets {
             turn.endpointPools[endpoint].hasToldOfWebSockets = true
             let cluster = Attempts.cluster(tables, of: exchange)
             let position = tables.attempts[attempt].position
             turn.tell(.lacksWebSockets, cluster, cluster.value.endpoints[position].address)
         }
-        return LocalAnswer(
-            status: 502, flags: .upstreamProtocolError, cause: .local, content: .text(text))
+        return .noWebSockets
     }
 }
