@@ -74,6 +74,14 @@ public struct ConfigurationError: Error, Sendable {
     }
 }
 
+/// Advice that is given in several places.
+public enum Advice {
+    /// How to come by a port that needs a privilege.
+    public static let privilegedPort =
+        "take a port from 1024, run setcap cap_net_bind_service=+ep on the program, or lower the "
+        + "sysctl net.ipv4.ip_unprivileged_port_start"
+}
+
 /// Suggests what somebody may have meant.
 public enum DidYouMean {
     /// The closest of some words, if it is close enough to be a slip.
