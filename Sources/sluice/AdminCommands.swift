@@ -24,7 +24,11 @@ struct AdminTarget: ParsableArguments {
             }
             return address
         }
-        guard let config else { throw ValidationError("give --admin or -c") }
+        guard let config else {
+            throw ValidationError(
+                "which process is meant? Give its file, -c sluice.yaml, or its admin address, "
+                    + "--admin 127.0.0.1:15000")
+        }
         // Each of several addresses is the same endpoint's.
         guard let address = try loaded(config).document.admin.first else {
             throw ValidationError("\(config) has no admin address")

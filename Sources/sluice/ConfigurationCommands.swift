@@ -32,7 +32,8 @@ struct ValidateCommand: ParsableCommand {
               sluice validate -c sluice.yaml --format json
 
             Prints every error and warning with file:line:column, the line, a caret and a hint;
-            reads the certificates, keys and key files that the file names. Exit 0, or 2.
+            reads the certificates, keys and key files that the file names, and looks whether the
+            access log can be written and the ports be had. Exit 0, or 2.
             """)
 
     @OptionGroup var source: ConfigurationSource
@@ -41,7 +42,7 @@ struct ValidateCommand: ParsableCommand {
     func run() throws {
         let config = source.config
         let isJSON = output.isJSON
-        switch ConfigurationFile.load(config) {
+        switch ConfigurationFile.load(config, warnsOfPorts: true) {
         case .success(let file):
             if isJSON {
                 print(
