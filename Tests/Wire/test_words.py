@@ -104,6 +104,26 @@ class Usage(Commands):
                 self.assertIn(f"See 'sluice {words[0]} --help'", run.stderr.replace("sluice help " + words[0], f"sluice {words[0]} --help"))
                 self.assertNotIn("<subcommand>", run.stderr)
 
+    def test_slips_of_the_command_line_say_what_to_write(self):
+        path = self.file(INNER + BASE)
+        cases = [
+            (("demo", "--address", "localhost:9081"), "write 127.0.0.1:9081"), (("demo", "--address", ":9081"), '"127.0.0.1:9081"'),
+            (("demo", "--latency", "50"), "50s or 50ms"), (("demo", "--error-rate", "20"), "did you mean 20%?"),
+            (("demo", "--error-rate", "0.2"), "0.1 is 10%"), (("demo", "--port", "9081"), "--address 127.0.0.1:PORT"),
+            (("reload", "--admin", "http://127.0.0.1:15000/"), "no scheme"), (("reload", "--admin", "15000"), '"127.0.0.1:15000"'),
+            (("reload", "-c", path), "the kernel chose another"), (("drain", "--admin", "127.0.0.1:1", "--timeout", "5"), "5s or 5ms"),
+            (("run", "-c", path, "--port", "80"), "stands in the file"), (("run", "-c", path, "--log-level=debug"), "log: { level: debug }"),
+            (("diff", "-c", path, path), "sluice diff OLD.yaml NEW.yaml"), (("explain", "-c", path, "/x"), "GET /path"),
+            (("explain", "-c", path, "/x", "GET"), "GET /path"), (("explain", "-c", path, "get", "/x"), "case-sensitive: GET"),
+            (("explain", "-c", path, "GET", "x"), "/x or"), (("explain", "-c", path, "GET", "/x", "-H", "a"), "name: value"),
+        ]
+        for words, hint in cases:
+            with self.subTest(words=words):
+                run = self.sluice(*words)
+                self.assertEqual(run.returncode, 64, run.stderr)
+                self.assertIn(hint, run.stderr)
+                self.assertRegex(run.stderr, rf"Usage: sluice {words[0]}\b")
+
     def shell(self, name, *check):
         """The completion script of a shell, checked by the shell itself."""
         if shutil.which(name) is None:
@@ -138,6 +158,41 @@ class Demos(Case):
             self.assertIn(b"connection: close", head)
             self.assertEqual(len(body), int(re.search(rb"content-length: (\d+)", head).group(1)))
             json.loads(body)
+
+
+class EndsOfDraining(Case):
+    FLAGS = "defaults: { forwarding: { flags: x-sluice-flags } }"
+
+    def test_a_client_without_an_answer_gets_503_and_one_within_an_answer_is_cut(self):
+        backend = self.backend()
+        def answer(head, body):
+            if "/part" not in head:
+                return backend.hang(head, body)
+            return b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart"
+        backend.answer = answer
+        proxy = self.start(config(backend.port, extra=self.FLAGS).replace("grace: 5s", "grace: 300ms"))
+        get, part, post, half = (proxy.connect() for _ in range(4))
+        get.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        part.sendall(b"GET /part HTTP/1.1\r\nHost: a\r\n\r\n")
+        post.sendall(b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nsome")
+        half.sendall(b"GET /half HTTP/1.1\r\nHo")
+        until(lambda: len(backend.requests) == 2 and any("/post" in head for head in backend.heads))
+        begun = b""
+        while b"part" not in begun:
+            begun += part.recv(1000)
+        proxy.process.send_signal(signal.SIGTERM)
+        for client in (get, post):
+            out = b""
+            while piece := client.recv(65536):
+                out += piece
+            self.assertTrue(out.startswith(b"HTTP/1.1 503 "), out)
+            self.assertIn(b"connection: close", out)
+            self.assertIn(b"x-sluice-flags: DR", out)
+        self.assertEqual(half.recv(1000), b"")
+        self.assertRaises(ConnectionResetError, part.recv, 1000)
+        for client in (get, part, post, half):
+            client.close()
+        self.assertEqual(proxy.process.wait(60), 0)
 
 
 class UnixSockets(Case):
