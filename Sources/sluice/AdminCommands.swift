@@ -20,7 +20,8 @@ struct AdminTarget: ParsableArguments {
     func address() throws -> Address {
         if let admin {
             guard let address = Units.address(admin) else {
-                throw ValidationError("--admin is \"\(admin)\", expected 127.0.0.1:15000")
+                throw ValidationError(
+                    "--admin is \"\(admin)\", expected 127.0.0.1:15000" + Advice.address(admin))
             }
             return address
         }
@@ -32,6 +33,11 @@ struct AdminTarget: ParsableArguments {
         // Each of several addresses is the same endpoint's.
         guard let address = try loaded(config).document.admin.first else {
             throw ValidationError("\(config) has no admin address")
+        }
+        if address.family != .unix, address.port == 0 {
+            throw ValidationError(
+                "the admin address of \(config) has port 0, for which the kernel chose another; "
+                    + "the process's line \"sluice started\" has it: give it with --admin")
         }
         return address
     }
@@ -76,7 +82,9 @@ struct DrainCommand: ParsableCommand {
 
     func run() throws {
         guard let limit = Units.duration(timeout) else {
-            throw ValidationError("--timeout is \"\(timeout)\", expected a duration such as 2m")
+            throw ValidationError(
+                "--timeout is \"\(timeout)\", expected a duration such as 2m"
+                    + Advice.duration(timeout))
         }
         let address = try target.address()
         let reply = try AdminClient.request(address, "POST", "/drain", token: target.token)

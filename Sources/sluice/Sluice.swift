@@ -42,6 +42,7 @@ struct Sluice: ParsableCommand {
         } catch {
             if exitCode(for: error) == .validationFailure,
                 let hint = UsageHints.missingOption(arguments)
+                    ?? UsageHints.otherOption(arguments)
             {
                 Files.write(2, all: "sluice: \(hint)\n")
             }

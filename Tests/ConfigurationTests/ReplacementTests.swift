@@ -110,6 +110,19 @@ import Testing
         route("headers: { request: { remove: § } }", "x-a", "[x-a]"),
         route("headers: { response: { set: § } }", "x-a", "{ x-a: VALUE }"),
         route("connect: §", "on", "allow"),
+        Slip("to: s }", "§ }", "to: v2", "to: s/v2"),
+        route("match: { hosts: [§] }", "\"a.test:80\"", "a.test"),
+        route("match: { hosts: [§] }", "\"https://a.test/\"", "a.test"),
+        route("match: { path: { prefix: § } }", "api", "/api"),
+        route("match: { path: { exact: § } }", "/a?b=1", "/a"),
+        route("match: { headers: { x: § } }", "[a, b]", "{ regex: \"a|b\" }"),
+        action("redirect: { § }", "host: https://x.test/", "host: x.test"),
+        action("redirect: { path: § }", "new", "/new"),
+        action("respond: { status: § }", "404 Not Found", "404"),
+        route("timeouts: { request: § }", "500 ms", "500ms"),
+        route("timeouts: { request: § }", "5sec", "5s"),
+        route("timeouts: { request: § }", "2d", "48h"),
+        route("mirror: { to: § }", "s", "s/v1"),
     ]
 
     static let others: [Slip] = [

@@ -206,7 +206,7 @@ extension DocumentDecoder {
         guard let version = named ?? onlyVersion(service) else {
             fail(
                 "mirror names no version of \"\(document.services[service].name)\"", to.start,
-                hint: "for example \(document.services[service].name)/"
+                hint: "write \(document.services[service].name)/"
                     + document.services[service].versions[0].name)
             return nil
         }

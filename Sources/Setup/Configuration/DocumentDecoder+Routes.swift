@@ -122,7 +122,7 @@ extension DocumentDecoder {
             let meant = DidYouMean.closest(to: serviceName, among: names)
             fail(
                 "there is no service named \"\(serviceName)\"", to.start,
-                hint: meant.map { "did you mean \"\($0)\"?" }
+                hint: destination(text) ?? meant.map { "did you mean \"\($0)\"?" }
                     ?? (names.isEmpty
                         ? "add services: { \(serviceName): \(ObjectSchema.service.example) }"
                         : "services: " + names.joined(separator: ", ")))
@@ -151,6 +151,23 @@ extension DocumentDecoder {
         return self.split(split, index).map {
             .forward(service: index, version: nil, split: $0)
         }
+    }
+
+    /// What to write where a version or an address stands for a service; `nil` for other texts.
+    private func destination(_ text: String) -> String? {
+        for service in document.services {
+            let isVersion = service.versions.contains { $0.name == text }
+            if isVersion { return "write to: \(service.name)/\(text)" }
+            let version = service.versions.first { text == "\(service.name):\($0.name)" }
+            if let version { return "write to: \(service.name)/\(version.name)" }
+        }
+        var address = Substring(text)
+        if let scheme = address.firstRange(of: "://") { address = address[scheme.upperBound...] }
+        let place = String(address.prefix { $0 != "/" })
+        guard Units.address(place) != nil || Units.nameAndPort(place) != nil else { return nil }
+        let key = Units.address(place) != nil ? "endpoints: [\"\(place)\"]" : "dns: \"\(place)\""
+        return "a route names a service, and the service has the addresses: add services: { app: { "
+            + "versions: { v1: { \(key) } } } }, and write to: app"
     }
 
     private mutating func split(_ node: YAMLNode, _ index: Int) -> [Int]? {
@@ -229,8 +246,9 @@ extension DocumentDecoder {
             fail(
                 "\"\(text)\" is not a path", node.start,
                 hint: mayHaveQuery
+                    && text.hasPrefix("/")
                     ? "a path starts with / and has no space or control character"
-                    : "a path starts with / and has no query, space or control character")
+                    : pathHint(text))
         } else if !isEscaped(bytes.span, path: pathLength) {
             var escaped = ByteBuffer()
             URIText.append(bytes.span, to: &escaped)
@@ -253,7 +271,8 @@ extension DocumentDecoder {
         if Authority.hostLength(bytes.span) == nil {
             fail(
                 "\"\(node.text ?? "")\" is not a host", node.start,
-                hint: "a host has no scheme, path or space: example.com")
+                hint: DocumentDecoder.host(in: node.text ?? "").map { "write host: \($0)" }
+                    ?? "a host has no scheme, path or space: example.com")
         }
     }
 

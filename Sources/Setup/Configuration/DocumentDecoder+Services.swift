@@ -60,11 +60,25 @@ extension DocumentDecoder {
             if !isValid || host != "*" && name.contains("*") {
                 fail(
                     "\"\(text)\" is not a host", element.start,
-                    hint: "a name without port, \"*.\" and a name, or \"*\"")
+                    hint: DocumentDecoder.host(in: text).map {
+                        "write \($0): no scheme, port or path"
+                    }
+                        ?? "a name without port, \"*.\" and a name, or \"*\"")
             }
             hosts.append(host)
         }
         return hosts
+    }
+
+    /// The host of a URL, or of a name with a port.
+    static func host(in text: String) -> String? {
+        var rest = Substring(text)
+        if let scheme = rest.firstRange(of: "://") { rest = rest[scheme.upperBound...] }
+        let bytes = Array(rest.prefix { $0 != "/" && $0 != "?" }.utf8)
+        guard let length = Authority.hostLength(bytes.span), length < text.utf8.count else {
+            return nil
+        }
+        return String(decoding: bytes[..<length], as: UTF8.self)
     }
 
     private mutating func version(_ entry: YAMLNode.Entry, into service: inout Document.Service) {

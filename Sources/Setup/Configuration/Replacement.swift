@@ -168,6 +168,14 @@ enum Replacement {
                     ? hint(for: elements[0], type, key: key)
                     : "take the \"- \" or the brackets out"
             }
+        case .anyText where key != "body":
+            let texts = elements.compactMap(\.text)
+            if texts.count > 1, texts.count == elements.count,
+                texts.allSatisfy({ SchemaChecker.isName($0) && !$0.contains(".") })
+            {
+                return "write { regex: \"\(texts.joined(separator: "|"))\" } in a match, or one "
+                    + "text"
+            }
         case .text:
             if elements.count == 1, let text = elements[0].text { return "write \(quoted(text))" }
             if key == "to", node.entries.count == 1, let version = node.entries[0].value.text {

@@ -103,7 +103,7 @@ struct SchemaChecker {
             let where_ = path.isEmpty ? "the file" : path
             fail(
                 "\(where_) lacks the key \"\(field.name)\"", node.start,
-                hint: "add \(field.name): \(field.type.example)")
+                hint: "add \(field.name): \(field.name == "per" ? "1s" : field.type.example)")
         }
     }
 
@@ -167,6 +167,7 @@ struct SchemaChecker {
         case .integer(let range, let word):
             isValid = text == word || Int(text).map(range.contains) ?? false
             hint = SchemaHints.noLimit(text, word)
+            if hint.isEmpty { hint = SchemaHints.number(text, range) }
         case .integerOr(let range, let words):
             isValid = words.contains(text) || Int(text).map(range.contains) ?? false
             hint = SchemaHints.choice(text, words, key: SchemaChecker.key(path))

@@ -51,6 +51,16 @@ enum SchemaHints {
             "share": "weight",
         ],
         "retries": ["retryOn": "on", "numRetries": "attempts", "count": "attempts"],
+        "value condition": [
+            "contains": "regex: \".*TEXT.*\"", "in": "regex: \"A|B\"", "equals": "exact",
+            "eq": "exact", "value": "exact", "startsWith": "prefix", "endsWith": "suffix",
+            "exists": "present: true", "matches": "regex", "invert": "not: true",
+        ],
+        "route timeouts": [
+            "connect": "connectTimeout: … in the service", "read": "firstByte", "send": "idle",
+            "keepAlive": "defaults: { timeouts: { keepAlive: … } }",
+            "headers": "defaults: { timeouts: { headers: … } }",
+        ],
         "rate limit": [
             "rps": "requests: …, per: 1s", "limit": "requests", "period": "per", "unit": "per",
             "key": "by", "interval": "per",
@@ -153,7 +163,33 @@ enum SchemaHints {
                 ?? "this time has an end; for a long one write its length, such as 1h"
         }
         if text.contains(".") { return "without fractions: 1s500ms" }
+        if let mended = mended(duration: text) { return "write \(mended)" }
         return "the units are h, m, s and ms, in this order"
+    }
+
+    /// A length of time with spaces in it, or with the longer names of units.
+    private static func mended(duration text: String) -> String? {
+        let compact = text.lowercased().filter { $0 != " " }
+        if Units.duration(compact) != nil { return compact }
+        let digits = compact.prefix { $0.isASCII && $0.isNumber }
+        guard let number = Int(digits), number <= 4_000 else { return nil }
+        switch compact.dropFirst(digits.count) {
+        case "sec", "secs", "second", "seconds": return "\(number)s"
+        case "msec", "millis", "milliseconds": return "\(number)ms"
+        case "min", "mins", "minute", "minutes": return "\(number)m"
+        case "hr", "hrs", "hour", "hours": return "\(number)h"
+        case "d", "day", "days": return "\(number * 24)h"
+        default: return nil
+        }
+    }
+
+    /// For text with a number in front where a number alone belongs.
+    static func number(_ text: String, _ range: ClosedRange<Int>) -> String {
+        let digits = text.prefix { $0.isASCII && $0.isNumber }
+        guard digits.count < text.count, let number = Int(digits), range.contains(number) else {
+            return ""
+        }
+        return "write \(number)"
     }
 
     /// Words of other programs for ours, by the key that they stand at; "" holds everywhere.
@@ -190,7 +226,8 @@ enum SchemaHints {
         "on": [
             "connect": "connect-failure", "timeout": "gateway-error",
             "retriable-status-codes": "503",
-            "error": "connect-failure", "conn-failure": "connect-failure",
+            "error": "connect-failure", "conn-failure": "connect-failure", "500-599": "5xx",
+            "http_503": "503", "http_502": "502", "http_504": "504",
         ],
     ]
 
