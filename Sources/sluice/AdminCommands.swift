@@ -20,14 +20,24 @@ struct AdminTarget: ParsableArguments {
     func address() throws -> Address {
         if let admin {
             guard let address = Units.address(admin) else {
-                throw ValidationError("--admin is \"\(admin)\", expected 127.0.0.1:15000")
+                throw ValidationError(
+                    "--admin is \"\(admin)\", expected 127.0.0.1:15000" + Advice.address(admin))
             }
             return address
         }
-        guard let config else { throw ValidationError("give --admin or -c") }
+        guard let config else {
+            throw ValidationError(
+                "which process is meant? Give its file, -c sluice.yaml, or its admin address, "
+                    + "--admin 127.0.0.1:15000")
+        }
         // Each of several addresses is the same endpoint's.
         guard let address = try loaded(config).document.admin.first else {
             throw ValidationError("\(config) has no admin address")
+        }
+        if address.family != .unix, address.port == 0 {
+            throw ValidationError(
+                "the admin address of \(config) has port 0, for which the kernel chose another; "
+                    + "the process's line \"sluice started\" has it: give it with --admin")
         }
         return address
     }
@@ -72,7 +82,9 @@ struct DrainCommand: ParsableCommand {
 
     func run() throws {
         guard let limit = Units.duration(timeout) else {
-            throw ValidationError("--timeout is \"\(timeout)\", expected a duration such as 2m")
+            throw ValidationError(
+                "--timeout is \"\(timeout)\", expected a duration such as 2m"
+                    + Advice.duration(timeout))
         }
         let address = try target.address()
         let reply = try AdminClient.request(address, "POST", "/drain", token: target.token)

@@ -32,7 +32,8 @@ struct ValidateCommand: ParsableCommand {
               sluice validate -c sluice.yaml --format json
 
             Prints every error and warning with file:line:column, the line, a caret and a hint;
-            reads the certificates, keys and key files that the file names. Exit 0, or 2.
+            reads the certificates, keys and key files that the file names, and looks whether the
+            access log can be written and the ports be had. Exit 0, or 2.
             """)
 
     @OptionGroup var source: ConfigurationSource
@@ -41,7 +42,7 @@ struct ValidateCommand: ParsableCommand {
     func run() throws {
         let config = source.config
         let isJSON = output.isJSON
-        switch ConfigurationFile.load(config) {
+        switch ConfigurationFile.load(config, warnsOfPorts: true) {
         case .success(let file):
             if isJSON {
                 print(
@@ -92,6 +93,7 @@ struct ExplainCommand: ParsableCommand {
     var url: String
 
     func run() throws {
+        try checkWords()
         let file = try loaded(source.config)
         var query = ExplainQuery(method: method, url: url)
         query.headers = header
@@ -104,6 +106,32 @@ struct ExplainCommand: ParsableCommand {
         case .failure(let failure):
             print("sluice: \(failure.text)")
             throw ExitCode(1)
+        }
+    }
+}
+
+extension ExplainCommand {
+    /// Slips of the command line that would read as a bad request otherwise.
+    private func checkWords() throws {
+        if method.contains("/") {
+            throw ValidationError(
+                "the method is \"\(method)\"; it stands in front of the URL: GET /path")
+        }
+        if method != method.uppercased(),
+            ["get", "head", "post", "put", "delete", "patch"]
+                .contains(method.lowercased())
+        {
+            throw ValidationError(
+                "the method is \"\(method)\"; methods are case-sensitive: \(method.uppercased())")
+        }
+        let isPlain = method == "CONNECT" || url == "*"
+        if !isPlain, !url.hasPrefix("/"), !url.contains("://") {
+            throw ValidationError(
+                "the URL is \"\(url)\", expected a path such as /\(url) or a URL such as "
+                    + "http://\(url)/")
+        }
+        if let line = header.first(where: { !$0.contains(":") }) {
+            throw ValidationError("-H is \"\(line)\", expected name: value, as \"\(line): x\"")
         }
     }
 }

@@ -30,14 +30,18 @@ struct DemoCommand: ParsableCommand {
     func run() throws {
         guard let where_ = Units.address(address) else {
             throw ValidationError(
-                "--address is \"\(address)\", expected 127.0.0.1:9081 or unix:/path")
+                "--address is \"\(address)\", expected 127.0.0.1:9081 or unix:/path"
+                    + Advice.address(address))
         }
         guard let share = Units.share(errorRate) else {
             throw ValidationError(
-                "--error-rate is \"\(errorRate)\", expected a percentage such as 20%")
+                "--error-rate is \"\(errorRate)\", expected a percentage such as 20%"
+                    + Advice.share(errorRate))
         }
         guard let wait = Units.duration(latency) else {
-            throw ValidationError("--latency is \"\(latency)\", expected a duration such as 50ms")
+            throw ValidationError(
+                "--latency is \"\(latency)\", expected a duration such as 50ms"
+                    + Advice.duration(latency))
         }
         var options = Origin.Options(
             version: name, address: where_, seed: seed ?? Files.randomSeed())

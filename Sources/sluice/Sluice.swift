@@ -34,14 +34,27 @@ struct Sluice: ParsableCommand {
             Files.write(2, all: "sluice: \(hint)\nSee 'sluice --help'.\n")
             exit(withError: ExitCode.validationFailure)
         }
+        var parsed: (any ParsableCommand)?
         do {
             var command = try parseAsRoot(arguments)
+            parsed = command
             try command.run()
         } catch {
             if exitCode(for: error) == .validationFailure,
                 let hint = UsageHints.missingOption(arguments)
+                    ?? UsageHints.otherOption(arguments)
             {
                 Files.write(2, all: "sluice: \(hint)\n")
+            }
+            if let wrong = error as? ValidationError, let parsed {
+                // Thrown by the command itself, whose usage is wanted and not that of the root.
+                let command = type(of: parsed)
+                let name = command.configuration.commandName ?? ""
+                Files.write(
+                    2,
+                    all: "Error: \(wrong.message)\nUsage: \(usageString(for: command))\n"
+                        + "  See 'sluice \(name) --help' for more information.\n")
+                exit(withError: ExitCode.validationFailure)
             }
             exit(withError: error)
         }

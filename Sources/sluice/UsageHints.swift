@@ -33,6 +33,41 @@ enum UsageHints {
         return "there is no command \"\(word)\"; \(all)"
     }
 
+    /// Options of other programs, by what they are here.
+    private static let otherOptions: [String: String] = [
+        "--port":
+            "the address stands in the file: listeners: [{ name: http, address: \"HOST:PORT\" }]",
+        "--listen":
+            "the address stands in the file: listeners: [{ name: http, address: \"HOST:PORT\" }]",
+        "--log-level": "it stands in the file: log: { level: debug }",
+        "--verbose": "it stands in the file: log: { level: debug }",
+        "--daemon": "sluice stays in the foreground; systemd, or & in a shell, lets it run on",
+        "--validate": "that is a command: sluice validate -c FILE",
+        "--reload": "that is a command: sluice reload -c FILE",
+    ]
+
+    /// A hint for an option that a command does not have, or for words in another order.
+    static func otherOption(_ arguments: [String]) -> String? {
+        for word in arguments.dropFirst() {
+            let name = String(word.prefix { $0 != "=" })
+            // The demo has its address on the command line.
+            if arguments.first == "demo" {
+                if name == "--port" || name == "--listen" {
+                    return "write --address 127.0.0.1:PORT"
+                }
+                continue
+            }
+            if let hint = otherOptions[name] { return hint }
+        }
+        if arguments.first == "diff", arguments.contains("-c") || arguments.contains("--config") {
+            return "diff takes the two files as they are: sluice diff OLD.yaml NEW.yaml"
+        }
+        let isMethodMissing =
+            arguments.first == "explain" && arguments.last?.contains("/") == true
+            && !arguments.dropFirst().contains { $0.allSatisfy { $0.isUppercase } }
+        return isMethodMissing ? "the method stands in front of the URL: GET /path" : nil
+    }
+
     /// A hint for a file name that stands without `-c` in front of it.
     static func missingOption(_ arguments: [String]) -> String? {
         guard let command = arguments.first,

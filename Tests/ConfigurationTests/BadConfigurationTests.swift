@@ -110,6 +110,9 @@ import Testing
         ),
         ("to: s", "redirect: { path: /x, status: 200 }", 10, "one of 301"),
         ("to: s", "respond: { status: 99 }", 10, "from 200 to 599"),
+        ("to: s", "respond: { status: 204, body: a }", 10, "status 204 has no body (RFC 9110 §15"),
+        ("to: s", "respond: { status: 205, body: a }", 10, "status 205 has no body (RFC 9110 §15"),
+        ("to: s", "respond: { status: 304, body: a }", 10, "status 304 has no body (RFC 9110 §15"),
         ("to: s", "to: s, match: []", 10, "empty list"),
         ("to: s", "to: s, match: { path: { exact: /a, prefix: /b } }", 10, "needs one of"),
         ("to: s", "to: s, match: { path: { exact: a } }", 10, "is not a path"),
@@ -146,7 +149,7 @@ import Testing
         ("to: s", "to: s, fault: { delay: { share: 1% } }", 10, "lacks the key \"time\""),
         ("to: s", "to: s, fault: { delay: { time: 0s } }", 10, "time is 0"),
         ("to: s", "respond: {}, fault: { abort: { status: 503 } }", 10, "fault needs a route"),
-        ("to: s", "to: s, retries: on", 10, "expected off"),
+        ("to: s", "to: s, retries: on", 10, "such as { attempts: 2 }, or off"),
         ("to: s", "to: s, retries: { on: [5xxx] }", 10, "expected one of connect-failure"),
         ("to: s", "to: s, retries: { on: [200] }", 10, "from 400 to 599"),
         ("to: s", "to: s, retries: { on: [] }", 10, "is an empty list"),
@@ -159,7 +162,7 @@ import Testing
         ("to: s", "to: s, rateLimit: { requests: 1000000000, per: 10ms }", 10, "above a billion"),
         ("to: s", "to: s, rateLimit: { requests: 1, per: 1s, maxKeys: 5 }", 10, "without by"),
         ("to: s", "to: s, rateLimit: { requests: 1, per: 1s, by: {} }", 10, "a header or a cookie"),
-        ("to: s", "to: s, rateLimit: { requests: 1, per: 1s, by: ip }", 10, "expected address"),
+        ("to: s", "to: s, rateLimit: { requests: 1, per: 1s, by: ip }", 10, "}, or address"),
         ("to: s", "to: s, timeouts: { perTry: 2 }", 10, "expected a duration"),
         ("name: rest", "name: rest, name: rest", 10, "given twice"),
         (
@@ -191,7 +194,7 @@ import Testing
         ),
         (
             "  - { name: rest, to: s }", "  - { name: rest, to: s }\naccessLog: on", 11,
-            "expected off"
+            "expected a mapping such as { path: /dev/stdout }, or off"
         ),
         (
             "  - { name: rest, to: s }",

@@ -7,7 +7,7 @@ import Testing
     static let slips: [(String, String, String, Int, String, String)] = [
         (
             "a scalar path", "to: s }", "match: { path: /x }, to: s }", 10,
-            "expected a mapping (path)", "{ prefix: /x }"
+            "expected a mapping such as { prefix: /api }", "{ prefix: /x }"
         ),
         (
             "a scalar match", "to: s }", "match: /x, to: s }", 10, "expected",
@@ -83,7 +83,7 @@ import Testing
         ),
         (
             "one text for a list", "[\"127.0.0.1:1\"]", "\"127.0.0.1:1\"", 7, "expected a list",
-            "[127.0.0.1:1]"
+            "[\"127.0.0.1:1\"]"
         ),
         (
             "a port of its own", "address: \"127.0.0.1:8080\"",
@@ -124,7 +124,7 @@ import Testing
             "a rate in one word", "to: s }", "rateLimit: 100/s, to: s }", 10, "expected a mapping",
             "per: 1s"
         ),
-        ("attempts alone", "to: s }", "retries: 3, to: s }", 10, "expected off", "attempts: 3"),
+        ("attempts alone", "to: s }", "retries: 3, to: s }", 10, "}, or off", "attempts: 3"),
         (
             "a listener that is not there", "to: s }", "match: { listeners: [htp] }, to: s }", 10,
             "no listener named \"htp\"", "\"http\""

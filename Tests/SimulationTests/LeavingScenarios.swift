@@ -289,23 +289,27 @@ import Testing
 
     // MARK: Ends of our own
 
-    @Test("what this process's end cuts has not been left by its client, by either version")
+    @Test(
+        "what this process's end cuts has not been left by its client; over HTTP/1.1 it gets 503")
     func drained() {
         for isHTTP2 in [false, true] {
             let origins = Resilience.origins()
             origins[0].script = { _ in .init(200, delay: .seconds(60)) }
             let world = LeavingScenarios.world(origins)
+            let client = SimulatedClient(world, name: "c", Resilience.gets(1))
             if isHTTP2 {
                 SimulatedHTTP2Client(world, name: "h", Resilience.gets(1)).start()
             } else {
-                SimulatedClient(world, name: "c", Resilience.gets(1)).start()
+                client.start()
             }
             world.run(until: .seconds(2))
             world.drain()
             world.closeAll()
             world.run()
             #expect(world.metric("sluice_errors_total", "cause=\"drain\"") == 1)
-            #expect(world.metric("sluice_requests_total", "code=\"0\"") == 1)
+            let code = isHTTP2 ? "0" : "503"
+            #expect(world.metric("sluice_requests_total", "code=\"\(code)\"") == 1)
+            #expect(client.outcomes.map(\.status) == (isHTTP2 ? [] : [503]))
             #expect(world.leftovers.isEmpty, "\(world.inventory)")
         }
     }

@@ -310,10 +310,13 @@ class Reloads(Case):
         with open(path, "w") as file:
             file.write('listeners: [{ name: h, address: "127.0.0.1:0" }]\nadmin: "127.0.0.1:0"\nmetrics: "127.0.0.1:0"\n'
                        "routes: [{ name: a, respond: { status: 200 } }]\naccessLog: { path: none/access.log }\n")
-        run = self.sluice("run", "-c", path)
-        self.assertEqual(run.returncode, 1)
-        self.assertIn(f"accessLog.path: {folder}/none/access.log cannot be opened", run.stderr)
-        self.assertIn("No such file or directory", run.stderr)
+        for command, output in (("validate", "stdout"), ("run", "stderr")):
+            run = self.sluice(command, "-c", path)
+            self.assertEqual(run.returncode, 2)
+            said = getattr(run, output)
+            self.assertRegex(said, rf"s.yaml:5:20: error: accessLog.path: {folder}/none/access.log cannot be opened")
+            self.assertIn("No such file or directory", said)
+            self.assertIn(f"mkdir -p {folder}/none", said)
 
     def accepted(self, proxy):
         return proxy.metric('sluice_config_reloads_total{result="accepted"}')

@@ -210,8 +210,10 @@ import CYAML
                 continue
             }
             guard keys.insert(next.text).inserted else {
+                let first = entries.first { $0.key == next.text }
+                let place = first.map { ": the first stands on line \($0.keyStart.line)" } ?? ""
                 throw YAMLError(
-                    message: "the key \"\(next.text)\" is given twice", mark: next.start)
+                    message: "the key \"\(next.text)\" is given twice\(place)", mark: next.start)
             }
             entries.append(
                 YAMLNode.Entry(key: next.text, keyStart: next.start, value: value))

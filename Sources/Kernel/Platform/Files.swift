@@ -57,6 +57,33 @@ public enum Files {
         return fd
     }
 
+    /// Why a file could not be opened to append to, found out without making it; `nil` where
+    /// nothing speaks against it.
+    public static func obstacle(toAppending path: String) -> SystemError? {
+        var info = stat()
+        if unsafe stat(path, &info) == 0 {
+            if info.st_mode & mode_t(S_IFMT) == mode_t(S_IFDIR) {
+                return SystemError("open", code: EISDIR)
+            }
+            return mayUse(path, W_OK)
+        }
+        if cplatform_errno() != ENOENT { return SystemError("open") }
+        let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        return mayUse(parent.isEmpty ? "/" : parent, W_OK | X_OK)
+    }
+
+    private static func mayUse(_ path: String, _ mode: Int32) -> SystemError? {
+        unsafe faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0 ? nil : SystemError("open")
+    }
+
+    /// Removes a unix socket's file, unless another has taken its place.
+    ///
+    /// - Parameter stamp: the file's, from when the socket was bound.
+    public static func removeSocket(_ path: String, ifStill stamp: Stamp) {
+        guard let now = Files.stamp(path), now.isOfSameFile(as: stamp) else { return }
+        _ = unsafe unlink(path)
+    }
+
     /// Writes as much as the file takes now.
     public static func write(_ fd: Int32, _ bytes: Span<UInt8>) -> Int {
         unsafe bytes.withUnsafeBufferPointer { p in

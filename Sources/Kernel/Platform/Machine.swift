@@ -54,6 +54,29 @@ public enum Machine {
         return String(decoding: bytes, as: UTF8.self).split(separator: "\n").first.map(String.init)
     }
 
+    /// The lowest port that needs no privilege.
+    public static func lowestFreePort() -> Int {
+        text("/proc/sys/net/ipv4/ip_unprivileged_port_start").flatMap(Int.init) ?? 1_024
+    }
+
+    /// Whether this process may listen on a port: those below the lowest free one need
+    /// CAP_NET_BIND_SERVICE.
+    public static func mayListen(onPort port: UInt16) -> Bool {
+        if Int(port) >= lowestFreePort() || port == 0 { return true }
+        guard let bytes = try? Files.read("/proc/self/status", bytesMax: 65_536) else {
+            return geteuid() == 0
+        }
+        return hasBindCapability(inStatus: String(decoding: bytes, as: UTF8.self))
+    }
+
+    /// Reads the effective capabilities of `/proc/self/status` (capabilities(7)).
+    static func hasBindCapability(inStatus text: String) -> Bool {
+        let line = text.split(separator: "\n").first { $0.hasPrefix("CapEff:") }
+        let digits = line?.split(whereSeparator: { $0 == "\t" || $0 == " " }).last
+        guard let digits, let set = UInt64(digits, radix: 16) else { return geteuid() == 0 }
+        return set & 1 << 10 != 0
+    }
+
     /// Raises the descriptor limit to the hard limit and returns it.
     public static func raiseDescriptorLimit() -> Int {
         var limits = rlimit()

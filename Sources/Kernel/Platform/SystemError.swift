@@ -17,7 +17,7 @@ public struct SystemError: Error, Sendable, Equatable {
 
     /// Causes that a message can give advice on.
     public enum Cause: Sendable {
-        case missing, forbidden, isDirectory, tooLarge, inUse, noSuchAddress, other
+        case missing, forbidden, isDirectory, tooLarge, inUse, noSuchAddress, noSuchFamily, other
     }
 
     public var cause: Cause {
@@ -28,6 +28,7 @@ public struct SystemError: Error, Sendable, Equatable {
         case EFBIG: return .tooLarge
         case EADDRINUSE: return .inUse
         case EADDRNOTAVAIL: return .noSuchAddress
+        case EAFNOSUPPORT: return .noSuchFamily
         default: return .other
         }
     }

@@ -32,7 +32,7 @@ public struct ConfigurationReading: Sendable {
             errors = [
                 ConfigurationError(
                     "the file is empty", at: YAMLMark(line: 1, column: 1),
-                    hint: "a smallest file has listeners and routes")
+                    hint: "a smallest file is \(ObjectSchema.document.example)")
             ]
             return
         }

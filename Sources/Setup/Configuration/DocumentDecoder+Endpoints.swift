@@ -23,10 +23,13 @@ extension DocumentDecoder {
         clashes("admin", document.admin, root)
         clashes("metrics", document.metrics, root)
         let shared = document.metrics.first { address in
-            document.admin.contains(address) && DocumentDecoder.isFixed(address)
+            DocumentDecoder.isFixed(address)
+                && document.admin.contains { DocumentDecoder.overlap($0, address) }
         }
         if shared != nil {
-            fail("admin and metrics have the same address", (root["metrics"] ?? root).start)
+            fail(
+                "admin and metrics have the same address", (root["metrics"] ?? root).start,
+                hint: "give one of them another port")
         }
     }
 
@@ -51,6 +54,13 @@ extension DocumentDecoder {
         return list.isEmpty ? nil : list
     }
 
+    /// Whether the kernel gives only one of two addresses a listening socket.
+    static func overlap(_ a: Address, _ b: Address) -> Bool {
+        if a == b { return true }
+        return a.family == b.family && a.family != .unix && a.port == b.port && a.port != 0
+            && (a.isUnspecified || b.isUnspecified)
+    }
+
     /// Port 0 asks the kernel for a free one; it clashes with nothing.
     private static func isFixed(_ address: Address) -> Bool {
         address.port != 0 || address.family == .unix
@@ -60,15 +70,18 @@ extension DocumentDecoder {
         for address in addresses where DocumentDecoder.isFixed(address) {
             // An address that nobody wrote takes no part of one that somebody did.
             let clash = document.listeners.first {
-                $0.address == address
+                DocumentDecoder.overlap($0.address, address)
                     || root[name] == nil && $0.address.isUnspecified && address.isUnspecified
                         && $0.address.port == address.port
             }
             guard let clash else { continue }
+            let isSame = clash.address == address
             fail(
-                "\(name) and the listener \"\(clash.name)\" have the same address",
+                "\(name) and the listener \"\(clash.name)\" have the same "
+                    + (isSame ? "address" : "port, and one of them takes every address"),
                 (root[name] ?? root).start,
-                hint: root[name] == nil ? "give \(name): an address of its own" : "")
+                hint: root[name] == nil
+                    ? "give \(name): an address of its own" : "give one of them another port")
         }
     }
 }

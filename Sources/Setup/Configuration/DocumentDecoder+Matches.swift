@@ -62,14 +62,23 @@ extension DocumentDecoder {
         }
         let bytes = Array(text.utf8)
         guard bytes.first == 0x2f, ASCII.pathLength(bytes.span).count == bytes.count else {
-            fail(
-                "\"\(text)\" is not a path", entry.value.start,
-                hint: "a path starts with / and has no query, space or control character")
+            fail("\"\(text)\" is not a path", entry.value.start, hint: pathHint(text))
             return nil
         }
         if entry.key == "template" { return template(text, entry.value.start) }
         guard isNormal(text, entry.value.start) else { return nil }
         return entry.key == "exact" ? .exact(text) : .prefix(text)
+    }
+
+    func pathHint(_ text: String) -> String {
+        let slashed = Array(("/" + text).utf8)
+        if !text.hasPrefix("/"), !text.contains("://"), ASCII.isStrictPath(slashed.span) {
+            return "write /\(text)"
+        }
+        if text.hasPrefix("/"), let query = text.firstIndex(of: "?") {
+            return "write \(text[..<query]), and match the query with queries: { … }"
+        }
+        return "a path starts with / and has no query, space or control character"
     }
 
     /// Requests' paths are matched in normal form, so that a path in another form matches none.
@@ -98,6 +107,14 @@ extension DocumentDecoder {
                     hint: "a variable takes a whole element: /users/{id}/orders")
                 return nil
             }
+        }
+        if text.split(separator: "/").contains(where: { $0.hasPrefix(":") && $0.count > 1 }) {
+            let braces = text.split(separator: "/").map { part in
+                part.hasPrefix(":") && part.count > 1 ? "{\(part.dropFirst())}" : String(part)
+            }
+            warn(
+                "the template \"\(text)\" is matched with its colons, as it is written", mark,
+                hint: "write /\(braces.joined(separator: "/"))")
         }
         let literal = text.split(separator: "/", omittingEmptySubsequences: false)
             .map { $0.hasPrefix("{") ? "x" : String($0) }.joined(separator: "/")

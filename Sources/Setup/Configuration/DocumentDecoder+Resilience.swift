@@ -15,7 +15,7 @@ extension DocumentDecoder {
         guard given.count == 1 else {
             fail(
                 "healthCheck needs one of path, tcp, grpc", node.start,
-                hint: given.isEmpty ? "path: /healthz is usual" : "keep one of them")
+                hint: given.isEmpty ? "add path: /healthz" : "keep one of them")
             return nil
         }
         switch given[0] {
@@ -30,7 +30,8 @@ extension DocumentDecoder {
             if service.protocol == .http1 {
                 fail(
                     "healthCheck.grpc needs protocol: http2", node.start,
-                    hint: "gRPC does not go over HTTP/1.1")
+                    hint: "gRPC does not go over HTTP/1.1; add protocol: http2 to the service, or "
+                        + "check with path: or tcp: true")
             }
             if check.grpcService.utf8.count > 200 {
                 fail("healthCheck.grpc has more than 200 bytes", node.start)
@@ -130,7 +131,9 @@ extension DocumentDecoder {
         policy.backoff.longest = duration(
             node, "maxBackoff", max(policy.backoff.base, policy.backoff.longest))
         if policy.backoff.longest < policy.backoff.base, let value = node["maxBackoff"] {
-            fail("retries.maxBackoff is shorter than backoff", value.start)
+            fail(
+                "retries.maxBackoff is shorter than backoff", value.start,
+                hint: "write maxBackoff: \(Units.text(policy.backoff.base)), or longer")
         }
         policy.retryAfterMax = duration(node, "maxRetryAfter", policy.retryAfterMax)
         policy.bodyBytesMax = bodyBytes(node, "retries", policy.bodyBytesMax)
@@ -183,7 +186,7 @@ extension DocumentDecoder {
             let status = abort["status"]?.text.flatMap { UInt16($0) }
             let grpc = abort["grpcStatus"]?.text.flatMap { UInt8($0) }
             if status == nil, grpc == nil {
-                fail("abort has no status", abort.start, hint: "status: 503 is usual")
+                fail("abort has no status", abort.start, hint: "add status: 503")
             }
             fault.abort = Document.Fault.Abort(
                 status: status ?? GRPC.httpStatus(for: grpc ?? 14), grpcStatus: grpc,
@@ -203,7 +206,7 @@ extension DocumentDecoder {
         guard let version = named ?? onlyVersion(service) else {
             fail(
                 "mirror names no version of \"\(document.services[service].name)\"", to.start,
-                hint: "for example \(document.services[service].name)/"
+                hint: "write \(document.services[service].name)/"
                     + document.services[service].versions[0].name)
             return nil
         }
@@ -230,17 +233,24 @@ extension DocumentDecoder {
             } else {
                 let header = by["header"]?.text, cookie = by["cookie"]?.text
                 if (header == nil) == (cookie == nil) {
-                    fail("rateLimit.by needs a header or a cookie", by.start)
+                    fail(
+                        "rateLimit.by needs a header or a cookie", by.start,
+                        hint: "write \(ObjectSchema.hashKey.example), or address")
                 } else if !SchemaChecker.isToken(header ?? cookie ?? "") {
                     fail("\"\(header ?? cookie ?? "")\" is no header or cookie name", by.start)
                 }
                 key = header.map { .header($0) } ?? .cookie(cookie ?? "")
             }
         } else if let keys = node["maxKeys"] {
-            fail("maxKeys without by", keys.start, hint: "by: says what has a bucket of its own")
+            fail(
+                "maxKeys without by", keys.start,
+                hint:
+                    "add by: address, which says what has a bucket of its own, or take maxKeys out")
         }
         if per > .zero, per.nanoseconds / Int64(requests) < 1, let value = node["requests"] {
-            fail("rateLimit.requests is above a billion a second", value.start)
+            fail(
+                "rateLimit.requests is above a billion a second", value.start,
+                hint: "take rateLimit out: no machine serves so many")
         }
         let keys = key == .none ? 0 : number(node, "maxKeys", 10_000)
         return Document.RateLimit(

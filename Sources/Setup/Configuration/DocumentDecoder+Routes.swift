@@ -7,10 +7,14 @@ import YAML
 extension DocumentDecoder {
     mutating func route(_ node: YAMLNode) {
         guard let nameNode = node["name"], let name = nameNode.text else { return }
-        if !routeNames.insert(name).inserted {
+        if let first = routeNames[name] {
             fail(
-                "there are two routes named \"\(name)\"", nameNode.start,
-                hint: "draws and metrics are kept by route name")
+                "there are two routes named \"\(name)\": the first stands on line \(first.line)",
+                nameNode.start,
+                hint: "draws and metrics are kept by route name; write name: "
+                    + unusedName(name, Array(routeNames.keys)))
+        } else {
+            routeNames[name] = nameNode.start
         }
         var matches: [MatchRule] = []
         if let match = node["match"] {
@@ -50,7 +54,9 @@ extension DocumentDecoder {
             if case .forward = route.action { true } else { false }
         for key in ["retries", "fault", "mirror"] {
             if let value = node[key], !isForwarding {
-                fail("\(key) needs a route with to:", value.start)
+                fail(
+                    "\(key) needs a route with to:", value.start,
+                    hint: "take \(key) out: nothing is sent to a service here")
             }
         }
         guard isForwarding else { return }
@@ -69,24 +75,42 @@ extension DocumentDecoder {
             let has = given.isEmpty ? "none" : given.joined(separator: " and ")
             fail(
                 "the route \"\(name)\" has \(has), expected one of to, redirect, respond",
-                node.start
-            )
+                node.start,
+                hint: given.isEmpty
+                    ? "add to: \(document.services.first?.name ?? "SERVICE"), or respond: "
+                        + ObjectSchema.respond.example
+                    : "keep one of them; a second route takes the other")
             return nil
         }
         if given[0] != "to", let split = node["split"] {
-            fail("split needs a route with to:", split.start)
+            fail(
+                "split needs a route with to:", split.start,
+                hint: "take split out: nothing is sent to a service here")
         }
         if let redirect = node["redirect"] { return self.redirect(redirect, node) }
         if let respond = node["respond"] {
-            let body = respond["body"]?.text ?? ""
-            if body.utf8.count > 65_536 { fail("the body has more than 64 KiB", respond.start) }
-            let type = respond["contentType"]?.text ?? "text/plain"
-            checkValue(type, respond.start)
-            return .respond(
-                status: respond["status"]?.text.flatMap { UInt16($0) } ?? 200, body: body,
-                contentType: type)
+            return self.respond(respond)
         }
         return forward(node)
+    }
+
+    private mutating func respond(_ node: YAMLNode) -> Document.Action {
+        let status = node["status"]?.text.flatMap { UInt16($0) } ?? 200
+        let body = node["body"]?.text ?? ""
+        if body.utf8.count > 65_536 {
+            fail(
+                "the body has more than 64 KiB", (node["body"] ?? node).start,
+                hint: "serve it from an origin, with to:")
+        }
+        let sections: [UInt16: String] = [204: "15.3.5", 205: "15.3.6", 304: "15.4.5"]
+        if !body.isEmpty, let section = sections[status] {
+            fail(
+                "an answer with status \(status) has no body (RFC 9110 §\(section))",
+                (node["body"] ?? node).start, hint: "take body out, or write status: 200")
+        }
+        let type = node["contentType"]?.text ?? "text/plain"
+        checkValue(type, (node["contentType"] ?? node).start)
+        return .respond(status: status, body: body, contentType: type)
     }
 
     mutating func forward(_ node: YAMLNode) -> Document.Action? {
@@ -98,14 +122,18 @@ extension DocumentDecoder {
             let meant = DidYouMean.closest(to: serviceName, among: names)
             fail(
                 "there is no service named \"\(serviceName)\"", to.start,
-                hint: meant.map { "did you mean \"\($0)\"?" }
-                    ?? "services: " + names.joined(separator: ", "))
+                hint: destination(text) ?? meant.map { "did you mean \"\($0)\"?" }
+                    ?? (names.isEmpty
+                        ? "add services: { \(serviceName): \(ObjectSchema.service.example) }"
+                        : "services: " + names.joined(separator: ", ")))
             return nil
         }
         let service = document.services[index]
         if parts.count == 2 {
             if let split = node["split"] {
-                fail("a route that names a version has no split", split.start)
+                fail(
+                    "a route that names a version has no split", split.start,
+                    hint: "write to: \(serviceName), or take split out")
             }
             let versionName = String(parts[1])
             guard let version = service.versions.firstIndex(where: { $0.name == versionName })
@@ -123,6 +151,23 @@ extension DocumentDecoder {
         return self.split(split, index).map {
             .forward(service: index, version: nil, split: $0)
         }
+    }
+
+    /// What to write where a version or an address stands for a service; `nil` for other texts.
+    private func destination(_ text: String) -> String? {
+        for service in document.services {
+            let isVersion = service.versions.contains { $0.name == text }
+            if isVersion { return "write to: \(service.name)/\(text)" }
+            let version = service.versions.first { text == "\(service.name):\($0.name)" }
+            if let version { return "write to: \(service.name)/\(version.name)" }
+        }
+        var address = Substring(text)
+        if let scheme = address.firstRange(of: "://") { address = address[scheme.upperBound...] }
+        let place = String(address.prefix { $0 != "/" })
+        guard Units.address(place) != nil || Units.nameAndPort(place) != nil else { return nil }
+        let key = Units.address(place) != nil ? "endpoints: [\"\(place)\"]" : "dns: \"\(place)\""
+        return "a route names a service, and the service has the addresses: add services: { app: { "
+            + "versions: { v1: { \(key) } } } }, and write to: app"
     }
 
     private mutating func split(_ node: YAMLNode, _ index: Int) -> [Int]? {
@@ -162,7 +207,9 @@ extension DocumentDecoder {
 
     private mutating func rewrite(_ node: YAMLNode, _ route: inout Document.Route) {
         guard case .forward = route.action else {
-            return fail("rewrite needs a route with to:", node.start)
+            return fail(
+                "rewrite needs a route with to:", node.start,
+                hint: "take rewrite out: nothing is sent to a service here")
         }
         let path = node["path"]?.text, prefix = node["prefix"]?.text
         if path != nil, prefix != nil {
@@ -199,8 +246,9 @@ extension DocumentDecoder {
             fail(
                 "\"\(text)\" is not a path", node.start,
                 hint: mayHaveQuery
+                    && text.hasPrefix("/")
                     ? "a path starts with / and has no space or control character"
-                    : "a path starts with / and has no query, space or control character")
+                    : pathHint(text))
         } else if !isEscaped(bytes.span, path: pathLength) {
             var escaped = ByteBuffer()
             URIText.append(bytes.span, to: &escaped)
@@ -221,14 +269,19 @@ extension DocumentDecoder {
     mutating func checkHost(_ node: YAMLNode) {
         let bytes = Array((node.text ?? "").utf8)
         if Authority.hostLength(bytes.span) == nil {
-            fail("\"\(node.text ?? "")\" is not a host", node.start)
+            fail(
+                "\"\(node.text ?? "")\" is not a host", node.start,
+                hint: DocumentDecoder.host(in: node.text ?? "").map { "write host: \($0)" }
+                    ?? "a host has no scheme, path or space: example.com")
         }
     }
 
     mutating func checkValue(_ text: String, _ mark: YAMLMark) {
         let bytes = Array(text.utf8)
         if ASCII.valueLength(bytes.span) != bytes.count {
-            fail("a field value has a control character", mark)
+            fail(
+                "a field value has a control character", mark,
+                hint: "write it in one line, without \\n and \\r")
         }
     }
 
@@ -256,7 +309,9 @@ extension DocumentDecoder {
         for element in node["remove"]?.elements ?? [] {
             guard let name = element.text else { continue }
             if !SchemaChecker.isToken(name) {
-                fail("\"\(name)\" is not a header name", element.start)
+                fail(
+                    "\"\(name)\" is not a header name", element.start,
+                    hint: "header names have no spaces, colons or control characters")
             }
             checkEditable(name, element.start)
             direction.remove.append(name)

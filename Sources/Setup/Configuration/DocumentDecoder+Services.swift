@@ -14,11 +14,13 @@ extension DocumentDecoder {
             connectTimeout: duration(node, "connectTimeout", .milliseconds(250)),
             limits: PoolLimits(), mark: entry.keyStart, isPercent: false)
         if service.dnsRefresh < .milliseconds(100), let value = node["dnsRefresh"] {
-            fail("dnsRefresh is below 100ms", value.start)
+            fail("dnsRefresh is below 100ms", value.start, hint: "write 100ms, or longer")
         }
         for version in node["versions"]?.entries ?? [] { self.version(version, into: &service) }
         if service.versions.isEmpty {
-            fail("the service \"\(entry.key)\" has no versions", (node["versions"] ?? node).start)
+            fail(
+                "the service \"\(entry.key)\" has no versions", (node["versions"] ?? node).start,
+                hint: "write versions: { v1: \(ObjectSchema.version.example) }")
             return
         }
         if service.versions.count > 16 {
@@ -58,11 +60,25 @@ extension DocumentDecoder {
             if !isValid || host != "*" && name.contains("*") {
                 fail(
                     "\"\(text)\" is not a host", element.start,
-                    hint: "a name without port, \"*.\" and a name, or \"*\"")
+                    hint: DocumentDecoder.host(in: text).map {
+                        "write \($0): no scheme, port or path"
+                    }
+                        ?? "a name without port, \"*.\" and a name, or \"*\"")
             }
             hosts.append(host)
         }
         return hosts
+    }
+
+    /// The host of a URL, or of a name with a port.
+    static func host(in text: String) -> String? {
+        var rest = Substring(text)
+        if let scheme = rest.firstRange(of: "://") { rest = rest[scheme.upperBound...] }
+        let bytes = Array(rest.prefix { $0 != "/" && $0 != "?" }.utf8)
+        guard let length = Authority.hostLength(bytes.span), length < text.utf8.count else {
+            return nil
+        }
+        return String(decoding: bytes[..<length], as: UTF8.self)
     }
 
     private mutating func version(_ entry: YAMLNode.Entry, into service: inout Document.Service) {
@@ -70,7 +86,9 @@ extension DocumentDecoder {
         let endpoints = (node["endpoints"]?.elements ?? []).compactMap { element -> Address? in
             guard let address = element.text.flatMap(Units.address) else { return nil }
             if address.family != .unix, address.port == 0 {
-                fail("an endpoint cannot have port 0", element.start)
+                fail(
+                    "an endpoint cannot have port 0", element.start,
+                    hint: "write the port that the application listens on")
             }
             return address
         }
@@ -81,7 +99,7 @@ extension DocumentDecoder {
             } else {
                 fail(
                     "dns is \"\(text)\", expected name:port", value.start,
-                    hint: "for example reviews-v2.shop.svc.cluster.local:9080")
+                    hint: dnsHint(text))
             }
         }
         if node["endpoints"] != nil, node["dns"] != nil {
@@ -94,6 +112,19 @@ extension DocumentDecoder {
         if let headers = node["headers"] { version.edits = headerEdits(headers) }
         if let fault = node["fault"] { version.fault = self.fault(fault) }
         service.versions.append(version)
+    }
+
+    private func dnsHint(_ text: String) -> String {
+        var name = Substring(text)
+        for scheme in ["https://", "http://"] where name.hasPrefix(scheme) {
+            name = name.dropFirst(scheme.count)
+        }
+        let host = String(name.prefix { $0 != "/" })
+        if host.utf8.count < text.utf8.count, Units.nameAndPort(host) != nil {
+            return "a name has no scheme and no path: write \(host)"
+        }
+        if Units.nameAndPort(host + ":80") != nil { return "a port is missing: write \(host):80" }
+        return "for example reviews-v2.shop.svc.cluster.local:9080"
     }
 
     /// Reads weights of named versions: all integers, or all percents that total 100 %.
@@ -125,7 +156,9 @@ extension DocumentDecoder {
             let sum = values.reduce(0, +)
             guard sum == 10_000 else {
                 let text = "\(sum / 100).\(sum % 100 / 10)\(sum % 10)"
-                fail("the percents of \(path) total \(text) %, expected 100 %", percent.start)
+                fail(
+                    "the percents of \(path) total \(text) %, expected 100 %", percent.start,
+                    hint: percentHint(nodes, sum))
                 return nil
             }
         }
@@ -144,6 +177,18 @@ extension DocumentDecoder {
             }
         }
         return (values, firstPercent != nil)
+    }
+
+    /// What to do about percents that do not total 100 %.
+    private func percentHint(_ nodes: [(name: String, node: YAMLNode?)], _ sum: Int) -> String {
+        let silent = nodes.filter { $0.node == nil }
+        if sum < 10_000, silent.count == 1 {
+            return "\"\(silent[0].name)\" has none, which counts as 0 %; give it "
+                + Units.percent(10_000 - sum)
+        }
+        return sum < 10_000
+            ? "\(Units.percent(10_000 - sum)) more must go to one of them"
+            : "one of them must have \(Units.percent(sum - 10_000)) less"
     }
 
     private mutating func stable(_ node: YAMLNode, _ service: inout Document.Service) {
@@ -194,12 +239,20 @@ extension DocumentDecoder {
         }
         if let issue, issue == cookie {
             fail(
-                "sticky issues the application's own cookie", node.start,
-                hint: "give issue: a name of its own")
+                "sticky issues the application's own cookie", (node["issue"] ?? node).start,
+                hint: "write issue: \(issue)-sluice, or another name of its own")
+        }
+        for (key, name) in [("cookie", cookie), ("header", header), ("issue", issue)] {
+            guard let name, Replacement.isSwitch(name), let value = node[key] else { continue }
+            let example = ["cookie": "session", "header": "x-user"][key] ?? "sluice-id"
+            fail(
+                "sticky.\(key) is \"\(name)\", expected the name of a "
+                    + (key == "header" ? "header" : "cookie"), value.start,
+                hint: "write \(key): \(example)")
         }
         let ttl = duration(node, "ttl", .seconds(86_400))
         if ttl < .seconds(1), let value = node["ttl"] {
-            fail("sticky.ttl is below 1s", value.start)
+            fail("sticky.ttl is below 1s", value.start, hint: "write ttl: 24h")
         }
         if issue == nil, node["issue"] == nil, let name = cookie ?? header {
             warn(
@@ -229,12 +282,16 @@ extension DocumentDecoder {
         case "maglev"?: service.policy = .maglev
         default:
             guard node.entries.count == 1, let entry = node.entries.first else {
-                return fail("loadBalancer needs one of ringHash, maglev", node.start)
+                return fail(
+                    "loadBalancer needs one of ringHash, maglev", node.start,
+                    hint: "write \(ObjectSchema.hashedBalancer.example)")
             }
             service.policy = entry.key == "ringHash" ? .ringHash : .maglev
             let header = entry.value["header"]?.text, cookie = entry.value["cookie"]?.text
             guard (header == nil) != (cookie == nil), let name = header ?? cookie else {
-                return fail("\(entry.key) needs a header or a cookie", entry.keyStart)
+                return fail(
+                    "\(entry.key) needs a header or a cookie", entry.keyStart,
+                    hint: "write \(entry.key): \(ObjectSchema.hashKey.example)")
             }
             guard SchemaChecker.isToken(name) else {
                 return fail("\"\(name)\" is no header or cookie name", entry.value.start)

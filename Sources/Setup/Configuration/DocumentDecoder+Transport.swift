@@ -12,15 +12,19 @@ extension DocumentDecoder {
         for element in node["certificates"]?.elements ?? [] {
             if let next = certificate(element, of: "certificates") { certificates.append(next) }
         }
-        if certificates.isEmpty {
+        // A half of a pair has been said already.
+        let isSilent =
+            node["certificate"] == nil && node["key"] == nil
+            && (node["certificates"]?.elements ?? []).isEmpty
+        if certificates.isEmpty, isSilent {
             fail(
                 "the listener's tls has no certificate", node.start,
-                hint: "add certificate: and key:")
+                hint: "add certificate: tls.crt and key: tls.key, with the names of your files")
         }
         if node["clientCertificate"] != nil, node["clientCA"] == nil {
             fail(
                 "clientCertificate without clientCA", node.start,
-                hint: "clientCA: names who may have signed it")
+                hint: "add clientCA: FILE, who may have signed it, or take clientCertificate out")
         }
         return Document.ListenerTLS(
             certificates: certificates, clientCA: node["clientCA"]?.text,
@@ -94,7 +98,8 @@ extension DocumentDecoder {
         if !(16_384...max).contains(bytes) {
             fail(
                 "limits.http2.\(key) is \"\(value.text ?? "")\", expected 16KiB to "
-                    + "\(max >> 20)MiB", value.start)
+                    + "\(max >> 20)MiB", value.start,
+                hint: "write \(bytes < 16_384 ? "16KiB" : "\(max >> 20)MiB")")
             return otherwise
         }
         return bytes

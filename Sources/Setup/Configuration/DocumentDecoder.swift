@@ -11,7 +11,8 @@ struct DocumentDecoder {
     var document = Document()
     var errors: [ConfigurationError] = []
     var warnings: [ConfigurationError] = []
-    var routeNames: Set<String> = []
+    /// Names of routes, with their places.
+    var routeNames: [String: YAMLMark] = [:]
 
     mutating func fail(_ message: String, _ mark: YAMLMark, hint: String = "") {
         errors.append(ConfigurationError(message, at: mark, hint: hint))
@@ -35,10 +36,14 @@ struct DocumentDecoder {
         if document.services.isEmpty, document.routes.isEmpty, errors.isEmpty {
             fail(
                 "the file has neither services nor routes", root.start,
-                hint: "every request would be answered with 404")
+                hint: "every request would be answered with 404; add routes: "
+                    + "[{ name: all, respond: { status: 200 } }] for a first try")
         }
         process(root)
-        if errors.isEmpty { DocumentLinter.lint(document, &warnings) }
+        if errors.isEmpty {
+            DocumentLinter.lint(document, &warnings)
+            DocumentLinter.lintReach(document, root, &warnings)
+        }
     }
 
     // MARK: Listeners and process
@@ -46,24 +51,37 @@ struct DocumentDecoder {
     private mutating func listeners(_ root: YAMLNode) {
         guard let node = root["listeners"] else { return }
         if node.elements.isEmpty {
-            fail("listeners is empty, expected at least one listener", node.start)
+            fail(
+                "listeners is empty, expected at least one listener", node.start,
+                hint: "write [\(ObjectSchema.listener.example)]")
         }
+        var places: [YAMLMark] = []
         for element in node.elements {
-            guard let name = element["name"]?.text,
+            guard let nameNode = element["name"], let name = nameNode.text,
                 let addressNode = element["address"],
                 let address = addressNode.text.flatMap(Units.address)
             else { continue }
-            if document.listeners.contains(where: { $0.name == name }) {
-                fail("there are two listeners named \"\(name)\"", element.start)
+            if let first = document.listeners.firstIndex(where: { $0.name == name }) {
+                fail(
+                    "there are two listeners named \"\(name)\": the first stands on line "
+                        + "\(places[first].line)", nameNode.start,
+                    hint: "metrics, logs and match: { listeners } know a listener by its name; "
+                        + "write name: \(unusedName(name, document.listeners.map(\.name)))")
             }
             // Port 0 asks the kernel for a free one; it clashes with nothing.
-            if let other = document.listeners.first(where: { $0.address == address }),
-                address.port != 0 || address.family == .unix
-            {
-                fail(
-                    "listeners \"\(other.name)\" and \"\(name)\" have the same address",
-                    addressNode.start)
+            let clash = document.listeners.firstIndex {
+                DocumentDecoder.overlap($0.address, address)
             }
+            if let clash, address.port != 0 || address.family == .unix {
+                let other = document.listeners[clash]
+                fail(
+                    "the listeners \"\(other.name)\" on line \(places[clash].line) and "
+                        + "\"\(name)\" have the same "
+                        + (other.address == address
+                            ? "address" : "port, and one of them takes every address"),
+                    addressNode.start, hint: "give one of them another port, or take one out")
+            }
+            places.append(nameNode.start)
             var listener = Document.Listener(name: name, address: address)
             if let text = element["protocol"]?.text {
                 listener.protocol = Document.ListenerProtocol(rawValue: text) ?? .auto
@@ -72,6 +90,13 @@ struct DocumentDecoder {
             if let node = element["tls"] { listener.tls = listenerTLS(node) }
             document.listeners.append(listener)
         }
+    }
+
+    /// A name that is made of another and is none of some.
+    func unusedName(_ name: String, _ taken: [String]) -> String {
+        var number = 2
+        while taken.contains("\(name)-\(number)") { number += 1 }
+        return "\(name)-\(number)"
     }
 
     private mutating func process(_ root: YAMLNode) {
@@ -136,7 +161,7 @@ struct DocumentDecoder {
                 fail(
                     "defaults.limits.headerBytes is \"\(size.text ?? "")\", "
                         + "expected 1KiB to 256KiB",
-                    size.start)
+                    size.start, hint: "write \(bytes < 1_024 ? "1KiB" : "256KiB")")
             }
             document.limits.headBytes = bytes
         }
@@ -152,7 +177,7 @@ struct DocumentDecoder {
             if bytes < 1 << 20 {
                 fail(
                     "defaults.limits.bufferBytes is \"\(size.text ?? "")\", expected at least 1MiB",
-                    size.start)
+                    size.start, hint: "write 1MiB, or auto")
             }
             document.limits.bufferBytes = bytes
         }
@@ -180,8 +205,10 @@ struct DocumentDecoder {
 
     private mutating func fieldName(_ node: YAMLNode, _ key: String) -> String? {
         guard let value = node[key], let text = value.text, text != "off" else { return nil }
-        guard SchemaChecker.isToken(text) else {
-            fail("\"\(text)\" is not a header name", value.start)
+        guard SchemaChecker.isToken(text), !Replacement.isSwitch(text) else {
+            fail(
+                "\"\(text)\" is not a header name", value.start,
+                hint: "write \(key): \(key == "version" ? "x-served-by" : "x-sluice-flags")")
             return nil
         }
         return text

@@ -199,12 +199,25 @@ enum DocumentLinter {
         case (_, nil): return false
         case (.exact(let x)?, .exact(let y)?): return x == y
         case (.template(let x)?, .template(let y)?): return x == y
+        case (.template(let x)?, .exact(let y)?): return isTemplate(x, of: y)
         case (.regex(let x)?, .regex(let y)?): return x.pattern == y.pattern
-        case (.prefix(let x)?, .exact(let y)?), (.prefix(let x)?, .prefix(let y)?):
+        case (.prefix(let x)?, .template) where x.contains("{"): return false
+        case (.prefix(let x)?, .exact(let y)?), (.prefix(let x)?, .prefix(let y)?),
+            (.prefix(let x)?, .template(let y)?):
             let prefix = x.hasSuffix("/") ? String(x.dropLast()) : x
             return y == prefix || y.hasPrefix(prefix + "/") || prefix.isEmpty
         default: return false
         }
+    }
+
+    /// Whether each element of a path is that of a template, or stands for one of its names.
+    private static func isTemplate(_ template: String, of path: String) -> Bool {
+        let names = template.split(separator: "/", omittingEmptySubsequences: false)
+        let elements = path.split(separator: "/", omittingEmptySubsequences: false)
+        return names.count == elements.count
+            && zip(names, elements).allSatisfy { name, element in
+                name.hasPrefix("{") ? !element.isEmpty : name == element
+            }
     }
 
     private static func isSame(_ a: ValueRule, _ b: ValueRule) -> Bool {

@@ -58,6 +58,9 @@ extension FieldSpec {
 /// The keys of one kind of object.
 public struct ObjectSchema: Sendable {
     public var name: String
+    /// A small object of this kind as the file would write it, in braces. Messages show this text
+    /// to say what is expected, and it can be taken as it stands.
+    public var example: String
     public var help: String
     public var fields: [FieldSpec]
     /// Keys starting with `x-` are left to the author.

@@ -37,7 +37,13 @@ struct SchemaChecker {
         let where_ = path.isEmpty ? "the file" : path
         fail(
             "\(where_) is \(node.kindName), expected \(type.expectation)", node.start,
-            hint: SchemaHints.wrongKind(node, type))
+            hint: Replacement.hint(for: node, type, key: SchemaChecker.key(path)))
+    }
+
+    /// The last key of a path such as `listeners[0].tls`.
+    private static func key(_ path: String) -> String {
+        let last = path.split(separator: ".").last ?? ""
+        return String(last.prefix { $0 != "[" })
     }
 
     private mutating func either(_ node: YAMLNode, _ types: [ValueType], _ path: String) {
@@ -51,16 +57,27 @@ struct SchemaChecker {
                 // One of the words, or a length of time.
                 continue
             case (_, .scalar):
-                let before = errors.count
-                check(node, type, at: path)
-                if errors.count > before, errors[before].hint.isEmpty {
-                    errors[before].hint = SchemaHints.wrongKind(node, .either(types))
-                }
-                return
+                return alternative(node, type, of: types, path)
             default: continue
             }
         }
         wrongKind(node, .either(types), path)
+    }
+
+    /// Checks a plain value that may have other shapes too; a message names all of them.
+    private mutating func alternative(
+        _ node: YAMLNode, _ type: ValueType, of types: [ValueType], _ path: String
+    ) {
+        let before = errors.count
+        check(node, type, at: path)
+        guard errors.count > before, let text = node.text else { return }
+        let whole = ValueType.either(types)
+        let hint = Replacement.hint(for: node, whole, key: SchemaChecker.key(path))
+        if errors[before].message.hasSuffix("expected \(type.expectation)") {
+            errors[before].message = "\(path) is \"\(text)\", expected \(whole.expectation)"
+        }
+        let isBetter = type.isSingleWord || Units.share(text) != nil || Replacement.isSwitch(text)
+        if !hint.isEmpty, isBetter || errors[before].hint.isEmpty { errors[before].hint = hint }
     }
 
     private mutating func object(_ node: YAMLNode, _ schema: ObjectSchema, _ path: String) {
@@ -84,7 +101,9 @@ struct SchemaChecker {
         }
         for field in schema.fields where field.isRequired && node[field.name] == nil {
             let where_ = path.isEmpty ? "the file" : path
-            fail("\(where_) lacks the key \"\(field.name)\"", node.start, hint: field.help)
+            fail(
+                "\(where_) lacks the key \"\(field.name)\"", node.start,
+                hint: "add \(field.name): \(field.name == "per" ? "1s" : field.type.example)")
         }
     }
 
@@ -147,11 +166,11 @@ struct SchemaChecker {
             hint = SchemaChecker.nameHint
         case .integer(let range, let word):
             isValid = text == word || Int(text).map(range.contains) ?? false
+            hint = SchemaHints.noLimit(text, word)
+            if hint.isEmpty { hint = SchemaHints.number(text, range) }
         case .integerOr(let range, let words):
             isValid = words.contains(text) || Int(text).map(range.contains) ?? false
-            if let meant = DidYouMean.closest(to: text, among: words) {
-                hint = "did you mean \"\(meant)\"?"
-            }
+            hint = SchemaHints.choice(text, words, key: SchemaChecker.key(path))
         case .duration(nil) where Units.duration(text) == .zero:
             return fail(
                 "\(path) is 0, expected \(type.expectation)", node.start,
@@ -162,10 +181,11 @@ struct SchemaChecker {
             hint = SchemaHints.duration(text, orWord: word)
         case .delay:
             isValid = Units.duration(text) != nil
-            hint = SchemaHints.duration(text, orWord: nil)
+            hint = SchemaHints.delay(text)
         case .size(let word):
             isValid = text == word || Units.size(text) != nil
-            hint = SchemaHints.size(text)
+            hint = SchemaHints.noLimit(text, word)
+            if hint.isEmpty { hint = SchemaHints.size(text) }
         case .share:
             isValid = Units.share(text) != nil
             if Int(text) != nil { hint = "did you mean \(text)%?" }
@@ -181,9 +201,7 @@ struct SchemaChecker {
             hint = SchemaHints.address(text)
         case .choice(let words):
             isValid = words.contains(text)
-            if let meant = DidYouMean.closest(to: text, among: words) {
-                hint = "did you mean \"\(meant)\"?"
-            }
+            hint = SchemaHints.choice(text, words, key: SchemaChecker.key(path))
         case .object, .list, .map, .either: isValid = true
         }
         if !isValid {
@@ -212,34 +230,5 @@ extension ValueType {
         if case .anyText = self { return true }
         if case .either(let types) = self { return types.contains { $0.takesEmptyText } }
         return false
-    }
-
-    /// The values that belong here, in words.
-    var expectation: String {
-        switch self {
-        case .text(let expected): return expected
-        case .anyText: return "text"
-        case .name: return "a name"
-        case .integer(let range, let word):
-            let numbers = "a whole number from \(range.lowerBound) to \(range.upperBound)"
-            return word.map { "\(numbers), or \($0)" } ?? numbers
-        case .integerOr(let range, let words):
-            return "one of \(words.joined(separator: ", ")), or a whole number from "
-                + "\(range.lowerBound) to \(range.upperBound)"
-        case .duration(let word):
-            return "a duration such as 250ms or 1m30s" + (word.map { ", or \($0)" } ?? "")
-        case .delay: return "a duration such as 250ms or 1m30s, or 0s"
-        case .size(let word): return "a size such as 64KiB" + (word.map { ", or \($0)" } ?? "")
-        case .share: return "a percentage from 0% to 100% with at most two decimals"
-        case .shareOr(let word): return "\(ValueType.share.expectation), or \(word)"
-        case .weight: return "a whole number from 0 to 1000000, or a percentage such as 1%"
-        case .address: return "an address such as 127.0.0.1:8080, [::1]:8080 or unix:/path"
-        case .choice(let words):
-            return words.count == 1 ? words[0] : "one of " + words.joined(separator: ", ")
-        case .object(let schema): return "a mapping (\(schema.name))"
-        case .list: return "a list"
-        case .map: return "a mapping"
-        case .either(let types): return types.map(\.expectation).joined(separator: " or ")
-        }
     }
 }

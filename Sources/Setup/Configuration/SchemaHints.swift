@@ -51,6 +51,16 @@ enum SchemaHints {
             "share": "weight",
         ],
         "retries": ["retryOn": "on", "numRetries": "attempts", "count": "attempts"],
+        "value condition": [
+            "contains": "regex: \".*TEXT.*\"", "in": "regex: \"A|B\"", "equals": "exact",
+            "eq": "exact", "value": "exact", "startsWith": "prefix", "endsWith": "suffix",
+            "exists": "present: true", "matches": "regex", "invert": "not: true",
+        ],
+        "route timeouts": [
+            "connect": "connectTimeout: … in the service", "read": "firstByte", "send": "idle",
+            "keepAlive": "defaults: { timeouts: { keepAlive: … } }",
+            "headers": "defaults: { timeouts: { headers: … } }",
+        ],
         "rate limit": [
             "rps": "requests: …, per: 1s", "limit": "requests", "period": "per", "unit": "per",
             "key": "by", "interval": "per",
@@ -58,6 +68,18 @@ enum SchemaHints {
         "mirror": ["percent": "share: 10%", "service": "to", "host": "to"],
         "delay": ["duration": "time", "fixedDelay": "time", "percent": "share: 10%"],
         "abort": ["code": "status", "httpStatus": "status", "percent": "share: 10%"],
+        "upstream TLS": [
+            "cert": "certificate", "crt": "certificate", "cacert": "ca", "caFile": "ca",
+            "insecure": "verify: off", "insecureSkipVerify": "verify: off", "serverName": "sni",
+            "host": "sni",
+        ],
+        "access log": ["file": "path", "destination": "path", "level": "log: { level: … }"],
+        "log": ["path": "accessLog: { path: … }", "file": "accessLog: { path: … }"],
+        "fault": [
+            "status": "abort: { status: … }", "time": "delay: { time: … }",
+            "percent": "abort: { status: …, share: 10% }",
+            "share": "abort: { status: …, share: 10% }",
+        ],
         "redirect": ["code": "status", "to": "host or path", "https": "scheme: https"],
         "fixed response": ["code": "status", "text": "body", "type": "contentType"],
         "header edits": [
@@ -73,6 +95,13 @@ enum SchemaHints {
         if let word = otherNames[schema.name]?[key] { return "write \(word)" }
         if let meant = DidYouMean.closest(to: key, among: names) {
             return "did you mean \"\(meant)\"?"
+        }
+        switch schema.name {
+        case "header edits":
+            return "write request: { set: { \(key): … } } for the origin, or response: { set: "
+                + "{ \(key): … } } for the client"
+        case "edits": return "write set: { \(key): … }"
+        default: break
         }
         let known = "known keys: " + names.joined(separator: ", ")
         if let owner = owner(of: key, besides: schema.name) {
@@ -104,75 +133,121 @@ enum SchemaHints {
         return (1...2).contains(found.count) ? found.joined(separator: " and in ") : nil
     }
 
-    // MARK: Kinds
-
-    /// For a value of another kind than the table asks for.
-    static func wrongKind(_ node: YAMLNode, _ type: ValueType) -> String {
-        if let text = node.text { return text.isEmpty ? "" : plain(text, type) }
-        switch type {
-        case .list(.object):
-            if !node.entries.isEmpty { return "write \"- \" in front of each element's first key" }
-        case .map:
-            if let name = node.elements.first?["name"]?.text {
-                return "names are keys here: write \"\(name):\", and its keys below"
-            }
-            if !node.elements.isEmpty { return "names are keys here, without \"- \" before them" }
-        case .object:
-            if node.elements.count == 1 { return "take the \"- \" or the brackets out" }
-        default: break
-        }
-        return ""
-    }
-
-    /// For text where a list or a mapping belongs.
-    private static func plain(_ text: String, _ type: ValueType) -> String {
-        switch type {
-        case .list(.object(let schema)): return plain(text, .object(schema))
-        case .list: return "write it as a list: [\(text)]"
-        case .object(let schema):
-            switch schema.name {
-            case "path":
-                return text.hasPrefix("/")
-                    ? "write { prefix: \(text) } for all below it, { exact: \(text) } for it "
-                        + "alone" : "write { prefix: /… }"
-            case "match":
-                return text.hasPrefix("/") ? "write { path: { prefix: \(text) } }" : ""
-            case "listener": return "write { name: http, address: \"\(text)\" }"
-            case "version": return "write { weight: …, endpoints: [\"\(text)\"] }"
-            case "redirect":
-                return text.hasPrefix("/") ? "write { path: \(text) }" : "write { host: \(text) }"
-            case "rewrite": return "write { prefix: \(text) } or { path: \(text) }"
-            case "fixed response":
-                return Int(text) != nil ? "write { status: \(text) }" : "write { body: … }"
-            case "retries": return Int(text) != nil ? "write { attempts: \(text) }" : ""
-            case "rate limit": return "write { requests: 100, per: 1s }"
-            case "mirror": return "write { to: \(text) }"
-            case "health check": return text.hasPrefix("/") ? "write { path: \(text) }" : ""
-            case "route timeouts", "timeouts":
-                return Units.duration(text) != nil ? "write { request: \(text) }" : ""
-            case "sticky": return "write { cookie: \(text) }"
-            case "listener TLS": return "write { certificate: FILE, key: FILE }"
-            default: return "its keys are " + schema.fields.map(\.name).joined(separator: ", ")
-            }
-        case .either(let types):
-            let hints = types.map { plain(text, $0) }
-            return hints.first { !$0.isEmpty } ?? ""
-        default: return ""
-        }
-    }
-
     // MARK: Scalars
+
+    /// What people write who want no limit, or nothing at all.
+    static let wordsForNone: Set<String> = [
+        "off", "false", "no", "none", "never", "disabled", "infinity", "infinite", "unlimited",
+        "max", "-1",
+    ]
+
+    /// For a number or a size where a word stands for no limit.
+    static func noLimit(_ text: String, _ word: String?) -> String {
+        guard let word, text == "0" || wordsForNone.contains(text.lowercased()) else { return "" }
+        return "did you mean \"\(word)\"?"
+    }
+
+    static func delay(_ text: String) -> String {
+        wordsForNone.contains(text.lowercased())
+            ? "0s is no wait at all; for a long one write its length, such as 1h"
+            : duration(text, orWord: nil)
+    }
 
     static func duration(_ text: String, orWord word: String?) -> String {
         if Int(text) != nil {
             if text == "0", let word { return "\(word) means no limit" }
             return "a number needs a unit: \(text)s or \(text)ms"
         }
-        if let word, ["none", "never", "infinity", "infinite", "unlimited", "-1"].contains(text) {
-            return "did you mean \"\(word)\"?"
+        if wordsForNone.contains(text.lowercased()) {
+            return word.map { "did you mean \"\($0)\"?" }
+                ?? "this time has an end; for a long one write its length, such as 1h"
         }
         if text.contains(".") { return "without fractions: 1s500ms" }
+        if let mended = mended(duration: text) { return "write \(mended)" }
         return "the units are h, m, s and ms, in this order"
+    }
+
+    /// A length of time with spaces in it, or with the longer names of units.
+    private static func mended(duration text: String) -> String? {
+        let compact = text.lowercased().filter { $0 != " " }
+        if Units.duration(compact) != nil { return compact }
+        let digits = compact.prefix { $0.isASCII && $0.isNumber }
+        guard let number = Int(digits), number <= 4_000 else { return nil }
+        switch compact.dropFirst(digits.count) {
+        case "sec", "secs", "second", "seconds": return "\(number)s"
+        case "msec", "millis", "milliseconds": return "\(number)ms"
+        case "min", "mins", "minute", "minutes": return "\(number)m"
+        case "hr", "hrs", "hour", "hours": return "\(number)h"
+        case "d", "day", "days": return "\(number * 24)h"
+        default: return nil
+        }
+    }
+
+    /// For text with a number in front where a number alone belongs.
+    static func number(_ text: String, _ range: ClosedRange<Int>) -> String {
+        let digits = text.prefix { $0.isASCII && $0.isNumber }
+        guard digits.count < text.count, let number = Int(digits), range.contains(number) else {
+            return ""
+        }
+        return "write \(number)"
+    }
+
+    /// Words of other programs for ours, by the key that they stand at; "" holds everywhere.
+    private static let otherWords: [String: [String: String]] = [
+        "protocol": [
+            "h2": "http2", "h2c": "http2", "grpc": "http2", "http/2": "http2", "2": "http2",
+            "h1": "http1", "http/1.1": "http1", "http": "http1", "1.1": "http1",
+        ],
+        "level": ["warn": "warning", "trace": "debug", "verbose": "debug", "fatal": "error"],
+        "format": [
+            "text": "logfmt", "plain": "logfmt", "common": "combined", "apache": "combined",
+            "nginx": "combined",
+        ],
+        "minVersion": [
+            "tlsv1.2": "1.2", "tls1.2": "1.2", "tlsv1_2": "1.2", "tlsv1.3": "1.3",
+            "tls1.3": "1.3", "tlsv1_3": "1.3", "1.0": "1.2", "1.1": "1.2",
+        ],
+        "whenUnavailable": ["stable": "fallback", "on": "fallback", "off": "fail"],
+        "loadBalancer": [
+            "leastconn": "leastRequest", "least_conn": "leastRequest",
+            "least_request": "leastRequest", "leastconnections": "leastRequest",
+            "rr": "roundRobin", "round_robin": "roundRobin", "consistenthash": "ringHash",
+            "ring_hash": "ringHash", "hash": "ringHash",
+        ],
+        "connect": ["on": "allow", "off": "refuse"],
+        "byHeader": ["on": "allow", "off": "ignore"],
+        "clientHalfClose": ["on": "allow", "off": "abort"],
+        "clientCertificate": [
+            "on": "required", "require": "required", "require_and_verify": "required",
+            "verify": "required", "request": "optional",
+        ],
+        "requestId": ["on": "create"],
+        "methods": ["non-idempotent": "all", "any": "all"],
+        "on": [
+            "connect": "connect-failure", "timeout": "gateway-error",
+            "retriable-status-codes": "503",
+            "error": "connect-failure", "conn-failure": "connect-failure", "500-599": "5xx",
+            "http_503": "503", "http_502": "502", "http_504": "504",
+        ],
+    ]
+
+    /// For text that is none of some words.
+    static func choice(_ text: String, _ words: [String], key: String) -> String {
+        let lower = text.lowercased()
+        if key == "present" || key == "tcp", ["false", "no", "off"].contains(lower) {
+            return key == "present"
+                ? "write present: true, not: true for a value that is not there"
+                : "take tcp out, and give path: or grpc:, or take healthCheck out"
+        }
+        if key == "protocol", lower == "https" || lower == "tls" {
+            return "TLS has a key of its own, tls: { … }; take protocol out"
+        }
+        let plain = ["true": "on", "yes": "on", "false": "off", "no": "off"][lower] ?? lower
+        if let word = otherWords[key]?[plain], words.contains(word) || Int(word) != nil {
+            return "write \(word)"
+        }
+        if words.count == 1 { return "write \(words[0]), or take the key out" }
+        return DidYouMean.closest(to: text, among: words).map { "did you mean \"\($0)\"?" } ?? ""
     }
 
     static func size(_ text: String) -> String {

@@ -3,7 +3,9 @@
 
 extension ObjectSchema {
     static let healthCheck = ObjectSchema(
-        name: "health check", help: "How endpoints are asked whether they are well.",
+        name: "health check",
+        example: "{ path: /healthz }",
+        help: "How endpoints are asked whether they are well.",
         fields: [
             .field("path", .text(expected: "a path"), "HTTP: a GET of this path."),
             .field("tcp", .choice(["true"]), "A connect, with the TLS handshake if there is one."),
@@ -31,7 +33,9 @@ extension ObjectSchema {
         ])
 
     static let outlierDetection = ObjectSchema(
-        name: "outlier detection", help: "Ejection of endpoints by their own answers.",
+        name: "outlier detection",
+        example: "{ consecutive5xx: 5 }",
+        help: "Ejection of endpoints by their own answers.",
         fields: [
             .field(
                 "consecutive5xx", .integer(1...10_000, orWord: "off"), default: "5",
@@ -65,7 +69,9 @@ extension ObjectSchema {
         ])
 
     static let successRate = ObjectSchema(
-        name: "success rate", help: "When an endpoint's success rate is an outlier's.",
+        name: "success rate",
+        example: "{ minRequests: 100 }",
+        help: "When an endpoint's success rate is an outlier's.",
         fields: [
             .field(
                 "minEndpoints", .integer(2...100_000, orWord: nil), default: "5",
@@ -79,7 +85,9 @@ extension ObjectSchema {
         ])
 
     static let warmup = ObjectSchema(
-        name: "warm-up", help: "The slow start of an endpoint that is back, or new.",
+        name: "warm-up",
+        example: "{ duration: 30s }",
+        help: "The slow start of an endpoint that is back, or new.",
         fields: [
             .required("duration", .duration(orWord: nil), "Until it has its full share."),
             .field("minimumPercent", .integer(1...100, orWord: nil), default: "10", "At first."),
@@ -91,7 +99,9 @@ extension ObjectSchema {
     ]
 
     static let routeRetries = ObjectSchema(
-        name: "retries", help: "When a request is sent once more; to the same version, always.",
+        name: "retries",
+        example: "{ attempts: 2 }",
+        help: "When a request is sent once more; to the same version, always.",
         fields: [
             .field(
                 "attempts", .integer(0...10, orWord: nil), default: "2",
@@ -118,7 +128,9 @@ extension ObjectSchema {
         ], isGroup: true)
 
     static let retries = ObjectSchema(
-        name: "retries", help: routeRetries.help,
+        name: "retries",
+        example: "{ attempts: 2 }",
+        help: routeRetries.help,
         fields: routeRetries.fields + [
             .field(
                 "budget", .either([.shareOr("unlimited")]), default: "20%",
@@ -129,7 +141,9 @@ extension ObjectSchema {
         ], isGroup: true)
 
     static let fault = ObjectSchema(
-        name: "fault", help: "Delays and errors made on purpose, for exactly their share.",
+        name: "fault",
+        example: "{ abort: { status: 503, share: 1% } }",
+        help: "Delays and errors made on purpose, for exactly their share.",
         fields: [
             .field("delay", .object(faultDelay), "Holds requests back."),
             .field("abort", .object(faultAbort), "Answers for the origin."),
@@ -140,14 +154,18 @@ extension ObjectSchema {
         ])
 
     static let faultDelay = ObjectSchema(
-        name: "delay", help: "Holds requests back.",
+        name: "delay",
+        example: "{ time: 250ms, share: 1% }",
+        help: "Holds requests back.",
         fields: [
             .required("time", .duration(orWord: nil), "For how long."),
             .field("share", .share, default: "100%", "Of which requests."),
         ])
 
     static let faultAbort = ObjectSchema(
-        name: "abort", help: "Answers for the origin.",
+        name: "abort",
+        example: "{ status: 503, share: 1% }",
+        help: "Answers for the origin.",
         fields: [
             .field("status", .integer(200...599, orWord: nil), "The status code."),
             .field(
@@ -157,7 +175,9 @@ extension ObjectSchema {
         ])
 
     static let mirror = ObjectSchema(
-        name: "mirror", help: "A copy of each request to another version; its answer is dropped.",
+        name: "mirror",
+        example: "{ to: reviews/v2, share: 10% }",
+        help: "A copy of each request to another version; its answer is dropped.",
         fields: [
             .required("to", .text(expected: "service/version"), "Where the copies go."),
             .field("share", .share, default: "100%", "Of which requests, exactly."),
@@ -170,7 +190,8 @@ extension ObjectSchema {
         ])
 
     static let mirrorPool = ObjectSchema(
-        name: connectionPool.name, help: "Bounds of the copies, over all workers.",
+        name: connectionPool.name, example: connectionPool.example,
+        help: "Bounds of the copies, over all workers.",
         fields: connectionPool.fields.map { field in
             let own = [
                 "maxConnections": "100", "maxPendingRequests": "100", "maxRequests": "200",
@@ -181,7 +202,9 @@ extension ObjectSchema {
         }, isGroup: true)
 
     static let rateLimit = ObjectSchema(
-        name: "rate limit", help: "A token bucket; 429 beyond, over all workers exactly.",
+        name: "rate limit",
+        example: "{ requests: 100, per: 1s }",
+        help: "A token bucket; 429 beyond, over all workers exactly.",
         fields: [
             .required("requests", .integer(1...1_000_000_000, orWord: nil), "So many …"),
             .required("per", .duration(orWord: nil), "… in this time."),

@@ -2,7 +2,9 @@
 
 extension ObjectSchema {
     static let route = ObjectSchema(
-        name: "route", help: "One rule; the first whose match holds takes the request.",
+        name: "route",
+        example: "{ name: rest, to: reviews }",
+        help: "One rule; the first whose match holds takes the request.",
         fields: [
             FieldSpec(
                 name: "name", type: .name, isRequired: true,
@@ -31,7 +33,9 @@ extension ObjectSchema {
         ])
 
     static let match = ObjectSchema(
-        name: "match", help: "Conditions, all of which must hold.",
+        name: "match",
+        example: "{ path: { prefix: /api } }",
+        help: "Conditions, all of which must hold.",
         fields: [
             .field(
                 "listeners", .list(.text(expected: "a listener's name")),
@@ -48,7 +52,9 @@ extension ObjectSchema {
         ])
 
     static let path = ObjectSchema(
-        name: "path", help: "How the path must look.",
+        name: "path",
+        example: "{ prefix: /api }",
+        help: "How the path must look.",
         fields: [
             .field("exact", .text(expected: "a path"), "The whole path."),
             .field("prefix", .text(expected: "a path"), "By element: /a matches /a and /a/x."),
@@ -59,7 +65,9 @@ extension ObjectSchema {
     static let valuePattern: ValueType = .either([.anyText, .object(valueConditions)])
 
     static let valueConditions = ObjectSchema(
-        name: "value condition", help: "How a value must look.",
+        name: "value condition",
+        example: "{ exact: beta }",
+        help: "How a value must look.",
         fields: [
             .field("exact", .anyText, "The whole value."),
             .field("prefix", .text(expected: "text"), "How it begins."),
@@ -70,7 +78,9 @@ extension ObjectSchema {
         ], shortFor: "exact")
 
     static let redirect = ObjectSchema(
-        name: "redirect", help: "Where the client is sent; what is left out stays.",
+        name: "redirect",
+        example: "{ scheme: https, host: example.com }",
+        help: "Where the client is sent; what is left out stays.",
         fields: [
             .field("scheme", .choice(["http", "https"]), "The scheme."),
             .field("host", .text(expected: "a host name"), "The host."),
@@ -85,7 +95,9 @@ extension ObjectSchema {
         ])
 
     static let respond = ObjectSchema(
-        name: "fixed response", help: "An answer without an origin.",
+        name: "fixed response",
+        example: "{ status: 200, body: ok }",
+        help: "An answer without an origin.",
         fields: [
             .field("status", .integer(200...599, orWord: nil), default: "200", "The status code."),
             .field("body", .anyText, "The body, at most 64 KiB."),
@@ -95,7 +107,9 @@ extension ObjectSchema {
         ])
 
     static let rewrite = ObjectSchema(
-        name: "rewrite", help: "What the origin sees instead.",
+        name: "rewrite",
+        example: "{ path: /v2 }",
+        help: "What the origin sees instead.",
         fields: [
             .field("path", .text(expected: "a path"), "The whole path; the query stays."),
             .field("prefix", .text(expected: "a path"), "Replaces the prefix that matched."),
@@ -103,7 +117,9 @@ extension ObjectSchema {
         ])
 
     static let headerEdits = ObjectSchema(
-        name: "header edits", help: "Edits of fields, request and response.",
+        name: "header edits",
+        example: "{ request: { set: { x-env: canary } } }",
+        help: "Edits of fields, request and response.",
         fields: [
             .field("request", .object(edits), "Towards the origin."),
             .field(
@@ -113,6 +129,7 @@ extension ObjectSchema {
 
     static let edits = ObjectSchema(
         name: "edits",
+        example: "{ set: { x-env: canary } }",
         help: "remove, then set, then add; a route's edits act first, then those of the version.",
         fields: [
             .field(

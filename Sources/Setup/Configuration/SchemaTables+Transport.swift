@@ -3,6 +3,7 @@
 extension ObjectSchema {
     static let listenerTLS = ObjectSchema(
         name: "listener TLS",
+        example: "{ certificate: tls.crt, key: tls.key }",
         help: "TLS 1.2 and 1.3 for clients; files are read anew at each reload.",
         fields: [
             .field("certificate", .text(expected: "a file name"), "PEM, the chain behind it."),
@@ -22,7 +23,9 @@ extension ObjectSchema {
         ])
 
     static let certificate = ObjectSchema(
-        name: "certificate", help: "A certificate and its key.",
+        name: "certificate",
+        example: "{ certificate: tls.crt, key: tls.key }",
+        help: "A certificate and its key.",
         fields: [
             .required(
                 "certificate", .text(expected: "a file name"), "PEM, the chain behind it."),
@@ -30,7 +33,9 @@ extension ObjectSchema {
         ])
 
     static let upstreamTLS = ObjectSchema(
-        name: "upstream TLS", help: "TLS towards endpoints; their certificates are verified.",
+        name: "upstream TLS",
+        example: "{ ca: ca.crt }",
+        help: "TLS towards endpoints; their certificates are verified.",
         fields: [
             .field(
                 "ca", .text(expected: "a file name"), default: "the system's",
@@ -50,6 +55,7 @@ extension ObjectSchema {
 
     static let http2Limits = ObjectSchema(
         name: "HTTP/2 limits",
+        example: "{ maxConcurrentStreams: 100 }",
         help: "What a client's connection may do, and ten times as much an endpoint's; beyond, it "
             + "is ended with ENHANCE_YOUR_CALM.",
         fields: [

@@ -3,7 +3,10 @@
 extension ObjectSchema {
     /// The whole file.
     public static let document = ObjectSchema(
-        name: "configuration", help: "The whole file.",
+        name: "configuration",
+        example: "{ listeners: [{ name: http, address: \"127.0.0.1:8080\" }], "
+            + "routes: [{ name: all, respond: { status: 200 } }] }",
+        help: "The whole file.",
         fields: [
             .required("listeners", .list(.object(listener)), "Where clients connect."),
             .field(
@@ -29,7 +32,9 @@ extension ObjectSchema {
         ], allowsExtensions: true, isGroup: true)
 
     static let listener = ObjectSchema(
-        name: "listener", help: "An address where clients connect.",
+        name: "listener",
+        example: "{ name: http, address: \"0.0.0.0:8080\" }",
+        help: "An address where clients connect.",
         fields: [
             .required("name", .name, "A label for metrics and logs; unique."),
             .required(
@@ -47,7 +52,9 @@ extension ObjectSchema {
         ])
 
     static let admin = ObjectSchema(
-        name: "admin", help: "The admin endpoint.",
+        name: "admin",
+        example: "{ address: \"127.0.0.1:15000\", token: admin.token }",
+        help: "The admin endpoint.",
         fields: [
             .required(
                 "address", .either([.address, .list(.address)]), "Where it listens: one or several."
@@ -58,7 +65,9 @@ extension ObjectSchema {
         ], shortFor: "address")
 
     static let metrics = ObjectSchema(
-        name: "metrics", help: "The metrics endpoint.",
+        name: "metrics",
+        example: "{ address: \"[::]:15020\", retention: 1h }",
+        help: "The metrics endpoint.",
         fields: [
             .field(
                 "address", .either([.address, .list(.address)]), default: "[::]:15020",
@@ -70,7 +79,9 @@ extension ObjectSchema {
         ], shortFor: "address")
 
     static let service = ObjectSchema(
-        name: "service", help: "A named set of versions.",
+        name: "service",
+        example: "{ versions: { v1: { endpoints: [\"127.0.0.1:9081\"] } } }",
+        help: "A named set of versions.",
         fields: [
             .field(
                 "hosts", .list(.text(expected: "a host name")),
@@ -110,7 +121,9 @@ extension ObjectSchema {
         ])
 
     static let version = ObjectSchema(
-        name: "version", help: "One version of a service.",
+        name: "version",
+        example: "{ endpoints: [\"127.0.0.1:9081\"] }",
+        help: "One version of a service.",
         fields: [
             .field(
                 "weight", .weight, default: "0",
@@ -124,7 +137,9 @@ extension ObjectSchema {
         ])
 
     static let sticky = ObjectSchema(
-        name: "sticky", help: "What a session is known by.",
+        name: "sticky",
+        example: "{ cookie: session, issue: sluice-id }",
+        help: "What a session is known by.",
         fields: [
             .field("cookie", .text(expected: "a cookie name"), "The application's session cookie."),
             .field("header", .text(expected: "a header name"), "A header instead of a cookie."),
@@ -143,21 +158,27 @@ extension ObjectSchema {
         ])
 
     static let hashedBalancer = ObjectSchema(
-        name: "hashed load balancer", help: "A consistent choice by a key of the request.",
+        name: "hashed load balancer",
+        example: "{ ringHash: { header: x-user } }",
+        help: "A consistent choice by a key of the request.",
         fields: [
             .field("ringHash", .object(hashKey), "Consistent hashing on a ring."),
             .field("maglev", .object(hashKey), "Maglev's table: more even, cheaper to look up."),
         ])
 
     static let hashKey = ObjectSchema(
-        name: "hash key", help: "What of the request is hashed.",
+        name: "hash key",
+        example: "{ header: x-user }",
+        help: "What of the request is hashed.",
         fields: [
             .field("header", .text(expected: "a header name"), "A header's value."),
             .field("cookie", .text(expected: "a cookie name"), "A cookie's value."),
         ])
 
     static let connectionPool = ObjectSchema(
-        name: "connection pool", help: "Bounds of one version, over all workers.",
+        name: "connection pool",
+        example: "{ maxConnections: 100 }",
+        help: "Bounds of one version, over all workers.",
         fields: [
             .field(
                 "maxConnections", .integer(1...1_000_000, orWord: "unlimited"), default: "1024",
@@ -193,7 +214,9 @@ extension ObjectSchema {
         ], isGroup: true)
 
     static let defaults = ObjectSchema(
-        name: "defaults", help: "What holds unless a route says otherwise.",
+        name: "defaults",
+        example: "{ timeouts: { request: 30s } }",
+        help: "What holds unless a route says otherwise.",
         fields: [
             .field("timeouts", .object(timeouts), "Times."),
             .field(
@@ -207,7 +230,9 @@ extension ObjectSchema {
         ], isGroup: true)
 
     static let timeouts = ObjectSchema(
-        name: "timeouts", help: "Times. `off` means no limit, and so does `0s`.",
+        name: "timeouts",
+        example: "{ request: 30s }",
+        help: "Times. `off` means no limit, and so does `0s`.",
         fields: [
             .field(
                 "headers", .duration(orWord: "off"), default: "10s",
@@ -236,13 +261,17 @@ extension ObjectSchema {
         ], isGroup: true)
 
     static let routeTimeouts = ObjectSchema(
-        name: "route timeouts", help: "Times of one route.",
+        name: "route timeouts",
+        example: "{ request: 30s }",
+        help: "Times of one route.",
         fields: timeouts.fields.filter {
             ["firstByte", "request", "idle", "perTry", "write"].contains($0.name)
         }, isGroup: true)
 
     static let limits = ObjectSchema(
-        name: "limits", help: "Limits on what is read.",
+        name: "limits",
+        example: "{ bodyBytes: 10MiB }",
+        help: "Limits on what is read.",
         fields: [
             .field(
                 "headerBytes", .size(orWord: nil), default: "64KiB",
@@ -272,7 +301,9 @@ extension ObjectSchema {
         ], isGroup: true)
 
     static let forwarding = ObjectSchema(
-        name: "forwarding", help: "Fields that the proxy adds.",
+        name: "forwarding",
+        example: "{ trustedHops: 1 }",
+        help: "Fields that the proxy adds.",
         fields: [
             .field(
                 "trustedHops", .integer(0...16, orWord: nil), default: "0",
@@ -290,7 +321,9 @@ extension ObjectSchema {
         ], isGroup: true)
 
     static let log = ObjectSchema(
-        name: "log", help: "The process's own log.",
+        name: "log",
+        example: "{ level: info }",
+        help: "The process's own log.",
         fields: [
             .field(
                 "level", .choice(["debug", "info", "warning", "error"]), default: "info",
@@ -300,7 +333,9 @@ extension ObjectSchema {
         ], isGroup: true)
 
     static let accessLog = ObjectSchema(
-        name: "access log", help: "A line for each request.",
+        name: "access log",
+        example: "{ path: /dev/stdout }",
+        help: "A line for each request.",
         fields: [
             .required(
                 "path", .text(expected: "a file"),
@@ -313,7 +348,9 @@ extension ObjectSchema {
         ])
 
     static let drain = ObjectSchema(
-        name: "drain", help: "How the process stops.",
+        name: "drain",
+        example: "{ delay: 5s, grace: 30s }",
+        help: "How the process stops.",
         fields: [
             .field(
                 "delay", .delay, default: "5s",

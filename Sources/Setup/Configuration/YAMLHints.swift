@@ -44,6 +44,11 @@ enum YAMLHints {
                 hint: "in single quotes a backslash is only a backslash: '\\d+'")
         default: break
         }
+        if error.message.contains("is given twice") {
+            return ConfigurationError(
+                error.message, at: error.mark,
+                hint: "keep one of them; what belongs to both stands below one key")
+        }
         let context = error.context.isEmpty ? "" : " (\(error.context))"
         return ConfigurationError(error.message + context, at: error.mark)
     }

@@ -90,6 +90,8 @@ public struct Origin: ~Copyable {
         guard event.isReadable || event.isHungUp else { return }
         while true {
             switch Socket.receive(descriptor, into: &connection.inbound, atMost: 65_536) {
+            case .bytes where connection.isRefused:
+                connection.inbound.consume(connection.inbound.readable.count)
             case .bytes: guard take(connection, descriptor) else { return close(descriptor) }
             case .wouldBlock: return
             case .endOfStream, .failed: return close(descriptor)
@@ -101,7 +103,9 @@ public struct Origin: ~Copyable {
     private mutating func take(_ connection: OriginConnection, _ descriptor: Int32) -> Bool {
         while let request = connection.next() {
             switch request {
-            case .failure: return false
+            case .failure(let violation):
+                connection.refuse(violation)
+                return connection.flush(descriptor)
             case .success(let request):
                 let fails =
                     options.errorRate > 0

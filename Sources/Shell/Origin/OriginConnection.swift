@@ -33,12 +33,28 @@ struct OriginRequest {
     }
 }
 
+extension OriginRequest {
+    /// The answer to a request that cannot be read; the connection ends with it.
+    static func refusal(_ violation: HTTP1Violation) -> [UInt8] {
+        let body =
+            JSONText.object([
+                ("error", .string("\(violation.cause)"))
+            ]).text() + "\n"
+        return Array(
+            ("HTTP/1.1 \(violation.status) \(Status.reason(violation.status))\r\n"
+                + "content-type: application/json\r\ncontent-length: \(body.utf8.count)\r\n"
+                + "connection: close\r\n\r\n" + body).utf8)
+    }
+}
+
 /// One client connection of the demo's origin.
 final class OriginConnection {
     let generation: Int
     var inbound = ByteBuffer()
     private var outbound = ByteBuffer()
     private var closesAfterFlush = false
+    /// A request could not be read: its answer was the last.
+    private(set) var isRefused = false
     private var parser = RequestHeadParser()
     /// A request whose body is still arriving.
     private var open: (request: OriginRequest, body: BodyDecoder)?
@@ -89,6 +105,13 @@ final class OriginConnection {
         inbound.consume(count)
     }
 
+    /// Answers what cannot be read; what the client sends from here on is dropped, so that a reset
+    /// does not take the answer from it.
+    func refuse(_ violation: HTTP1Violation) {
+        outbound.append(OriginRequest.refusal(violation))
+        isRefused = true
+    }
+
     func send(_ response: [UInt8], closes: Bool) {
         outbound.append(response)
         closesAfterFlush = closesAfterFlush || closes
@@ -102,6 +125,10 @@ final class OriginConnection {
             case .wouldBlock: return true
             case .endOfStream, .failed: return false
             }
+        }
+        if isRefused {
+            Socket.shutdownWrite(descriptor)
+            return true
         }
         return !closesAfterFlush
     }

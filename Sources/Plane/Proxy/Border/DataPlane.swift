@@ -429,13 +429,14 @@ public struct DataPlane: ~Copyable {
         }
     }
 
-    /// Ends everything that is still under way: the time to drain is over.
+    /// Ends everything that is still under way: the time to drain is over. A client of HTTP/1.1
+    /// whose answer has not begun gets 503; an answer that has begun is cut.
     public mutating func closeAll() {
         for index in 0..<tables.downstream.indexEnd {
             guard let id = tables.downstream.tenant(at: index),
                 tables.downstream[id].phase != .closed
             else { continue }
-            DownstreamSide.failed(&tables, &turn, id, as: .drained)
+            DownstreamSide.endOfDrain(&tables, &turn, id)
         }
     }
 

@@ -62,4 +62,31 @@ extension DownstreamSide {
         Exchanges.abandon(&tables, &turn, exchange)
         ClientConnections.close(&tables, &turn, id, reset: isPart)
     }
+
+    // MARK: The end of draining
+
+    /// Ends a connection, or a stream, because this process ends now. What the client has had so
+    /// far must not look complete, and where it has had nothing it is told.
+    static func endOfDrain(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
+        guard !tables.downstream[id].isStream else {
+            return failed(&tables, &turn, id, as: .drained)
+        }
+        switch tables.downstream[id].phase {
+        // No request has begun, or none that is whole.
+        case .idle, .head: ClientConnections.close(&tables, &turn, id, reset: false)
+        case .exchange:
+            let exchange = tables.downstream[id].exchange
+            guard tables.exchanges.holds(exchange),
+                tables.exchanges[exchange].responsePhase == .waiting
+            else { return failed(&tables, &turn, id, as: .drained) }
+            Exchanges.fail(
+                &tables, &turn, exchange,
+                LocalAnswer(status: 503, flags: .drained, cause: .drain))
+        // The last answer is out; only a client that has not taken all of it loses something.
+        case .lingering where !tables.downstream[id].hasUnsent:
+            ClientConnections.close(&tables, &turn, id, reset: false)
+        case .lingering, .tunnel, .session, .closed:
+            failed(&tables, &turn, id, as: .drained)
+        }
+    }
 }

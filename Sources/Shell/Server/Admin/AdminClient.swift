@@ -40,7 +40,8 @@ public enum AdminClient {
             found = try exchange(address, method, target, token, limit)
         } catch {
             throw Failure(
-                description: "nobody answers at the admin address \(place): \(error.message)")
+                description: "nobody answers at the admin address \(place): \(error.message); a "
+                    + "process that runs says its address in its line \"sluice started\"")
         }
         let advice = "give the address that admin: has in its file, by default 127.0.0.1:15000"
         switch found {

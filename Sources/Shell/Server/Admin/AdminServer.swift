@@ -61,7 +61,7 @@ final class AdminServer {
     let token: String?
     private var connections: [Int32: Connection] = [:]
 
-    init(_ document: Document, configPath: String, log: ProcessLog) throws(SystemError) {
+    init(_ document: Document, configPath: String, log: ProcessLog) throws(Listeners.Failure) {
         var listeners: [Listener] = []
         for address in document.admin {
             listeners.append(try AdminServer.listen(address, document, isAdmin: true))
@@ -85,7 +85,7 @@ final class AdminServer {
 
     private static func listen(
         _ address: Address, _ document: Document, isAdmin: Bool
-    ) throws(SystemError) -> Listener {
+    ) throws(Listeners.Failure) -> Listener {
         let name = isAdmin ? "admin" : "metrics"
         do throws(SystemError) {
             let descriptor = try Socket.listen(
@@ -94,12 +94,10 @@ final class AdminServer {
                 descriptor: descriptor, isAdmin: isAdmin, isLoopback: address.isLoopback,
                 text: text(descriptor, address))
         } catch {
-            Files.write(
-                2,
-                all: "sluice: the \(name) endpoint cannot listen on \(UnixPaths.text(address)): "
+            throw Listeners.Failure(
+                text: "the \(name) endpoint cannot listen on \(UnixPaths.text(address)): "
                     + "\(error.message)\(ListenHints.text(error, address)); give \(name): another "
-                    + "address\n")
-            throw error
+                    + "address")
         }
     }
 

@@ -247,7 +247,7 @@ final class ControlLoop {
                 group.tellAll(.removeListener(descriptor: listener.descriptor))
             }
             waitForListenersRemoved(count: listeners.open.count)
-            for listener in listeners.open { Socket.close(listener.descriptor) }
+            for listener in listeners.open { listener.close() }
             group.tellAll(.drain)
             return nil
         case .finish:

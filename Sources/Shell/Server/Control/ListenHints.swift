@@ -1,12 +1,15 @@
 import Base
+import Configuration
 import Platform
 
 /// Advice for an address that cannot be listened on.
-enum ListenHints {
+package enum ListenHints {
     /// The advice, with a semicolon in front; empty where the error says all there is.
     ///
     /// - Parameter own: the addresses on which this process listens, or is about to.
-    static func text(_ error: SystemError, _ address: Address, own: [Address] = []) -> String {
+    package static func text(
+        _ error: SystemError, _ address: Address, own: [Address] = []
+    ) -> String {
         let isUnix = address.family == .unix
         if error.cause == .inUse, !isUnix,
             let mine = own.first(where: { $0.family != .unix && $0.port == address.port })
@@ -18,10 +21,11 @@ enum ListenHints {
         switch error.cause {
         case .forbidden where isUnix: return "; this user may not write to the socket's directory"
         case .forbidden where address.port > 0 && address.port < 1_024:
-            return "; ports below 1024 need a privilege: take a port from 1024, run setcap "
-                + "cap_net_bind_service=+ep on the program, or lower the sysctl "
-                + "net.ipv4.ip_unprivileged_port_start"
+            return "; ports below 1024 need a privilege: \(Advice.privilegedPort)"
         case .missing where isUnix: return "; the socket's directory is not there"
+        case .noSuchFamily where address.family == .ipv6:
+            let plain = address.isLoopback ? "127.0.0.1" : "0.0.0.0"
+            return "; this machine has no IPv6: write \(plain):\(address.port), which takes IPv4"
         case .inUse:
             return "; another process listens there" + (isUnix ? "" : ", ss -ltnp shows which")
         case .noSuchAddress:

@@ -15,6 +15,16 @@ struct Listeners {
         var id: Int
         /// `[::]` that takes IPv4 too.
         var isDual: Bool
+        /// Of a unix socket's file, from when it was bound.
+        var stamp: Files.Stamp?
+
+        /// Closes the socket, and removes the file of a unix socket unless another has its place.
+        func close() {
+            Socket.close(descriptor)
+            if let stamp, let path = UnixPaths.path(configured) {
+                Files.removeSocket(path, ifStill: stamp)
+            }
+        }
     }
 
     private(set) var open: [Open] = []
@@ -79,7 +89,8 @@ struct Listeners {
                 Open(
                     name: listener.name, configured: listener.address,
                     bound: Socket.boundAddress(descriptor) ?? listener.address,
-                    descriptor: descriptor, id: number(listener.name), isDual: isDual))
+                    descriptor: descriptor, id: number(listener.name), isDual: isDual,
+                    stamp: UnixPaths.path(listener.address).flatMap(Files.stamp)))
         } catch {
             let own = (open + change.added).map(\.bound)
             Listeners.discard(change)
@@ -92,7 +103,7 @@ struct Listeners {
 
     /// Closes what `prepare` opened, for a change that is not made.
     static func discard(_ change: Change) {
-        for opened in change.added { Socket.close(opened.descriptor) }
+        for opened in change.added { opened.close() }
     }
 
     /// The sockets that will be open after a change, removed ones included until they are closed.

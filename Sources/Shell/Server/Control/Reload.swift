@@ -140,7 +140,7 @@ extension ControlLoop {
         }
         if !change.removed.isEmpty {
             waitForListenersRemoved(count: change.removed.count)
-            for removed in change.removed { Socket.close(removed.descriptor) }
+            for removed in change.removed { removed.close() }
         }
         listeners.commit(change)
     }

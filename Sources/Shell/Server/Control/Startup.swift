@@ -62,17 +62,19 @@ public enum Startup {
         }
         log.configure(level: file.document.logLevel, isJSON: file.document.logsJSON)
         if !file.warnings.isEmpty { log.warning(file.warnings) }
-        do throws(SystemError) {
+        do {
             return try assemble(options, log, file, tickets)
+        } catch let failure as Failure {
+            throw failure
         } catch {
-            throw Failure(text: error.message, code: 1)
+            throw Failure(text: (error as? SystemError)?.message ?? "\(error)", code: 1)
         }
     }
 
     private static func assemble(
         _ options: ServerOptions, _ log: ProcessLog, _ file: ConfigurationFile,
         _ tickets: TLSTickets
-    ) throws(SystemError) -> ControlLoop {
+    ) throws -> ControlLoop {
         let signals = try Signals()
         let descriptors = Machine.raiseDescriptorLimit()
         let metrics = MetricRegistry()
@@ -86,8 +88,7 @@ public enum Startup {
         do throws(Listeners.Failure) {
             change = try listeners.prepare(file.document) { metrics.listener($0) }
         } catch {
-            Files.write(2, all: "sluice: \(error.text)\n")
-            throw SystemError("listen")
+            throw Failure(text: error.text, code: 1)
         }
         listeners.commit(change)
         let snapshot = SnapshotCompiler.compile(
@@ -99,8 +100,7 @@ public enum Startup {
         do throws(SystemError) {
             logWriter.use(try logWriter.prepare(file.accessLogPath))
         } catch {
-            Files.write(2, all: "sluice: \(file.accessLogFailure(error))\n")
-            throw error
+            throw Failure(text: file.accessLogFailure(error), code: 1)
         }
         let connections = connectionsMax(file.document, descriptors: descriptors)
         let memory = Machine.memory()
@@ -112,7 +112,12 @@ public enum Startup {
             log: log)
         group.directory = TLSDirectory(
             file.document, file.tls, registry, listeners: listeners.numbers(after: .init()))
-        let admin = try AdminServer(file.document, configPath: file.path, log: log)
+        let admin: AdminServer
+        do throws(Listeners.Failure) {
+            admin = try AdminServer(file.document, configPath: file.path, log: log)
+        } catch {
+            throw Failure(text: error.text, code: 1)
+        }
         // Before the first client is accepted: clients may use up all descriptors.
         let control = try ControlLoop(
             Parts(

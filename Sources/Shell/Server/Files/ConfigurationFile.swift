@@ -40,8 +40,12 @@ public struct ConfigurationFile: Sendable {
     public static let bytesMax = 4 << 20
 
     /// Reads and checks a file, and those it names.
-    public static func load(_ path: String) -> Result<ConfigurationFile, Rejection> {
-        load(path, tickets: nil)
+    ///
+    /// - Parameter warnsOfPorts: whether ports that this process may not listen on are warned of.
+    public static func load(
+        _ path: String, warnsOfPorts: Bool = false
+    ) -> Result<ConfigurationFile, Rejection> {
+        load(path, tickets: nil, warnsOfPorts: warnsOfPorts)
     }
 
     /// Reads and checks the file alone, without those that it names.
@@ -59,7 +63,9 @@ public struct ConfigurationFile: Sendable {
         return .success(reading)
     }
 
-    static func load(_ path: String, tickets: TLSTickets?) -> Result<ConfigurationFile, Rejection> {
+    static func load(
+        _ path: String, tickets: TLSTickets?, warnsOfPorts: Bool = false
+    ) -> Result<ConfigurationFile, Rejection> {
         let reading: ConfigurationReading
         switch read(path) {
         case .success(let read): reading = read
@@ -93,7 +99,12 @@ public struct ConfigurationFile: Sendable {
         }
         let tls = TLSFiles.load(document, reading, base: path, tickets: tickets)
         errors += tls.errors
-        let warnings = ConfigurationError.inOrder(reading.warnings + tls.warnings)
+        var more: [ConfigurationError] = []
+        if let problem = accessLogProblem(reading, document, beside: path) {
+            if problem.severity == .error { errors.append(problem) } else { more.append(problem) }
+        }
+        if warnsOfPorts { more += portProblems(reading, document) }
+        let warnings = ConfigurationError.inOrder(reading.warnings + tls.warnings + more)
         if !errors.isEmpty {
             return .failure(
                 Rejection(
@@ -137,6 +148,49 @@ public struct ConfigurationFile: Sendable {
         let problem = ConfigurationError.ofFile(
             "the file cannot be read: \(error.message)", hint: hint)
         return Rejection([problem], path, [])
+    }
+
+    /// What speaks against the access log's file. That another user may not write it is a warning:
+    /// the one that runs Sluice may.
+    private static func accessLogProblem(
+        _ reading: ConfigurationReading, _ document: Document, beside path: String
+    ) -> ConfigurationError? {
+        guard let log = document.accessLog else { return nil }
+        let full = resolve(log.path, beside: path)
+        // What stands there depends on how the process is started.
+        if full.hasPrefix("/dev/") || full.hasPrefix("/proc/") { return nil }
+        guard let obstacle = Files.obstacle(toAppending: full) else { return nil }
+        let hint: String
+        switch obstacle.cause {
+        case .missing:
+            let parent = full.lastIndex(of: "/").map { String(full[..<$0]) } ?? "."
+            hint = "make the directory: mkdir -p \(parent)"
+        case .isDirectory: hint = "name a file in it: \(log.path)/access.log"
+        case .forbidden: hint = "the user that runs Sluice must be able to write there"
+        default: hint = "write path: /dev/stdout, or name a file that can be appended to"
+        }
+        return reading.problem(
+            "accessLog.path: \(full) cannot be opened to be written: \(obstacle.message)",
+            of: ["accessLog", "path"],
+            hint: hint + "; names without a leading / are beside the configuration file",
+            severity: obstacle.cause == .forbidden ? .warning : .error)
+    }
+
+    /// Listeners on ports that this process may not have.
+    private static func portProblems(
+        _ reading: ConfigurationReading, _ document: Document
+    ) -> [ConfigurationError] {
+        document.listeners.enumerated().compactMap { i, listener in
+            let address = listener.address
+            guard address.family != .unix, !Machine.mayListen(onPort: address.port) else {
+                return nil
+            }
+            return reading.problem(
+                "the listener \"\(listener.name)\" needs a privilege that this user does not have: "
+                    + "its port is below \(Machine.lowestFreePort())",
+                of: ["listeners", "\(i)", "address"], hint: Advice.privilegedPort,
+                severity: .warning)
+        }
     }
 
     /// Why the access log cannot be opened, and what to do.
