@@ -62,6 +62,7 @@ let package = Package(
         // Floor 1b: RFC 9110.
         floor("HTTPSemantics", in: "Codecs", ["Base"]),
         // Floor 2: codecs and the kernel.
+        floor("JSON", in: "Codecs"),
         floor("HTTP1", in: "Codecs", ["Base", "HTTPSemantics"]),
         floor("HTTP2", in: "Codecs", ["CNGHTTP2", "Base", "HTTPSemantics", "HTTP1"]),
         floor("TLS", in: "Codecs", ["COpenSSL", "Base"]),
@@ -78,7 +79,8 @@ let package = Package(
         floor(
             "Configuration", in: "Setup",
             [
-                "Base", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
+                "Base", "JSON", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream",
+                "Telemetry",
             ]),
         // Floor 4: the data plane of one worker.
         floor(
@@ -89,19 +91,19 @@ let package = Package(
             ]),
         // Beside the I/O line: the resolver's thread and the demo's origin.
         floor("Resolver", in: "Kernel", ["Platform", "Base"]),
-        floor("Origin", in: "Shell", ["Platform", "HTTPSemantics", "HTTP1", "Base"]),
+        floor("Origin", in: "Shell", ["Platform", "JSON", "HTTPSemantics", "HTTP1", "Base"]),
         // Floor 5: the only floor that knows both sockets and HTTP.
         floor(
             "Server", in: "Shell",
             [
-                "Base", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
+                "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
                 "Telemetry", "Configuration", "Proxy", "Resolver",
             ]),
         // Roof.
         .executableTarget(
             name: "sluice",
             dependencies: [
-                "Base", "Platform", "Server", "Configuration", "Origin",
+                "Base", "JSON", "Platform", "Server", "Configuration", "Origin",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
         // What single steps cost: scripts/bench --micro.

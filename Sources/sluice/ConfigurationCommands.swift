@@ -1,6 +1,7 @@
 import ArgumentParser
 import Base
 import Configuration
+import JSON
 import Server
 
 let yamlExtensions = ["yaml", "yml"]

@@ -40,6 +40,7 @@ import Testing
     static let imports: [String: Set<String>] = [
         "Base": ["CScan", "Synchronization"],
         "HTTPSemantics": ["Base"],
+        "JSON": [],
         "HTTP1": ["Base", "HTTPSemantics"],
         "HTTP2": ["CNGHTTP2", "Base", "HTTPSemantics", "HTTP1"],
         "TLS": ["COpenSSL", "Base"],
@@ -51,21 +52,21 @@ import Testing
         "Telemetry": ["Base", "HTTPSemantics", "Synchronization"],
         "Judge": ["Glibc"],
         "Configuration": [
-            "Base", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
-            "Synchronization",
+            "Base", "JSON", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream",
+            "Telemetry", "Synchronization",
         ],
         "Proxy": [
             "Base", "HTTPSemantics", "HTTP1", "HTTP2", "Routing", "Upstream", "Telemetry",
             "Configuration",
         ],
         "Resolver": ["Platform", "Base", "Synchronization"],
-        "Origin": ["Platform", "HTTPSemantics", "HTTP1", "Base"],
+        "Origin": ["Platform", "JSON", "HTTPSemantics", "HTTP1", "Base"],
         "Server": [
-            "Base", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
+            "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
             "Telemetry", "Configuration", "Proxy", "Resolver", "Synchronization",
         ],
         "sluice": [
-            "ArgumentParser", "Base", "Configuration", "Origin", "Platform", "Server",
+            "ArgumentParser", "Base", "Configuration", "JSON", "Origin", "Platform", "Server",
         ],
     ]
 

@@ -1,6 +1,7 @@
 import Base
 import Configuration
 import HTTP1
+import JSON
 import Platform
 import Resolver
 import Telemetry

@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import JSON
 import Routing
 
 extension DocumentJSON {

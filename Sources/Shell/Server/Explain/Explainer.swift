@@ -2,6 +2,7 @@ import Base
 import Configuration
 import HTTP1
 import HTTPSemantics
+import JSON
 import Platform
 import Routing
 import Telemetry
