@@ -84,10 +84,13 @@ let package = Package(
             ]),
         // Floor 4: the data plane of one worker.
         floor(
+            "Rewriting", in: "Plane",
+            ["Base", "HTTPSemantics", "HTTP1", "Routing", "Telemetry", "Configuration"]),
+        floor(
             "Proxy", in: "Plane",
             [
                 "Base", "HTTPSemantics", "HTTP1", "HTTP2", "Routing", "Upstream", "Telemetry",
-                "Configuration",
+                "Configuration", "Rewriting",
             ]),
         // Beside the I/O line: the resolver's thread and the demo's origin.
         floor("Resolver", in: "Kernel", ["Platform", "Base"]),
@@ -97,7 +100,7 @@ let package = Package(
             "Server", in: "Shell",
             [
                 "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
-                "Telemetry", "Configuration", "Proxy", "Resolver",
+                "Telemetry", "Configuration", "Rewriting", "Proxy", "Resolver",
             ]),
         // Roof.
         .executableTarget(
@@ -127,6 +130,12 @@ let package = Package(
         tests("ResolverTests", ["Resolver", "Platform", "Base"]),
         tests("TelemetryTests", ["Telemetry", "HTTPSemantics", "Base"]),
         tests("JudgeTests", ["Judge", "Base"]),
+        tests(
+            "RewritingTests",
+            [
+                "Rewriting", "Configuration", "Routing", "Telemetry", "HTTP1", "HTTPSemantics",
+                "Base",
+            ]),
         tests("ConfigurationTests", ["Configuration", "Routing", "Upstream", "YAML", "Base"]),
         .target(
             name: "Simulation",

@@ -55,15 +55,16 @@ import Testing
             "Base", "JSON", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream",
             "Telemetry", "Synchronization",
         ],
+        "Rewriting": ["Base", "HTTPSemantics", "HTTP1", "Routing", "Telemetry", "Configuration"],
         "Proxy": [
             "Base", "HTTPSemantics", "HTTP1", "HTTP2", "Routing", "Upstream", "Telemetry",
-            "Configuration",
+            "Configuration", "Rewriting",
         ],
         "Resolver": ["Platform", "Base", "Synchronization"],
         "Origin": ["Platform", "JSON", "HTTPSemantics", "HTTP1", "Base"],
         "Server": [
             "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
-            "Telemetry", "Configuration", "Proxy", "Resolver", "Synchronization",
+            "Telemetry", "Configuration", "Rewriting", "Proxy", "Resolver", "Synchronization",
         ],
         "sluice": [
             "ArgumentParser", "Base", "Configuration", "JSON", "Origin", "Platform", "Server",

@@ -2,6 +2,8 @@ import Base
 import Configuration
 import HTTP1
 import HTTPSemantics
+import Rewriting
+import Routing
 import Telemetry
 
 /// Answers that Sluice makes itself: short, with a Date, with flags when the configuration allows,
@@ -172,7 +174,7 @@ enum DirectReply {
         if plan.kind == .redirect {
             turn.headOut.append("location: ")
             let origin = Decisions.origin(tables.exchanges[id], turn, snapshot)
-            let bytes = turn.scratch.span(head), path = turn.normalPath
+            let bytes = turn.scratch.span(head), path = turn.key.path(in: bytes)
             let isKnown = Redirects.appendLocation(
                 plan, snapshot.value.store, turn.requestHead, bytes, origin: origin, path: path,
                 to: &turn.headOut)

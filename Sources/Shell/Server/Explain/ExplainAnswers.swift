@@ -1,7 +1,7 @@
 import Base
 import Configuration
 import HTTPSemantics
-import Proxy
+import Rewriting
 import Routing
 
 /// A request under explanation, in the forms in which the data plane has it.
