@@ -92,22 +92,39 @@ let package = Package(
                 "Base", "HTTPSemantics", "HTTP1", "HTTP2", "Routing", "Upstream", "Telemetry",
                 "Configuration", "Rewriting",
             ]),
+        // Floor 4b: what people ask about a process; pure, and told by values.
+        floor(
+            "Explain", in: "Control",
+            [
+                "Base", "JSON", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Configuration",
+                "Rewriting",
+            ]),
+        floor(
+            "Admin", in: "Control",
+            ["Base", "JSON", "Routing", "Telemetry", "Upstream", "Configuration", "Explain"]),
         // Beside the I/O line: the resolver's thread and the demo's origin.
         floor("Resolver", in: "Kernel", ["Platform", "Base"]),
         floor("Origin", in: "Shell", ["Platform", "JSON", "HTTPSemantics", "HTTP1", "Base"]),
+        // Floor 4b: files on disk, without a socket.
+        floor(
+            "Files", in: "Shell",
+            [
+                "Base", "JSON", "HTTPSemantics", "Platform", "TLS", "Upstream", "Telemetry",
+                "Configuration",
+            ]),
         // Floor 5: the only floor that knows both sockets and HTTP.
         floor(
             "Server", in: "Shell",
             [
                 "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
-                "Telemetry", "Configuration", "Rewriting", "Proxy", "Resolver",
+                "Telemetry", "Configuration", "Proxy", "Resolver", "Files", "Admin",
             ]),
         // Roof.
         .executableTarget(
             name: "sluice",
             dependencies: [
-                "Base", "JSON", "Platform", "Server", "Configuration", "Origin",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Base", "JSON", "Platform", "Files", "Explain", "Server", "Configuration",
+                "Origin", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
         // What single steps cost: scripts/bench --micro.
         .executableTarget(
@@ -136,6 +153,7 @@ let package = Package(
                 "Rewriting", "Configuration", "Routing", "Telemetry", "HTTP1", "HTTPSemantics",
                 "Base",
             ]),
+        tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),
         tests("ConfigurationTests", ["Configuration", "Routing", "Upstream", "YAML", "Base"]),
         .target(
             name: "Simulation",

@@ -1,8 +1,10 @@
 import ArgumentParser
 import Base
 import Configuration
+import Explain
+import Files
 import JSON
-import Server
+import Platform
 
 let yamlExtensions = ["yaml", "yml"]
 
@@ -97,7 +99,12 @@ struct ExplainCommand: ParsableCommand {
         var query = ExplainQuery(method: method, url: url)
         query.headers = header
         query.listener = listener
-        switch Explainer.explain(query, file: file) {
+        let compiled = CompiledConfiguration(file)
+        let ground = ExplainGround(
+            snapshot: compiled.snapshot, file: file.path,
+            listenerNumber: { compiled.number(ofListener: $0) }, now: SystemClock.now(),
+            wall: SystemClock.wall())
+        switch Explainer.explain(query, ground) {
         case .success(let explanation):
             print(
                 output.isJSON ? explanation.json.text() : explanation.text,

@@ -62,12 +62,25 @@ import Testing
         ],
         "Resolver": ["Platform", "Base", "Synchronization"],
         "Origin": ["Platform", "JSON", "HTTPSemantics", "HTTP1", "Base"],
+        "Explain": [
+            "Base", "JSON", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Configuration",
+            "Rewriting",
+        ],
+        "Admin": [
+            "Base", "JSON", "Routing", "Telemetry", "Upstream", "Configuration", "Explain",
+            "Synchronization",
+        ],
+        "Files": [
+            "Base", "JSON", "HTTPSemantics", "Platform", "TLS", "Upstream", "Telemetry",
+            "Configuration",
+        ],
         "Server": [
             "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
-            "Telemetry", "Configuration", "Rewriting", "Proxy", "Resolver", "Synchronization",
+            "Telemetry", "Configuration", "Proxy", "Resolver", "Files", "Admin", "Synchronization",
         ],
         "sluice": [
-            "ArgumentParser", "Base", "Configuration", "JSON", "Origin", "Platform", "Server",
+            "ArgumentParser", "Base", "Configuration", "Explain", "Files", "JSON", "Origin",
+            "Platform", "Server",
         ],
     ]
 

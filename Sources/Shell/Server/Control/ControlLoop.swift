@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Files
 import Platform
 import Proxy
 import Resolver
@@ -129,7 +130,7 @@ final class ControlLoop {
             group.controlWanted.clear()
             registry.layOutAhead()
             logNews()
-        default: admin.handle(event, poller: poller) { AdminRouter.respond(to: $0, control: self) }
+        default: admin.handle(event, poller: poller) { self.answer($0) }
         }
     }
 

@@ -10,9 +10,9 @@ public struct ConfigurationFile: Sendable {
     public let document: Document
     public let hash: String
     public let stickyKeys: [String: [SipHash]]
-    let tls: TLSFiles
+    package let tls: TLSFiles
     /// Every other file that the configuration is made of, to be watched with it.
-    let files: [String]
+    package let files: [String]
     /// Warnings as a person reads them; empty without.
     public let warnings: String
     public let warningsJSON: JSONText
@@ -22,7 +22,7 @@ public struct ConfigurationFile: Sendable {
         public let text: String
         public let json: JSONText
         /// Files that the configuration names: one of them may be what is wrong.
-        var files: [String] = []
+        package let files: [String]
 
         /// - Parameters:
         ///   - bytes: the file's, whose lines are shown.
@@ -40,7 +40,7 @@ public struct ConfigurationFile: Sendable {
 
     public static let bytesMax = 4 << 20
 
-    /// Reads and checks a file, and those it names.
+    /// Reads and checks a file, and those it names, for a command that serves nobody.
     public static func load(_ path: String) -> Result<ConfigurationFile, Rejection> {
         load(path, tickets: nil)
     }
@@ -60,7 +60,11 @@ public struct ConfigurationFile: Sendable {
         return .success(reading)
     }
 
-    static func load(_ path: String, tickets: TLSTickets?) -> Result<ConfigurationFile, Rejection> {
+    /// Reads and checks a file, and those it names.
+    /// - Parameter tickets: keys of TLS sessions that are kept over reloads; `nil` makes new ones.
+    package static func load(
+        _ path: String, tickets: TLSTickets?
+    ) -> Result<ConfigurationFile, Rejection> {
         let reading: ConfigurationReading
         switch read(path) {
         case .success(let read): reading = read
@@ -141,18 +145,18 @@ public struct ConfigurationFile: Sendable {
     }
 
     /// Why the access log cannot be opened, and what to do.
-    func accessLogFailure(_ error: SystemError) -> String {
+    package func accessLogFailure(_ error: SystemError) -> String {
         "accessLog.path: \(accessLogPath ?? "") cannot be opened to be written: \(error.message); "
             + "names without a leading / are beside the configuration file"
     }
 
     /// Where the access log is; `nil` without one.
-    var accessLogPath: String? {
+    package var accessLogPath: String? {
         document.accessLog.map { ConfigurationFile.resolve($0.path, beside: path) }
     }
 
     /// Names in the file are relative to the file's own directory.
-    static func resolve(_ name: String, beside path: String) -> String {
+    package static func resolve(_ name: String, beside path: String) -> String {
         if name.hasPrefix("/") { return name }
         guard let slash = path.lastIndex(of: "/") else { return name }
         return String(path[...slash]) + name
@@ -160,9 +164,9 @@ public struct ConfigurationFile: Sendable {
 }
 
 /// A file whose first line is the admin token. Never shown anywhere.
-enum AdminToken {
+package enum AdminToken {
     /// - Returns: the token, or why there is none.
-    static func load(_ path: String) -> (token: String, failure: String?) {
+    package static func load(_ path: String) -> (token: String, failure: String?) {
         let bytes: [UInt8]
         do throws(SystemError) {
             bytes = try Files.read(path, bytesMax: 4_096)

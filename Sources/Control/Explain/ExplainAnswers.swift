@@ -46,7 +46,8 @@ extension Steps {
         _ head: borrowing RequestHead, _ forms: ExplainedForms
     ) {
         var parts: [String] = []
-        if plan.pathEdit != .none {
+        // The target of CONNECT is an authority, which no rewrite changes.
+        if plan.pathEdit != .none, head.method != .connect {
             var target = ByteBuffer()
             Rewrites.appendPath(
                 plan, snapshot.value.store, head, forms.bytes.span, path: forms.path.span,
