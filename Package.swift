@@ -101,7 +101,7 @@ let package = Package(
             ]),
         floor(
             "Admin", in: "Control",
-            ["Base", "JSON", "Routing", "Telemetry", "Upstream", "Configuration", "Explain"]),
+            ["Base", "JSON", "Telemetry", "Upstream", "Configuration", "Explain"]),
         // Beside the I/O line: the resolver's thread and the demo's origin.
         floor("Resolver", in: "Kernel", ["Platform", "Base"]),
         floor("Origin", in: "Shell", ["Platform", "JSON", "HTTPSemantics", "HTTP1", "Base"]),
@@ -154,7 +154,8 @@ let package = Package(
                 "Base",
             ]),
         tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),
-        tests("ConfigurationTests", ["Configuration", "Routing", "Upstream", "YAML", "Base"]),
+        tests(
+            "ConfigurationTests", ["Configuration", "JSON", "Routing", "Upstream", "YAML", "Base"]),
         .target(
             name: "Simulation",
             dependencies: [

@@ -67,8 +67,7 @@ import Testing
             "Rewriting",
         ],
         "Admin": [
-            "Base", "JSON", "Routing", "Telemetry", "Upstream", "Configuration", "Explain",
-            "Synchronization",
+            "Base", "JSON", "Telemetry", "Upstream", "Configuration", "Explain", "Synchronization",
         ],
         "Files": [
             "Base", "JSON", "HTTPSemantics", "Platform", "TLS", "Upstream", "Telemetry",
