@@ -153,6 +153,11 @@ let package = Package(
                 "Rewriting", "Configuration", "Routing", "Telemetry", "HTTP1", "HTTPSemantics",
                 "Base",
             ]),
+        tests(
+            "ExplainTests",
+            [
+                "Explain", "Proxy", "Configuration", "JSON", "Routing", "Telemetry", "Base",
+            ]),
         tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),
         tests(
             "ConfigurationTests", ["Configuration", "JSON", "Routing", "Upstream", "YAML", "Base"]),
