@@ -101,15 +101,9 @@ final class ControlView: ProcessView {
     var metrics: MetricRegistry { control.registry.metrics }
 
     func hiddenSeries() -> MetricRegistry.Selection {
-        let shards = control.group.workers.map(\.shard)
-        return control.retention.beginPage(
-            retention: control.file.document.metricsRetention, now: now
-        ) { row in
-            let slot = control.registry.metrics.slot(ofRow: row)
-            func sum(_ part: Int) -> UInt64 { shards.reduce(0) { $0 &+ $1.value(slot + part) } }
-            let finished = sum(MetricRegistry.RowSlot.finished)
-            return sum(MetricRegistry.RowSlot.started) > finished
-        }
+        control.retention.hidden(
+            retention: control.file.document.metricsRetention, now: now,
+            isBusy: { control.group.isBusy(row: $0, metrics) })
     }
 
     func refusedCause(_ number: UInt8) -> String { RefusalCause.label(number) }
