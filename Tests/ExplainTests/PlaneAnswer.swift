@@ -69,7 +69,7 @@ struct PlaneWorld: ~Copyable {
 
     private mutating func perform() {
         plane.endTurn()
-        while let effect = plane.nextEffect() {
+        while let effect = plane.advance() {
             switch effect {
             case .connect(let slot, let address):
                 result.endpoint = address

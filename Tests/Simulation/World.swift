@@ -301,7 +301,7 @@ public final class World {
 
     private func perform() {
         plane.value.endTurn()
-        while let effect = plane.value.nextEffect() { perform(effect) }
+        while let effect = plane.value.advance() { perform(effect) }
         afterTurn()
         let again = ready
         ready = []
