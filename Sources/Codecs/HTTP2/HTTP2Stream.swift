@@ -64,8 +64,6 @@ struct HTTP2Stream: ~Copyable {
     var nextListed = SlotID.none
     /// The owner was told that too much waits.
     var isStalled = false
-    /// The owner knows of it.
-    var isOpened = false
     /// Over on the wire.
     var isClosed = false
     /// The owner has let go of the stream.
@@ -108,7 +106,6 @@ struct HTTP2Stream: ~Copyable {
         isListed = false
         nextListed = .none
         isStalled = false
-        isOpened = false
         isClosed = false
         isReleased = false
         uncredited = 0

@@ -13,8 +13,6 @@ final class Worker: Sendable {
     let logRing: ByteRing
     /// The snapshot generation this worker uses.
     let generation = Atomic<UInt64>(0)
-    /// Client connections and exchanges that it has now.
-    let openConnections = Atomic<Int>(0)
     /// Listening sockets it has let go of since start.
     let listenersRemoved = Atomic<Int>(0)
     let hasStopped = Atomic<Bool>(false)
