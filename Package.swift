@@ -154,13 +154,13 @@ let package = Package(
                 "Base",
             ]),
         tests(
+            "ConfigurationTests", ["Configuration", "JSON", "Routing", "Upstream", "YAML", "Base"]),
+        tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),
+        tests(
             "ExplainTests",
             [
                 "Explain", "Proxy", "Configuration", "JSON", "Routing", "Telemetry", "Base",
             ]),
-        tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),
-        tests(
-            "ConfigurationTests", ["Configuration", "JSON", "Routing", "Upstream", "YAML", "Base"]),
         .target(
             name: "Simulation",
             dependencies: [
