@@ -62,13 +62,13 @@ public struct MatchKey: ~Copyable {
     /// The host in normal form; a view that is true until the next request is taken.
     @inlinable public var host: Span<UInt8> {
         @_lifetime(immortal)
-        get { hostText.readable }
+        @inline(__always) get { hostText.readable }
     }
 
     /// The path in normal form; a view that is true until the next request is taken.
     ///
     /// - Parameter bytes: those that `take` was given.
-    @inlinable
+    @inlinable @inline(__always)
     @_lifetime(copy bytes)
     public func path(in bytes: Span<UInt8>) -> Span<UInt8> {
         pathInHead.isEmpty ? pathText.readable : bytes.extracting(pathInHead.range)
