@@ -62,6 +62,7 @@ let package = Package(
         // Floor 1b: RFC 9110.
         floor("HTTPSemantics", in: "Codecs", ["Base"]),
         // Floor 2: codecs and the kernel.
+        floor("JSON", in: "Codecs"),
         floor("HTTP1", in: "Codecs", ["Base", "HTTPSemantics"]),
         floor("HTTP2", in: "Codecs", ["CNGHTTP2", "Base", "HTTPSemantics", "HTTP1"]),
         floor("TLS", in: "Codecs", ["COpenSSL", "Base"]),
@@ -78,31 +79,52 @@ let package = Package(
         floor(
             "Configuration", in: "Setup",
             [
-                "Base", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
+                "Base", "JSON", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream",
+                "Telemetry",
             ]),
         // Floor 4: the data plane of one worker.
+        floor(
+            "Rewriting", in: "Plane",
+            ["Base", "HTTPSemantics", "HTTP1", "Routing", "Telemetry", "Configuration"]),
         floor(
             "Proxy", in: "Plane",
             [
                 "Base", "HTTPSemantics", "HTTP1", "HTTP2", "Routing", "Upstream", "Telemetry",
-                "Configuration",
+                "Configuration", "Rewriting",
             ]),
+        // Floor 4b: what people ask about a process; pure, and told by values.
+        floor(
+            "Explain", in: "Control",
+            [
+                "Base", "JSON", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Configuration",
+                "Rewriting",
+            ]),
+        floor(
+            "Admin", in: "Control",
+            ["Base", "JSON", "Telemetry", "Upstream", "Configuration", "Explain"]),
         // Beside the I/O line: the resolver's thread and the demo's origin.
         floor("Resolver", in: "Kernel", ["Platform", "Base"]),
-        floor("Origin", in: "Shell", ["Platform", "HTTPSemantics", "HTTP1", "Base"]),
+        floor("Origin", in: "Shell", ["Platform", "JSON", "HTTPSemantics", "HTTP1", "Base"]),
+        // Floor 4b: files on disk, without a socket.
+        floor(
+            "Files", in: "Shell",
+            [
+                "Base", "JSON", "HTTPSemantics", "Platform", "TLS", "Upstream", "Telemetry",
+                "Configuration",
+            ]),
         // Floor 5: the only floor that knows both sockets and HTTP.
         floor(
             "Server", in: "Shell",
             [
-                "Base", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
-                "Telemetry", "Configuration", "Proxy", "Resolver",
+                "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
+                "Telemetry", "Configuration", "Proxy", "Resolver", "Files", "Admin",
             ]),
         // Roof.
         .executableTarget(
             name: "sluice",
             dependencies: [
-                "Base", "Platform", "Server", "Configuration", "Origin",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Base", "JSON", "Platform", "Files", "Explain", "Server", "Configuration",
+                "Origin", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: strict),
         // What single steps cost: scripts/bench --micro.
         .executableTarget(
@@ -125,7 +147,20 @@ let package = Package(
         tests("ResolverTests", ["Resolver", "Platform", "Base"]),
         tests("TelemetryTests", ["Telemetry", "HTTPSemantics", "Base"]),
         tests("JudgeTests", ["Judge", "Base"]),
-        tests("ConfigurationTests", ["Configuration", "Routing", "Upstream", "YAML", "Base"]),
+        tests(
+            "RewritingTests",
+            [
+                "Rewriting", "Configuration", "Routing", "Telemetry", "HTTP1", "HTTPSemantics",
+                "Base",
+            ]),
+        tests(
+            "ConfigurationTests", ["Configuration", "JSON", "Routing", "Upstream", "YAML", "Base"]),
+        tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),
+        tests(
+            "ExplainTests",
+            [
+                "Explain", "Proxy", "Configuration", "JSON", "Routing", "Telemetry", "Base",
+            ]),
         .target(
             name: "Simulation",
             dependencies: [

@@ -51,7 +51,7 @@ struct Exchanges: ~Copyable {
         for _ in 0..<rounds {
             let before = answered
             deliver(request, to: client)
-            while let effect = plane.nextEffect() { perform(effect) }
+            while let effect = plane.advance() { perform(effect) }
             precondition(answered == before + 1, "an answer to each request")
         }
     }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Base
 import Configuration
+import Files
 import Platform
 import Server
 

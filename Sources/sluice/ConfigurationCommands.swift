@@ -1,7 +1,10 @@
 import ArgumentParser
 import Base
 import Configuration
-import Server
+import Explain
+import Files
+import JSON
+import Platform
 
 let yamlExtensions = ["yaml", "yml"]
 
@@ -98,7 +101,12 @@ struct ExplainCommand: ParsableCommand {
         var query = ExplainQuery(method: method, url: url)
         query.headers = header
         query.listener = listener
-        switch Explainer.explain(query, file: file) {
+        let compiled = CompiledConfiguration(file)
+        let ground = ExplainGround(
+            snapshot: compiled.snapshot, file: file.path,
+            listenerNumber: { compiled.number(ofListener: $0) }, now: SystemClock.now(),
+            wall: SystemClock.wall())
+        switch Explainer.explain(query, ground) {
         case .success(let explanation):
             print(
                 output.isJSON ? explanation.json.text() : explanation.text,

@@ -140,13 +140,13 @@ final class PlaneDriver {
             turns += 1
             try demand(turns < 10_000, "effects without end")
             plane.endTurn()
-            while let effect = plane.nextEffect() { perform(effect) }
+            while let effect = plane.advance() { perform(effect) }
             if pending.isEmpty { return }
             let events = pending
             pending = []
             for event in events {
                 plane.handle(event)
-                while let effect = plane.nextEffect() { perform(effect) }
+                while let effect = plane.advance() { perform(effect) }
             }
         }
     }

@@ -304,7 +304,7 @@ public final class World {
 
     private func perform() {
         plane.value.endTurn()
-        while let effect = plane.value.nextEffect() { perform(effect) }
+        while let effect = plane.value.advance() { perform(effect) }
         if tableFaults.count < 20 {
             tableFaults += plane.value.check().map { "at \(now.nanoseconds / 1_000) us: \($0)" }
         }

@@ -71,29 +71,40 @@ import Testing
             retention.apply(named, registry, now: now)
         }
 
-        mutating func page(busy: String? = nil) -> [String] {
-            let busyRow = busy.map { registry.row(.init(route: "r", service: "s", version: $0)).id }
-            let hidden = retention.beginPage(retention: .seconds(3_600), now: now) { $0 == busyRow }
+        func page(retention seconds: Int64 = 3_600, busy: String? = nil) -> [String] {
+            let hidden = retention.hidden(retention: .seconds(seconds), now: now) {
+                $0 == row(busy)
+            }
             let contents = registry.contents(hiding: hidden)
             #expect(contents.rows.map(\.labels.version) == contents.clusters.map(\.version))
             return contents.rows.map(\.labels.version)
         }
+
+        mutating func look(busy: String) {
+            let busy = row(busy)
+            retention.look(now: now) { $0 == busy }
+        }
+
+        private func row(_ version: String?) -> Int? {
+            version.map { registry.row(.init(route: "r", service: "s", version: $0)).id }
+        }
     }
 
-    @Test("of the versions that are gone the last stays for the retention, others until read")
+    @Test("of the versions that are gone the last stays for the retention, others for minutes")
     func retention() {
         var world = Releases()
         world.release("a")
-        #expect(world.page() == ["a"])
         world.release("b")
         world.release("c")
-        // Neither was read since it went.
         #expect(world.page() == ["a", "b", "c"])
+        world.now = world.now + .seconds(299)
         #expect(world.page() == ["b", "c"])
         for i in 0..<100 {
+            world.now = world.now + .seconds(300)
             world.release("v\(i)")
             #expect(world.page().count <= 3)
         }
+        world.now = world.now + .seconds(300)
         #expect(world.page() == ["v98", "v99"])
         world.now = world.now + .seconds(3_600)
         #expect(world.page() == ["v99"])
@@ -101,16 +112,31 @@ import Testing
         #expect(world.page() == ["a", "v99"])
     }
 
-    @Test("what is in flight stays on the page, and once more after its end")
+    @Test("reading a page changes nothing, and a retention below minutes holds for all")
+    func reading() {
+        var world = Releases()
+        for version in ["a", "b", "c"] { world.release(version) }
+        for _ in 0..<10 { #expect(world.page() == ["a", "b", "c"]) }
+        #expect(world.page(retention: 0) == ["c"])
+        #expect(world.page(retention: 0, busy: "a") == ["a", "c"])
+        #expect(world.page(retention: 1) == ["b", "c"])
+        #expect(world.page() == ["a", "b", "c"])
+    }
+
+    @Test("what is in flight stays on the page, and for minutes behind its end")
     func busy() {
         var world = Releases()
-        world.release("a")
-        world.release("b")
-        world.release("c")
-        #expect(world.page(busy: "a") == ["a", "b", "c"])
-        #expect(world.page(busy: "a") == ["a", "b", "c"])
-        #expect(world.page() == ["a", "b", "c"])
+        for version in ["a", "b", "c"] { world.release(version) }
+        world.now = world.now + .seconds(600)
         #expect(world.page() == ["b", "c"])
+        #expect(world.page(busy: "a") == ["a", "b", "c"])
+        world.look(busy: "a")
+        world.now = world.now + .seconds(299)
+        #expect(world.page() == ["a", "b", "c"])
+        #expect(world.retention.isWaiting(now: world.now))
+        world.now = world.now + .seconds(1)
+        #expect(world.page() == ["b", "c"])
+        #expect(!world.retention.isWaiting(now: world.now))
     }
 
     @Test("a version that comes back goes on counting where it was")
@@ -122,11 +148,9 @@ import Testing
         shard.add(5, to: slot + MetricRegistry.RowSlot.bytesSent)
         world.release("b")
         world.release("c")
-        _ = world.page()
-        #expect(!world.page().contains("a"))
+        #expect(!world.page(retention: 0).contains("a"))
         world.release("a")
-        let hidden = world.retention.beginPage(retention: .seconds(1), now: world.now) { _ in false
-        }
+        let hidden = world.retention.hidden(retention: .zero, now: world.now) { _ in false }
         var page = PrometheusText(format: .prometheus)
         RequestMetricsPage(registry: world.registry, shards: [shard], hiding: hidden).write(
             to: &page, expected: [], refusedCause: { _ in "" })

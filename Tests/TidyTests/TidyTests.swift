@@ -40,6 +40,7 @@ import Testing
     static let imports: [String: Set<String>] = [
         "Base": ["CScan", "Synchronization"],
         "HTTPSemantics": ["Base"],
+        "JSON": [],
         "HTTP1": ["Base", "HTTPSemantics"],
         "HTTP2": ["CNGHTTP2", "Base", "HTTPSemantics", "HTTP1"],
         "TLS": ["COpenSSL", "Base"],
@@ -51,23 +52,127 @@ import Testing
         "Telemetry": ["Base", "HTTPSemantics", "Synchronization"],
         "Judge": ["Glibc"],
         "Configuration": [
-            "Base", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream", "Telemetry",
-            "Synchronization",
+            "Base", "JSON", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream",
+            "Telemetry", "Synchronization",
         ],
+        "Rewriting": ["Base", "HTTPSemantics", "HTTP1", "Routing", "Telemetry", "Configuration"],
         "Proxy": [
             "Base", "HTTPSemantics", "HTTP1", "HTTP2", "Routing", "Upstream", "Telemetry",
-            "Configuration",
+            "Configuration", "Rewriting",
         ],
         "Resolver": ["Platform", "Base", "Synchronization"],
-        "Origin": ["Platform", "HTTPSemantics", "HTTP1", "Base"],
+        "Origin": ["Platform", "JSON", "HTTPSemantics", "HTTP1", "Base"],
+        "Explain": [
+            "Base", "JSON", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Configuration",
+            "Rewriting",
+        ],
+        "Admin": [
+            "Base", "JSON", "Telemetry", "Upstream", "Configuration", "Explain", "Synchronization",
+        ],
+        "Files": [
+            "Base", "JSON", "HTTPSemantics", "Platform", "TLS", "Upstream", "Telemetry",
+            "Configuration",
+        ],
         "Server": [
-            "Base", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
-            "Telemetry", "Configuration", "Proxy", "Resolver", "Synchronization",
+            "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
+            "Telemetry", "Configuration", "Proxy", "Resolver", "Files", "Admin", "Synchronization",
         ],
         "sluice": [
-            "ArgumentParser", "Base", "Configuration", "Origin", "Platform", "Server",
+            "ArgumentParser", "Base", "Configuration", "Explain", "Files", "JSON", "Origin",
+            "Platform", "Server",
         ],
     ]
+
+    /// What a target must not know, nor reach through others where that is said of an outer floor.
+    static let never: [String: Set<String>] = [
+        "JSON": ["Telemetry", "Configuration", "Platform"],
+        "Judge": ["Base", "Telemetry", "Platform"],
+        "Routing": ["Upstream", "Configuration", "Platform"],
+        "Upstream": ["Routing", "Configuration", "Platform"],
+        "Configuration": ["Platform", "TLS", "Proxy"],
+        "Rewriting": ["Upstream", "Proxy", "Platform"],
+        "Proxy": ["Platform", "TLS", "Explain", "Admin", "Files"],
+        "Explain": ["Platform", "Proxy", "Files"],
+        "Admin": ["Platform", "Proxy", "Files", "Server"],
+        "Files": ["Proxy", "Admin", "Server"],
+        "sluice": ["Proxy", "TLS"],
+    ]
+
+    /// Floors that know the machine or the whole, which nobody below may reach by any way.
+    static let outer: Set<String> = [
+        "Platform", "Resolver", "Proxy", "Explain", "Admin", "Files", "Server",
+    ]
+
+    /// Targets that a target's imports lead to.
+    static func reached(from target: String) -> Set<String> {
+        var seen: Set<String> = [], waiting = Array(imports[target] ?? [])
+        while let next = waiting.popLast() {
+            if seen.insert(next).inserted { waiting += imports[next] ?? [] }
+        }
+        return seen
+    }
+
+    @Test("nobody imports, or reaches by others, what must stay unknown")
+    func neverImported() {
+        for (target, names) in TidyTests.never {
+            #expect(TidyTests.imports[target]?.isDisjoint(with: names) == true, "\(target)")
+            let outer = names.intersection(TidyTests.outer)
+            // The roof holds everything together.
+            if target == "sluice" { continue }
+            let reached = TidyTests.reached(from: target).intersection(outer)
+            #expect(reached.isEmpty, "\(target) reaches \(reached.sorted())")
+        }
+    }
+
+    @Test("only what stands beside the I/O line or above it reaches the kernel")
+    func ioLine() {
+        let allowed: Set<String> = ["Resolver", "Origin", "Files", "Server", "sluice"]
+        for target in TidyTests.imports.keys where !allowed.contains(target) {
+            #expect(!TidyTests.reached(from: target).contains("Platform"), "\(target)")
+        }
+    }
+
+    /// Modules that are no targets: of the system, and of packages.
+    static let systemModules: Set<String> = ["Synchronization", "Glibc", "ArgumentParser"]
+
+    @Test("Package.swift has the same table")
+    func package() throws {
+        let text = try String(
+            contentsOf: TidyTests.root.appendingPathComponent("Package.swift"), encoding: .utf8)
+        let floor = /floor\(\s*"(\w+)",\s*in:\s*"\w+"(?:,\s*\[([^\]]*)\])?/
+        var found = 0
+        for match in text.matches(of: floor) {
+            let names = (match.2 ?? "").split { !($0.isLetter || $0.isNumber) }.map(String.init)
+            let wanted = TidyTests.imports[String(match.1)]?.subtracting(TidyTests.systemModules)
+            #expect(Set(names) == wanted, "\(match.1)")
+            found += 1
+        }
+        // All but Base and the command line, which no function makes.
+        #expect(found == TidyTests.imports.count - 2)
+    }
+
+    @Test("the table of floors in ARCHITECTURE.md is this one")
+    func architecture() throws {
+        let page = try String(
+            contentsOf: TidyTests.root.appendingPathComponent("ARCHITECTURE.md"), encoding: .utf8)
+        func names(_ cell: String) -> Set<String> {
+            Set(cell.split { !($0.isLetter || $0.isNumber) }.map(String.init))
+        }
+        let section = page.components(separatedBy: "## Floors")[1]
+            .components(separatedBy: "\n## ")[0]
+        var rows: Set<String> = []
+        for line in section.split(separator: "\n") where line.hasPrefix("| ") {
+            let cells = line.components(separatedBy: "|").dropFirst().map { String($0) }
+            let target = cells[0].filter { $0.isLetter || $0.isNumber }
+            // The table's head.
+            if target == "target" { continue }
+            rows.insert(target)
+            let imports = TidyTests.imports[target]?.subtracting(TidyTests.systemModules)
+            #expect(names(cells[1]) == imports, "\(target) imports")
+            #expect(names(cells[2]) == TidyTests.never[target] ?? [], "\(target) never")
+        }
+        #expect(rows == Set(TidyTests.imports.keys))
+    }
 
     @Test("a target imports only what its floor may")
     func floors() {

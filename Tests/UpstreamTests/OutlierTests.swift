@@ -141,8 +141,14 @@ import Upstream
         let later = EndpointStateTests.start + .seconds(31)
         var isIn = true
         for i in 0..<count { isIn = fixture.cluster.isIn(i, now: later) && isIn }
+        // Asking changes nothing; choosing takes them back.
+        let before = fixture.cluster.state.value.ejectedCount
+        #expect(isIn && before == allowed)
+        var turn: UInt32 = 0, random = PRNG(seed: 1)
+        let choice = fixture.cluster.choose(
+            hash: 0, turn: &turn, tried: .init(), now: later, random: &random)
         let left = fixture.cluster.state.value.ejectedCount
-        #expect(isIn && left == 0)
+        #expect(choice != nil && left == 0)
     }
 
     @Test("the second ejection of an endpoint is twice as long as the first")

@@ -254,8 +254,8 @@ class Proxy:
         except ValueError:
             pass  # the test has ended, and closed it
 
-    def write(self, config):
-        text = f'admin: {self.admin_text}\nmetrics: "127.0.0.1:0"\n' + config
+    def write(self, config, metrics='"127.0.0.1:0"'):
+        text = f'admin: {self.admin_text}\nmetrics: {metrics}\n' + config
         with open(self.path + ".new", "w") as file:
             file.write(text)
         os.rename(self.path + ".new", self.path)

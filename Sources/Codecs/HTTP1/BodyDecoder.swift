@@ -45,12 +45,6 @@ public struct BodyDecoder: BitwiseCopyable, Sendable {
         return false
     }
 
-    /// Whether the peer's close is the body's proper end.
-    public var endsWithClose: Bool {
-        if case .untilClose = state { return true }
-        return false
-    }
-
     /// Bytes of content that must still come; `nil` when that is not known.
     @inlinable public var remaining: UInt64? {
         switch state {

@@ -69,8 +69,6 @@ public struct HTTP2Stream: ~Copyable {
     var nextListed = StreamSlot.none
     /// Whether the owner was told that too much waits.
     var isStalled = false
-    /// Whether the owner knows of the stream.
-    var isOpened = false
     /// Whether the stream is over on the wire.
     var isClosed = false
     /// Whether the owner has let go of the stream.
@@ -113,7 +111,6 @@ public struct HTTP2Stream: ~Copyable {
         isListed = false
         nextListed = .none
         isStalled = false
-        isOpened = false
         isClosed = false
         isReleased = false
         uncredited = 0

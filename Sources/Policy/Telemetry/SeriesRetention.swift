@@ -4,14 +4,17 @@ import Base
 /// versions that carry a build's name would otherwise stay for ever, thousands in a year.
 ///
 /// What is gone stays for the retention time, and of each service only what went last: a version
-/// that went before it leaves as soon as it was read once. Whatever is still in flight stays, and
-/// is shown once more after its end. Nothing is reset: a version that comes back goes on counting
-/// where it was.
+/// that went before it leaves after `grace`, in which every collector has read it. Whatever is
+/// still in flight stays, and for `grace` behind its end. Nothing is reset: a version that comes
+/// back goes on counting where it was.
+///
+/// Reading a page changes nothing. The control loop tells what is in force (`apply`) and looks now
+/// and then whether what is gone is still busy (`look`).
 public struct SeriesRetention: Sendable {
     private struct Gone {
         var since: Instant
-        /// Pages that had been begun when it was last busy.
-        var pages: UInt64
+        /// When it was last seen busy.
+        var busyUntil: Instant
         var group: String
         var version: String
     }
@@ -19,9 +22,21 @@ public struct SeriesRetention: Sendable {
     private var rows: [Int: Gone] = [:]
     private var clusters: [Int: Gone] = [:]
     private var listeners: [Int: Gone] = [:]
-    private var pages: UInt64 = 0
+
+    /// How long what has gone, or has become idle, is there to be read, where the retention is not
+    /// shorter: a Prometheus server forgets a series after five minutes, so that nobody reads more
+    /// seldom.
+    public static let grace = Duration.seconds(300)
+    /// How often `look` is to be called while something is gone.
+    public static let interval = Duration.seconds(60)
 
     public init() {}
+
+    /// Whether `look` has still something to find: what is gone and idle for `grace` does nothing
+    /// any more.
+    public func isWaiting(now: Instant) -> Bool {
+        rows.values.contains { now - $0.busyUntil < SeriesRetention.grace }
+    }
 
     /// A configuration is in force: whatever it does not name is gone.
     /// - Parameter named: what it names.
@@ -42,40 +57,47 @@ public struct SeriesRetention: Sendable {
             if named.contains(id) {
                 gone[id] = nil
             } else if gone[id] == nil {
-                gone[id] = Gone(since: now, pages: pages, group: group, version: version)
+                gone[id] = Gone(since: now, busyUntil: now, group: group, version: version)
             }
         }
     }
 
-    /// Begins a page.
-    /// - Parameter isBusy: whether requests of a row are in flight.
-    /// - Returns: what is not on it.
-    public mutating func beginPage(
-        retention: Duration, now: Instant, isBusy: (Int) -> Bool
-    ) -> MetricRegistry.Selection {
+    /// Notes what of that which is gone is in flight.
+    /// - Parameter isBusy: whether requests of a row are.
+    public mutating func look(now: Instant, isBusy: (Int) -> Bool) {
         for (id, row) in rows where isBusy(id) {
-            rows[id]?.pages = pages + 1
+            rows[id]?.busyUntil = now
             // What a version is doing concerns all of its series.
             for (cluster, item) in clusters
             where item.group == row.group && item.version == row.version {
-                clusters[cluster]?.pages = pages + 1
+                clusters[cluster]?.busyUntil = now
             }
         }
+    }
+
+    /// What is not on a page that is read now.
+    /// - Parameter isBusy: whether requests of a row are in flight.
+    public func hidden(
+        retention: Duration, now: Instant, isBusy: (Int) -> Bool
+    ) -> MetricRegistry.Selection {
+        var seen = self
+        // Of what is in flight the end is still to come.
+        seen.look(now: .never, isBusy: isBusy)
         var hidden = MetricRegistry.Selection()
-        hidden.rows = left(rows, retention, now)
-        hidden.clusters = left(clusters, retention, now)
-        hidden.listeners = left(listeners, retention, now)
-        pages += 1
+        hidden.rows = left(seen.rows, retention, now)
+        hidden.clusters = left(seen.clusters, retention, now)
+        hidden.listeners = left(seen.listeners, retention, now)
         return hidden
     }
 
     private func left(_ gone: [Int: Gone], _ retention: Duration, _ now: Instant) -> Set<Int> {
+        let grace = min(SeriesRetention.grace, retention)
         var newest: [String: Instant] = [:]
         for item in gone.values {
             newest[item.group] = max(newest[item.group] ?? item.since, item.since)
         }
         var left: Set<Int> = []
-        for (id, item) in gone where pages > item.pages {
+        for (id, item) in gone where !item.busyUntil.isNever && now - item.busyUntil >= grace {
             if now - item.since >= retention || item.since < newest[item.group] ?? item.since {
                 left.insert(id)
             }

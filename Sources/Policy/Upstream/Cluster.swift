@@ -59,18 +59,21 @@ public struct Cluster: ~Copyable, Sendable {
 
     // MARK: Availability
 
-    /// Whether an endpoint may be used now; one whose ejection is over comes back by being asked.
+    /// Whether an endpoint may be used now. One whose ejection is over may be; `choose` takes it
+    /// back into the rotation.
     @inline(__always)
     public func isIn(_ position: Int, now: Instant) -> Bool {
         let state = endpoints[position].state
-        if state.value.condition.isEmpty { return true }
-        return !isOut(state, now: now)
+        return state.value.condition.isEmpty || !state.value.isOut(now: now)
     }
 
-    private func isOut(_ endpoint: SharedBox<EndpointState>, now: Instant) -> Bool {
-        if endpoint.value.isOut(now: now) { return true }
-        endpoint.value.readmitIfDue(cluster: state.value, warmup: warmup, now: now)
-        return false
+    /// Takes back every endpoint whose ejection is over: others may be ejected in its place, and
+    /// its warm-up begins.
+    private func readmitDue(now: Instant) {
+        if state.value.ejectedCount == 0 { return }
+        for i in 0..<endpoints.count {
+            endpoints[i].state.value.readmitIfDue(cluster: state.value, warmup: warmup, now: now)
+        }
     }
 
     /// Whether any endpoint may be used now.
@@ -126,20 +129,26 @@ public struct Cluster: ~Copyable, Sendable {
         public var isEmpty: Bool { last < 0 }
     }
 
-    /// The endpoints for the next request; `nil` when none may be used.
+    /// Chooses the endpoints for the next request, and takes those back into the rotation whose
+    /// ejection is over.
     ///
     /// - Parameters:
     ///   - hash: the request's key, for the hashed policies.
     ///   - turn: this worker's count of choices, for round robin.
     ///   - tried: positions to avoid if others are there.
+    /// - Returns: `nil` when none may be used.
     public func choose(
         hash: UInt64, turn: inout UInt32, tried: Tried, now: Instant, random: inout PRNG
     ) -> Choice? {
         let count = endpoints.count
         if count == 0 { return nil }
         if count == 1 {
+            if endpoints[0].state.value.condition.isEmpty { return Choice(0) }
+            readmitDue(now: now)
             return isIn(0, now: now) || isPanicking(now: now) ? Choice(0) : nil
         }
+        // With least requests most choices need not look at it.
+        if policy != .leastRequest { readmitDue(now: now) }
         let first: Int
         switch policy {
         case .leastRequest: return leastRequest(tried, now, &random)
@@ -204,10 +213,11 @@ public struct Cluster: ~Copyable, Sendable {
         return leastRequest(a, b, tried, now, &random)
     }
 
-    /// Chooses by load where something is wrong with one of the two endpoints.
+    /// Chooses by load where something is wrong with one of the two endpoints, or some were tried.
     private func leastRequest(
         _ a: Int, _ b: Int, _ tried: Tried, _ now: Instant, _ random: inout PRNG
     ) -> Choice? {
+        readmitDue(now: now)
         if isPanicking(now: now) { return tried.contains(a) ? Choice(b) : Choice(a, or: b) }
         let isA = isUsable(a, tried, now), isB = isUsable(b, tried, now)
         switch (isA, isB) {

@@ -148,9 +148,6 @@ public struct OutlierEjection: Sendable {
         readmittedAt = end
         return true
     }
-
-    /// Ejections that still lengthen the next one.
-    public var ejectionCount: Int { times }
 }
 
 /// Which endpoints answer well so much more rarely than the others that they are ejected; Envoy's

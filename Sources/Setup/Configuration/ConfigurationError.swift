@@ -1,4 +1,5 @@
 import Base
+import JSON
 import YAML
 
 /// One thing wrong with a configuration file, and where. The operator's to mend.

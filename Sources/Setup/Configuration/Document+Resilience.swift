@@ -65,9 +65,8 @@ extension Document {
 }
 
 extension RetryPolicy {
-    /// The policy in words, for people.
-    public var text: String {
-        if retriesMax == 0 { return "off" }
+    /// What it repeats requests for, as the file writes it.
+    var reasons: [String] {
         let named: [(Conditions, String)] = [
             (.connectFailure, "connect-failure"), (.refusedStream, "refused-stream"),
             (.reset, "reset"), (.gatewayError, "gateway-error"), (.serverError, "5xx"),
@@ -75,8 +74,13 @@ extension RetryPolicy {
             (.deadlineExceeded, "deadline-exceeded"), (.internal, "internal"),
             (.resourceExhausted, "resource-exhausted"), (.unavailable, "unavailable"),
         ]
-        var reasons = named.filter { conditions.contains($0.0) }.map(\.1)
-        reasons += (UInt16(400)...599).filter { codes.contains($0) }.map { "\($0)" }
+        return named.filter { conditions.contains($0.0) }.map(\.1)
+            + (UInt16(400)...599).filter { codes.contains($0) }.map { "\($0)" }
+    }
+
+    /// The policy in words, for people.
+    public var text: String {
+        if retriesMax == 0 { return "off" }
         // Of a request that no endpoint has seen the method does not matter.
         let isSafe = conditions.isSubset(of: .safe) && codes.isEmpty
         let methods = isSafe ? "" : repeatsAllMethods ? " (all methods)" : " (idempotent methods)"

@@ -1,4 +1,5 @@
 import Base
+import JSON
 import YAML
 
 // What a field says, whatever its notation, and what holds where it is not given.

@@ -1,4 +1,5 @@
 import Base
+import JSON
 
 /// The field table as a JSON Schema (draft 2020-12), for editors.
 public enum SchemaJSON {

@@ -75,7 +75,7 @@ extension ObjectSchema {
             .field(
                 "retention", .delay, default: "1h",
                 "How long the series of versions, routes and listeners that are gone stay; of a "
-                    + "service's only those that went last, the others until they were read."),
+                    + "service's only those that went last, the others for 5m at most."),
         ], shortFor: "address")
 
     static let service = ObjectSchema(

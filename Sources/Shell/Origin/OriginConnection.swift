@@ -1,6 +1,7 @@
 import Base
 import HTTP1
 import HTTPSemantics
+import JSON
 import Platform
 
 /// A request as the demo's origin shows it.

@@ -8,7 +8,7 @@ import Upstream
 /// The pure machine of one worker: events in, effects out. No descriptor, no clock, no thread.
 ///
 /// A driver (the worker's epoll loop, or the simulated world) calls `accept`, `handle` and
-/// `expireTimers`, and performs what `nextEffect` gives after each.
+/// `expireTimers`, and performs what `advance` gives after each.
 /// Confined to one worker.
 public struct DataPlane: ~Copyable {
     /// The parts that a worker starts with.
@@ -122,10 +122,12 @@ public struct DataPlane: ~Copyable {
         }
     }
 
-    /// The next effect to perform, which may add others behind the last. `nil`: all are performed,
-    /// and the bytes they named are forgotten.
-    public mutating func nextEffect() -> Effect? {
-        if turn.hasStreams { return nextOfSockets() }
+    /// Does what the data plane has to do between two effects, and gives the next effect, which the
+    /// driver performs before it advances again. Performing it may add others behind the last.
+    ///
+    /// - Returns: `nil` when all are performed; the bytes they named are forgotten then.
+    public mutating func advance() -> Effect? {
+        if turn.hasStreams { return advanceSessions() }
         while true {
             if turn.effectsTaken < turn.effects.count {
                 turn.effectsTaken &+= 1
@@ -137,10 +139,9 @@ public struct DataPlane: ~Copyable {
         }
     }
 
-    /// Returns the next effect of a socket where there are HTTP/2 connections: effects on streams
-    /// are performed here, and what the connections have to do is done in steps, each when the
-    /// effects of the one before it are performed.
-    private mutating func nextOfSockets() -> Effect? {
+    /// Advances where there are HTTP/2 sessions: effects on streams are performed here, and what
+    /// sessions have to do is done in steps, each when the effects of the one before are performed.
+    private mutating func advanceSessions() -> Effect? {
         while true {
             while turn.effectsTaken < turn.effects.count {
                 turn.effectsTaken &+= 1
@@ -440,8 +441,6 @@ public struct DataPlane: ~Copyable {
         }
     }
 
-    /// Sockets of clients.
-    public var socketCount: Int { turn.socketCount }
     public var sessionCount: Int { tables.sessions.count }
     public var downstreamCount: Int { tables.downstream.count }
     public var upstreamCount: Int { tables.upstream.count }

@@ -1,6 +1,7 @@
 import Base
 import Configuration
 import HTTPSemantics
+import Rewriting
 import Routing
 import Telemetry
 

@@ -2,6 +2,7 @@ import Base
 import Configuration
 import HTTP1
 import HTTPSemantics
+import Rewriting
 import Routing
 import Telemetry
 
@@ -299,7 +300,7 @@ enum DirectReply {
         if plan.kind == .redirect {
             turn.headOut.append("location: ")
             let origin = turn.origin(of: tables.exchanges[id], snapshot)
-            let bytes = turn.scratch.span(head), path = turn.normalPath
+            let bytes = turn.scratch.span(head), path = turn.key.path(in: bytes)
             let isKnown = Redirects.appendLocation(
                 plan, snapshot.value.store, turn.requestHead, bytes, origin: origin, path: path,
                 to: &turn.headOut)

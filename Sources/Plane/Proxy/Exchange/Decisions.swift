@@ -134,38 +134,20 @@ enum Decisions {
         _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange,
         _ arrival: Arrival
     ) -> Int? {
-        if snapshot.value.table.looksAtHost { lowerHost(&turn, head) }
-        let path = turn.requestHead.path.shifted(by: head.lower)
-        turn.pathInScratch = path
-        if path.isEmpty {
-            turn.path.clear()
-            turn.path.append(UInt8(0x2f))
-        } else if !turn.requestHead.isPathPlain, snapshot.value.settings.normalizesPaths {
-            turn.pathInScratch = .empty
-            turn.path.clear()
-            do throws(PathNormalizer.Failure) {
-                try PathNormalizer.normalize(turn.scratch.span(path), into: &turn.path)
-            } catch {
-                return nil
-            }
-        }
+        let bytes = turn.scratch.span(head)
+        let isGood = turn.key.take(
+            turn.requestHead, bytes, looksAtHost: snapshot.value.table.looksAtHost,
+            normalizesPaths: snapshot.value.settings.normalizesPaths)
+        guard isGood else { return nil }
         return snapshot.value.table.match(
-            head: turn.requestHead, bytes: turn.scratch.span(head), host: turn.host.readable,
-            path: turn.normalPath, arrival: arrival) ?? -1
+            head: turn.requestHead, bytes: bytes, host: turn.key.host,
+            path: turn.key.path(in: bytes), arrival: arrival) ?? -1
     }
 
     @inline(__always)
     private static func arrival(_ exchange: borrowing Exchange) -> Arrival {
         Arrival(
             listener: Int(exchange.summary.listener), scheme: exchange.cameByHTTPS ? .https : .http)
-    }
-
-    private static func lowerHost(_ turn: inout Turn, _ head: ByteRange) {
-        turn.host.clear()
-        let start = turn.requestHead.authority.shifted(by: head.lower).lower
-        Authority.appendNormal(
-            turn.scratch.span(ByteRange(start: start, count: turn.requestHead.hostLength)),
-            to: &turn.host)
     }
 
     // MARK: Version

@@ -2,6 +2,7 @@ import Base
 import Configuration
 import HTTP1
 import HTTPSemantics
+import Rewriting
 import Routing
 import Telemetry
 
@@ -172,6 +173,7 @@ enum ResponseRelay {
     /// Writes the lines that go on, each as it came or anew.
     private static func rewriteHead(_ turn: inout Turn, _ head: ByteRange) {
         let status = turn.responseHead.status
+        let bytes = turn.scratch.span(head)
         var run = FieldRun()
         if turn.responseHead.isLinePlain {
             run = FieldRun(firstLine: 0, past: turn.responseHead.linesStart)
@@ -186,9 +188,9 @@ enum ResponseRelay {
             if field.isNominated || field.known.isHopByHop { continue }
             // 204 and 1xx have no length (RFC 9110 §8.6).
             if field.known == .contentLength, status == 204 { continue }
-            _ = run.add(field, turn.scratch, head, to: &turn.headOut)
+            _ = run.add(field, bytes, to: &turn.headOut)
         }
-        run.end(turn.scratch, head, to: &turn.headOut)
+        run.end(bytes, to: &turn.headOut)
     }
 
     // MARK: Body

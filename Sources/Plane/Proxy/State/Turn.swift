@@ -3,6 +3,7 @@ import Configuration
 import HTTP1
 import HTTP2
 import HTTPSemantics
+import Routing
 import Telemetry
 import Upstream
 
@@ -30,12 +31,8 @@ struct Turn: ~Copyable {
     var responseHead: ResponseHead
     /// The response head on its way to the client.
     var headOut = ByteBuffer(capacity: 2_048)
-    /// Host in lower case of the request being routed, where some route looks at it.
-    var host = ByteBuffer(capacity: 256)
-    /// The request's path in normal form, when it did not come so; else the path lies in the
-    /// scratch.
-    var path = ByteBuffer(capacity: 1_024)
-    var pathInScratch = ByteRange.empty
+    /// Host and path of the request being decided, as they are matched.
+    var key = MatchKey()
     /// The certificate of the client whose request is being encoded, when the request came over
     /// TLS.
     var identity = ByteBuffer()
@@ -171,12 +168,6 @@ struct Turn: ~Copyable {
             HTTPDate.appendRFC3339(second: time, to: &logTime)
         }
         return logTime.readable
-    }
-
-    /// The path in normal form of the request being routed.
-    var normalPath: Span<UInt8> {
-        @_lifetime(immortal)
-        get { pathInScratch.isEmpty ? path.readable : scratch.span(pathInScratch) }
     }
 
     /// The bytes that a connection has to understand now: those it kept, moved in front of those

@@ -1,31 +1,10 @@
+import Admin
 import Base
 import Configuration
+import Files
 import HTTP1
 import HTTPSemantics
 import Platform
-
-/// A request to the admin or metrics endpoint, read whole.
-struct AdminRequest {
-    var method: String
-    var path: String
-    var query: String
-    var fields: [(name: String, value: String)]
-    var body: [UInt8]
-    /// Came to an admin address, not to a metrics one.
-    var isAdmin: Bool
-    /// Came to an address that only this machine reaches.
-    var isLoopback: Bool
-
-    func field(_ name: String) -> String? {
-        fields.first { $0.name == name }?.value
-    }
-}
-
-struct AdminResponse {
-    var status: UInt16
-    var contentType = "application/json"
-    var body: String
-}
 
 /// The sockets of the admin and metrics endpoints, on the control thread. Small requests, whole
 /// responses, bounded everywhere.

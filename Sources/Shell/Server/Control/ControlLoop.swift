@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Files
 import Platform
 import Proxy
 import Resolver
@@ -38,6 +39,8 @@ final class ControlLoop {
     let startedAt: WallTime
     private(set) var drain = DrainState()
     private var reloadAt = Instant.never
+    /// When to look whether versions that are gone are busy.
+    private var looksAt = Instant.never
 
     /// How long after the last change of the file it is read: editors write in several steps.
     static let watchDebounce = Duration.milliseconds(50)
@@ -101,12 +104,13 @@ final class ControlLoop {
                 rotatesAt = now + ControlLoop.ticketLife
                 tickets?.rotate()
             }
+            if looksAt <= now { lookAtSeries(now) }
             if let code = drainStep(now) { return code }
         }
     }
 
     private func timeout() -> Int32 {
-        var next = min(reloadAt, rotatesAt)
+        var next = min(reloadAt, rotatesAt, looksAt)
         // What the start waits for ends soon, and has no event.
         if drain.isUnderWay || !readiness.hasBegun {
             next = min(next, SystemClock.now() + .milliseconds(20))
@@ -129,7 +133,7 @@ final class ControlLoop {
             group.controlWanted.clear()
             registry.layOutAhead()
             logNews()
-        default: admin.handle(event, poller: poller) { AdminRouter.respond(to: $0, control: self) }
+        default: admin.handle(event, poller: poller) { self.answer($0) }
         }
     }
 
@@ -221,7 +225,15 @@ final class ControlLoop {
             named.clusters.insert(mirror.cluster.value.id)
         }
         for listener in listeners.open { named.listeners.insert(listener.id) }
-        retention.apply(named, registry.metrics, now: SystemClock.now())
+        let now = SystemClock.now()
+        retention.apply(named, registry.metrics, now: now)
+        lookAtSeries(now)
+    }
+
+    /// Notes which of the versions that are gone still have requests in flight.
+    private func lookAtSeries(_ now: Instant) {
+        retention.look(now: now) { group.isBusy(row: $0, registry.metrics) }
+        looksAt = retention.isWaiting(now: now) ? now + SeriesRetention.interval : .never
     }
 
     // MARK: Drain

@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Files
 import Platform
 
 /// The listening sockets of the process: opened once, shared by all workers, never reopened while

@@ -1,10 +1,8 @@
 import Base
 import Configuration
 import Resolver
-import Telemetry
 
-/// The words of the process about names: a line for each change of state, not for each attempt, and
-/// counters by name.
+/// The words of the process log about names: a line for each change of state, not for each attempt.
 enum Names {
     /// The names of a document, each with the shortest refresh that is asked for.
     static func wanted(_ document: Document) -> [Resolver.Name: Duration] {
@@ -52,25 +50,5 @@ enum Names {
                     ? "\(service.name)/\(version.name)" : nil
             }
         }
-    }
-
-    static func write(
-        _ answers: [Resolver.Name: Resolver.Answer], to page: inout PrometheusText
-    ) {
-        let names = answers.sorted { $0.key.text < $1.key.text }
-        func family(
-            _ name: String, _ kind: MetricCatalog.Kind, _ help: String,
-            _ value: (Resolver.Answer) -> UInt64
-        ) {
-            page.family(MetricCatalog.Family(name: name, kind: kind, help: help))
-            for (name, answer) in names { page.sample([("name", name.text)], value(answer)) }
-        }
-        family("sluice_dns_lookups_total", .counter, "Lookups of the name.") { $0.attempts }
-        family("sluice_dns_failures_total", .counter, "Lookups of the name that failed.") {
-            $0.failures
-        }
-        family(
-            "sluice_dns_resolved", .gauge, "1 while the last lookup of the name succeeded."
-        ) { $0.failure.isEmpty ? 1 : 0 }
     }
 }

@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Files
 import Platform
 import Proxy
 import Resolver

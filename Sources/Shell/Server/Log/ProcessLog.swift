@@ -1,6 +1,7 @@
 import Base
 import Configuration
 import HTTPSemantics
+import JSON
 import Platform
 
 /// The process's own log, on standard error: logfmt or JSON lines. Not for requests.

@@ -7,7 +7,7 @@ extension WorkerLoop {
     /// Performs what the data plane asked for, in order, until it asks for nothing more.
     mutating func perform() {
         while true {
-            while let effect = plane.nextEffect() { perform(effect) }
+            while let effect = plane.advance() { perform(effect) }
             // One that is being given up performs effects of its own; the others wait for it.
             guard !broken.isEmpty, !isGivingUp, let id = broken.popLast() else { return }
             giveUp(id)

@@ -13,8 +13,6 @@ final class Worker: Sendable {
     let logRing: ByteRing
     /// The snapshot generation this worker uses.
     let generation = Atomic<UInt64>(0)
-    /// Client connections and exchanges that it has now.
-    let openConnections = Atomic<Int>(0)
     /// Listening sockets it has let go of since start.
     let listenersRemoved = Atomic<Int>(0)
     let hasStopped = Atomic<Bool>(false)
@@ -79,6 +77,15 @@ final class WorkerGroup: Sendable {
     var workers: [Worker] { members.withLock { $0 } }
 
     func add(_ worker: Worker) { members.withLock { $0.append(worker) } }
+
+    /// Whether requests of a row are in flight.
+    func isBusy(row: Int, _ metrics: MetricRegistry) -> Bool {
+        let slot = metrics.slot(ofRow: row), shards = workers.map(\.shard)
+        func sum(_ part: Int) -> UInt64 { shards.reduce(0) { $0 &+ $1.value(slot + part) } }
+        // In this order: what ends in between is then not taken for a request that runs.
+        let finished = sum(MetricRegistry.RowSlot.finished)
+        return sum(MetricRegistry.RowSlot.started) > finished
+    }
 
     func tellAll(_ mail: Mail) {
         for worker in workers { worker.mailbox.put(mail) }

@@ -98,7 +98,6 @@ struct WorkerLoop: ~Copyable {
         if hasMail { takeMail() }
         plane.endTurn()
         perform()
-        worker.openConnections.store(plane.socketCount, ordering: .relaxed)
     }
 
     private func timeout() -> Int32 {

@@ -1,36 +1,26 @@
 import Base
 import Configuration
-import Platform
-import Resolver
+import Explain
+import JSON
 import Synchronization
+import Telemetry
 import Upstream
 
-/// The contents of the admin pages, made from read-only looks at shared state. No secrets.
+/// The admin pages' contents, made from a view of the process. They contain no secrets.
 enum AdminViews {
-    static func configuration(_ control: ControlLoop) -> JSONText {
-        let text =
-            (try? Files.read(control.file.path, bytesMax: ConfigurationFile.bytesMax))
-            .map { String(decoding: $0, as: UTF8.self) } ?? ""
-        let onDisk = ConfigurationReading(Array(text.utf8)).hash
-        return .object([
-            ("file", .string(control.file.path)), ("hash", .string(control.file.hash)),
-            ("generation", .integer(Int(control.generation))),
-            ("fileHasChanged", .bool(onDisk != control.file.hash)),
-            ("lastRejection", .string(control.status.lastRejection)),
-            (
-                "workers",
-                .array(
-                    control.group.workers.map {
-                        .integer(Int($0.generation.load(ordering: .acquiring)))
-                    })
-            ),
-            ("configuration", DocumentJSON.document(control.file.document)),
+    static func configuration(_ process: some ProcessView) -> JSONText {
+        .object([
+            ("file", .string(process.path)), ("hash", .string(process.hash)),
+            ("generation", .integer(Int(process.generation))),
+            ("fileHasChanged", .bool(process.hashOnDisk() != process.hash)),
+            ("lastRejection", .string(process.reloads.lastRejection)),
+            ("workers", .array(process.workers.map { .integer(Int($0.generation)) })),
+            ("configuration", DocumentJSON.document(process.snapshot.value.document)),
         ])
     }
 
-    static func clusters(_ control: ControlLoop) -> JSONText {
-        let snapshot = control.group.cell.retained()
-        defer { snapshot.release() }
+    static func clusters(_ process: some ProcessView) -> JSONText {
+        let snapshot = process.snapshot
         let document = snapshot.value.document
         var services: [JSONText] = []
         for (i, service) in document.services.enumerated() {
@@ -39,7 +29,7 @@ enum AdminViews {
             for (v, version) in service.versions.enumerated() {
                 let cluster = snapshot.value.versions[plan.versions.start + v].cluster
                 let mirror = mirror(to: plan.versions.start + v, snapshot)
-                versions.append(self.version(version, cluster, mirror: mirror, control))
+                versions.append(self.version(version, cluster, mirror: mirror, process))
             }
             services.append(
                 .object([("service", .string(service.name)), ("versions", .array(versions))]))
@@ -60,9 +50,9 @@ enum AdminViews {
 
     private static func version(
         _ version: Document.Version, _ cluster: SharedBox<Cluster>, mirror: SharedBox<Cluster>?,
-        _ control: ControlLoop
+        _ process: some ProcessView
     ) -> JSONText {
-        let now = SystemClock.now()
+        let now = process.now
         let endpoints = (0..<cluster.value.endpoints.count).map {
             endpoint(cluster.value.endpoints[$0].state, now)
         }
@@ -72,9 +62,9 @@ enum AdminViews {
         pairs += levels(cluster, now)
         if let mirror { pairs.append(("mirror", .object(levels(mirror, now)))) }
         if let dns = version.dns {
-            let answer = control.resolver.answers[Resolver.Name(host: dns.name, port: dns.port)]
+            let found = process.names.first { $0.name == dns.name && $0.port == dns.port }
             pairs.append(("dns", .string("\(dns.name):\(dns.port)")))
-            pairs.append(("dnsFailure", .string(answer?.failure ?? "not tried yet")))
+            pairs.append(("dnsFailure", .string(found?.failure ?? "not tried yet")))
         }
         return .object(pairs)
     }
@@ -131,48 +121,22 @@ enum AdminViews {
         ])
     }
 
-    static func connections(_ control: ControlLoop) -> JSONText {
-        .object([
-            (
-                "workers",
-                .array(
-                    control.group.workers.map { worker in
-                        .object([
-                            ("worker", .integer(worker.index)),
-                            ("downstream", .integer(control.group.loads[worker.index])),
-                        ])
-                    })
-            ),
-            (
-                "listeners",
-                .array(
-                    control.listeners.open.map { listener in
-                        .object([
-                            ("name", .string(listener.name)),
-                            ("address", .string(Listeners.text(listener))),
-                        ])
-                    })
-            ),
-        ])
-    }
-}
-
-/// How an endpoint stands, in words.
-enum EndpointText {
-    static func isIn(_ view: EndpointState.View) -> Bool {
-        view.condition.isDisjoint(with: [.refused, .ejected, .unhealthy])
-    }
-
-    /// Every reason why it is out, or not quite in; empty without one.
-    static func why(_ view: EndpointState.View, _ now: Instant) -> String {
-        var reasons: [String] = []
-        if view.condition.contains(.refused) { reasons.append("refused its last connect") }
-        if view.condition.contains(.unhealthy) { reasons.append("its health checks fail") }
-        if let until = view.ejectedUntil, let cause = view.ejectionCause {
-            let seconds = (until - now).millisecondsUp / 1_000 + 1
-            reasons.append("ejected for \(cause.label), for another \(seconds)s")
+    static func connections(_ process: some ProcessView) -> JSONText {
+        let workers = process.workers.map { worker -> JSONText in
+            .object([
+                ("worker", .integer(worker.index)),
+                ("downstream", .integer(worker.connections)),
+                (
+                    "upstream",
+                    .integer(worker.open(.upstreamConnections, .upstreamConnectionsClosed))
+                ),
+                ("exchanges", .integer(worker.open(.requestsStarted, .requestsFinished))),
+                ("tunnels", .integer(worker.open(.tunnelsOpened, .tunnelsClosed))),
+            ])
         }
-        if view.condition.contains(.warming) { reasons.append("warming up") }
-        return reasons.joined(separator: "; ")
+        let listeners = process.listeners.map { listener -> JSONText in
+            .object([("name", .string(listener.name)), ("address", .string(listener.address))])
+        }
+        return .object([("workers", .array(workers)), ("listeners", .array(listeners))])
     }
 }

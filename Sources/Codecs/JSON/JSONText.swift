@@ -1,4 +1,5 @@
-/// A JSON value to be printed. For the command line and the admin pages, not for traffic.
+/// A JSON value to be printed (RFC 8259), for the command line and the admin pages; traffic has
+/// none.
 public indirect enum JSONText: Sendable {
     case null
     case bool(Bool)

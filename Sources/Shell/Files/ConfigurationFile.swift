@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import JSON
 import Platform
 import TLS
 
@@ -9,9 +10,9 @@ public struct ConfigurationFile: Sendable {
     public let document: Document
     public let hash: String
     public let stickyKeys: [String: [SipHash]]
-    let tls: TLSFiles
+    package let tls: TLSFiles
     /// Every other file that the configuration is made of, to be watched with it.
-    let files: [String]
+    package let files: [String]
     /// Warnings as a person reads them; empty without.
     public let warnings: String
     public let warningsJSON: JSONText
@@ -21,7 +22,7 @@ public struct ConfigurationFile: Sendable {
         public let text: String
         public let json: JSONText
         /// Files that the configuration names: one of them may be what is wrong.
-        var files: [String] = []
+        package let files: [String]
 
         /// - Parameters:
         ///   - bytes: the file's, whose lines are shown.
@@ -63,7 +64,12 @@ public struct ConfigurationFile: Sendable {
         return .success(reading)
     }
 
-    static func load(
+    /// Reads and checks a file, and those it names.
+    ///
+    /// - Parameters:
+    ///   - tickets: keys of TLS sessions that are kept over reloads; `nil` makes new ones.
+    ///   - warnsOfPorts: whether ports that this process may not listen on are warned of.
+    package static func load(
         _ path: String, tickets: TLSTickets?, warnsOfPorts: Bool = false
     ) -> Result<ConfigurationFile, Rejection> {
         let reading: ConfigurationReading
@@ -194,18 +200,18 @@ public struct ConfigurationFile: Sendable {
     }
 
     /// Why the access log cannot be opened, and what to do.
-    func accessLogFailure(_ error: SystemError) -> String {
+    package func accessLogFailure(_ error: SystemError) -> String {
         "accessLog.path: \(accessLogPath ?? "") cannot be opened to be written: \(error.message); "
             + "names without a leading / are beside the configuration file"
     }
 
     /// Where the access log is; `nil` without one.
-    var accessLogPath: String? {
+    package var accessLogPath: String? {
         document.accessLog.map { ConfigurationFile.resolve($0.path, beside: path) }
     }
 
     /// Names in the file are relative to the file's own directory.
-    static func resolve(_ name: String, beside path: String) -> String {
+    package static func resolve(_ name: String, beside path: String) -> String {
         if name.hasPrefix("/") { return name }
         guard let slash = path.lastIndex(of: "/") else { return name }
         return String(path[...slash]) + name
@@ -213,9 +219,9 @@ public struct ConfigurationFile: Sendable {
 }
 
 /// A file whose first line is the admin token. Never shown anywhere.
-enum AdminToken {
+package enum AdminToken {
     /// - Returns: the token, or why there is none.
-    static func load(_ path: String) -> (token: String, failure: String?) {
+    package static func load(_ path: String) -> (token: String, failure: String?) {
         let bytes: [UInt8]
         do throws(SystemError) {
             bytes = try Files.read(path, bytesMax: 4_096)

@@ -2,9 +2,8 @@ import Base
 import Configuration
 import HTTP1
 import HTTPSemantics
-import Platform
+import JSON
 import Routing
-import Telemetry
 import Upstream
 
 /// A request to be explained.
@@ -27,8 +26,8 @@ public struct ExplainQuery: Sendable {
         self.url = url
     }
 
-    /// Percent-decoding of a query parameter.
-    static func decoded(_ text: String) -> String {
+    /// A query parameter's text without its percent-encoding.
+    package static func decoded(_ text: String) -> String {
         var bytes: [UInt8] = []
         let source = Array(text.utf8)
         var i = 0
@@ -47,43 +46,45 @@ public struct ExplainQuery: Sendable {
     }
 }
 
-/// An explanation says what the data plane would decide, and why.
+/// The data plane's decisions about a request, and the reasons for them.
 public struct Explanation: Sendable {
     public var json: JSONText
     public var text: String
 }
 
+/// The ground that an explanation stands on: a configuration, and the time at which it is asked.
+public struct ExplainGround {
+    public var snapshot: SharedBox<Snapshot>
+    /// The configuration file's path, for places in it.
+    public var file: String
+    /// The number of a listener in the snapshot, by its name.
+    public var listenerNumber: (String) -> Int
+    public var now: Instant
+    public var wall: WallTime
+
+    public init(
+        snapshot: SharedBox<Snapshot>, file: String, listenerNumber: @escaping (String) -> Int,
+        now: Instant, wall: WallTime
+    ) {
+        self.snapshot = snapshot
+        self.file = file
+        self.listenerNumber = listenerNumber
+        self.now = now
+        self.wall = wall
+    }
+}
+
 /// Explains decisions with the very tables that make them.
 public enum Explainer {
+    /// Why there is nothing to explain; the text says what to do.
     public struct Failure: Error, Sendable { public let text: String }
 
-    /// Explains against a configuration file that is not running.
+    /// Says what the data plane would do with a request, and why. Nothing is drawn, counted or
+    /// otherwise changed by it.
     public static func explain(
-        _ query: ExplainQuery, file: ConfigurationFile
+        _ query: ExplainQuery, _ ground: ExplainGround
     ) -> Result<Explanation, Failure> {
-        let registry = SharedRegistry(metrics: .init(), seed: 0)
-        var addresses: [Document.NameAndPort: [Address]] = [:]
-        for (name, _) in file.document.names {
-            if case .success(let found) = NameLookup.addresses(host: name.name, port: name.port) {
-                addresses[name] = found
-            }
-        }
-        let snapshot = SnapshotCompiler.compile(
-            file.document,
-            .init(
-                generation: 1, hash: file.hash, addresses: addresses, stickyKeys: file.stickyKeys),
-            registry: registry)
-        defer { snapshot.release() }
-        return explain(query, snapshot, registry.metrics, path: file.path)
-    }
-
-    /// Explains against the snapshot in force.
-    ///
-    /// - Parameter metrics: knows the listeners' numbers.
-    static func explain(
-        _ query: ExplainQuery, _ snapshot: SharedBox<Snapshot>, _ metrics: MetricRegistry,
-        path file: String
-    ) -> Result<Explanation, Failure> {
+        let snapshot = ground.snapshot
         var head = RequestHead(fieldCountMax: 1_000)
         let bytes = message(query)
         var parser = RequestHeadParser()
@@ -107,12 +108,19 @@ public enum Explainer {
             head, bytes.span, peer: .ipv4(127, 0, 0, 1, port: 0), isSecure: listener.tls != nil,
             trustedHops: snapshot.value.settings.trustedHops)
         let arrival = Arrival(
-            listener: metrics.listener(listener.name), scheme: origin.isSecure ? .https : .http)
-        var steps = Steps(file: file, document: document)
-        let host = normalHost(head, bytes)
-        guard let path = normalPath(head, bytes, snapshot) else {
+            listener: ground.listenerNumber(listener.name), scheme: origin.isSecure ? .https : .http
+        )
+        var steps = Steps(ground)
+        // Host and path in the data plane's own form.
+        var key = MatchKey()
+        guard
+            key.take(
+                head, bytes.span, looksAtHost: true,
+                normalizesPaths: snapshot.value.settings.normalizesPaths)
+        else {
             return .failure(Failure(text: "the request would be refused with 400: bad-path"))
         }
+        let host = copy(key.host), path = copy(key.path(in: bytes.span))
         steps.request(query, host: host, path: path)
         steps.listener(
             listener, arrival.scheme, isOpen: !snapshot.value.table.looksAtArrival,
@@ -124,7 +132,7 @@ public enum Explainer {
         }
         steps.winner(route, snapshot)
         let forms = ExplainedForms(bytes: bytes, host: host, path: path, origin: origin)
-        decide(route, snapshot, head, forms, &steps)
+        decide(route, ground, head, forms, &steps)
         return .success(steps.finish())
     }
 
@@ -168,35 +176,7 @@ public enum Explainer {
         return Array((text + "\r\n").utf8)
     }
 
-    /// The host in the form in which the data plane matches it.
-    private static func normalHost(_ head: borrowing RequestHead, _ bytes: [UInt8]) -> [UInt8] {
-        var host = ByteBuffer(capacity: 256)
-        let length = Authority.hostLength(bytes.span.extracting(head.authority.range)) ?? 0
-        let range = ByteRange(start: head.authority.lower, count: length)
-        Authority.appendNormal(bytes.span.extracting(range.range), to: &host)
-        return copy(host)
-    }
-
-    /// The path in that form; `nil` for one that is refused.
-    private static func normalPath(
-        _ head: borrowing RequestHead, _ bytes: [UInt8], _ snapshot: SharedBox<Snapshot>
-    ) -> [UInt8]? {
-        if head.path.isEmpty { return [UInt8(ascii: "/")] }
-        let path = bytes[head.path.range]
-        if head.isPathPlain || !snapshot.value.settings.normalizesPaths { return Array(path) }
-        var buffer = ByteBuffer()
-        do throws(PathNormalizer.Failure) {
-            try PathNormalizer.normalize(bytes.span.extracting(head.path.range), into: &buffer)
-        } catch {
-            return nil
-        }
-        return copy(buffer)
-    }
-
-    private static func copy(_ buffer: borrowing ByteBuffer) -> [UInt8] {
-        let view = buffer.readable
-        return (0..<view.count).map { view[$0] }
-    }
+    private static func copy(_ view: Span<UInt8>) -> [UInt8] { view.indices.map { view[$0] } }
 
     private static func matchTable(
         _ snapshot: SharedBox<Snapshot>, _ head: borrowing RequestHead, _ bytes: [UInt8],
@@ -217,9 +197,10 @@ public enum Explainer {
     }
 
     private static func decide(
-        _ route: Int, _ snapshot: SharedBox<Snapshot>, _ head: borrowing RequestHead,
+        _ route: Int, _ ground: ExplainGround, _ head: borrowing RequestHead,
         _ forms: ExplainedForms, _ steps: inout Steps
     ) {
+        let snapshot = ground.snapshot
         let plan = snapshot.value.routes[route]
         let document = snapshot.value.document
         let config = route < document.routes.count ? document.routes[route] : nil
@@ -230,7 +211,7 @@ public enum Explainer {
         }
         if head.method == .connect, !plan.allowsConnect { return steps.connectRefused() }
         let service = document.services[plan.service]
-        let versions = version(plan, service, snapshot, head, forms.bytes, &steps)
+        let versions = version(plan, service, ground, head, forms.bytes, &steps)
         steps.rewrite(plan, snapshot, head, forms)
         steps.edits(config, service, versions: versions)
         steps.rate(config?.rateLimit, head, forms)
@@ -240,9 +221,10 @@ public enum Explainer {
 
     /// - Returns: the versions that may serve; one where that is decided.
     private static func version(
-        _ plan: Snapshot.RoutePlan, _ config: Document.Service, _ snapshot: SharedBox<Snapshot>,
+        _ plan: Snapshot.RoutePlan, _ config: Document.Service, _ ground: ExplainGround,
         _ head: borrowing RequestHead, _ bytes: [UInt8], _ steps: inout Steps
     ) -> [Int] {
+        let snapshot = ground.snapshot
         if plan.pinned >= 0 {
             steps.version(plan.pinned, of: plan.service, "named by the route", "header")
             return [plan.pinned]
@@ -253,7 +235,7 @@ public enum Explainer {
         let sticky = snapshot.value.services[plan.service].sticky
         if sticky >= 0 {
             session = snapshot.value.sticky[sticky].value.session(
-                head: head, bytes: bytes.span, wall: SystemClock.wall())
+                head: head, bytes: bytes.span, wall: ground.wall)
         }
         var versions: [Int]
         if let session, session.origin != .none {

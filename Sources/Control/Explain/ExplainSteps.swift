@@ -1,6 +1,6 @@
 import Base
 import Configuration
-import Platform
+import JSON
 import Routing
 import Upstream
 
@@ -8,13 +8,15 @@ import Upstream
 struct Steps {
     private let file: String
     private let document: Document
+    private let now: Instant
     private var lines: [String] = []
     private var pairs: [(String, JSONText)] = []
     private var rules: [JSONText] = []
 
-    init(file: String, document: Document) {
-        self.file = file
-        self.document = document
+    init(_ ground: ExplainGround) {
+        file = ground.file
+        document = ground.snapshot.value.document
+        now = ground.now
     }
 
     /// Four decimals, without Foundation.
@@ -159,7 +161,6 @@ struct Steps {
     mutating func endpoints(_ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>) {
         let service = snapshot.value.services[plan.service]
         let config = document.services[plan.service]
-        let now = SystemClock.now()
         var all: [JSONText] = []
         for (i, version) in config.versions.enumerated() {
             let cluster = snapshot.value.versions[service.versions.start + i].cluster

@@ -1,7 +1,7 @@
 import Base
 import Configuration
 import HTTPSemantics
-import Proxy
+import Rewriting
 import Routing
 
 /// A request under explanation, in the forms in which the data plane has it.
@@ -46,7 +46,8 @@ extension Steps {
         _ head: borrowing RequestHead, _ forms: ExplainedForms
     ) {
         var parts: [String] = []
-        if plan.pathEdit != .none {
+        // The target of CONNECT is an authority, which no rewrite changes.
+        if plan.pathEdit != .none, head.method != .connect {
             var target = ByteBuffer()
             Rewrites.appendPath(
                 plan, snapshot.value.store, head, forms.bytes.span, path: forms.path.span,

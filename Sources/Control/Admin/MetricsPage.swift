@@ -1,38 +1,26 @@
 import Base
 import Configuration
-import Platform
-import Proxy
-import Resolver
-import Synchronization
+import Explain
 import Telemetry
 import Upstream
 
 /// The whole metrics page: requests from the workers' shards, then the process and its
 /// configuration.
 enum MetricsPage {
-    static func text(_ control: ControlLoop, format: PrometheusText.Format) -> String {
+    static func text(_ process: some ProcessView, format: PrometheusText.Format) -> String {
         var page = PrometheusText(format: format)
-        let snapshot = control.group.cell.retained()
-        defer { snapshot.release() }
-        let shards = control.group.workers.map(\.shard)
-        let metrics = control.registry.metrics
-        let hidden = control.retention.beginPage(
-            retention: control.file.document.metricsRetention, now: SystemClock.now()
-        ) { row in
-            let slot = metrics.slot(ofRow: row)
-            func sum(_ part: Int) -> UInt64 { shards.reduce(0) { $0 &+ $1.value(slot + part) } }
-            let finished = sum(MetricRegistry.RowSlot.finished)
-            return sum(MetricRegistry.RowSlot.started) > finished
-        }
-        let requests = RequestMetricsPage(registry: metrics, shards: shards, hiding: hidden)
+        let snapshot = process.snapshot
+        let requests = RequestMetricsPage(
+            registry: process.metrics, shards: process.workers.map(\.shard),
+            hiding: process.hiddenSeries())
         requests.write(
             to: &page, expected: expected(snapshot.value.document),
-            refusedCause: RefusalCause.label)
-        configuration(control, &page)
-        certificates(control, &page)
-        clusters(snapshot, &page)
-        Names.write(control.resolver.answers, to: &page)
-        process(control, &page)
+            refusedCause: { process.refusedCause($0) })
+        configuration(process, &page)
+        certificates(process, &page)
+        clusters(snapshot, process.now, &page)
+        names(process, &page)
+        self.process(process, &page)
         page.finish()
         return ASCII.string(page.buffer.readable)
     }
@@ -81,47 +69,45 @@ enum MetricsPage {
         MetricCatalog.Family(name: name, kind: .counter, help: help)
     }
 
-    private static func configuration(_ control: ControlLoop, _ page: inout PrometheusText) {
+    private static func configuration(_ process: some ProcessView, _ page: inout PrometheusText) {
         page.family(
             counter("sluice_config_reloads_total", "Reloads of the configuration, by result."))
-        page.sample([("result", "accepted")], control.status.accepted)
-        page.sample([("result", "rejected")], control.status.rejected)
+        page.sample([("result", "accepted")], process.reloads.accepted)
+        page.sample([("result", "rejected")], process.reloads.rejected)
         page.family(
             gauge(
                 "sluice_config_generation",
                 "Generation in force in every worker; grows with each publication."))
-        let generation = control.group.workers.map { $0.generation.load(ordering: .acquiring) }
-            .min()
-        page.sample([], generation ?? 0)
+        page.sample([], process.workers.map(\.generation).min() ?? 0)
         page.family(gauge("sluice_config_info", "1, with the hash of the file in force."))
-        page.sample([("hash", control.file.hash)], 1)
+        page.sample([("hash", process.hash)], 1)
         page.family(
             gauge(
                 "sluice_config_last_reload_successful",
                 "1 when the last reload was accepted, or none was tried."))
-        page.sample([], control.status.lastRejection.isEmpty ? 1 : 0)
+        page.sample([], process.reloads.lastRejection.isEmpty ? 1 : 0)
         page.family(
             gauge(
                 "sluice_config_last_accepted_timestamp_seconds",
                 "When the configuration in force was accepted."))
-        page.sample([], microseconds: UInt64(control.status.lastAcceptedAt.microseconds))
+        page.sample([], microseconds: UInt64(process.reloads.lastAcceptedAt.microseconds))
         page.family(gauge("sluice_ready", "1 while the process is ready."))
-        page.sample([], control.readiness.reason(control) == nil ? 1 : 0)
+        page.sample([], process.notReadyReason == nil ? 1 : 0)
         page.family(gauge("sluice_draining", "1 while the process drains."))
-        page.sample([], control.drain.isUnderWay ? 1 : 0)
+        page.sample([], process.isDraining ? 1 : 0)
         page.family(gauge("sluice_build_info", "1, with the version of the program."))
-        page.sample([("version", SluiceVersion.text)], 1)
+        page.sample([("version", process.version)], 1)
     }
 
     /// When certificates end; a file that is named twice has a sample for each place.
-    private static func certificates(_ control: ControlLoop, _ page: inout PrometheusText) {
-        if control.file.tls.expiries.isEmpty { return }
+    private static func certificates(_ process: some ProcessView, _ page: inout PrometheusText) {
+        if process.certificates.isEmpty { return }
         page.family(
             gauge(
                 "sluice_tls_certificate_expiry_timestamp_seconds",
                 "When the file's certificates end: of a chain its first, of authorities the last."))
         var seen: Set<String> = []
-        for expiry in control.file.tls.expiries {
+        for expiry in process.certificates {
             let labels = [
                 ("listener", expiry.listener), ("service", expiry.service),
                 ("use", expiry.use), ("file", expiry.file),
@@ -158,10 +144,9 @@ enum MetricsPage {
     }
 
     private static func clusters(
-        _ snapshot: SharedBox<Snapshot>, _ page: inout PrometheusText
+        _ snapshot: SharedBox<Snapshot>, _ now: Instant, _ page: inout PrometheusText
     ) {
         let rows = rows(snapshot)
-        let now = SystemClock.now()
         page.family(
             gauge("sluice_upstream_pool_connections", "Connections to the version, all workers."))
         for row in rows {
@@ -243,8 +228,27 @@ enum MetricsPage {
         }
     }
 
-    private static func process(_ control: ControlLoop, _ page: inout PrometheusText) {
-        let figures = Machine.processFigures()
+    private static func names(_ process: some ProcessView, _ page: inout PrometheusText) {
+        func family(
+            _ name: String, _ kind: MetricCatalog.Kind, _ help: String,
+            _ value: (NameView) -> UInt64
+        ) {
+            page.family(MetricCatalog.Family(name: name, kind: kind, help: help))
+            for name in process.names {
+                page.sample([("name", "\(name.name):\(name.port)")], value(name))
+            }
+        }
+        family("sluice_dns_lookups_total", .counter, "Lookups of the name.") { $0.attempts }
+        family("sluice_dns_failures_total", .counter, "Lookups of the name that failed.") {
+            $0.failures
+        }
+        family(
+            "sluice_dns_resolved", .gauge, "1 while the last lookup of the name succeeded."
+        ) { $0.failure.isEmpty ? 1 : 0 }
+    }
+
+    private static func process(_ process: some ProcessView, _ page: inout PrometheusText) {
+        let figures = process.figures()
         page.family(counter("process_cpu_seconds_total", "CPU time of the process."))
         page.sample([], microseconds: figures.cpuMicroseconds)
         page.family(gauge("process_resident_memory_bytes", "Resident memory."))
@@ -254,22 +258,22 @@ enum MetricsPage {
         page.family(gauge("process_open_fds", "Open descriptors."))
         page.sample([], UInt64(figures.openDescriptors))
         page.family(gauge("process_max_fds", "The limit on open descriptors."))
-        page.sample([], UInt64(Machine.raiseDescriptorLimit()))
+        page.sample([], UInt64(figures.descriptorsMax))
         page.family(gauge("process_threads", "Threads."))
         page.sample([], UInt64(figures.threads))
         page.family(gauge("process_start_time_seconds", "When the process started."))
-        page.sample([], microseconds: UInt64(control.startedAt.microseconds))
+        page.sample([], microseconds: UInt64(process.startedAt.microseconds))
         page.family(gauge("sluice_buffer_bytes", "Memory that buffers hold."))
         page.sample([], UInt64(max(0, BufferMemory.bytes)))
         page.family(
             gauge("sluice_buffer_limit_bytes", "Above it new requests are refused."))
-        page.sample([], UInt64(control.group.admission.bufferLimit))
+        page.sample([], UInt64(process.limits.bufferBytes))
         page.family(
             gauge("sluice_downstream_connections_limit", "Client connections that may be open."))
-        page.sample([], UInt64(control.group.admission.connectionsMax))
+        page.sample([], UInt64(process.limits.connections))
         page.family(gauge("sluice_worker_connections", "Client connections by worker."))
-        for worker in control.group.workers {
-            page.sample([("worker", "\(worker.index)")], UInt64(control.group.loads[worker.index]))
+        for worker in process.workers {
+            page.sample([("worker", "\(worker.index)")], UInt64(max(0, worker.connections)))
         }
     }
 }

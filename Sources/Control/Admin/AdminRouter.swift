@@ -1,0 +1,188 @@
+import Configuration
+import Explain
+import JSON
+import Telemetry
+
+/// Admin requests → pages and changes. A GET never changes anything; changes are POSTs, with the
+/// token when one is configured.
+public enum AdminRouter {
+    /// Answers a request from what the process is seen to be.
+    public static func answer(
+        to request: AdminRequest, _ process: some ProcessView
+    ) -> AdminAnswer {
+        switch (request.isAdmin, request.path) {
+        case (_, "/metrics"): return readOnly(request) { metrics(request, process) }
+        case (_, "/ready"): return readOnly(request) { ready(process) }
+        case (_, "/live"):
+            return readOnly(request) {
+                AdminResponse(status: 200, contentType: "text/plain", body: "live\n")
+            }
+        case (true, _):
+            if let refusal = refusal(request, process) { return .page(refusal) }
+            return admin(request, process)
+        default: return .page(notFound())
+        }
+    }
+
+    private static func admin(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminAnswer {
+        switch request.path {
+        case "/": return readOnly(request) { index() }
+        case "/config": return readOnly(request) { .json(AdminViews.configuration(process)) }
+        case "/clusters": return readOnly(request) { .json(AdminViews.clusters(process)) }
+        case "/connections": return readOnly(request) { .json(AdminViews.connections(process)) }
+        case "/explain": return readOnly(request) { explain(request, process) }
+        case "/reload":
+            guard request.method == "POST" else {
+                return .page(.error(405, "/reload is a change: use POST"))
+            }
+            return .change(.reload)
+        case "/drain": return drain(request, process)
+        case "/log": return logLevel(request, process)
+        default: return .page(notFound())
+        }
+    }
+
+    // MARK: Guards
+
+    /// DNS rebinding: a page in a browser must not reach a loopback endpoint by a name of its own.
+    private static func refusal(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminResponse? {
+        if request.field("origin") != nil {
+            return .error(403, "requests from web pages are refused")
+        }
+        let host = (request.field("host") ?? "").lowercased()
+        let name =
+            host.hasPrefix("[")
+            ? String(host.prefix { $0 != "]" }) + "]"
+            : String(host.prefix { $0 != ":" })
+        let isAddress = name.hasPrefix("[") || name.allSatisfy { $0.isNumber || $0 == "." }
+        if request.isLoopback, name != "localhost", !isAddress {
+            return .error(403, "the Host of an admin request is localhost or an address")
+        }
+        if request.method == "POST", let token = process.token,
+            !same(request.field("authorization") ?? "", "Bearer " + token)
+        {
+            return .error(401, "a change needs the admin token as Authorization: Bearer …")
+        }
+        return nil
+    }
+
+    /// Compares without telling by time where two texts differ.
+    private static func same(_ a: String, _ b: String) -> Bool {
+        let x = Array(a.utf8), y = Array(b.utf8)
+        guard x.count == y.count else { return false }
+        return zip(x, y).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
+    }
+
+    private static func readOnly(
+        _ request: AdminRequest, _ body: () -> AdminResponse
+    ) -> AdminAnswer {
+        request.method == "GET" || request.method == "HEAD"
+            ? .page(body()) : .page(.error(405, "\(request.path) is read with GET"))
+    }
+
+    private static func notFound() -> AdminResponse {
+        .error(404, "there is no such page; GET / on the admin address lists them")
+    }
+
+    // MARK: Pages
+
+    private static func index() -> AdminResponse {
+        AdminResponse(
+            status: 200, contentType: "text/plain",
+            body: """
+                GET  /config       the configuration in force, its hash and generation
+                GET  /clusters     services, versions, endpoints and their state
+                GET  /connections  connections and exchanges by worker, and listeners
+                GET  /explain      ?method=GET&url=http://host/path&header=name:value
+                GET  /metrics      Prometheus text, OpenMetrics by Accept
+                GET  /ready /live  for probes
+                POST /reload       read the configuration file again
+                POST /drain        stop being ready, then finish and exit
+                GET  /log          the log level; POST /log?level=debug changes it
+
+                """)
+    }
+
+    private static func metrics(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminResponse {
+        let format = PrometheusText.format(accept: request.field("accept") ?? "")
+        return AdminResponse(
+            status: 200, contentType: PrometheusText.contentType(format),
+            body: MetricsPage.text(process, format: format))
+    }
+
+    private static func ready(_ process: some ProcessView) -> AdminResponse {
+        if let reason = process.notReadyReason {
+            return AdminResponse(status: 503, contentType: "text/plain", body: reason + "\n")
+        }
+        return AdminResponse(status: 200, contentType: "text/plain", body: "ready\n")
+    }
+
+    private static func explain(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminResponse {
+        var query = ExplainQuery(method: "GET", url: "")
+        for pair in request.query.split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1)
+            guard parts.count == 2 else { continue }
+            let value = ExplainQuery.decoded(String(parts[1]))
+            switch parts[0] {
+            case "method": query.method = value
+            case "url": query.url = value
+            case "header": query.headers.append(value)
+            case "listener": query.listener = value
+            default: return .error(400, "explain knows method, url, header and listener")
+            }
+        }
+        let metrics = process.metrics
+        let ground = ExplainGround(
+            snapshot: process.snapshot, file: process.path,
+            listenerNumber: { metrics.listener($0) }, now: process.now, wall: process.wall)
+        switch Explainer.explain(query, ground) {
+        case .success(let explanation): return .json(explanation.json)
+        case .failure(let failure): return .error(400, failure.text)
+        }
+    }
+
+    // MARK: Changes, and what they change
+
+    private static func drain(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminAnswer {
+        switch request.method {
+        case "POST": return .change(.drain)
+        case "GET": return .page(drainPage(process))
+        default: return .page(.error(405, "use GET or POST"))
+        }
+    }
+
+    /// How far a drain is; also the answer to the change that begins it.
+    public static func drainPage(_ process: some ProcessView) -> AdminResponse {
+        .json(
+            .object([
+                ("draining", .bool(process.isDraining)),
+                ("connections", .integer(process.openConnections)),
+            ]))
+    }
+
+    private static func logLevel(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminAnswer {
+        guard request.method == "POST" else { return .page(logPage(process.logLevel)) }
+        let parts = request.query.split(separator: "=", maxSplits: 1)
+        guard parts.count == 2, parts[0] == "level",
+            let level = Document.LogLevel(rawValue: String(parts[1]))
+        else { return .page(.error(400, "use /log?level=debug, info, warning or error")) }
+        return .change(.logLevel(level))
+    }
+
+    /// The log level; also the answer to a change of it.
+    public static func logPage(_ level: Document.LogLevel) -> AdminResponse {
+        .json(.object([("level", .string(level.rawValue))]))
+    }
+}

@@ -1,0 +1,161 @@
+import Admin
+import Base
+import Configuration
+import Telemetry
+import Testing
+
+/// A process that stands still.
+final class StillProcess: ProcessView {
+    let snapshot: SharedBox<Snapshot>
+    let metrics = MetricRegistry()
+    private let registry: SharedRegistry
+    var reason: String?
+    var token: String?
+
+    init() throws {
+        let text = """
+            listeners: [{ name: http, address: "127.0.0.1:8080" }]
+            services: { s: { versions: { v1: { endpoints: ["127.0.0.1:9000"] } } } }
+            routes: [{ name: r, to: s }]
+            """
+        let document = try #require(ConfigurationReading(Array(text.utf8)).document)
+        registry = SharedRegistry(metrics: metrics, seed: 1)
+        snapshot = SnapshotCompiler.compile(
+            document, .init(generation: 7, hash: "abc"), registry: registry)
+    }
+
+    deinit { snapshot.release() }
+
+    var now: Instant { Instant(nanoseconds: 1) }
+    var wall: WallTime { WallTime(microseconds: 1) }
+    var version: String { "1" }
+    var startedAt: WallTime { wall }
+    var path: String { "sluice.yaml" }
+    var hash: String { "abc" }
+    func hashOnDisk() -> String { "def" }
+    var generation: UInt64 { 7 }
+    var reloads: ReloadCounts {
+        ReloadCounts(accepted: 2, rejected: 1, lastRejection: "bad", lastAcceptedAt: wall)
+    }
+    var certificates: [CertificateView] { [] }
+    var notReadyReason: String? { reason }
+    var isDraining: Bool { false }
+    var logLevel: Document.LogLevel { .info }
+    let workers = [WorkerView(index: 0, connections: 3, generation: 7, shard: CounterShard())]
+    var listeners: [ListenerView] { [ListenerView(name: "http", address: "127.0.0.1:8080")] }
+    var names: [NameView] { [] }
+    var limits: ProcessLimits { ProcessLimits(connections: 100, bufferBytes: 1_000) }
+    func figures() -> ProcessFigures {
+        ProcessFigures(
+            residentBytes: 1, virtualBytes: 2, openDescriptors: 3, descriptorsMax: 4,
+            cpuMicroseconds: 5, threads: 6)
+    }
+    func hiddenSeries() -> MetricRegistry.Selection { MetricRegistry.Selection() }
+    func refusedCause(_ number: UInt8) -> String { "cause" }
+}
+
+@Suite struct AdminTests {
+    static let paths = [
+        "/", "/config", "/clusters", "/connections", "/explain", "/metrics", "/ready", "/live",
+        "/reload", "/drain", "/log", "/nothing",
+    ]
+
+    static func answer(
+        _ method: String, _ path: String, _ process: StillProcess, query: String = "",
+        fields: [(name: String, value: String)] = [("host", "localhost")], isAdmin: Bool = true
+    ) -> AdminAnswer {
+        AdminRouter.answer(
+            to: AdminRequest(
+                method: method, path: path, query: query, fields: fields, body: [],
+                isAdmin: isAdmin, isLoopback: true), process)
+    }
+
+    static func page(_ answer: AdminAnswer) -> AdminResponse? {
+        if case .page(let page) = answer { return page }
+        return nil
+    }
+
+    static func change(_ answer: AdminAnswer) -> AdminChange? {
+        if case .change(let change) = answer { return change }
+        return nil
+    }
+
+    @Test("no GET and no HEAD comes to a change", arguments: paths)
+    func reading(path: String) throws {
+        let process = try StillProcess()
+        for method in ["GET", "HEAD"] {
+            for query in ["", "level=debug", "method=GET&url=/"] {
+                let answer = AdminTests.answer(method, path, process, query: query)
+                #expect(AdminTests.page(answer) != nil, "\(method) \(path)?\(query)")
+            }
+        }
+    }
+
+    @Test("a POST comes to the change that it names, on the admin address alone")
+    func changes() throws {
+        let process = try StillProcess()
+        let rows: [(String, String, AdminChange?)] = [
+            ("/reload", "", .reload), ("/drain", "", .drain),
+            ("/log", "level=debug", .logLevel(.debug)), ("/log", "level=loud", nil),
+            ("/config", "", nil), ("/metrics", "", nil),
+        ]
+        for (path, query, change) in rows {
+            let answer = AdminTests.answer("POST", path, process, query: query)
+            #expect(AdminTests.change(answer) == change, "\(path)?\(query)")
+            let other = AdminTests.answer("POST", path, process, query: query, isAdmin: false)
+            #expect(AdminTests.change(other) == nil, "\(path) on the metrics address")
+        }
+    }
+
+    @Test("a change needs the token, and nobody's page may ask for one")
+    func guards() throws {
+        let process = try StillProcess()
+        process.token = "secret"
+        let rows: [([(name: String, value: String)], UInt16?)] = [
+            ([("host", "localhost"), ("authorization", "Bearer secret")], nil),
+            ([("host", "localhost"), ("authorization", "Bearer secreT")], 401),
+            ([("host", "localhost")], 401),
+            ([("host", "evil.test"), ("authorization", "Bearer secret")], 403),
+            (
+                [
+                    ("host", "localhost"), ("authorization", "Bearer secret"),
+                    ("origin", "http://evil.test"),
+                ], 403
+            ),
+        ]
+        for (fields, status) in rows {
+            let answer = AdminTests.answer("POST", "/reload", process, fields: fields)
+            #expect(AdminTests.page(answer)?.status == status, "\(fields)")
+        }
+    }
+
+    @Test("/ready says why not, and asking changes nothing")
+    func ready() throws {
+        let process = try StillProcess()
+        process.reason = "not ready: draining"
+        for _ in 0..<3 {
+            let page = AdminTests.page(AdminTests.answer("GET", "/ready", process, isAdmin: false))
+            #expect(page?.status == 503 && page?.body == "not ready: draining\n")
+        }
+        process.reason = nil
+        let page = AdminTests.page(AdminTests.answer("GET", "/ready", process, isAdmin: false))
+        #expect(page?.status == 200)
+    }
+
+    @Test("/connections counts what is under way, by worker")
+    func connections() throws {
+        let process = try StillProcess()
+        let shard = process.workers[0].shard
+        shard.add(5, to: WorkerMetric.requestsStarted.rawValue)
+        shard.add(3, to: WorkerMetric.requestsFinished.rawValue)
+        shard.add(4, to: WorkerMetric.upstreamConnections.rawValue)
+        shard.add(9, to: WorkerMetric.tunnelsClosed.rawValue)
+        let body = AdminTests.page(AdminTests.answer("GET", "/connections", process))?.body ?? ""
+        for line in [
+            "\"downstream\": 3", "\"upstream\": 4", "\"exchanges\": 2", "\"tunnels\": 0",
+            "\"address\": \"127.0.0.1:8080\"",
+        ] {
+            #expect(body.contains(line), "\(line)")
+        }
+    }
+}
