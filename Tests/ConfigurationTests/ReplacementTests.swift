@@ -111,6 +111,7 @@ import Testing
         route("headers: { response: { set: § } }", "x-a", "{ x-a: VALUE }"),
         route("connect: §", "on", "allow"),
         Slip("to: s }", "§ }", "to: v2", "to: s/v2"),
+        Slip("name: rest", "name: §", "the rest", "the-rest"),
         route("match: { hosts: [§] }", "\"a.test:80\"", "a.test"),
         route("match: { hosts: [§] }", "\"https://a.test/\"", "a.test"),
         route("match: { path: { prefix: § } }", "api", "/api"),
@@ -144,6 +145,10 @@ import Testing
         service(
             "connectionPool: §", "off",
             "{ maxConnections: unlimited, maxPendingRequests: unlimited, maxRequests: unlimited }"),
+        service("healthCheck: { path: § }", "up", "/up"),
+        service("healthCheck: { path: /, statuses: § }", "2xx", "200-299"),
+        service("healthCheck: { path: /, statuses: § }", "[200, 204]", "200-299"),
+        service("outlierDetection: { maxEjectionPercent: § }", "10%", "10"),
         service("warmup: §", "on", "{ duration: 30s }"),
         service("warmup: §", "10%", "{ duration: 30s, minimumPercent: 10 }"),
         service("loadBalancer: §", "LEAST_REQUEST", "leastRequest"),
@@ -169,6 +174,7 @@ import Testing
         process("admin: §", "off", "\"127.0.0.1:15000\""),
         process("metrics: §", "off", "\"127.0.0.1:15020\""),
         process("log: §", "warn", "{ level: warning }"),
+        process("accessLog: { path: a, format: § }", "\"%h %l\"", "combined"),
         process("log: §", "off", "{ level: error }"),
         process("log: { level: § }", "warn", "warning"),
         process("drain: §", "10s", "{ grace: 10s }"),
@@ -187,6 +193,11 @@ import Testing
         Slip(
             "listeners:\n  - { name: http, address: \"127.0.0.1:8080\" }", "listeners: §", "8080",
             "[{ name: http, address: \"0.0.0.0:8080\" }]"),
+        Slip(
+            "listeners:\n  - { name: http, address: \"127.0.0.1:8080\" }", "listeners: §",
+            "{ web: \"127.0.0.1:80\" }", "[{ name: web, address: \"127.0.0.1:80\" }]"),
+        Slip(
+            "\"127.0.0.1:1\"", "§", "{ address: 127.0.0.1, port: 9081 }", "\"127.0.0.1:9081\""),
     ]
 
     @Test("what a hint says to write makes the file valid", arguments: routes + others)

@@ -61,7 +61,9 @@ extension DocumentDecoder {
         if !text.hasPrefix("/") || !isVisible {
             fail(
                 "\"\(text)\" is not a path", node.start,
-                hint: "a path starts with / and has no space or control character")
+                hint: text.hasPrefix("/")
+                    ? "a path starts with / and has no space or control character"
+                    : pathHint(text))
         }
     }
 
@@ -73,10 +75,19 @@ extension DocumentDecoder {
         else {
             return fail(
                 "healthCheck.statuses is \"\(node.text ?? "")\", expected a status or a range "
-                    + "such as 200-299", node.start)
+                    + "such as 200-299", node.start,
+                hint: "write \(statusRange(node.text ?? ""))")
         }
         policy.statusMin = low
         policy.statusMax = high
+    }
+
+    /// `2xx` as a range; the usual one for other texts.
+    private func statusRange(_ text: String) -> String {
+        guard text.lowercased().hasSuffix("xx"), text.count == 3, let digit = text.first,
+            "12345".contains(digit)
+        else { return "200-299" }
+        return "\(digit)00-\(digit)99"
     }
 
     mutating func outlierDetection(_ node: YAMLNode, _ service: inout Document.Service) {

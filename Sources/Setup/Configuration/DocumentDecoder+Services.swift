@@ -234,7 +234,7 @@ extension DocumentDecoder {
                 fail(
                     "sticky.\(key) is \"\(name)\", which is no "
                         + "\(key == "header" ? "header" : "cookie") name",
-                    value.start)
+                    value.start, hint: "a name has no spaces, semicolons, colons or slashes")
             }
         }
         if let issue, issue == cookie {

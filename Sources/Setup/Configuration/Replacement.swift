@@ -18,7 +18,7 @@ enum Replacement {
     /// - Parameter key: the key that the value stands at; empty for the whole file.
     static func hint(for node: YAMLNode, _ type: ValueType, key: String) -> String {
         guard let text = node.text else { return structure(node, type, key) }
-        if text.isEmpty { return "" }
+        if text.isEmpty { return isContainer(type) ? "write \(type.example)" : "" }
         let lower = text.lowercased()
         if SchemaHints.wordsForNone.contains(lower) { return none(type, key) }
         return plain(text, type, key, isOn: wordsForOn.contains(lower))
@@ -138,14 +138,21 @@ enum Replacement {
         switch type {
         case .either(let types):
             return types.lazy.map { structure(node, $0, key) }.first { !$0.isEmpty } ?? ""
-        case .list(.object):
-            if !node.entries.isEmpty { return "write \"- \" in front of each element's first key" }
+        case .list(.object(let schema)):
+            if !node.entries.isEmpty { return list(node.entries, schema) }
         case .map(let value, _):
             if let joined = joined(elements) { return "write \(joined)" }
             if let name = elements.first?["name"]?.text {
                 return "names are keys here: write \"\(name):\", and its keys below"
             }
             if case .anyText = value { return "write \(type.example)" }
+            let texts = elements.compactMap(\.text)
+            if isObject(value), key == "versions", !texts.isEmpty,
+                texts.allSatisfy({ Units.address($0) != nil })
+            {
+                let list = texts.map { "\"\($0)\"" }.joined(separator: ", ")
+                return "write { v1: { endpoints: [\(list)] } }"
+            }
             if let text = elements.first?.text, !SchemaChecker.isName(text) || isObject(value) {
                 return "write \(type.example)"
             }
@@ -176,7 +183,14 @@ enum Replacement {
                 return "write { regex: \"\(texts.joined(separator: "|"))\" } in a match, or one "
                     + "text"
             }
+        case .address:
+            if let host = (node["address"] ?? node["host"] ?? node["ip"])?.text,
+                let port = node["port"]?.text, Units.address("\(host):\(port)") != nil
+            {
+                return "write \"\(host):\(port)\""
+            }
         case .text:
+            if key == "statuses", !elements.isEmpty { return "write 200-299: one range" }
             if elements.count == 1, let text = elements[0].text { return "write \(quoted(text))" }
             if key == "to", node.entries.count == 1, let version = node.entries[0].value.text {
                 return "write \(node.entries[0].key)/\(version)"
@@ -184,6 +198,29 @@ enum Replacement {
         default: break
         }
         return ""
+    }
+
+    private static func isContainer(_ type: ValueType) -> Bool {
+        switch type {
+        case .object, .list, .map: return true
+        default: return false
+        }
+    }
+
+    /// For a mapping where a list of objects belongs.
+    private static func list(_ entries: [YAMLNode.Entry], _ schema: ObjectSchema) -> String {
+        if schema.spec(named: entries[0].key) != nil {
+            return "write \"- \" in front of each element's first key"
+        }
+        let addresses = entries.compactMap { entry in
+            entry.value.text.flatMap { Units.address($0) == nil ? nil : (entry.key, $0) }
+        }
+        if schema.name == "listener", addresses.count == entries.count {
+            let list = addresses.map { "{ name: \(quoted($0.0)), address: \"\($0.1)\" }" }
+            return "write [\(list.joined(separator: ", "))]"
+        }
+        return "names stand within the elements here: write \"- name: \(entries[0].key)\", and its "
+            + "keys below"
     }
 
     /// A mapping made of a list of pairs, `- a: b`, or of names with values, as other programs

@@ -103,7 +103,7 @@ struct SchemaChecker {
             let where_ = path.isEmpty ? "the file" : path
             fail(
                 "\(where_) lacks the key \"\(field.name)\"", node.start,
-                hint: "add \(field.name): \(field.name == "per" ? "1s" : field.type.example)")
+                hint: "add \(field.name): \(SchemaHints.example(of: field, in: schema))")
         }
     }
 
@@ -163,7 +163,7 @@ struct SchemaChecker {
         case .text: isValid = !text.isEmpty
         case .name:
             isValid = SchemaChecker.isName(text)
-            hint = SchemaChecker.nameHint
+            hint = SchemaHints.name(text)
         case .integer(let range, let word):
             isValid = text == word || Int(text).map(range.contains) ?? false
             hint = SchemaHints.noLimit(text, word)

@@ -51,6 +51,25 @@ enum SchemaHints {
             "share": "weight",
         ],
         "retries": ["retryOn": "on", "numRetries": "attempts", "count": "attempts"],
+        "health check": [
+            "http": "path", "httpGet": "path", "url": "path", "uri": "path", "period": "interval",
+            "threshold": "unhealthyThreshold", "expectedStatuses": "statuses",
+        ],
+        "hash key": ["by": "header or cookie", "name": "header", "key": "header"],
+        "warm-up": ["time": "duration", "window": "duration"],
+        "drain": [
+            "timeout": "grace", "wait": "delay", "period": "grace", "terminationGrace": "grace",
+        ],
+        "admin": ["port": "address: \"127.0.0.1:PORT\"", "host": "address: \"HOST:PORT\""],
+        "metrics": ["port": "address: \"127.0.0.1:PORT\"", "host": "address: \"HOST:PORT\""],
+        "forwarding": [
+            "xff": "trustedHops", "hops": "trustedHops", "trustedProxies": "trustedHops",
+        ],
+        "limits": [
+            "maxBody": "bodyBytes", "body": "bodyBytes", "maxBodyBytes": "bodyBytes",
+            "client_max_body_size": "bodyBytes", "maxConnections": "connections",
+            "maxHeaderBytes": "headerBytes", "rate": "acceptRate", "memory": "bufferBytes",
+        ],
         "value condition": [
             "contains": "regex: \".*TEXT.*\"", "in": "regex: \"A|B\"", "equals": "exact",
             "eq": "exact", "value": "exact", "startsWith": "prefix", "endsWith": "suffix",
@@ -89,10 +108,23 @@ enum SchemaHints {
         ],
     ]
 
+    /// Keys that tell what other file somebody has given.
+    private static let otherFiles: [String: String] = {
+        let manifest =
+            "this is a Kubernetes manifest: give Sluice what stands in its data: as a file of its "
+            + "own"
+        let envoy = "this is Envoy's file; Sluice's own has listeners:, services: and routes:"
+        return [
+            "apiVersion": manifest, "kind": manifest, "metadata": manifest, "data": manifest,
+            "spec": manifest, "static_resources": envoy, "dynamic_resources": envoy,
+        ]
+    }()
+
     /// For a key that an object does not have.
     static func unknownKey(_ key: String, in schema: ObjectSchema) -> String {
         let names = schema.fields.map(\.name)
         if let word = otherNames[schema.name]?[key] { return "write \(word)" }
+        if schema.name == "configuration", let whose = otherFiles[key] { return whose }
         if let meant = DidYouMean.closest(to: key, among: names) {
             return "did you mean \"\(meant)\"?"
         }
@@ -133,7 +165,26 @@ enum SchemaHints {
         return (1...2).contains(found.count) ? found.joined(separator: " and in ") : nil
     }
 
+    /// What a key that is missing could have.
+    static func example(of field: FieldSpec, in schema: ObjectSchema) -> String {
+        switch (schema.name, field.name) {
+        case ("listener", "name"): return "http"
+        case ("route", "name"): return "rest"
+        case (_, "per"): return "1s"
+        default: return field.type.example
+        }
+    }
+
     // MARK: Scalars
+
+    /// For text that is no name.
+    static func name(_ text: String) -> String {
+        let letters = text.map { character -> Character in
+            SchemaChecker.isName(String(character)) ? character : "-"
+        }
+        let mended = String(letters.prefix(63))
+        return (SchemaChecker.isName(mended) ? "write \(mended): " : "") + SchemaChecker.nameHint
+    }
 
     /// What people write who want no limit, or nothing at all.
     static let wordsForNone: Set<String> = [
@@ -245,6 +296,11 @@ enum SchemaHints {
         let plain = ["true": "on", "yes": "on", "false": "off", "no": "off"][lower] ?? lower
         if let word = otherWords[key]?[plain], words.contains(word) || Int(word) != nil {
             return "write \(word)"
+        }
+        if key == "format", words.contains("combined"),
+            plain.contains("%") || otherWords["format"]?[plain] != nil
+        {
+            return "write combined"
         }
         if words.count == 1 { return "write \(words[0]), or take the key out" }
         return DidYouMean.closest(to: text, among: words).map { "did you mean \"\($0)\"?" } ?? ""
