@@ -126,6 +126,7 @@ let package = Package(
         tests("TelemetryTests", ["Telemetry", "HTTPSemantics", "Base"]),
         tests("JudgeTests", ["Judge", "Base"]),
         tests("ConfigurationTests", ["Configuration", "Routing", "Upstream", "YAML", "Base"]),
+        tests("ServerTests", ["Server", "Base"]),
         .target(
             name: "Simulation",
             dependencies: [

@@ -68,7 +68,7 @@ import Testing
             named.rows = [registry.row(.init(route: "r", service: service, version: version)).id]
             named.clusters = [registry.cluster(service: service, version: version)]
             named.listeners = [registry.listener("http")]
-            retention.apply(named, registry, now: now)
+            retention.apply(.init(named, registry), now: now)
         }
 
         mutating func page(busy: String? = nil) -> [String] {

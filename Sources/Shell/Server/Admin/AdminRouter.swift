@@ -8,7 +8,10 @@ import Telemetry
 /// Admin requests → responses. A GET never changes anything; changes are POSTs, with the token when
 /// one is configured.
 enum AdminRouter {
-    static func respond(to request: AdminRequest, control: ControlLoop) -> AdminResponse {
+    /// - Returns: the answer; `nil` when it comes later, by the ticket.
+    static func respond(
+        to request: AdminRequest, control: ControlLoop, ticket: UInt64
+    ) -> AdminResponse? {
         switch (request.isAdmin, request.path) {
         case (_, "/metrics"): return readOnly(request) { metrics(request, control) }
         case (_, "/ready"): return readOnly(request) { ready(control) }
@@ -18,6 +21,13 @@ enum AdminRouter {
             }
         case (true, _):
             if let refusal = refusal(request, control) { return refusal }
+            if request.path == "/reload", request.method == "POST" {
+                control.askForReload(cause: "admin", ticket: ticket)
+                return nil
+            }
+            if request.path == "/config", ["GET", "HEAD"].contains(request.method) {
+                return control.describeConfiguration(ticket: ticket)
+            }
             return admin(request, control)
         default: return notFound()
         }
@@ -26,11 +36,12 @@ enum AdminRouter {
     private static func admin(_ request: AdminRequest, _ control: ControlLoop) -> AdminResponse {
         switch request.path {
         case "/": return readOnly(request) { index() }
-        case "/config": return readOnly(request) { json(AdminViews.configuration(control)) }
         case "/clusters": return readOnly(request) { json(AdminViews.clusters(control)) }
         case "/connections": return readOnly(request) { json(AdminViews.connections(control)) }
         case "/explain": return readOnly(request) { explain(request, control) }
-        case "/reload": return change(request) { reload(control) }
+        // GET and POST of these two are answered before.
+        case "/config": return error(405, "\(request.path) is read with GET")
+        case "/reload": return error(405, "\(request.path) is a change: use POST")
         case "/drain": return drain(request, control)
         case "/log": return logLevel(request, control)
         default: return notFound()
@@ -75,12 +86,6 @@ enum AdminRouter {
     ) -> AdminResponse {
         request.method == "GET" || request.method == "HEAD"
             ? body() : error(405, "\(request.path) is read with GET")
-    }
-
-    private static func change(
-        _ request: AdminRequest, _ body: () -> AdminResponse
-    ) -> AdminResponse {
-        request.method == "POST" ? body() : error(405, "\(request.path) is a change: use POST")
     }
 
     static func error(_ status: UInt16, _ message: String) -> AdminResponse {
@@ -159,13 +164,20 @@ enum AdminRouter {
 
     // MARK: Changes
 
-    private static func reload(_ control: ControlLoop) -> AdminResponse {
-        switch control.reload(cause: "admin") {
-        case .accepted(let generation):
+    /// The configuration in force.
+    /// - Parameter onDisk: the hash of the file as it is now; `nil` when nobody knows.
+    static func configuration(_ control: ControlLoop, onDisk: String?) -> AdminResponse {
+        json(AdminViews.configuration(control, onDisk: onDisk))
+    }
+
+    /// The answer to those who asked for a reload.
+    static func reloaded(_ outcome: ReloadOutcome) -> AdminResponse {
+        switch outcome {
+        case .accepted(let generation, let hash):
             return json(
                 .object([
                     ("result", .string("accepted")), ("generation", .integer(Int(generation))),
-                    ("hash", .string(control.file.hash)),
+                    ("hash", .string(hash)),
                 ]))
         case .rejected(let text):
             var response = json(

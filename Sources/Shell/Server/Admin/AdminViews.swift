@@ -7,15 +7,11 @@ import Upstream
 
 /// What the admin pages show, made from read-only looks at shared state. No secrets.
 enum AdminViews {
-    static func configuration(_ control: ControlLoop) -> JSONText {
-        let text =
-            (try? Files.read(control.file.path, bytesMax: ConfigurationFile.bytesMax))
-            .map { String(decoding: $0, as: UTF8.self) } ?? ""
-        let onDisk = ConfigurationReading(Array(text.utf8)).hash
-        return .object([
+    static func configuration(_ control: ControlLoop, onDisk: String?) -> JSONText {
+        .object([
             ("file", .string(control.file.path)), ("hash", .string(control.file.hash)),
             ("generation", .integer(Int(control.generation))),
-            ("fileHasChanged", .bool(onDisk != control.file.hash)),
+            ("fileHasChanged", onDisk.map { .bool($0 != control.file.hash) } ?? .null),
             ("lastRejection", .string(control.status.lastRejection)),
             (
                 "workers",

@@ -45,13 +45,17 @@ public struct ConfigurationFile: Sendable {
     }
 
     /// Reads and checks the file alone, without those that it names.
-    public static func read(_ path: String) -> Result<ConfigurationReading, Rejection> {
+    /// - Parameter whenRead: called when its bytes are there, before they are checked.
+    public static func read(
+        _ path: String, whenRead: () -> Void = {}
+    ) -> Result<ConfigurationReading, Rejection> {
         let bytes: [UInt8]
         do throws(SystemError) {
             bytes = try Files.read(path, bytesMax: bytesMax)
         } catch {
             return .failure(unreadable(path, error))
         }
+        whenRead()
         let reading = ConfigurationReading(bytes)
         if reading.document == nil {
             return .failure(Rejection(reading.errors + reading.warnings, path, bytes))
@@ -59,9 +63,11 @@ public struct ConfigurationFile: Sendable {
         return .success(reading)
     }
 
-    static func load(_ path: String, tickets: TLSTickets?) -> Result<ConfigurationFile, Rejection> {
+    static func load(
+        _ path: String, tickets: TLSTickets?, whenRead: () -> Void = {}
+    ) -> Result<ConfigurationFile, Rejection> {
         let reading: ConfigurationReading
-        switch read(path) {
+        switch read(path, whenRead: whenRead) {
         case .success(let read): reading = read
         case .failure(let rejection): return .failure(rejection)
         }
