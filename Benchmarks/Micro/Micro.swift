@@ -30,6 +30,7 @@ import Routing
             "request and answer through the data plane: 2 fields set, 1 removed",
             route: ", headers: { request: { set: { x-a: b }, remove: [referer] }, "
                 + "response: { set: { server: sluice } } }")
+        reloads()
         let pair = SessionPair(request: request)
         report("request and answer through two HTTP/2 sessions") { pair.run($0) }
     }

@@ -32,7 +32,6 @@ final class StillProcess: ProcessView {
     var startedAt: WallTime { wall }
     var path: String { "sluice.yaml" }
     var hash: String { "abc" }
-    func hashOnDisk() -> String { "def" }
     var generation: UInt64 { 7 }
     var reloads: ReloadCounts {
         ReloadCounts(accepted: 2, rejected: 1, lastRejection: "bad", lastAcceptedAt: wall)
@@ -64,10 +63,12 @@ final class StillProcess: ProcessView {
         _ method: String, _ path: String, _ process: StillProcess, query: String = "",
         fields: [(name: String, value: String)] = [("host", "localhost")], isAdmin: Bool = true
     ) -> AdminAnswer {
-        AdminRouter.answer(
+        let answer = AdminRouter.answer(
             to: AdminRequest(
                 method: method, path: path, query: query, fields: fields, body: [],
                 isAdmin: isAdmin, isLoopback: true), process)
+        guard case .configuration = answer else { return answer }
+        return .page(AdminRouter.configurationPage(process, onDisk: "def"))
     }
 
     static func page(_ answer: AdminAnswer) -> AdminResponse? {

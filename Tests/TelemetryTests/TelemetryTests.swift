@@ -68,7 +68,7 @@ import Testing
             named.rows = [registry.row(.init(route: "r", service: service, version: version)).id]
             named.clusters = [registry.cluster(service: service, version: version)]
             named.listeners = [registry.listener("http")]
-            retention.apply(named, registry, now: now)
+            retention.apply(.init(named, registry), now: now)
         }
 
         func page(retention seconds: Int64 = 3_600, busy: String? = nil) -> [String] {

@@ -69,7 +69,7 @@ public enum XXH64 {
 }
 
 /// SipHash-2-4 (Aumasson and Bernstein 2012): a 64-bit keyed MAC for short messages.
-public struct SipHash: Sendable, BitwiseCopyable {
+public struct SipHash: Sendable, BitwiseCopyable, Equatable {
     private let k0: UInt64, k1: UInt64
 
     /// - Parameter key: 16 bytes, two little-endian words.

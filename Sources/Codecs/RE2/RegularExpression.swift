@@ -39,3 +39,10 @@ import CRE2
         }
     }
 }
+
+/// Two expressions are equal when their patterns are, letter by letter.
+extension RegularExpression: Equatable {
+    public static func == (a: RegularExpression, b: RegularExpression) -> Bool {
+        a.pattern == b.pattern
+    }
+}

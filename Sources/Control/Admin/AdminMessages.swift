@@ -55,6 +55,9 @@ public struct AdminResponse {
 /// The outcome of a request: a page, or a change that whoever runs the process makes and answers.
 public enum AdminAnswer {
     case page(AdminResponse)
+    /// The configuration in force. Whoever runs the process looks at the file first, which may take
+    /// long, and makes the page by `AdminRouter.configurationPage`.
+    case configuration
     case change(AdminChange)
 }
 

@@ -29,7 +29,11 @@ public enum AdminRouter {
     ) -> AdminAnswer {
         switch request.path {
         case "/": return readOnly(request) { index() }
-        case "/config": return readOnly(request) { .json(AdminViews.configuration(process)) }
+        case "/config":
+            guard ["GET", "HEAD"].contains(request.method) else {
+                return .page(.error(405, "/config is read with GET"))
+            }
+            return .configuration
         case "/clusters": return readOnly(request) { .json(AdminViews.clusters(process)) }
         case "/connections": return readOnly(request) { .json(AdminViews.connections(process)) }
         case "/explain": return readOnly(request) { explain(request, process) }
@@ -42,6 +46,14 @@ public enum AdminRouter {
         case "/log": return logLevel(request, process)
         default: return .page(notFound())
         }
+    }
+
+    /// The configuration in force.
+    /// - Parameter onDisk: the hash of the file as it is now; `nil` when nobody knows.
+    public static func configurationPage(
+        _ process: some ProcessView, onDisk: String?
+    ) -> AdminResponse {
+        .json(AdminViews.configuration(process, onDisk: onDisk))
     }
 
     // MARK: Guards

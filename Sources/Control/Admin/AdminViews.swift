@@ -8,11 +8,12 @@ import Upstream
 
 /// The admin pages' contents, made from a view of the process. They contain no secrets.
 enum AdminViews {
-    static func configuration(_ process: some ProcessView) -> JSONText {
+    /// - Parameter onDisk: the hash of the file as it is now; `nil` when nobody knows.
+    static func configuration(_ process: some ProcessView, onDisk: String?) -> JSONText {
         .object([
             ("file", .string(process.path)), ("hash", .string(process.hash)),
             ("generation", .integer(Int(process.generation))),
-            ("fileHasChanged", .bool(process.hashOnDisk() != process.hash)),
+            ("fileHasChanged", onDisk.map { .bool($0 != process.hash) } ?? .null),
             ("lastRejection", .string(process.reloads.lastRejection)),
             ("workers", .array(process.workers.map { .integer(Int($0.generation)) })),
             ("configuration", DocumentJSON.document(process.snapshot.value.document)),

@@ -18,8 +18,6 @@ public protocol ProcessView {
     /// The configuration file's path and its hash, as it was taken.
     var path: String { get }
     var hash: String { get }
-    /// The hash that the file has now; another one says that it was changed since.
-    func hashOnDisk() -> String
     /// The generation of the snapshot that was published last.
     var generation: UInt64 { get }
     var reloads: ReloadCounts { get }

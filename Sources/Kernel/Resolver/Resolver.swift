@@ -60,7 +60,8 @@ public final class Resolver: Sendable {
     /// - Parameters:
     ///   - seed: of the jitter.
     ///   - lookUp: asks for one name and may block.
-    ///   - notify: called on one of the resolver's threads after something changed.
+    ///   - notify: called on one of the resolver's threads after something changed, and after a
+    ///     name's first attempt.
     public init(
         seed: UInt64,
         lookUp: @escaping Lookup = { NameLookup.addresses(host: $0.host, port: $0.port) },
@@ -120,14 +121,20 @@ public final class Resolver: Sendable {
         }
     }
 
-    /// Waits until each name was tried once, at most for `limit`.
+    /// Whether each name that is watched was tried once. `notify` is called when a name's first
+    /// attempt ends.
+    public var hasTriedAll: Bool {
+        state.withLock { state in
+            state.schedule.names.allSatisfy { state.answers[$0] != nil }
+        }
+    }
+
+    /// Waits until each name was tried once, at most for `limit`. For a start, when nothing is
+    /// served yet; a loop that serves asks `hasTriedAll` when it is notified.
     public func waitForFirstAnswers(limit: Duration) {
         let deadline = SystemClock.now() + limit
         while SystemClock.now() < deadline {
-            let isDone = state.withLock { state in
-                state.schedule.names.allSatisfy { state.answers[$0] != nil }
-            }
-            if isDone { return }
+            if hasTriedAll { return }
             SystemClock.pause(.milliseconds(2))
         }
     }
@@ -170,7 +177,7 @@ public final class Resolver: Sendable {
             state.schedule.finish(
                 name, hasFailed: !answer.failure.isEmpty, took: now - begun, now: now)
             state.answers[name] = answer
-            return state.changes.note(name, from: before, to: answer)
+            return state.changes.note(name, from: before, to: answer) || before.attempts == 0
         }
         if isNews { notify() }
         // A thread that waits may have had to leave this name's place to it.

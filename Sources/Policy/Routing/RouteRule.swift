@@ -2,7 +2,7 @@ import HTTPSemantics
 import RE2
 
 /// How a text must look to match. Names follow the configuration file.
-public enum ValuePattern: Sendable {
+public enum ValuePattern: Sendable, Equatable {
     case exact(String)
     case prefix(String)
     case suffix(String)
@@ -13,7 +13,7 @@ public enum ValuePattern: Sendable {
 
 /// A condition on a header, a query parameter or a cookie. With `isNegated` it holds when no line
 /// or pair of that name matches the pattern.
-public struct ValueRule: Sendable {
+public struct ValueRule: Sendable, Equatable {
     public enum Source: UInt8, Sendable, BitwiseCopyable { case header, query, cookie }
 
     public var source: Source
@@ -29,7 +29,7 @@ public struct ValueRule: Sendable {
     }
 }
 
-public enum PathRule: Sendable {
+public enum PathRule: Sendable, Equatable {
     case exact(String)
     /// The path begins with these elements: `/abc` matches `/abc` and `/abc/x`, never `/abcd`.
     case prefix(String)
@@ -58,7 +58,7 @@ public struct Arrival: BitwiseCopyable, Sendable {
 }
 
 /// One `match` of a route: all of its keys must hold.
-public struct MatchRule: Sendable {
+public struct MatchRule: Sendable, Equatable {
     /// Names of listeners that the request may have come in at; empty: any.
     public var listeners: [String] = []
     /// The scheme that the request must have come by; `nil`: any.

@@ -89,6 +89,16 @@ public struct Draws: ~Copyable, Sendable {
         return Int(layout(page: page)[Int(slot)])
     }
 
+    /// Whether one of the pages that will be drawn from next is not laid out yet. Nothing is for a
+    /// split that was never drawn.
+    public var lacksPages: Bool {
+        guard only < 0 else { return false }
+        let taken = counter.load(ordering: .relaxed)
+        guard taken > 0 else { return false }
+        let current = taken / UInt64(pages.pageBytes)
+        return (current..<(current + 3)).contains { !pages.holds(page: $0) }
+    }
+
     /// Lays out the pages that will be drawn from next. Off the hot path; nothing is laid out for a
     /// split that was never drawn.
     public borrowing func layOutAhead() {

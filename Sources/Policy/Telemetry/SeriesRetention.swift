@@ -32,6 +32,40 @@ public struct SeriesRetention: Sendable {
 
     public init() {}
 
+    /// What a configuration names and what it does not, of all that has series. Made from thousands
+    /// of labels, on whichever thread compiles.
+    public struct Census: Sendable {
+        struct Absent: Sendable {
+            var id: Int
+            var group: String
+            var version: String
+        }
+
+        let named: MetricRegistry.Selection
+        let rows: [Absent]
+        let clusters: [Absent]
+        let listeners: [Absent]
+
+        /// - Parameter named: what the configuration names.
+        public init(_ named: MetricRegistry.Selection, _ registry: MetricRegistry) {
+            self.named = named
+            let all = registry.contents()
+            rows = Census.absent(
+                all.rows.map { ($0.labels.service, $0.labels.version) }, named.rows)
+            clusters = Census.absent(all.clusters.map { ($0.service, $0.version) }, named.clusters)
+            listeners = Census.absent(all.listeners.map { _ in ("", "") }, named.listeners)
+        }
+
+        private static func absent(
+            _ labels: [(group: String, version: String)], _ named: Set<Int>
+        ) -> [Absent] {
+            labels.enumerated().compactMap { id, label in
+                named.contains(id)
+                    ? nil : Absent(id: id, group: label.group, version: label.version)
+            }
+        }
+    }
+
     /// Whether `look` has still something to find: what is gone and idle for `grace` does nothing
     /// any more.
     public func isWaiting(now: Instant) -> Bool {
@@ -39,26 +73,19 @@ public struct SeriesRetention: Sendable {
     }
 
     /// A configuration is in force: whatever it does not name is gone.
-    /// - Parameter named: what it names.
-    public mutating func apply(
-        _ named: MetricRegistry.Selection, _ registry: MetricRegistry, now: Instant
-    ) {
-        let all = registry.contents()
-        note(&rows, all.rows.map { ($0.labels.service, $0.labels.version) }, named.rows, now)
-        note(&clusters, all.clusters.map { ($0.service, $0.version) }, named.clusters, now)
-        note(&listeners, all.listeners.map { _ in ("", "") }, named.listeners, now)
+    public mutating func apply(_ census: Census, now: Instant) {
+        note(&rows, census.rows, census.named.rows, now)
+        note(&clusters, census.clusters, census.named.clusters, now)
+        note(&listeners, census.listeners, census.named.listeners, now)
     }
 
     private func note(
-        _ gone: inout [Int: Gone], _ labels: [(group: String, version: String)],
-        _ named: Set<Int>, _ now: Instant
+        _ gone: inout [Int: Gone], _ absent: [Census.Absent], _ named: Set<Int>, _ now: Instant
     ) {
-        for (id, (group, version)) in labels.enumerated() {
-            if named.contains(id) {
-                gone[id] = nil
-            } else if gone[id] == nil {
-                gone[id] = Gone(since: now, busyUntil: now, group: group, version: version)
-            }
+        for id in gone.keys where named.contains(id) { gone[id] = nil }
+        for item in absent where gone[item.id] == nil {
+            gone[item.id] = Gone(
+                since: now, busyUntil: now, group: item.group, version: item.version)
         }
     }
 

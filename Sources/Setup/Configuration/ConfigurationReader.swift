@@ -16,8 +16,7 @@ public struct ConfigurationReading: Sendable {
 
     /// Reads a configuration. Pure: bytes in, values out.
     public init(_ bytes: [UInt8]) {
-        let digits = String(XXH64.hash(bytes, seed: 0), radix: 16)
-        hash = String(repeating: "0", count: 16 - digits.count) + digits
+        hash = ConfigurationReading.hash(bytes)
         self.bytes = bytes
         errors = []
         warnings = []
@@ -55,6 +54,12 @@ public struct ConfigurationReading: Sendable {
             SchemaHints.findVariables(root, &warnings)
         }
         finish()
+    }
+
+    /// XXH64 of a file's bytes, 16 hex digits.
+    public static func hash(_ bytes: [UInt8]) -> String {
+        let digits = String(XXH64.hash(bytes, seed: 0), radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
     }
 
     private mutating func finish() {

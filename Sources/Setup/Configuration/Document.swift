@@ -8,7 +8,7 @@ import YAML
 
 /// A configuration file as plain values: words read, units applied, names checked. What the
 /// compiler turns into a `Snapshot`.
-public struct Document: Sendable {
+public struct Document: Sendable, Equatable {
     public struct Listener: Sendable, Equatable {
         public var name: String
         public var address: Address
@@ -41,7 +41,7 @@ public struct Document: Sendable {
         public var certificate: CertificatePaths?
     }
 
-    public struct Version: Sendable {
+    public struct Version: Sendable, Equatable {
         public var name: String
         public var weight: Int
         public var endpoints: [Address]
@@ -49,7 +49,7 @@ public struct Document: Sendable {
         public var dns: NameAndPort?
         public var edits = HeaderEdits()
         public var fault: Fault?
-        public var mark: YAMLMark
+        @Aside public var mark: YAMLMark
     }
 
     public struct NameAndPort: Hashable, Sendable {
@@ -62,7 +62,7 @@ public struct Document: Sendable {
         }
     }
 
-    public struct Sticky: Sendable {
+    public struct Sticky: Sendable, Equatable {
         public var source: Stickiness.Source
         /// Empty: only the issued cookie names a session.
         public var name: String
@@ -72,12 +72,12 @@ public struct Document: Sendable {
         public var keysPath: String?
     }
 
-    public struct HashKey: Sendable {
+    public struct HashKey: Sendable, Equatable {
         public var source: Stickiness.Source
         public var name: String
     }
 
-    public struct Service: Sendable {
+    public struct Service: Sendable, Equatable {
         public var name: String
         public var hosts: [String]
         public var versions: [Version]
@@ -96,30 +96,35 @@ public struct Document: Sendable {
         /// 0...100.
         public var healthyPercentMin = 0
         public var warmup: Warmup?
-        public var mark: YAMLMark
+        @Aside public var mark: YAMLMark
         /// Weights were written as percents.
         public var isPercent: Bool
     }
 
-    public struct HeaderEdits: Sendable {
-        public struct Direction: Sendable {
+    public struct HeaderEdits: Sendable, Equatable {
+        public struct Direction: Sendable, Equatable {
             public var set: [(name: String, value: String)] = []
             public var add: [(name: String, value: String)] = []
             public var remove: [String] = []
             public init() {}
+
+            public static func == (a: Direction, b: Direction) -> Bool {
+                a.remove == b.remove && a.set.elementsEqual(b.set, by: ==)
+                    && a.add.elementsEqual(b.add, by: ==)
+            }
         }
         public var request = Direction()
         public var response = Direction()
         public init() {}
     }
 
-    public enum Action: Sendable {
+    public enum Action: Sendable, Equatable {
         case forward(service: Int, version: Int?, split: [Int]?)
         case redirect(Redirect)
         case respond(status: UInt16, body: String, contentType: String)
     }
 
-    public struct Redirect: Sendable {
+    public struct Redirect: Sendable, Equatable {
         public var scheme: String?
         public var host: String?
         public var port: Int?
@@ -128,13 +133,13 @@ public struct Document: Sendable {
         public var status: UInt16
     }
 
-    public struct Rewrite: Sendable {
+    public struct Rewrite: Sendable, Equatable {
         public var path: String?
         public var prefix: String?
         public var host: String?
     }
 
-    public struct Route: Sendable {
+    public struct Route: Sendable, Equatable {
         public var name: String
         public var matches: [MatchRule]
         public var action: Action
@@ -151,13 +156,13 @@ public struct Document: Sendable {
         public var mirror: Mirror?
         public var rateLimit: RateLimit?
         public var allowsConnect: Bool
-        public var mark: YAMLMark
+        @Aside public var mark: YAMLMark
 
         /// Where the route stands in the file, from 1.
         public var line: Int { mark.line }
     }
 
-    public struct Timeouts: Sendable, BitwiseCopyable {
+    public struct Timeouts: Sendable, BitwiseCopyable, Equatable {
         public var headers = Duration.seconds(10)
         public var firstByte = Duration.seconds(15)
         public var request = Duration.unlimited
@@ -168,7 +173,7 @@ public struct Document: Sendable {
         public var connectionAge = Duration.unlimited
     }
 
-    public struct Limits: Sendable, BitwiseCopyable {
+    public struct Limits: Sendable, BitwiseCopyable, Equatable {
         public var headBytes = 65_536
         public var fields = 100
         public var bodyBytes = UInt64.max
@@ -183,7 +188,7 @@ public struct Document: Sendable {
         public var http2 = HTTP2Limits()
     }
 
-    public struct Forwarding: Sendable {
+    public struct Forwarding: Sendable, Equatable {
         public enum RequestID: UInt8, Sendable, BitwiseCopyable { case create, pass, off }
         public var trustedHops = 0
         public var requestID = RequestID.create

@@ -145,13 +145,12 @@ enum DocumentLinter {
         }
 
         mutating func shadowing(_ route: Document.Route) -> Document.Route? {
-            var candidates = any
-            if let element = route.matches.first.flatMap({ EarlierRoutes.element($0.path) }) {
-                candidates += byElement[element] ?? []
-            }
-            comparisons += candidates.count
+            let element = route.matches.first.flatMap { EarlierRoutes.element($0.path) }
+            // The two lists are never joined: a copy for each of 10,000 routes took 5 s.
+            let near = element.flatMap { byElement[$0] } ?? []
+            comparisons += any.count + near.count
             guard comparisons < EarlierRoutes.comparisonsMax else { return nil }
-            return candidates.first { shadows($0, route) }
+            return any.first { shadows($0, route) } ?? near.first { shadows($0, route) }
         }
 
         /// The first element of a path that has a fixed one; `nil` for the others.

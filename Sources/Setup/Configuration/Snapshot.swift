@@ -8,68 +8,104 @@ import Upstream
 /// The immutable truth of one generation of the configuration: every name resolved to a number,
 /// every table built. Shared by all threads in a `SharedBox`; an exchange keeps the one it began
 /// with.
+///
+/// A snapshot owns what weights decide, its splits, and shares everything else, its plans, with
+/// snapshots that differ in weights alone (`reweighted`).
 public struct Snapshot: ~Copyable, Sendable {
     /// Grows with every publication, 1 is the first.
     public let generation: UInt64
     /// The hash of the file, 16 hex digits.
     public let hash: String
     public let document: Document
-
-    public let table: RouteTable
-    public let routes: FixedArray<RoutePlan>
-    public let services: FixedArray<ServicePlan>
-    public let versions: FixedArray<VersionPlan>
-    public let splits: FixedArray<SplitPlan>
-    public let sticky: FixedArray<SharedBox<Stickiness>>
-    /// The first is empty.
-    public let edits: FixedArray<EditPlan>
-    /// Names that edits take out, in lower case.
-    public let editedNames: FixedArray<ByteRange>
-    public let rows: FixedArray<RowPlan>
-    public let retries: FixedArray<RetryPolicy>
-    public let filters: FixedArray<FilterPlan>
-    public let faults: FixedArray<FaultPlan>
-    public let mirrors: FixedArray<MirrorPlan>
-    public let checks: FixedArray<CheckPlan>
-    /// Texts of the plans.
-    public let store: ByteStore
     public let settings: Settings
-    /// The protocol of each listener, by the listener's number.
-    let listenerProtocols: FixedArray<Document.ListenerProtocol>
-    /// By the listener's number.
-    let halfClosers: FixedArray<Bool>
+    public let splits: FixedArray<SplitPlan>
+    @usableFromInline let plans: SharedBox<SnapshotPlans>
+
+    /// Takes over the caller's references to the plans and to what the splits name.
+    init(
+        generation: UInt64, hash: String, document: Document, settings: Settings,
+        splits: [SplitPlan], plans: SharedBox<SnapshotPlans>
+    ) {
+        self.generation = generation
+        self.hash = hash
+        self.document = document
+        self.settings = settings
+        self.splits = FixedArray(splits)
+        self.plans = plans
+    }
 
     deinit {
-        for i in 0..<versions.count { versions[i].cluster.release() }
         for i in 0..<splits.count {
             splits[i].draws.release()
             splits[i].intervals.release()
         }
-        for i in 0..<sticky.count { sticky[i].release() }
-        for i in 0..<filters.count { filters[i].rateLimit?.release() }
-        for i in 0..<faults.count {
-            faults[i].delayDraws?.release()
-            faults[i].abortDraws?.release()
-        }
-        for i in 0..<mirrors.count {
-            mirrors[i].cluster.release()
-            mirrors[i].draws.release()
-        }
+        plans.release()
+    }
+
+    @inlinable public var table: RouteTable {
+        @inline(__always) _read { yield plans.value.table }
+    }
+    @inlinable public var routes: FixedArray<RoutePlan> {
+        @inline(__always) _read { yield plans.value.routes }
+    }
+    @inlinable public var services: FixedArray<ServicePlan> {
+        @inline(__always) _read { yield plans.value.services }
+    }
+    @inlinable public var versions: FixedArray<VersionPlan> {
+        @inline(__always) _read { yield plans.value.versions }
+    }
+    @inlinable public var sticky: FixedArray<SharedBox<Stickiness>> {
+        @inline(__always) _read { yield plans.value.sticky }
+    }
+    /// The first is empty.
+    @inlinable public var edits: FixedArray<EditPlan> {
+        @inline(__always) _read { yield plans.value.edits }
+    }
+    /// Names that edits take out, in lower case.
+    @inlinable public var editedNames: FixedArray<ByteRange> {
+        @inline(__always) _read { yield plans.value.editedNames }
+    }
+    @inlinable public var rows: FixedArray<RowPlan> {
+        @inline(__always) _read { yield plans.value.rows }
+    }
+    @inlinable public var retries: FixedArray<RetryPolicy> {
+        @inline(__always) _read { yield plans.value.retries }
+    }
+    @inlinable public var filters: FixedArray<FilterPlan> {
+        @inline(__always) _read { yield plans.value.filters }
+    }
+    @inlinable public var faults: FixedArray<FaultPlan> {
+        @inline(__always) _read { yield plans.value.faults }
+    }
+    @inlinable public var mirrors: FixedArray<MirrorPlan> {
+        @inline(__always) _read { yield plans.value.mirrors }
+    }
+    @inlinable public var checks: FixedArray<CheckPlan> {
+        @inline(__always) _read { yield plans.value.checks }
+    }
+    /// Texts of the plans.
+    @inlinable public var store: ByteStore {
+        @inline(__always) _read { yield plans.value.store }
     }
 
     /// Whether a client on a listener may end its side and wait for its answer.
     public func allowsHalfClose(_ listener: Int) -> Bool {
-        listener < halfClosers.count && halfClosers[listener]
+        listener < plans.value.halfClosers.count && plans.value.halfClosers[listener]
     }
 
     /// Whether HTTP/2's preface is no preface on a listener.
     public func speaksHTTP1Only(_ listener: Int) -> Bool {
-        listener < listenerProtocols.count && listenerProtocols[listener] == .http1
+        protocols(listener) == .http1
     }
 
     /// Whether nothing but HTTP/2 is understood on a listener.
     public func speaksHTTP2Only(_ listener: Int) -> Bool {
-        listener < listenerProtocols.count && listenerProtocols[listener] == .http2
+        protocols(listener) == .http2
+    }
+
+    private func protocols(_ listener: Int) -> Document.ListenerProtocol? {
+        listener < plans.value.listenerProtocols.count
+            ? plans.value.listenerProtocols[listener] : nil
     }
 
     /// Consecutive elements of one of the snapshot's arrays.

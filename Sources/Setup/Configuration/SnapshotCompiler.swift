@@ -45,6 +45,8 @@ public struct SnapshotCompiler: ~Copyable {
     private var versions: [Snapshot.VersionPlan] = []
     private var services: [Snapshot.ServicePlan] = []
     private var splits: [Snapshot.SplitPlan] = []
+    private var splitOwners: [SnapshotPlans.SplitOwner] = []
+    private var lacksSplits = false
     private var sticky: [SharedBox<Stickiness>] = []
     var routes: [Snapshot.RoutePlan] = []
     private var matches: [[MatchRule]] = []
@@ -69,7 +71,7 @@ public struct SnapshotCompiler: ~Copyable {
         registry.beginSnapshot(now: inputs.now, isFirst: inputs.generation <= 1)
         compiler.retries.append(document.retries)
         for service in document.services { compiler.add(service) }
-        for route in document.routes { compiler.add(route) }
+        for (i, route) in document.routes.enumerated() { compiler.add(route, at: i) }
         for (service, hosts) in compiler.implicitRoutes() { compiler.addImplicit(service, hosts) }
         for i in document.services.indices { compiler.addCheck(ofService: i) }
         registry.endSnapshot()
@@ -79,18 +81,19 @@ public struct SnapshotCompiler: ~Copyable {
     private consuming func finish() -> Snapshot {
         let settings = makeSettings()
         let metrics = registry.metrics
-        return Snapshot(
-            generation: inputs.generation, hash: inputs.hash, document: document,
+        let plans = SnapshotPlans(
             table: RouteTable(routes: matches, listenerNumber: { metrics.listener($0) }),
-            routes: FixedArray(routes),
-            services: FixedArray(services), versions: FixedArray(versions),
-            splits: FixedArray(splits), sticky: FixedArray(sticky), edits: FixedArray(edits),
+            routes: FixedArray(routes), services: FixedArray(services),
+            versions: FixedArray(versions), sticky: FixedArray(sticky), edits: FixedArray(edits),
             editedNames: FixedArray(editedNames), rows: FixedArray(rows),
             retries: FixedArray(retries), filters: FixedArray(filters),
             faults: FixedArray(faults), mirrors: FixedArray(mirrors), checks: FixedArray(checks),
-            store: store, settings: settings,
-            listenerProtocols: FixedArray(listenerProtocols()),
-            halfClosers: FixedArray(halfClosers()))
+            store: store, listenerProtocols: FixedArray(listenerProtocols()),
+            halfClosers: FixedArray(halfClosers()), splitOwners: FixedArray(splitOwners),
+            lacksSplits: lacksSplits)
+        return Snapshot(
+            generation: inputs.generation, hash: inputs.hash, document: document,
+            settings: settings, splits: splits, plans: SharedBox(plans))
     }
 
     private func listenerProtocols() -> [Document.ListenerProtocol] {
@@ -238,7 +241,7 @@ public struct SnapshotCompiler: ~Copyable {
 
     // MARK: Routes
 
-    private mutating func add(_ route: Document.Route) {
+    private mutating func add(_ route: Document.Route, at index: Int) {
         var plan = Snapshot.RoutePlan()
         plan.name = store.intern(route.name)
         plan.firstByte = route.firstByte ?? document.timeouts.firstByte
@@ -252,7 +255,8 @@ public struct SnapshotCompiler: ~Copyable {
         switch route.action {
         case .forward(let service, let version, _):
             forward(
-                &plan, route.name, service, version, document.weights(ofRoute: route), route.edits)
+                &plan, route.name, service, version, document.weights(ofRoute: route), route.edits,
+                route: index)
             rewrite(&plan, route)
         case .redirect(let redirect):
             plan.kind = .redirect
@@ -279,7 +283,7 @@ public struct SnapshotCompiler: ~Copyable {
 
     private mutating func forward(
         _ plan: inout Snapshot.RoutePlan, _ name: String, _ service: Int, _ version: Int?,
-        _ weights: SplitWeights?, _ edits: Document.HeaderEdits
+        _ weights: SplitWeights?, _ edits: Document.HeaderEdits, route: Int
     ) {
         let config = document.services[service]
         plan.kind = .forward
@@ -293,8 +297,13 @@ public struct SnapshotCompiler: ~Copyable {
                 route: name, service: config.name, version: version.name,
                 edits: self.edits(edits, version.edits))
         }
-        guard version == nil, let weights else { return }
+        guard version == nil else { return }
+        guard let weights else {
+            lacksSplits = true
+            return
+        }
         plan.split = splits.count
+        splitOwners.append(.init(route: route, service: service))
         splits.append(
             Snapshot.SplitPlan(
                 draws: registry.draws(route: name, weights: weights),
@@ -342,7 +351,7 @@ public struct SnapshotCompiler: ~Copyable {
         plan.write = document.timeouts.write
         forward(
             &plan, name, service, nil, SplitWeights(config.versions.map(\.weight)),
-            Document.HeaderEdits())
+            Document.HeaderEdits(), route: -1)
         routes.append(plan)
         var match = MatchRule()
         match.hosts = hosts

@@ -50,13 +50,17 @@ public struct ConfigurationFile: Sendable {
     }
 
     /// Reads and checks the file alone, without those that it names.
-    public static func read(_ path: String) -> Result<ConfigurationReading, Rejection> {
+    /// - Parameter whenRead: called when its bytes are there, before they are checked.
+    public static func read(
+        _ path: String, whenRead: () -> Void = {}
+    ) -> Result<ConfigurationReading, Rejection> {
         let bytes: [UInt8]
         do throws(SystemError) {
             bytes = try Files.read(path, bytesMax: bytesMax)
         } catch {
             return .failure(unreadable(path, error))
         }
+        whenRead()
         let reading = ConfigurationReading(bytes)
         if reading.document == nil {
             return .failure(Rejection(reading.errors + reading.warnings, path, bytes))
@@ -68,12 +72,14 @@ public struct ConfigurationFile: Sendable {
     ///
     /// - Parameters:
     ///   - tickets: keys of TLS sessions that are kept over reloads; `nil` makes new ones.
+    ///   - whenRead: called when the bytes are there, before they are checked.
     ///   - warnsOfPorts: whether ports that this process may not listen on are warned of.
     package static func load(
-        _ path: String, tickets: TLSTickets?, warnsOfPorts: Bool = false
+        _ path: String, tickets: TLSTickets?, warnsOfPorts: Bool = false,
+        whenRead: () -> Void = {}
     ) -> Result<ConfigurationFile, Rejection> {
         let reading: ConfigurationReading
-        switch read(path) {
+        switch read(path, whenRead: whenRead) {
         case .success(let read): reading = read
         case .failure(let rejection): return .failure(rejection)
         }

@@ -1,14 +1,17 @@
 import Admin
-import Files
 import JSON
 
-// Changes that somebody asks for on the admin endpoint, and what is answered to them.
+// Requests to the admin endpoint that the process itself has to do with, and their answers.
 
 extension ControlLoop {
-    func answer(_ request: AdminRequest) -> AdminResponse {
+    /// - Returns: the answer; `nil` when the answer comes later, by the ticket.
+    func answer(_ request: AdminRequest, ticket: UInt64) -> AdminResponse? {
         switch AdminRouter.answer(to: request, ControlView(self)) {
         case .page(let page): return page
-        case .change(.reload): return reloadForAdmin()
+        case .configuration: return describeConfiguration(ticket: ticket)
+        case .change(.reload):
+            askForReload(cause: "admin", ticket: ticket)
+            return nil
         case .change(.drain):
             beginDrain(cause: "admin")
             return AdminRouter.drainPage(ControlView(self))
@@ -17,14 +20,17 @@ extension ControlLoop {
             return AdminRouter.logPage(level)
         }
     }
+}
 
-    private func reloadForAdmin() -> AdminResponse {
-        switch reload(cause: "admin") {
-        case .accepted(let generation):
+extension ReloadOutcome {
+    /// The answer to those who asked for a reload.
+    var page: AdminResponse {
+        switch self {
+        case .accepted(let generation, let hash):
             return .json(
                 .object([
                     ("result", .string("accepted")), ("generation", .integer(Int(generation))),
-                    ("hash", .string(file.hash)),
+                    ("hash", .string(hash)),
                 ]))
         case .rejected(let text):
             return .json(

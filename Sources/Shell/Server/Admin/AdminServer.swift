@@ -15,11 +15,27 @@ final class AdminServer {
         var inbound = ByteBuffer()
         var outbound = ByteBuffer()
         var closesAfterFlush = false
-        init(_ descriptor: Int32, of listener: Listener) {
+        /// Says which request waits for its answer, also when the descriptor is another's by then.
+        let ticket: UInt64
+        /// A request was read whose answer comes later; further requests wait behind it.
+        var waiting: Waiting?
+        /// The request is being handed over: whoever answers at once need not go on with the next.
+        var isHandingOver = false
+
+        init(_ descriptor: Int32, of listener: Listener, serial: UInt32) {
             self.descriptor = descriptor
             self.listener = listener
+            ticket = UInt64(UInt32(bitPattern: descriptor)) << 32 | UInt64(serial)
         }
     }
+
+    private struct Waiting {
+        var isHead: Bool
+        var keepsAlive: Bool
+    }
+
+    /// Answers a request, or says `nil` and answers later, by the ticket.
+    typealias Respond = (_ request: AdminRequest, _ ticket: UInt64) -> AdminResponse?
 
     private struct Listener {
         var descriptor: Int32
@@ -39,6 +55,7 @@ final class AdminServer {
     /// Must come as a bearer token with every change; `nil`: none is asked for.
     let token: String?
     private var connections: [Int32: Connection] = [:]
+    private var nextSerial: UInt32 = 0
 
     init(_ document: Document, configPath: String, log: ProcessLog) throws(Listeners.Failure) {
         var listeners: [Listener] = []
@@ -97,8 +114,7 @@ final class AdminServer {
     // MARK: Events
 
     func handle(
-        _ event: Poller.Ready, poller: borrowing Poller,
-        respond: (AdminRequest) -> AdminResponse
+        _ event: Poller.Ready, poller: borrowing Poller, respond: Respond
     ) {
         let descriptor = Int32(truncatingIfNeeded: event.token >> 32)
         if let listener = listeners.first(where: { $0.descriptor == descriptor }) {
@@ -118,7 +134,8 @@ final class AdminServer {
         guard connections.count < AdminServer.connectionsMax else {
             return Socket.close(descriptor)
         }
-        let connection = Connection(descriptor, of: listener)
+        nextSerial &+= 1
+        let connection = Connection(descriptor, of: listener, serial: nextSerial)
         connections[descriptor] = connection
         do throws(SystemError) {
             try poller.addConnection(descriptor, token: AdminServer.token(descriptor))
@@ -133,8 +150,7 @@ final class AdminServer {
     }
 
     /// - Returns: `false` when the connection is over.
-    private func read(_ connection: Connection, _ respond: (AdminRequest) -> AdminResponse) -> Bool
-    {
+    private func read(_ connection: Connection, _ respond: Respond) -> Bool {
         while true {
             switch Socket.receive(connection.descriptor, into: &connection.inbound, atMost: 16_384)
             {
@@ -142,17 +158,39 @@ final class AdminServer {
                 guard connection.inbound.count <= AdminServer.requestBytesMax else { return false }
                 guard answer(connection, respond) else { return false }
             case .wouldBlock: return true
+            case .endOfStream where connection.waiting != nil:
+                // It may have ended its side alone; one that is gone shows when it is answered.
+                connection.waiting?.keepsAlive = false
+                return true
             case .endOfStream: return !connection.outbound.isEmpty && flush(connection)
             case .failed: return false
             }
         }
     }
 
-    /// Answers every whole request that is there.
-    private func answer(
-        _ connection: Connection, _ respond: (AdminRequest) -> AdminResponse
-    ) -> Bool {
-        while !connection.inbound.isEmpty, !connection.closesAfterFlush {
+    /// Answers the request that waits by this ticket, and those behind it. Nothing happens when its
+    /// client has left.
+    func answer(_ ticket: UInt64, _ response: AdminResponse, respond: Respond) {
+        let descriptor = Int32(truncatingIfNeeded: ticket >> 32)
+        guard let connection = connections[descriptor], connection.ticket == ticket,
+            let waiting = connection.waiting
+        else { return }
+        connection.waiting = nil
+        write(response, waiting, to: connection)
+        if connection.isHandingOver { return }
+        if !answer(connection, respond) || !flush(connection) { close(connection) }
+    }
+
+    private func write(_ response: AdminResponse, _ waiting: Waiting, to connection: Connection) {
+        AdminServer.write(
+            response, isHead: waiting.isHead, keepsAlive: waiting.keepsAlive,
+            to: &connection.outbound)
+        connection.closesAfterFlush = !waiting.keepsAlive
+    }
+
+    /// Hands over every whole request that is there, until one waits for its answer.
+    private func answer(_ connection: Connection, _ respond: Respond) -> Bool {
+        while !connection.inbound.isEmpty, !connection.closesAfterFlush, connection.waiting == nil {
             var head = RequestHead(fieldCountMax: 100)
             var parser = RequestHeadParser()
             let limits = HeadLimits(headBytesMax: 16_384)
@@ -167,12 +205,17 @@ final class AdminServer {
                     return true
                 }
                 let request = AdminServer.request(head, bytes, body, connection.listener)
-                let keepsAlive = head.keepsAlive
+                let waiting = Waiting(
+                    isHead: request.method == "HEAD", keepsAlive: head.keepsAlive)
                 connection.inbound.consume(at)
-                AdminServer.write(
-                    respond(request), isHead: request.method == "HEAD", keepsAlive: keepsAlive,
-                    to: &connection.outbound)
-                connection.closesAfterFlush = !keepsAlive
+                connection.waiting = waiting
+                connection.isHandingOver = true
+                let response = respond(request, connection.ticket)
+                connection.isHandingOver = false
+                if let response {
+                    connection.waiting = nil
+                    write(response, waiting, to: connection)
+                }
             } catch {
                 let reply = AdminResponse(
                     status: error.status, contentType: "text/plain", body: "\(error.cause)\n")

@@ -33,12 +33,6 @@ final class ControlView: ProcessView {
     var hash: String { control.file.hash }
     var generation: UInt64 { control.generation }
 
-    func hashOnDisk() -> String {
-        let bytes =
-            (try? Files.read(control.file.path, bytesMax: ConfigurationFile.bytesMax)) ?? []
-        return ConfigurationReading(bytes).hash
-    }
-
     var reloads: ReloadCounts {
         ReloadCounts(
             accepted: control.status.accepted, rejected: control.status.rejected,

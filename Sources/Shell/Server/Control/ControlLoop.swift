@@ -11,7 +11,9 @@ import Upstream
 
 /// The main thread: signals, the configuration file, names, the admin and metrics endpoints, drain.
 ///
-/// Workers never wait for it; it may wait for them, with a bound.
+/// Workers never wait for it, and it waits for nobody: what takes long is done on threads of its
+/// own (`reading`, `compiling`), and what others must do first is a state with a deadline
+/// (`ReloadMachine`, `DrainState`), so that `/live` is answered whatever is under way.
 final class ControlLoop {
     let options: ServerOptions
     let log: ProcessLog
@@ -22,8 +24,19 @@ final class ControlLoop {
     let resolverWakeup: Wakeup
     private let signals: Signals
     private var poller: Poller
-    /// The configuration's files.
-    private let watch = FileWatch()
+    /// Of the configuration's files; `nil`: they are not watched.
+    let watch: FileWatch?
+    let inbox: ControlInbox
+    /// Reads and checks files; a file system may keep it for ever.
+    let reading: JobThread
+    /// Compiles snapshots, and takes them apart.
+    let compiling: JobThread
+    var reloads = Reloads()
+    /// The snapshot in force, with a reference of this loop's own.
+    var basis: SnapshotCompiler.Basis
+    /// Snapshots that were in force and may be in use still.
+    var retired: [SharedBox<Snapshot>] = []
+    var agenda = Agenda()
     private(set) var admin: AdminServer
     var listeners = Listeners()
     private(set) var readiness: Readiness
@@ -33,17 +46,19 @@ final class ControlLoop {
     /// The document that the process began with: what only a start changes is as it says.
     let started: Document
     let tickets: TLSTickets?
-    private var rotatesAt: Instant
     var generation: UInt64 = 1
     var status = ReloadStatus()
     let startedAt: WallTime
+    private var hasSplitsToLayOut = false
+    /// The file is being looked at for an admin page.
+    var hashes = false
+    /// Connections that a drain's end found open.
+    private var cutCount = 0
     private(set) var drain = DrainState()
-    private var reloadAt = Instant.never
-    /// When to look whether versions that are gone are busy.
-    private var looksAt = Instant.never
-
-    /// How long after the last change of the file it is read: editors write in several steps.
-    static let watchDebounce = Duration.milliseconds(50)
+    /// Sockets that workers were told to let go of, and that are to be closed then.
+    private var leaving: [Leaver: [Listeners.Open]] = [:]
+    /// How many sockets the workers were told to let go of, since the start.
+    private var leftCount = 0
 
     /// How long a key seals new session tickets; it opens them as long again.
     static let ticketLife = Duration.seconds(7_200)
@@ -51,7 +66,7 @@ final class ControlLoop {
     private enum Token {
         static let signals: UInt64 = 2
         static let resolver: UInt64 = 4
-        static let watch: UInt64 = 6
+        static let inbox: UInt64 = 6
         static let workers: UInt64 = 8
     }
 
@@ -67,18 +82,36 @@ final class ControlLoop {
         file = parts.file
         started = parts.file.document
         tickets = parts.tickets
-        rotatesAt = SystemClock.now() + ControlLoop.ticketLife
         listeners = parts.listeners
         admin = parts.admin
+        basis = parts.basis
+        let inbox = try ControlInbox()
+        self.inbox = inbox
+        reading = try JobThread(name: "reading")
+        compiling = try JobThread(name: "compiling")
+        watch =
+            options.watches
+            ? try FileWatch([options.configPath] + file.files, log: log) {
+                inbox.put(.filesChanged)
+            } : nil
         startedAt = SystemClock.wall()
         readiness = Readiness(startedAt: SystemClock.now())
         poller = try Poller()
         try poller.addInput(signals.descriptor, token: Token.signals)
         try poller.addInput(resolverWakeup.descriptor, token: Token.resolver)
         try poller.addInput(group.controlWanted.descriptor, token: Token.workers)
+        try poller.addInput(inbox.descriptor, token: Token.inbox)
         try admin.register(with: poller)
-        noteSnapshot()
-        watchFiles()
+        try watch?.start()
+        agenda.set(.rotateTickets, at: SystemClock.now() + ControlLoop.ticketLife)
+        let census = ControlLoop.census(
+            basis.snapshot, listeners: Set(listeners.open.map(\.id)), registry.metrics)
+        noteSeries(census)
+    }
+
+    deinit {
+        basis.snapshot.release()
+        for snapshot in retired { snapshot.release() }
     }
 
     /// Runs until the process is to end.
@@ -94,27 +127,33 @@ final class ControlLoop {
                 return 1
             }
             for i in 0..<count { handle(poller.ready(i)) }
+            // One split a turn: a page takes a millisecond, and probes wait with it.
+            if hasSplitsToLayOut { hasSplitsToLayOut = registry.layOutAhead() }
             let now = SystemClock.now()
-            if reloadAt <= now {
-                reloadAt = .never
-                renewWatches()
-                if watch.hasChanged { reload(cause: "watch") }
-            }
-            if rotatesAt <= now {
-                rotatesAt = now + ControlLoop.ticketLife
-                tickets?.rotate()
-            }
-            if looksAt <= now { lookAtSeries(now) }
-            if let code = drainStep(now) { return code }
+            if reloads.nextDeadline <= now { perform(reloads.timePassed(now: now)) }
+            for item in agenda.takeDue(now: now) { perform(item) }
+            if let code = advanceDrain(now) { return code }
+        }
+    }
+
+    private func perform(_ item: Agenda.Item) {
+        switch item {
+        case .rotateTickets:
+            tickets?.rotate()
+            agenda.set(.rotateTickets, at: SystemClock.now() + ControlLoop.ticketLife)
+        case .releaseSnapshots: releaseSnapshots()
+        case .lookAtSeries: lookAtSeries(SystemClock.now())
+        case .look: break
         }
     }
 
     private func timeout() -> Int32 {
-        var next = min(reloadAt, rotatesAt, looksAt)
-        // What the start waits for ends soon, and has no event.
+        if hasSplitsToLayOut { return 0 }
+        // What the start waits for ends soon, and has no event; nor have connections that close.
         if drain.isUnderWay || !readiness.hasBegun {
-            next = min(next, SystemClock.now() + .milliseconds(20))
+            agenda.set(.look, noLaterThan: SystemClock.now() + .milliseconds(20))
         }
+        let next = min(agenda.next, reloads.nextDeadline)
         if next.isNever { return -1 }
         return Int32(clamping: (next - SystemClock.now()).millisecondsUp)
     }
@@ -124,16 +163,15 @@ final class ControlLoop {
         case Token.signals: takeSignals()
         case Token.resolver:
             resolverWakeup.clear()
-            let changes = resolver.takeChanges()
-            Names.report(changes, file.document, resolver.answers, log)
-            if changes.hasNewAddresses { republish() }
-        case Token.watch:
-            if watch.drain() { reloadAt = SystemClock.now() + ControlLoop.watchDebounce }
+            if takeAddresses() { perform(reloads.addressesChanged(now: SystemClock.now())) }
+            advanceReload()
+        case Token.inbox: for letter in inbox.takeAll() { take(letter) }
         case Token.workers:
             group.controlWanted.clear()
-            registry.layOutAhead()
+            hasSplitsToLayOut = true
             logNews()
-        default: admin.handle(event, poller: poller) { self.answer($0) }
+            advanceReload()
+        default: admin.handle(event, poller: poller) { self.answer($0, ticket: $1) }
         }
     }
 
@@ -165,7 +203,7 @@ final class ControlLoop {
     private func takeSignals() {
         while let signal = signals.next() {
             switch signal {
-            case .hangup: reload(cause: "SIGHUP")
+            case .hangup: askForReload(cause: "SIGHUP")
             case .user1:
                 logWriter.reopen()
                 log.info("access log reopened")
@@ -178,62 +216,22 @@ final class ControlLoop {
         }
     }
 
-    /// Watches all files that the configuration in force is made of.
-    ///
-    /// - Parameter others: files that a rejected configuration names: one of them may be what is
-    ///   mended next.
-    func watchFiles(and others: [String] = []) {
-        guard options.watches else { return }
-        report(
-            watch.follow([options.configPath] + file.files + others) {
-                (descriptor) throws(SystemError) in
-                try poller.addInput(descriptor, token: Token.watch)
-            })
-    }
-
-    /// A directory told something: it may have been replaced by another.
-    private func renewWatches() {
-        report(
-            watch.renew { (descriptor) throws(SystemError) in
-                try poller.addInput(descriptor, token: Token.watch)
-            })
-    }
-
-    private func report(_ failed: [(directory: String, why: String)]) {
-        for (directory, why) in failed {
-            log.error(
-                "files cannot be watched; send SIGHUP instead",
-                [("directory", directory), ("error", why)])
-        }
-    }
-
     /// - Returns: whether the process became ready just now.
     func advanceReadiness() -> Bool { readiness.advance(self) }
 
-    /// Tells the metrics page what the snapshot in force still names.
-    func noteSnapshot() {
-        let snapshot = group.cell.retained()
-        defer { snapshot.release() }
-        var named = MetricRegistry.Selection()
-        for i in 0..<snapshot.value.rows.count { named.rows.insert(snapshot.value.rows[i].id) }
-        for i in 0..<snapshot.value.versions.count {
-            named.clusters.insert(snapshot.value.versions[i].cluster.value.id)
-        }
-        for i in 0..<snapshot.value.mirrors.count {
-            let mirror = snapshot.value.mirrors[i]
-            named.rows.insert(mirror.row.id)
-            named.clusters.insert(mirror.cluster.value.id)
-        }
-        for listener in listeners.open { named.listeners.insert(listener.id) }
+    /// A configuration is in force: the series that it does not name are gone.
+    func noteSeries(_ census: SeriesRetention.Census) {
         let now = SystemClock.now()
-        retention.apply(named, registry.metrics, now: now)
+        retention.apply(census, now: now)
         lookAtSeries(now)
     }
 
     /// Notes which of the versions that are gone still have requests in flight.
     private func lookAtSeries(_ now: Instant) {
         retention.look(now: now) { group.isBusy(row: $0, registry.metrics) }
-        looksAt = retention.isWaiting(now: now) ? now + SeriesRetention.interval : .never
+        if retention.isWaiting(now: now) {
+            agenda.set(.lookAtSeries, at: now + SeriesRetention.interval)
+        }
     }
 
     // MARK: Drain
@@ -249,98 +247,59 @@ final class ControlLoop {
                 ("cause", cause), ("delay", Units.text(file.document.drainDelay)),
                 ("grace", Units.text(file.document.drainGrace)),
             ])
+        perform(reloads.beginDrain(now: now))
     }
 
-    private func drainStep(_ now: Instant) -> Int32? {
-        switch drain.step(now: now, open: openConnections) {
-        case .wait: return nil
-        case .stopAccepting:
-            for listener in listeners.open {
-                group.tellAll(.removeListener(descriptor: listener.descriptor))
+    private func advanceDrain(_ now: Instant) -> Int32? {
+        while true {
+            switch drain.step(now: now, workers) {
+            case .wait: return nil
+            case .stopAccepting:
+                letGo(listeners.open, for: .drain)
+            case .closeListeners:
+                close(.drain)
+                group.tellAll(.drain)
+            case .stopWorkers:
+                cutCount = openConnections
+                group.tellAll(.stop)
+            case .exit:
+                logWriter.stop()
+                resolver.stop()
+                log.info("stopped", [("connectionsCut", "\(cutCount)")])
+                return 0
             }
-            waitForListenersRemoved(count: listeners.open.count)
-            for listener in listeners.open { listener.close() }
-            group.tellAll(.drain)
-            return nil
-        case .finish:
-            let left = openConnections
-            group.tellAll(.stop)
-            let deadline = now + .seconds(2)
-            while !group.workers.allSatisfy({ $0.hasStopped.load(ordering: .acquiring) }),
-                SystemClock.now() < deadline
-            {
-                SystemClock.pause(.milliseconds(1))
-            }
-            logWriter.stop()
-            resolver.stop()
-            log.info("stopped", [("connectionsCut", "\(left)")])
-            return 0
         }
+    }
+
+    private var workers: DrainState.Workers {
+        DrainState.Workers(
+            openCount: openConnections, haveLetGo: haveLetGo,
+            haveStopped: group.workers.allSatisfy { $0.hasStopped.load(ordering: .acquiring) })
     }
 
     var openConnections: Int {
         (0..<group.workers.count).reduce(0) { $0 + group.loads[$1] }
     }
 
-    private var removedBefore = 0
+    // MARK: Sockets that leave
 
-    /// Waits until every worker has let go of so many more listening sockets.
-    func waitForListenersRemoved(count: Int) {
-        removedBefore += count
-        let deadline = SystemClock.now() + .seconds(1)
-        while SystemClock.now() < deadline {
-            let done = group.workers.allSatisfy {
-                $0.listenersRemoved.load(ordering: .acquiring) >= removedBefore
-            }
-            if done { return }
-            SystemClock.pause(.milliseconds(1))
+    enum Leaver { case reload, drain }
+
+    /// Tells the workers to let go of listening sockets; `close` when they have.
+    func letGo(_ listeners: [Listeners.Open], for leaver: Leaver) {
+        for listener in listeners {
+            group.tellAll(.removeListener(descriptor: listener.descriptor))
         }
-    }
-}
-
-/// Where a drain stands: a small machine over time.
-///
-///     serving ──begin──▶ announced ──delay──▶ closing ──nobody left, or grace──▶ over
-struct DrainState {
-    private enum Phase {
-        case serving
-        case announced(until: Instant, grace: Duration)
-        case closing(until: Instant)
-        case over
+        leaving[leaver, default: []] += listeners
+        leftCount += listeners.count
     }
 
-    enum Step: Equatable { case wait, stopAccepting, finish }
-
-    private var phase = Phase.serving
-
-    var isUnderWay: Bool {
-        if case .serving = phase { return false }
-        return true
+    /// Whether every worker has let go of all the sockets that it was told of.
+    var haveLetGo: Bool {
+        group.workers.allSatisfy { $0.listenersRemoved.load(ordering: .acquiring) >= leftCount }
     }
 
-    mutating func begin(now: Instant, delay: Duration, grace: Duration) {
-        guard case .serving = phase else { return }
-        phase = .announced(until: now + delay, grace: grace)
-    }
-
-    /// Ends the waiting: whatever is still there is cut.
-    mutating func end(now: Instant) {
-        if case .announced(_, _) = phase { phase = .announced(until: now, grace: .zero) }
-        if case .closing = phase { phase = .closing(until: now) }
-    }
-
-    /// - Parameter open: client connections there are.
-    mutating func step(now: Instant, open: Int) -> Step {
-        switch phase {
-        case .serving, .over: return .wait
-        case .announced(let until, let grace):
-            guard now >= until else { return .wait }
-            phase = .closing(until: now + grace)
-            return .stopAccepting
-        case .closing(let until):
-            guard open == 0 || now >= until else { return .wait }
-            phase = .over
-            return .finish
-        }
+    func close(_ leaver: Leaver) {
+        for listener in leaving.removeValue(forKey: leaver) ?? [] { listener.close() }
     }
 }

@@ -6,8 +6,80 @@ import Platform
 /// and chains of links need it.
 ///
 /// Directories are watched, and what happens in them is compared with the stamps of the files:
-/// a log that is written beside the configuration is no change of it.
-final class FileWatch {
+/// a log that is written beside the configuration is no change of it. All of this is done on a
+/// thread of its own, because a file system that hangs answers nobody.
+final class FileWatch: Sendable {
+    private struct State {
+        var files: [String]
+        /// How each file was when it was last looked at, or read.
+        var stamps: [String: Files.Stamp?]
+    }
+
+    /// How long after the last change the files are looked at: editors write in several steps.
+    private static let debounce = Duration.milliseconds(50)
+
+    private let state: Lock<State>
+    private let wakeup: Wakeup
+    private let log: ProcessLog
+    private let tell: @Sendable () -> Void
+
+    /// Takes the files to be as they are now.
+    /// - Parameter tell: called on the watch's thread when one of them has changed.
+    init(
+        _ files: [String], log: ProcessLog, tell: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
+        state = Lock(State(files: files, stamps: FileWatch.stamps(files)))
+        wakeup = try Wakeup()
+        self.log = log
+        self.tell = tell
+    }
+
+    private static func stamps(_ files: [String]) -> [String: Files.Stamp?] {
+        Dictionary(files.map { ($0, Files.stamp($0)) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    func start() throws(SystemError) {
+        _ = try Thread.start(name: "file-watch") { [self] in run() }
+    }
+
+    /// Watches these files from now on; those that are watched already are compared with what they
+    /// were. Any thread may call it, and never waits.
+    func follow(_ files: [String]) {
+        state.withLock { state in
+            state.files = files
+            state.stamps = state.stamps.filter { files.contains($0.key) }
+        }
+        wakeup.wake()
+    }
+
+    /// Files that will be followed, as they were read: what becomes of them from here on is news.
+    /// To be called on the thread that reads.
+    func noteRead(_ files: [String]) {
+        let stamps = FileWatch.stamps(files)
+        state.withLock { $0.stamps.merge(stamps) { known, _ in known } }
+    }
+
+    /// The files are about to be read: what they are now is no news. To be called on the thread
+    /// that reads, because it may wait for the file system.
+    func willRead() {
+        let stamps = FileWatch.stamps(state.withLock { $0.files })
+        state.withLock { $0.stamps.merge(stamps) { _, new in new } }
+    }
+
+    /// - Returns: whether a file is another than when it was last looked at, or read.
+    private func look() -> Bool {
+        let now = FileWatch.stamps(state.withLock { $0.files })
+        return state.withLock { state in
+            defer { state.stamps.merge(now) { _, new in new } }
+            return now.contains { file, stamp in
+                guard let known = state.stamps[file] else { return false }
+                return known != stamp
+            }
+        }
+    }
+
+    // MARK: The thread
+
     /// A watch, and the stamp of the directory that it was made for: a watch stays with its
     /// directory when another takes the path.
     private struct Watched {
@@ -20,46 +92,57 @@ final class FileWatch {
         }
     }
 
-    private var watches: [String: Watched] = [:]
-    private var stamps: [String: Files.Stamp?] = [:]
+    private func run() {
+        do throws(SystemError) {
+            try watch()
+        } catch {
+            log.error(
+                "files cannot be watched; send SIGHUP instead", [("error", error.message)])
+        }
+    }
 
-    /// Watches these files from now on, and takes them to be as they are now.
-    /// - Parameter add: lets the loop wait for a directory's descriptor.
-    /// - Returns: directories that cannot be watched, with the reason.
-    func follow(
-        _ files: [String], add: (Int32) throws(SystemError) -> Void
-    ) -> [(directory: String, why: String)] {
-        stamps = Dictionary(
-            files.map { ($0, Files.stamp($0)) }, uniquingKeysWith: { first, _ in first })
-        return renew(add: add)
+    private func watch() throws(SystemError) {
+        var poller = try Poller()
+        try poller.addInput(wakeup.descriptor, token: 0)
+        var watches: [String: Watched] = [:]
+        // Whatever happened before the directories are watched is found by the first look.
+        var lookAt = SystemClock.now()
+        while true {
+            let wait = lookAt.isNever ? -1 : (lookAt - SystemClock.now()).millisecondsUp
+            let count = try poller.wait(milliseconds: Int32(clamping: wait))
+            for i in 0..<count where poller.ready(i).token == 0 {
+                wakeup.clear()
+                lookAt = min(lookAt, SystemClock.now())
+            }
+            if watches.values.reduce(false, { $1.watch.drain() || $0 }) {
+                lookAt = SystemClock.now() + FileWatch.debounce
+            }
+            guard lookAt <= SystemClock.now() else { continue }
+            lookAt = .never
+            renew(&watches, poller)
+            if look() { tell() }
+        }
     }
 
     /// Watches the directories by which the files are reached now: one of them may be another than
-    /// it was, at the same path, or may have come back. To be called when a directory told
-    /// something.
-    func renew(
-        add: (Int32) throws(SystemError) -> Void
-    ) -> [(directory: String, why: String)] {
+    /// it was, at the same path, or may have come back.
+    private func renew(_ watches: inout [String: Watched], _ poller: borrowing Poller) {
         var wanted: Set<String> = []
-        for file in stamps.keys { wanted.formUnion(Directory.onTheWay(to: file)) }
+        for file in state.withLock({ $0.files }) {
+            wanted.formUnion(Directory.onTheWay(to: file))
+        }
         // Closing its descriptor takes a watch from the poller too.
         watches = watches.filter { wanted.contains($0.key) && $0.value.leads(to: $0.key) }
-        var failed: [(directory: String, why: String)] = []
         for directory in wanted.sorted() where watches[directory] == nil {
             do throws(SystemError) {
                 let watch = try Directory.Watch(directory)
-                try add(watch.descriptor)
+                try poller.addInput(watch.descriptor, token: 1)
                 watches[directory] = Watched(watch: watch, stamp: Files.stamp(directory))
             } catch {
-                failed.append((directory, error.message))
+                log.error(
+                    "files cannot be watched; send SIGHUP instead",
+                    [("directory", directory), ("error", error.message)])
             }
         }
-        return failed
     }
-
-    /// Takes what the directories tell; whether there was anything.
-    func drain() -> Bool { watches.values.reduce(false) { $1.watch.drain() || $0 } }
-
-    /// Whether a file is another than when it was last looked at.
-    var hasChanged: Bool { stamps.contains { Files.stamp($0.key) != $0.value } }
 }

@@ -38,6 +38,9 @@ struct Listeners {
         var renamed: [Open] = []
         /// Sockets whose part in IPv4 changes only with the next start.
         var fixed: [Open] = []
+
+        /// Whether the same sockets stay open by the same names.
+        var isEmpty: Bool { added.isEmpty && removed.isEmpty && renamed.isEmpty }
     }
 
     struct Failure: Error { let text: String }

@@ -14,8 +14,9 @@ enum Names {
         return names
     }
 
+    /// - Parameter documents: the one that comes into force, if one does, before the one in force.
     static func report(
-        _ changes: Resolver.Changes, _ document: Document,
+        _ changes: Resolver.Changes, _ documents: [Document],
         _ answers: [Resolver.Name: Resolver.Answer], _ log: ProcessLog
     ) {
         for (name, why) in changes.failed.sorted(by: { $0.key.text < $1.key.text }) {
@@ -24,7 +25,7 @@ enum Names {
                 "a name does not resolve",
                 [
                     ("name", name.text), ("why", why),
-                    ("versions", versions(name, document).joined(separator: ",")),
+                    ("versions", versions(name, documents).joined(separator: ",")),
                     (
                         "use",
                         held > 0
@@ -37,18 +38,23 @@ enum Names {
                 "a name resolves again",
                 [
                     ("name", name.text),
-                    ("versions", versions(name, document).joined(separator: ",")),
+                    ("versions", versions(name, documents).joined(separator: ",")),
                 ])
         }
     }
 
-    /// Whose endpoints a name's addresses are, as `service/version`.
-    private static func versions(_ name: Resolver.Name, _ document: Document) -> [String] {
-        document.services.flatMap { service in
-            service.versions.compactMap { version in
-                version.dns?.name == name.host && version.dns?.port == name.port
-                    ? "\(service.name)/\(version.name)" : nil
+    /// Whose endpoints a name's addresses are, as `service/version`, by the first document that
+    /// has the name.
+    private static func versions(_ name: Resolver.Name, _ documents: [Document]) -> [String] {
+        for document in documents {
+            let found = document.services.flatMap { service in
+                service.versions.compactMap { version in
+                    version.dns?.name == name.host && version.dns?.port == name.port
+                        ? "\(service.name)/\(version.name)" : nil
+                }
             }
+            if !found.isEmpty { return found }
         }
+        return []
     }
 }

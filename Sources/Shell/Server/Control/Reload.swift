@@ -1,10 +1,13 @@
+import Admin
 import Base
 import Configuration
 import Files
 import Platform
 import Resolver
 import Synchronization
+import TLS
 import Telemetry
+import Upstream
 
 /// The outcome of reloads, for the metrics and the admin endpoint.
 struct ReloadStatus {
@@ -15,73 +18,354 @@ struct ReloadStatus {
     var lastAcceptedAt = SystemClock.wall()
 }
 
+/// A file that was read and is good, with what was opened for it.
+struct ReloadCandidate: Sendable {
+    var file: ConfigurationFile
+    var accessLog: LogWriter.Prepared
+    /// Sockets that come and go, once they are open.
+    var change = Listeners.Change()
+}
+
+/// A snapshot that was compiled, with what goes into force beside it.
+struct CompiledSnapshot: Sendable {
+    /// Owns a reference to the snapshot.
+    var basis: SnapshotCompiler.Basis
+    var directory: TLSDirectory
+    /// Of the series that it names; `nil` where it names those of the one before.
+    var census: SeriesRetention.Census?
+}
+
+enum ReloadOutcome {
+    case accepted(generation: UInt64, hash: String)
+    case rejected(String)
+}
+
+/// Does what `ReloadMachine` says. Reading and compiling are done on threads of their own, which
+/// tell by letters; nothing here waits.
 extension ControlLoop {
-    enum ReloadOutcome {
-        case accepted(generation: UInt64)
-        case rejected(String)
+    typealias Reloads = ReloadMachine<ReloadCandidate, CompiledSnapshot>
+
+    /// Wants the file to be read again. Accepted: new requests see it. Rejected: everything goes on
+    /// as before.
+    /// - Parameter ticket: of the admin request that waits for the outcome.
+    func askForReload(cause: String, ticket: UInt64? = nil) {
+        perform(reloads.ask(.init(cause: cause, ticket: ticket), now: SystemClock.now()))
     }
 
-    /// Reads the file again. Accepted: new requests see it. Rejected: everything goes on as before.
-    @discardableResult
-    func reload(cause: String) -> ReloadOutcome {
-        switch ConfigurationFile.load(options.configPath, tickets: tickets) {
-        case .failure(let rejection): return reject(rejection.text, cause, rejection.files)
-        case .success(let next):
-            let accessLog: LogWriter.Prepared
-            do throws(SystemError) {
-                accessLog = try logWriter.prepare(next.accessLogPath)
-            } catch {
-                return reject(next.accessLogFailure(error), cause, next.files)
-            }
-            let change: Listeners.Change
-            do throws(Listeners.Failure) {
-                change = try listeners.prepare(next.document) { registry.metrics.listener($0) }
-            } catch {
-                LogWriter.discard(accessLog)
-                return reject(error.text, cause, next.files)
-            }
-            warnAboutFixedSettings(next.document, change)
-            file = next
-            watchFiles()
-            log.configure(level: next.document.logLevel, isJSON: next.document.logsJSON)
-            watchNames()
-            group.admission.apply(next.document.limits)
-            publish(listeners.numbers(after: change))
-            apply(change)
-            noteSnapshot()
-            logWriter.use(accessLog)
-            status.accepted += 1
-            status.lastRejection = ""
-            status.lastAcceptedAt = SystemClock.wall()
-            if !next.warnings.isEmpty { log.warning(next.warnings) }
-            log.info(
-                "configuration reloaded",
-                [("cause", cause), ("hash", next.hash), ("generation", "\(generation)")])
-            return .accepted(generation: generation)
+    func take(_ letter: ControlLetter) {
+        let now = SystemClock.now()
+        switch letter {
+        case .fileRead: reloads.fileRead(now: now)
+        case .accepted(let candidate): perform(reloads.accept(candidate, now: now))
+        case .rejected(let rejection): perform(reloads.reject(rejection, now: now))
+        case .compiled(let product): perform(reloads.compiled(product, now: now))
+        case .filesChanged: askForReload(cause: "watch")
+        case .hashed(let ticket, let hash):
+            hashes = false
+            answer(ticket, AdminRouter.configurationPage(ControlView(self), onDisk: hash))
         }
     }
 
-    private func reject(_ text: String, _ cause: String, _ files: [String]) -> ReloadOutcome {
-        // Links on the way to them may lead elsewhere now, and will be mended there.
-        watchFiles(and: files)
-        status.rejected += 1
-        status.lastRejection = text
-        log.error(
-            "configuration rejected, the old one stays in force", [("cause", cause), ("why", text)])
-        return .rejected(text)
+    /// Answers with the configuration in force, and whether the file is another by now. Looking at
+    /// the file may take for ever, and so is done by the thread that reads, for one at a time.
+    /// - Returns: the answer, where nothing is known of the file now; `nil` when it comes later.
+    func describeConfiguration(ticket: UInt64) -> AdminResponse? {
+        guard !hashes, case .idle = reloads.reader else {
+            return AdminRouter.configurationPage(ControlView(self), onDisk: nil)
+        }
+        hashes = true
+        let (path, inbox) = (file.path, inbox)
+        reading.put {
+            let bytes = (try? Files.read(path, bytesMax: ConfigurationFile.bytesMax)) ?? []
+            inbox.put(.hashed(ticket: ticket, ConfigurationReading.hash(bytes)))
+        }
+        return nil
     }
 
-    /// How long a reload waits for the first answers of new names. Admin and probes wait with it.
-    private static let namesWait = Duration.seconds(1)
+    /// Names were looked up, or workers have taken something over.
+    func advanceReload() {
+        let now = SystemClock.now()
+        if resolver.hasTriedAll { perform(reloads.namesTried(now: now)) }
+        if haveAllConfirmed { perform(reloads.confirmed(now: now)) }
+        if haveLetGo { perform(reloads.listenersReleased(now: now)) }
+    }
 
-    private func watchNames() {
+    /// Performs effects in their order, and behind them those that they lead to.
+    func perform(_ effects: [Reloads.Effect]) {
+        var queue = effects
+        var done = 0
+        while done < queue.count {
+            queue += perform(queue[done])
+            done += 1
+        }
+    }
+
+    private func perform(_ effect: Reloads.Effect) -> [Reloads.Effect] {
+        switch effect {
+        case .read: startReading()
+        case .prepare(let candidate): return prepare(candidate)
+        case .watchNames(let candidate): return watchNames(candidate)
+        case .compile(let candidate): startCompiling(candidate)
+        case .publish(let product, let candidate): return publish(product, candidate)
+        case .changeListeners(let candidate): return changeListeners(candidate)
+        case .finish(let candidate, let asks): finish(candidate, asks)
+        case .finishRenewal:
+            log.info("names resolved anew", [("generation", "\(generation)")])
+        case .refuse(let asks, let refusal): refuse(asks, refusal)
+        case .discard(let candidate):
+            LogWriter.discard(candidate.accessLog)
+            Listeners.discard(candidate.change)
+            watchNames(of: [file.document])
+        case .warnOfSlowCompilation:
+            log.warning("compiling the configuration takes long; the old one stays in force")
+        }
+        return []
+    }
+
+    // MARK: Reading
+
+    private func startReading() {
+        let (path, tickets) = (options.configPath, tickets)
+        let (inbox, watch, logWriter) = (inbox, watch, logWriter)
+        reading.put {
+            watch?.willRead()
+            let outcome = ControlLoop.read(path, tickets, logWriter) { inbox.put(.fileRead) }
+            switch outcome {
+            case .accepted(let candidate): watch?.noteRead(candidate.file.files)
+            case .rejected(let rejection): watch?.noteRead(rejection.files)
+            case .fileRead, .compiled, .filesChanged, .hashed: break
+            }
+            inbox.put(outcome)
+        }
+    }
+
+    /// Reads and checks the file, and opens its access log. On the reading thread: a file system
+    /// that hangs, and a file that is large, stop nobody.
+    private static func read(
+        _ path: String, _ tickets: TLSTickets?, _ logWriter: LogWriter, whenRead: () -> Void
+    ) -> ControlLetter {
+        switch ConfigurationFile.load(path, tickets: tickets, whenRead: whenRead) {
+        case .failure(let rejection):
+            return .rejected(ReloadRejection(text: rejection.text, files: rejection.files))
+        case .success(let next):
+            do throws(SystemError) {
+                return .accepted(
+                    ReloadCandidate(
+                        file: next, accessLog: try logWriter.prepare(next.accessLogPath)))
+            } catch {
+                return .rejected(
+                    ReloadRejection(text: next.accessLogFailure(error), files: next.files))
+            }
+        }
+    }
+
+    // MARK: Before the compilation
+
+    private func prepare(_ candidate: ReloadCandidate) -> [Reloads.Effect] {
+        var candidate = candidate
+        let now = SystemClock.now()
+        do throws(Listeners.Failure) {
+            candidate.change = try listeners.prepare(candidate.file.document) {
+                registry.metrics.listener($0)
+            }
+        } catch {
+            LogWriter.discard(candidate.accessLog)
+            return reloads.unprepared(
+                ReloadRejection(text: error.text, files: candidate.file.files), now: now)
+        }
+        warnAboutFixedSettings(candidate.file.document, candidate.change)
+        return reloads.prepared(candidate, now: now)
+    }
+
+    /// Looks up the names of the candidate; those in force stay, until it is in force itself.
+    private func watchNames(_ candidate: ReloadCandidate) -> [Reloads.Effect] {
+        watchNames(of: [file.document, candidate.file.document])
+        return resolver.hasTriedAll ? reloads.namesTried(now: SystemClock.now()) : []
+    }
+
+    private func watchNames(of documents: [Document]) {
+        var names: [Resolver.Name: Duration] = [:]
+        for document in documents { names.merge(Names.wanted(document), uniquingKeysWith: min) }
         do throws(SystemError) {
-            try resolver.watch(Names.wanted(file.document))
+            try resolver.watch(names)
         } catch {
             log.error("names cannot be resolved", [("error", error.message)])
         }
-        resolver.waitForFirstAnswers(limit: ControlLoop.namesWait)
-        Names.report(resolver.takeChanges(), file.document, resolver.answers, log)
+    }
+
+    /// Says what has become of names.
+    /// - Returns: whether some name has other addresses since the last call.
+    func takeAddresses() -> Bool {
+        let changes = resolver.takeChanges()
+        let next = reloads.underWay.map { [$0.file.document] } ?? []
+        Names.report(changes, next + [file.document], resolver.answers, log)
+        return changes.hasNewAddresses
+    }
+
+    // MARK: Compiling
+
+    private func startCompiling(_ candidate: ReloadCandidate?) {
+        // What the answers have from here on is part of the compilation.
+        _ = takeAddresses()
+        let next = candidate?.file ?? file
+        let change = candidate?.change ?? Listeners.Change()
+        let inputs = Startup.inputs(next, generation: generation + 1, answers: resolver.answers)
+        let numbers = listeners.numbers(after: change)
+        var open = listeners
+        open.commit(change)
+        let ids = Set(open.open.map(\.id))
+        let (basis, registry, inbox, previous) = (basis, registry, inbox, group.directory)
+        let isSameListeners = candidate == nil || change.isEmpty
+        compiling.put {
+            let (snapshot, isReweighted) = SnapshotCompiler.compile(
+                next.document, inputs, registry: registry, after: basis)
+            let directory = TLSDirectory(
+                next.document, next.tls, registry, listeners: numbers, previous: previous)
+            let census =
+                isReweighted && isSameListeners
+                ? nil : ControlLoop.census(snapshot, listeners: ids, registry.metrics)
+            inbox.put(
+                .compiled(
+                    CompiledSnapshot(
+                        basis: .init(snapshot: snapshot, inputs: inputs), directory: directory,
+                        census: census)))
+        }
+    }
+
+    /// The series that a snapshot names, and those that are gone.
+    static func census(
+        _ snapshot: SharedBox<Snapshot>, listeners: Set<Int>, _ metrics: MetricRegistry
+    ) -> SeriesRetention.Census {
+        var named = MetricRegistry.Selection()
+        named.listeners = listeners
+        for i in 0..<snapshot.value.rows.count { named.rows.insert(snapshot.value.rows[i].id) }
+        for i in 0..<snapshot.value.versions.count {
+            named.clusters.insert(snapshot.value.versions[i].cluster.value.id)
+        }
+        for i in 0..<snapshot.value.mirrors.count {
+            let mirror = snapshot.value.mirrors[i]
+            named.rows.insert(mirror.row.id)
+            named.clusters.insert(mirror.cluster.value.id)
+        }
+        return SeriesRetention.Census(named, metrics)
+    }
+
+    // MARK: Into force
+
+    private func publish(
+        _ product: CompiledSnapshot, _ candidate: ReloadCandidate?
+    ) -> [Reloads.Effect] {
+        generation = product.basis.inputs.generation
+        if let candidate {
+            file = candidate.file
+            log.configure(level: file.document.logLevel, isJSON: file.document.logsJSON)
+            group.admission.apply(file.document.limits)
+            watchNames(of: [file.document])
+        }
+        group.directory = product.directory
+        product.basis.snapshot.retain()
+        retire(basis.snapshot)
+        basis = product.basis
+        if let census = product.census { noteSeries(census) }
+        group.cell.publish(basis.snapshot)
+        for worker in group.workers { worker.mailbox.wake() }
+        return haveAllConfirmed ? reloads.confirmed(now: SystemClock.now()) : []
+    }
+
+    private var haveAllConfirmed: Bool {
+        group.workers.allSatisfy { $0.generation.load(ordering: .acquiring) >= generation }
+    }
+
+    /// Whoever is last to let go of a snapshot takes it apart, which takes long where it is large:
+    /// that is the compiling thread, once nobody else holds it.
+    private func retire(_ snapshot: SharedBox<Snapshot>) {
+        retired.append(snapshot)
+        agenda.set(.releaseSnapshots, noLaterThan: SystemClock.now() + .seconds(1))
+    }
+
+    func releaseSnapshots() {
+        let free = retired.filter { $0.isUnique }
+        retired.removeAll { $0.isUnique }
+        if !free.isEmpty { compiling.put { for snapshot in free { snapshot.release() } } }
+        if !retired.isEmpty {
+            agenda.set(.releaseSnapshots, at: SystemClock.now() + .seconds(1))
+        }
+    }
+
+    private func changeListeners(_ candidate: ReloadCandidate) -> [Reloads.Effect] {
+        let change = candidate.change
+        if drain.hasStoppedAccepting {
+            // All that were open go with the drain.
+            Listeners.discard(change)
+        } else {
+            for added in change.added {
+                group.tellAll(.addListener(descriptor: added.descriptor, listener: added.id))
+            }
+            letGo(change.removed, for: .reload)
+            listeners.commit(change)
+        }
+        return haveLetGo ? reloads.listenersReleased(now: SystemClock.now()) : []
+    }
+
+    private func finish(_ candidate: ReloadCandidate, _ asks: [Reloads.Ask]) {
+        close(.reload)
+        watch?.follow([options.configPath] + file.files)
+        logWriter.use(candidate.accessLog)
+        status.accepted += 1
+        status.lastRejection = ""
+        status.lastAcceptedAt = SystemClock.wall()
+        if !file.warnings.isEmpty { log.warning(file.warnings) }
+        log.info(
+            "configuration reloaded",
+            [("cause", causes(asks)), ("hash", file.hash), ("generation", "\(generation)")])
+        answer(asks, .accepted(generation: generation, hash: file.hash))
+    }
+
+    // MARK: Answers
+
+    private func causes(_ asks: [Reloads.Ask]) -> String {
+        var causes: [String] = []
+        for ask in asks where !causes.contains(ask.cause) { causes.append(ask.cause) }
+        return causes.joined(separator: ",")
+    }
+
+    private func refuse(_ asks: [Reloads.Ask], _ refusal: Reloads.Refusal) {
+        let rejection: ReloadRejection
+        switch refusal {
+        case .rejected(let reason): rejection = reason
+        case .readingTooLong:
+            rejection = ReloadRejection(
+                text: "\(options.configPath) was not read within "
+                    + "\(Units.text(Reloads.readLimit)): its file system does not answer; ask "
+                    + "again when it does")
+        case .checkingTooLong:
+            rejection = ReloadRejection(
+                text: "\(options.configPath) was not checked within "
+                    + "\(Units.text(Reloads.checkLimit)): a file that it names is on a file system "
+                    + "that does not answer, or the process has too little of a processor")
+        case .draining:
+            let text = "the process is draining: it ends with the configuration in force"
+            log.warning("reload refused", [("cause", causes(asks)), ("why", text)])
+            return answer(asks, .rejected(text))
+        }
+        // Links on the way to its files may lead elsewhere now, and will be mended there.
+        watch?.follow([options.configPath] + file.files + rejection.files)
+        status.rejected += 1
+        status.lastRejection = rejection.text
+        log.error(
+            "configuration rejected, the old one stays in force",
+            [("cause", causes(asks)), ("why", rejection.text)])
+        answer(asks, .rejected(rejection.text))
+    }
+
+    private func answer(_ asks: [Reloads.Ask], _ outcome: ReloadOutcome) {
+        for ask in asks {
+            if let ticket = ask.ticket { answer(ticket, outcome.page) }
+        }
+    }
+
+    private func answer(_ ticket: UInt64, _ response: AdminResponse) {
+        admin.answer(ticket, response) { self.answer($0, ticket: $1) }
     }
 
     private func warnAboutFixedSettings(_ next: Document, _ change: Listeners.Change) {
@@ -102,47 +386,5 @@ extension ControlLoop {
                 "some settings take effect at the next start",
                 [("settings", fixed.joined(separator: " "))])
         }
-    }
-
-    /// A name has new addresses: the same document, compiled with them.
-    func republish() {
-        publish(listeners.numbers(after: Listeners.Change()))
-        log.info("names resolved anew", [("generation", "\(generation)")])
-    }
-
-    /// Compiles the document in force and waits, with a bound, until every worker uses it.
-    /// - Parameter numbers: of the listeners, by their sockets.
-    private func publish(_ numbers: [Int32: Int]) {
-        generation += 1
-        let snapshot = SnapshotCompiler.compile(
-            file.document,
-            Startup.inputs(file, generation: generation, answers: resolver.answers),
-            registry: registry)
-        group.directory = TLSDirectory(
-            file.document, file.tls, registry, listeners: numbers, previous: group.directory)
-        group.cell.publish(snapshot)
-        for worker in group.workers { worker.mailbox.wake() }
-        let deadline = SystemClock.now() + .seconds(1)
-        while SystemClock.now() < deadline {
-            let done = group.workers.allSatisfy {
-                $0.generation.load(ordering: .acquiring) >= generation
-            }
-            if done { return }
-            SystemClock.pause(.milliseconds(1))
-        }
-    }
-
-    private func apply(_ change: Listeners.Change) {
-        for added in change.added {
-            group.tellAll(.addListener(descriptor: added.descriptor, listener: added.id))
-        }
-        for removed in change.removed {
-            group.tellAll(.removeListener(descriptor: removed.descriptor))
-        }
-        if !change.removed.isEmpty {
-            waitForListenersRemoved(count: change.removed.count)
-            for removed in change.removed { removed.close() }
-        }
-        listeners.commit(change)
     }
 }

@@ -9,6 +9,9 @@ import TLS
 import Telemetry
 
 /// Brings the process up, in the order in which things depend on each other, and runs it.
+///
+/// The start is straight-line code and not `ReloadMachine` with a driver that blocks: nothing is
+/// served yet that could wait, and whatever fails ends the process in place of being refused.
 public enum Startup {
     struct Parts: ~Copyable {
         let options: ServerOptions
@@ -23,6 +26,8 @@ public enum Startup {
         let tickets: TLSTickets?
         var listeners: Listeners
         let admin: AdminServer
+        /// Owns a reference to the first snapshot.
+        let basis: SnapshotCompiler.Basis
     }
 
     struct Failure: Error {
@@ -92,9 +97,9 @@ public enum Startup {
             throw Failure(text: error.text, code: 1)
         }
         listeners.commit(change)
-        let snapshot = SnapshotCompiler.compile(
-            file.document, inputs(file, generation: 1, answers: resolver.answers),
-            registry: registry)
+        let inputs = inputs(file, generation: 1, answers: resolver.answers)
+        let snapshot = SnapshotCompiler.compile(file.document, inputs, registry: registry)
+        snapshot.retain()
         let count = workerCount(options, file.document)
         let logWriter = try LogWriter { log.error($0) }
         try logWriter.start()
@@ -124,7 +129,8 @@ public enum Startup {
             Parts(
                 options: options, log: log, registry: registry, group: group,
                 logWriter: logWriter, resolver: resolver, resolverWakeup: resolverWakeup,
-                signals: signals, file: file, tickets: tickets, listeners: listeners, admin: admin))
+                signals: signals, file: file, tickets: tickets, listeners: listeners, admin: admin,
+                basis: .init(snapshot: snapshot, inputs: inputs)))
         try startWorkers(
             count, group, metrics, seed: seed, connectionsMax: connections, control.listeners)
         _ = control.advanceReadiness()
@@ -138,7 +144,7 @@ public enum Startup {
         try resolver.watch(Names.wanted(document))
         resolver.waitForFirstAnswers(limit: .seconds(2))
         // What changes from here on is told to the control loop.
-        Names.report(resolver.takeChanges(), document, resolver.answers, log)
+        Names.report(resolver.takeChanges(), [document], resolver.answers, log)
     }
 
     private static func workerCount(_ options: ServerOptions, _ document: Document) -> Int {

@@ -34,7 +34,8 @@ final class WorkerGroup: Sendable {
     let loads: Loads
     let logWriter: LogWriter
     let admission: Admission
-    /// Wakes the control thread when a split needs its next pages, or an endpoint has news.
+    /// Wakes the control thread when a split needs its next pages, an endpoint has news, or a
+    /// worker has taken over what it was told.
     let controlWanted: Wakeup
     let log: ProcessLog
     private let news = Lock<[EndpointNews]>([])

@@ -64,6 +64,7 @@ struct WorkerLoop: ~Copyable {
         }
         closeEverything()
         worker.hasStopped.store(true, ordering: .releasing)
+        group.controlWanted.wake()
     }
 
     private mutating func turn() throws(SystemError) {
@@ -79,6 +80,7 @@ struct WorkerLoop: ~Copyable {
             plane.adopt(group.cell.retained())
             renameListeners()
             worker.generation.store(plane.generation, ordering: .releasing)
+            group.controlWanted.wake()
         }
         var hasMail = false
         for i in 0..<count {
@@ -382,6 +384,7 @@ struct WorkerLoop: ~Copyable {
             plane.leave(listener: listener.listener)
         }
         worker.listenersRemoved.add(1, ordering: .releasing)
+        group.controlWanted.wake()
     }
 
     private mutating func closeEverything() {

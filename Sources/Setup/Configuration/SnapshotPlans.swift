@@ -1,0 +1,53 @@
+import Base
+import Routing
+import Upstream
+
+/// What a snapshot knows besides its weights: routes and how they match, services, versions with
+/// their clusters, filters, texts. The larger part by far; snapshots that differ in weights alone
+/// share one.
+@usableFromInline struct SnapshotPlans: ~Copyable, Sendable {
+    @usableFromInline let table: RouteTable
+    @usableFromInline let routes: FixedArray<Snapshot.RoutePlan>
+    @usableFromInline let services: FixedArray<Snapshot.ServicePlan>
+    @usableFromInline let versions: FixedArray<Snapshot.VersionPlan>
+    @usableFromInline let sticky: FixedArray<SharedBox<Stickiness>>
+    @usableFromInline let edits: FixedArray<Snapshot.EditPlan>
+    @usableFromInline let editedNames: FixedArray<ByteRange>
+    @usableFromInline let rows: FixedArray<Snapshot.RowPlan>
+    @usableFromInline let retries: FixedArray<RetryPolicy>
+    @usableFromInline let filters: FixedArray<Snapshot.FilterPlan>
+    @usableFromInline let faults: FixedArray<Snapshot.FaultPlan>
+    @usableFromInline let mirrors: FixedArray<Snapshot.MirrorPlan>
+    @usableFromInline let checks: FixedArray<Snapshot.CheckPlan>
+    @usableFromInline let store: ByteStore
+    /// What is spoken on each listener, by its number.
+    let listenerProtocols: FixedArray<Document.ListenerProtocol>
+    /// Whether clients may end their side, by the listener's number.
+    let halfClosers: FixedArray<Bool>
+    /// Whose split each of the snapshot's splits is, in the same order.
+    let splitOwners: FixedArray<SplitOwner>
+    /// Some route forwards by weights that are all zero, and so has no split.
+    let lacksSplits: Bool
+
+    /// Whose weights a split has.
+    struct SplitOwner: BitwiseCopyable, Sendable {
+        /// Into the document's routes; -1 for the split of a service's own hosts.
+        var route: Int
+        /// Into the document's services.
+        var service: Int
+    }
+
+    deinit {
+        for i in 0..<versions.count { versions[i].cluster.release() }
+        for i in 0..<sticky.count { sticky[i].release() }
+        for i in 0..<filters.count { filters[i].rateLimit?.release() }
+        for i in 0..<faults.count {
+            faults[i].delayDraws?.release()
+            faults[i].abortDraws?.release()
+        }
+        for i in 0..<mirrors.count {
+            mirrors[i].cluster.release()
+            mirrors[i].draws.release()
+        }
+    }
+}
