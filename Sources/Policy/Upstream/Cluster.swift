@@ -193,10 +193,17 @@ public struct Cluster: ~Copyable, Sendable {
     /// Chooses the position itself, or the next one where the endpoint at the position is still
     /// warming up and passes on this request.
     private func yielding(_ position: Int, _ now: Instant, _ random: inout PRNG) -> Int {
-        let state = endpoints[position].state
-        if state.value.condition.isEmpty { return position }
-        guard state.value.yields(warmup, now: now, random: &random) else { return position }
+        if endpoints[position].state.value.condition.isEmpty { return position }
+        guard yields(position, now, &random) else { return position }
         return position + 1 == endpoints.count ? 0 : position + 1
+    }
+
+    /// Ends the warm-up of a position if its time is over, else draws whether the position leaves
+    /// this request to another.
+    private func yields(_ position: Int, _ now: Instant, _ random: inout PRNG) -> Bool {
+        let state = endpoints[position].state
+        state.value.finishWarmup(warmup, now: now)
+        return state.value.yields(warmup, now: now, random: &random)
     }
 
     @inline(__always)
@@ -222,12 +229,8 @@ public struct Cluster: ~Copyable, Sendable {
         let isA = isUsable(a, tried, now), isB = isUsable(b, tried, now)
         switch (isA, isB) {
         case (true, true):
-            if endpoints[a].state.value.yields(warmup, now: now, random: &random) {
-                return Choice(b)
-            }
-            if endpoints[b].state.value.yields(warmup, now: now, random: &random) {
-                return Choice(a)
-            }
+            if yields(a, now, &random) { return Choice(b) }
+            if yields(b, now, &random) { return Choice(a) }
             return Choice(a, or: b)
         case (true, false): return Choice(a)
         case (false, true): return Choice(b)

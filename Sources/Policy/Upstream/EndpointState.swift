@@ -228,15 +228,24 @@ public struct EndpointState: ~Copyable, Sendable {
         set(.warming)
     }
 
-    /// Whether a request that would go to it goes elsewhere, because it has not warmed up yet.
+    /// Ends a warm-up whose time is over.
+    func finishWarmup(_ warmup: Warmup?, now: Instant) {
+        if condition.contains(.warming), share(warmup, now: now) == nil { clear(.warming) }
+    }
+
+    /// Draws whether a request that would go to the endpoint goes elsewhere, because the endpoint
+    /// has not warmed up yet.
     func yields(_ warmup: Warmup?, now: Instant, random: inout PRNG) -> Bool {
-        guard condition.contains(.warming) else { return false }
-        let since = Instant(nanoseconds: warmingSince.load(ordering: .relaxed))
-        guard let warmup, let share = warmup.share(since: since, now: now) else {
-            clear(.warming)
+        guard condition.contains(.warming), let share = share(warmup, now: now) else {
             return false
         }
         return random.below(10_000) >= UInt64(share)
+    }
+
+    /// The share of its requests that a warming endpoint takes; `nil`: all.
+    private func share(_ warmup: Warmup?, now: Instant) -> Int? {
+        let since = Instant(nanoseconds: warmingSince.load(ordering: .relaxed))
+        return warmup?.share(since: since, now: now)
     }
 
     // MARK: For people
