@@ -55,7 +55,7 @@ final class ControlLoop {
     private var cutCount = 0
     private(set) var drain = DrainState()
     /// Sockets that workers were told to let go of, and that are to be closed then.
-    private var leaving: [Leaver: [Int32]] = [:]
+    private var leaving: [Leaver: [Listeners.Open]] = [:]
     /// How many sockets the workers were told to let go of, since the start.
     private var leftCount = 0
 
@@ -241,7 +241,7 @@ final class ControlLoop {
             switch drain.step(now: now, workers) {
             case .wait: return nil
             case .stopAccepting:
-                letGo(listeners.open.map(\.descriptor), for: .drain)
+                letGo(listeners.open, for: .drain)
             case .closeListeners:
                 close(.drain)
                 group.tellAll(.drain)
@@ -272,10 +272,12 @@ final class ControlLoop {
     enum Leaver { case reload, drain }
 
     /// Tells the workers to let go of listening sockets; `close` when they have.
-    func letGo(_ descriptors: [Int32], for leaver: Leaver) {
-        for descriptor in descriptors { group.tellAll(.removeListener(descriptor: descriptor)) }
-        leaving[leaver, default: []] += descriptors
-        leftCount += descriptors.count
+    func letGo(_ sockets: [Listeners.Open], for leaver: Leaver) {
+        for socket in sockets {
+            group.tellAll(.removeListener(descriptor: socket.descriptor))
+        }
+        leaving[leaver, default: []] += sockets
+        leftCount += sockets.count
     }
 
     /// Whether every worker has let go of all the sockets that it was told of.
@@ -284,6 +286,8 @@ final class ControlLoop {
     }
 
     func close(_ leaver: Leaver) {
-        for descriptor in leaving.removeValue(forKey: leaver) ?? [] { Socket.close(descriptor) }
+        for socket in leaving.removeValue(forKey: leaver) ?? [] {
+            Socket.close(socket.descriptor)
+        }
     }
 }

@@ -299,7 +299,7 @@ extension ControlLoop {
             for added in change.added {
                 group.tellAll(.addListener(descriptor: added.descriptor, listener: added.id))
             }
-            letGo(change.removed.map(\.descriptor), for: .reload)
+            letGo(change.removed, for: .reload)
             listeners.commit(change)
         }
         return haveLetGo ? reloads.listenersReleased(now: SystemClock.now()) : []
