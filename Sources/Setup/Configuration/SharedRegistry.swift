@@ -3,8 +3,8 @@ import Routing
 import Telemetry
 import Upstream
 
-/// What outlives snapshots, by name: draws, the shared state of clusters and endpoints, metric
-/// rows.
+/// Keeps by name whatever outlives snapshots: draws, the shared state of clusters and endpoints,
+/// metric rows.
 ///
 /// One thread at a time compiles snapshots with it; any thread may ask for levels and lay out pages
 /// meanwhile. Each call takes a lock for as long as it looks a name up: none is held while a
