@@ -3,7 +3,7 @@ import Configuration
 import Telemetry
 
 extension Micro {
-    /// What a reload of 10,000 routes costs where only weights differ, and where all is compiled.
+    /// Times a reload of 10,000 routes where only weights differ, and where all is compiled.
     /// The weights are the service's, so that each split begins anew.
     static func reloads() {
         let count = 10_000

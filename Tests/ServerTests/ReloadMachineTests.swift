@@ -18,7 +18,7 @@ import Testing
 
         mutating func take(_ effects: [Machine.Effect]) { said += effects.map(Run.text) }
 
-        /// What was said since the last call.
+        /// The effects since the last call.
         mutating func news() -> [String] {
             defer { said = [] }
             return said
@@ -375,7 +375,7 @@ import Testing
 @Suite struct ReloadOrderTests {
     typealias Machine = ReloadMachine<Int, Int>
 
-    /// What stands around the machine: a reader, a compiler, workers, and askers.
+    /// Everything around the machine: a reader, a compiler, workers, and askers.
     struct House {
         var machine = Machine()
         var now = ReloadMachineTests.start

@@ -32,8 +32,8 @@ public struct SeriesRetention: Sendable {
 
     public init() {}
 
-    /// What a configuration names and what it does not, of all that has series. Made from thousands
-    /// of labels, on whichever thread compiles.
+    /// Says which of all the series a configuration names, and which are gone. A census is made
+    /// from thousands of labels, on whichever thread compiles.
     public struct Census: Sendable {
         struct Absent: Sendable {
             var id: Int

@@ -198,7 +198,7 @@ extension Snapshot {
 }
 
 extension SnapshotCompiler {
-    /// What a snapshot was made from, besides its document.
+    /// A snapshot, and what it was made from besides its document.
     public struct Basis: Sendable {
         /// Not retained here: whoever keeps a basis keeps a reference too.
         public var snapshot: SharedBox<Snapshot>

@@ -2,9 +2,9 @@ import Base
 import Routing
 import Upstream
 
-/// What a snapshot knows besides its weights: routes and how they match, services, versions with
-/// their clusters, filters, texts. The larger part by far; snapshots that differ in weights alone
-/// share one.
+/// The part of a snapshot that weights do not change: routes and how they match, services, versions
+/// with their clusters, filters, texts. This is the larger part by far; snapshots that differ in
+/// weights alone share one.
 @usableFromInline struct SnapshotPlans: ~Copyable, Sendable {
     @usableFromInline let table: RouteTable
     @usableFromInline let routes: FixedArray<Snapshot.RoutePlan>
@@ -20,7 +20,7 @@ import Upstream
     @usableFromInline let mirrors: FixedArray<Snapshot.MirrorPlan>
     @usableFromInline let checks: FixedArray<Snapshot.CheckPlan>
     @usableFromInline let store: ByteStore
-    /// What is spoken on each listener, by its number.
+    /// The protocol of each listener, by its number.
     let listenerProtocols: FixedArray<Document.ListenerProtocol>
     /// Whether clients may end their side, by the listener's number.
     let halfClosers: FixedArray<Bool>

@@ -1,7 +1,7 @@
 import Base
 
-/// What the control loop does at times of its own, without an event that asks for it. Whatever is
-/// to beat regularly gets a case here, and a line in `ControlLoop.perform(_: Agenda.Item)`.
+/// Lists what the control loop does at times of its own, without an event that asks for it.
+/// Whatever is to beat regularly gets a case of `Item`, and a line in `ControlLoop.perform`.
 package struct Agenda {
     package enum Item: CaseIterable, Sendable {
         /// Seal new session tickets with another key.

@@ -24,7 +24,7 @@ final class ControlLoop {
     let resolverWakeup: Wakeup
     private let signals: Signals
     private var poller: Poller
-    /// Of the configuration's files; `nil`: they are not watched.
+    /// Watches the configuration's files; `nil` where nobody asked for that.
     let watch: FileWatch?
     let inbox: ControlInbox
     /// Reads and checks files; a file system may keep it for ever.

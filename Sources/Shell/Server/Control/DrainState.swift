@@ -15,7 +15,7 @@ package struct DrainState {
         case over
     }
 
-    /// What is to be done now.
+    /// Says what is to be done now.
     package enum Step: Equatable, Sendable {
         case wait
         /// Tell the workers to let go of the listening sockets.
@@ -26,7 +26,7 @@ package struct DrainState {
         case exit
     }
 
-    /// What the workers say of themselves.
+    /// The workers' state, as they tell it.
     package struct Workers {
         /// Client connections that they have.
         package var openCount: Int

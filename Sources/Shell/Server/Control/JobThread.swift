@@ -49,7 +49,7 @@ final class JobThread: Sendable {
     }
 }
 
-/// What other threads tell the control loop.
+/// A message of another thread to the control loop.
 enum ControlLetter: Sendable {
     /// The reading that is under way has the file's bytes.
     case fileRead

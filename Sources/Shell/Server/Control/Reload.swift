@@ -31,7 +31,7 @@ struct CompiledSnapshot: Sendable {
     /// Owns a reference to the snapshot.
     var basis: SnapshotCompiler.Basis
     var directory: TLSDirectory
-    /// Of the series that it names; `nil` where it names those of the one before.
+    /// The census of its series; `nil` where the snapshot names those of the one before.
     var census: SeriesRetention.Census?
 }
 

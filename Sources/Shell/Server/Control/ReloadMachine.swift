@@ -64,7 +64,7 @@ package struct ReloadMachine<Candidate, Product> {
         case holding(Candidate, asks: [Ask])
     }
 
-    /// What is on its way to the workers.
+    /// A publication that is on its way to the workers.
     package enum Work {
         case reload(Candidate, asks: [Ask])
         case renewal
