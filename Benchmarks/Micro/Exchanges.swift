@@ -8,8 +8,8 @@ import Telemetry
 import Upstream
 
 /// The whole data plane without a socket: a request on a kept connection, and its answer on another.
-struct Exchanges: ~Copyable {
-    private var plane: DataPlane
+struct Exchanges: ~Copyable, Driver {
+    var plane: DataPlane
     private let registry: SharedRegistry
     private let client: ConnectionID
     private let request: [UInt8]
@@ -18,6 +18,8 @@ struct Exchanges: ~Copyable {
     )
     private var answered = 0
     private var lent = ByteBuffer()
+    /// The connection to the endpoint, when a request has gone out by it.
+    private var asked: ConnectionID?
 
     /// - Parameter route: keys of the only route, beside its name.
     init(request: [UInt8], route: String) {
@@ -51,7 +53,6 @@ struct Exchanges: ~Copyable {
         for _ in 0..<rounds {
             let before = answered
             deliver(request, to: client)
-            while let effect = plane.advance() { perform(effect) }
             precondition(answered == before + 1, "an answer to each request")
         }
     }
@@ -60,10 +61,21 @@ struct Exchanges: ~Copyable {
         precondition(plane.lendScratch(id, to: &lent), "a connection that wants bytes")
         lent.append(bytes.span)
         plane.takeBack(&lent)
-        plane.handle(.received(id, bytes.count))
+        drive(.received(id, bytes.count))
     }
 
-    private mutating func perform(_ effect: Effect) {
+    /// The endpoint answers.
+    mutating func settle() -> Bool {
+        guard let id = asked else { return false }
+        asked = nil
+        deliver(response, to: id)
+        return false
+    }
+
+    mutating func serveReady() {}
+    mutating func takeMail() {}
+
+    mutating func perform(_ effect: Effect) {
         switch effect {
         case .connect(let slot, _):
             plane.handle(.connected(slot, isHTTP2: false, isSecure: false))
@@ -71,7 +83,7 @@ struct Exchanges: ~Copyable {
             if id.side == .downstream {
                 answered += 1
             } else {
-                deliver(response, to: id)
+                asked = id
             }
         default: break
         }

@@ -120,6 +120,7 @@ public final class SimulatedClient: ClientEnd {
     private var next = 0
     /// Requests that it sent, answered or not.
     public var sentCount: Int { next }
+    public var requestCount: Int { requests.count }
     private var open: (outcome: Outcome, body: BodyDecoder)?
     private var interimCount = 0
     public private(set) var outcomes: [Outcome] = []

@@ -77,6 +77,7 @@ public final class Swarm {
         world.faults.clogMax = pick([.milliseconds(100), .seconds(5), .seconds(90)])
         world.faults.silencePercent = pick([0, 0, 0, 15])
         world.faults.slowReaderPercent = pick([0, 0, 0, 30])
+        world.faults.turnMax = [.zero, .zero, .microseconds(500), .milliseconds(4)][Int(seed % 4)]
         story.append("network: \(world.faults)")
         isLossy =
             world.faults.resetPercent > 0 || world.faults.silencePercent > 0

@@ -183,7 +183,8 @@ import Testing
         return (CallTimeScenarios.told(origins), world, begun)
     }
 
-    @Test("each attempt says how much is left, in whatever unit the client used", arguments: [1, 3])
+    @Test(
+        "each attempt says how much is left, in whatever unit the client used", arguments: [1, 3])
     func retries(failures: Int) {
         let route =
             "retries: { on: [unavailable], methods: all, attempts: 3, backoff: 50ms }"

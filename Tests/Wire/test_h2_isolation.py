@@ -382,7 +382,7 @@ class Isolation(Case):
             connection.sendall(b"hello")
             return status, reader.exactly(5)
 
-    def both_versions(self, protocols=("h2", "http/1.1"), pairs=()):
+    def both_versions(self, protocols=("h2", "http/1.1"), pairs=(), answer=lambda peer: peer.headers(flags=5)):
         """A TLS origin: HTTP/2 without WebSockets, and HTTP/1.1 with them; what ALPN chose for each connection."""
         authority = certificates.Authority()
         self.addCleanup(authority.close)
@@ -401,7 +401,7 @@ class Isolation(Case):
                 peer.send(settings(*pairs))
                 while True:
                     peer.stream = peer.request()
-                    peer.headers(flags=5)
+                    answer(peer)
             while True:
                 head, _ = origin.head(connection)
                 if head is None:
@@ -427,6 +427,16 @@ class Isolation(Case):
             self.assertEqual(self.echo(proxy, protocol), (101, b"hello"))
             self.assertEqual(self.get(proxy)[0], 200)
         self.assertEqual(chosen, ["h2"] + ["http/1.1"] * 3)
+
+    def test_an_endpoint_that_requires_http1_gets_it(self):
+        # HTTP_1_1_REQUIRED (RFC 9113 §7), for each request that comes by HTTP/2.
+        origin, chosen = self.both_versions(answer=lambda peer: peer.send(reset(peer.stream, 13)))
+        proxy = self.behind(origin.port, self.AUTO)
+        for _ in range(3):
+            self.assertEqual(self.get(proxy)[::2], (200, b"ok"))
+        self.assertEqual(self.echo(proxy), (101, b"hello"))
+        self.assertEqual(chosen, ["h2"] + ["http/1.1"] * 4)
+        self.assertEqual(proxy.metric(r'sluice_errors_total\{'), 0)
 
     def test_a_websocket_that_no_way_leads_to_is_refused_with_a_word_of_why(self):
         served = []

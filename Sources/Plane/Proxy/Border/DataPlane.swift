@@ -7,8 +7,7 @@ import Upstream
 
 /// The pure machine of one worker: events in, effects out. No descriptor, no clock, no thread.
 ///
-/// A driver (the worker's epoll loop, or the simulated world) calls `accept`, `handle` and
-/// `expireTimers`, and performs what `advance` gives after each.
+/// A driver hands over what happens and performs what follows from it; `Driver` says in what order.
 /// Confined to one worker.
 public struct DataPlane: ~Copyable {
     /// The parts that a worker starts with.
@@ -215,6 +214,7 @@ public struct DataPlane: ~Copyable {
     /// Lends the scratch whether anything is wanted or not: for bytes that have been read already.
     @inline(__always)
     public mutating func lendScratch(to buffer: inout ByteBuffer) {
+        assert(turn.effects.isEmpty, "effects are performed before more is read")
         turn.scratch.clear(headroom: turn.headroom)
         swap(&turn.scratch, &buffer)
     }

@@ -2,6 +2,9 @@ import Base
 import Telemetry
 
 extension DataPlane {
+    /// Sockets of clients; streams are not counted.
+    package var socketCount: Int { turn.socketCount }
+
     /// Everything that has a slot now, a line each; for a person who wonders why it has.
     public var inventory: [String] {
         var lines: [String] = []

@@ -169,10 +169,12 @@ extension Pools {
         }
     }
 
-    /// Another worker waits: close one idle connection of the cluster, so that it can make its own.
+    /// Another worker waits: give up one connection of the cluster that is idle, or that carries
+    /// streams, so that it can make its own.
     static func giveUpIdle(_ tables: inout Tables, _ turn: inout Turn, cluster: Int) {
-        guard cluster < turn.clusterPools.count, turn.clusterPools[cluster].idleCount > 0 else {
-            return
+        guard cluster < turn.clusterPools.count else { return }
+        guard turn.clusterPools[cluster].idleCount > 0 else {
+            return StreamPools.giveUp(&tables, &turn, cluster: cluster)
         }
         for index in 0..<tables.upstream.indexEnd {
             guard let id = tables.upstream.tenant(at: index),

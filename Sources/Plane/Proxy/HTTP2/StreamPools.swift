@@ -16,6 +16,32 @@ enum StreamPools {
         SessionLists.markDirty(&tables, &turn, session)
     }
 
+    /// Whether a request on another worker waits for the place of a connection. Some wait although
+    /// there are places: for the settings of their own session.
+    private static func othersWait(_ turn: borrowing Turn, cluster: Int) -> Bool {
+        guard let state = turn.clusterPools[cluster].state,
+            state.value.waiters & ~(1 << UInt64(turn.worker)) != 0
+        else { return false }
+        return state.value.connectionCount >= turn.clusterPools[cluster].limits.connectionsMax
+    }
+
+    /// Gives up a session whose place another worker waits for: one without streams, else one that
+    /// ends with its last. Who asks for it next may be this worker.
+    static func giveUp(_ tables: inout Tables, _ turn: inout Turn, cluster: Int) {
+        guard othersWait(turn, cluster: cluster) else { return }
+        var found = SessionID.none
+        for index in 0..<tables.sessions.indexEnd {
+            guard let id = tables.sessions.tenant(at: index), tables.sessions[id].isListed,
+                tables.sessions[id].cluster == cluster
+            else { continue }
+            found = id
+            if tables.sessions[id].engine.streamCount == 0 { break }
+        }
+        guard !found.isNone else { return }
+        tables.upstream[tables.sessions[found].socket.slot].isRetired = true
+        retire(&tables, &turn, found)
+    }
+
     /// A session to an endpoint that takes another stream now.
     ///
     /// - Parameter forWebSocket: its settings offer them.
@@ -107,6 +133,9 @@ enum StreamPools {
         let socket = tables.sessions[session].socket.upstream
         let isUsedUp = tables.sessions[session].streamsOpened >= limits.requestsPerConnectionMax
         let isAged = turn.now >= tables.upstream[socket].expires
+        if turn.clusterPools[cluster].firstPending.isNone, othersWait(turn, cluster: cluster) {
+            tables.upstream[socket].isRetired = true
+        }
         if isUsedUp || isAged || turn.isDraining || tables.upstream[socket].isRetired
             || tables.upstream[socket].isCheck || tables.sessions[session].engine.isGoingAway
         {

@@ -194,7 +194,7 @@ struct Turn: ~Copyable {
     }
 
     /// A request of the cluster's queue may have a connection now: looked after when the effects so
-    /// far are performed (`DataPlane.nextEffect`).
+    /// far are performed (`DataPlane.advance`).
     ///
     /// - Parameter asks: what waits on is told to the other workers.
     @inline(never)

@@ -4,18 +4,17 @@ import Proxy
 import Telemetry
 
 extension WorkerLoop {
-    /// Performs what the data plane asked for, in order, until it asks for nothing more.
-    mutating func perform() {
-        while true {
-            while let effect = plane.advance() { perform(effect) }
-            // One that is being given up performs effects of its own; the others wait for it.
-            guard !broken.isEmpty, !isGivingUp, let id = broken.popLast() else { return }
-            giveUp(id)
-        }
+    /// Gives up a connection whose socket broke while effects were performed.
+    @inline(__always)
+    mutating func settle() -> Bool {
+        // One that is being given up performs effects of its own; the others wait for it.
+        guard !broken.isEmpty, !isGivingUp, let id = broken.popLast() else { return false }
+        giveUp(id)
+        return true
     }
 
     @inline(__always)
-    private mutating func perform(_ effect: Effect) {
+    mutating func perform(_ effect: Effect) {
         switch effect {
         case .send(let id, let source, let range): send(id, source, range)
         case .connect(let slot, let address): connect(slot, address)
@@ -87,8 +86,7 @@ extension WorkerLoop {
             // Paused, or in turn again: the end comes behind what is still to be read.
             if plane.isReadPaused(id) || ready.contains(id) { return perform() }
         }
-        plane.handle(.failed(id))
-        perform()
+        drive(.failed(id))
     }
 
     /// An alert in front of the end says what was wrong.

@@ -7,9 +7,8 @@ import Telemetry
 
 /// The loop of one worker thread: wait, think, act.
 ///
-/// A turn: wait → read the clock once → hand over each event and perform its effects → serve
-/// connections that were cut off or resumed → fire due timers → take mail. Everything is bounded.
-struct WorkerLoop: ~Copyable {
+/// A turn is that of every `Driver`, behind the wait for events. Everything is bounded.
+struct WorkerLoop: ~Copyable, Driver {
     static let acceptsPerTurnMax = 64
     static let readsPerTurnMax = 16
     /// How long accepting pauses when descriptors have run out.
@@ -34,6 +33,7 @@ struct WorkerLoop: ~Copyable {
     /// Whether the bytes that lie unread in a broken socket are being read (`giveUp`).
     var isGivingUp = false
     private var acceptsAgainAt = Instant.never
+    private var hasMail = false
     private var isStopping = false
 
     /// Control tokens are even; a connection's token ends in an odd generation.
@@ -70,7 +70,7 @@ struct WorkerLoop: ~Copyable {
     private mutating func turn() throws(SystemError) {
         let count = try poller.wait(milliseconds: timeout())
         let now = SystemClock.now()
-        plane.beginTurn(now: now, wall: SystemClock.wall())
+        beginTurn(now: now, wall: SystemClock.wall())
         let bytes = BufferMemory.bytes
         plane.setPressure(
             isCrowded: group.admission.isCrowded(now: now),
@@ -82,7 +82,6 @@ struct WorkerLoop: ~Copyable {
             worker.generation.store(plane.generation, ordering: .releasing)
             group.controlWanted.wake()
         }
-        var hasMail = false
         for i in 0..<count {
             let event = poller.ready(i)
             if event.token & 1 == 1 {
@@ -93,13 +92,8 @@ struct WorkerLoop: ~Copyable {
                 accept(event.token)
             }
         }
-        serveReady()
-        plane.expireTimers()
-        perform()
         if acceptsAgainAt <= now { resumeAccepting() }
-        if hasMail { takeMail() }
-        plane.endTurn()
-        perform()
+        finishTurn()
     }
 
     private func timeout() -> Int32 {
@@ -118,8 +112,7 @@ struct WorkerLoop: ~Copyable {
         if socket.isConnecting {
             let code = Socket.takeError(descriptor)
             if code != 0 {
-                plane.handle(.connectFailed(id.upstream, isRefused: Socket.isRefusal(code)))
-                return perform()
+                return drive(.connectFailed(id.upstream, isRefused: Socket.isRefusal(code)))
             }
             guard event.isWritable else { return }
             sockets.hasConnected(id)
@@ -151,20 +144,17 @@ struct WorkerLoop: ~Copyable {
             plane.takeBack(&lent)
             switch transfer {
             case .bytes(let count):
-                plane.handle(.received(id, count))
-                perform()
+                drive(.received(id, count))
                 // A short read has emptied the socket; what comes later makes a new edge.
                 if count < DataPlane.readBytesMax, !untilEnd { return }
             case .wouldBlock:
                 if plane.hasKept(id) {
-                    plane.handle(.received(id, 0))
-                    perform()
+                    drive(.received(id, 0))
                 }
                 return
             case .endOfStream: return endOfStream(id)
             case .failed:
-                plane.handle(.failed(id))
-                return perform()
+                return drive(.failed(id))
             }
         }
         ready.append(id)
@@ -173,14 +163,12 @@ struct WorkerLoop: ~Copyable {
     private mutating func endOfStream(_ id: ConnectionID) {
         sockets.setHungUp(id)
         if plane.hasKept(id) {
-            plane.handle(.received(id, 0))
-            perform()
+            drive(.received(id, 0))
             // Kept bytes that are still not wanted: the end is seen after them.
             guard plane.wantsRead(id) else { return tellHungUp(id) }
         }
         // The send that failed has taken the reset out of the socket.
-        plane.handle(sockets.entry(id)?.wasReset == true ? .failed(id) : .ended(id))
-        perform()
+        drive(sockets.entry(id)?.wasReset == true ? .failed(id) : .ended(id))
     }
 
     /// Nothing more is read of the connection now: when its peer has sent its last byte, the data
@@ -188,8 +176,7 @@ struct WorkerLoop: ~Copyable {
     @inline(never)
     mutating func tellHungUp(_ id: ConnectionID) {
         guard id.side == .downstream, sockets.entry(id)?.hasHungUp == true else { return }
-        plane.handle(.hungUp(id))
-        perform()
+        drive(.hungUp(id))
     }
 
     /// Nothing was lent: perhaps because the data plane keeps so much that it must take of that
@@ -200,8 +187,7 @@ struct WorkerLoop: ~Copyable {
         guard plane.mustShowKept(id) else { return false }
         plane.lendScratch(to: &lent)
         plane.takeBack(&lent)
-        plane.handle(.received(id, 0))
-        perform()
+        drive(.received(id, 0))
         return plane.wantsRead(id) && !plane.mustShowKept(id)
     }
 
@@ -228,11 +214,10 @@ struct WorkerLoop: ~Copyable {
             }
         }
         sockets.setUnsent(id, false)
-        plane.handle(.drained(id))
-        perform()
+        drive(.drained(id))
     }
 
-    private mutating func serveReady() {
+    mutating func serveReady() {
         if ready.isEmpty { return }
         swap(&ready, &served)
         for id in served {
@@ -340,7 +325,9 @@ struct WorkerLoop: ~Copyable {
 
     // MARK: Mail
 
-    private mutating func takeMail() {
+    mutating func takeMail() {
+        guard hasMail else { return }
+        hasMail = false
         for mail in worker.mailbox.takeAll() {
             switch mail {
             case .connection(let descriptor, let socket, let listener, let peer):
