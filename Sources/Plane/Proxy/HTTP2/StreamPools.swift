@@ -38,7 +38,7 @@ enum StreamPools {
             if tables.sessions[id].engine.streamCount == 0 { break }
         }
         guard !found.isNone else { return }
-        tables.upstream[tables.sessions[found].socket.slot].isRetired = true
+        tables.upstream[tables.sessions[found].socket.upstream].isRetired = true
         retire(&tables, &turn, found)
     }
 
