@@ -20,6 +20,7 @@ public struct Snapshot: ~Copyable, Sendable {
     public let settings: Settings
     public let splits: FixedArray<SplitPlan>
     @usableFromInline let plans: SharedBox<SnapshotPlans>
+    private let addressOnly = AddressOnly()
 
     /// Takes over the caller's references to the plans and to what the splits name.
     init(
