@@ -10,7 +10,7 @@ import Testing
         /// … and what takes its place; `§` stands where the mistake is.
         var frame: String
         var bad: String
-        /// What the hint has behind the word "write".
+        /// The text that the hint has behind the word "write".
         var good: String
         var testDescription: String { Text.replacing(frame, "§", with: bad) }
 

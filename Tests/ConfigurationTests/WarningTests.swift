@@ -1,7 +1,7 @@
 import Configuration
 import Testing
 
-/// What is valid and can hardly be meant is said, at its place; what may be meant is not.
+/// A configuration that is valid and can hardly be meant is warned of, at its place; what may be meant is not.
 @Suite struct WarningTests {
     /// The good file with two of its lines replaced.
     private func read(_ edits: [(String, String)]) -> ConfigurationReading {

@@ -59,7 +59,7 @@ import Testing
                     now: PlaneWorld.now, wall: PlaneWorld.wall))
         }
 
-        /// What differs between the two; `nil` for nothing.
+        /// The difference between the two; `nil` for nothing.
         mutating func difference(_ request: RandomRouting.Request) -> String? {
             let answer = run(request)
             switch explain(request) {

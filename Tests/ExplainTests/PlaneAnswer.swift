@@ -3,7 +3,7 @@ import Configuration
 import Proxy
 import Telemetry
 
-/// What the data plane did with one request.
+/// The doings of the data plane with one request.
 struct PlaneAnswer {
     /// To the client, when nobody else was asked.
     var answer = ""

@@ -130,7 +130,7 @@ struct RandomRouting {
     /// A request in the two forms in which it is asked for.
     struct Request {
         var method: String
-        /// What `explain` is asked: a URL, or the authority of CONNECT.
+        /// The question to `explain`: a URL, or the authority of CONNECT.
         var url: String
         /// The request's target, its Host, and whether it comes by TLS.
         var target: String

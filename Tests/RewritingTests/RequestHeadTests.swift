@@ -4,7 +4,7 @@ import Rewriting
 import Testing
 
 @Suite struct RequestHeadTests {
-    /// What a row is about · the request · what the origin gets of it, without the fields of this
+    /// Rows: subject · the request · what the origin gets of it, without the fields of this
     /// hop, which `fields()` checks.
     static let lines: [(String, String, String)] = [
         (
@@ -69,7 +69,7 @@ import Testing
             "\(row.0): \(answer.text)")
     }
 
-    /// What a row is about · the world · the request · the fields that this hop writes.
+    /// Rows: subject · the world · the request · the fields that this hop writes.
     static let fields: [(String, RewritingWorld, String, String)] = [
         (
             "over TCP", RewritingWorld(), "GET / HTTP/1.1|Host: a.test:81",
@@ -126,7 +126,7 @@ import Testing
         #expect(!answer.text.contains("mine"), "\(row.0): \(answer.text)")
     }
 
-    /// What a row is about · hops · the request's fields · what the origin is told.
+    /// Rows: subject · hops · the request's fields · what the origin is told.
     static let hops: [(String, Int, String, String)] = [
         (
             "one hop is believed, and what stands left of its word is dropped", 1,

@@ -50,7 +50,7 @@ struct RewritingWorld {
             registry: SharedRegistry(metrics: .init(), seed: 1))
     }
 
-    /// What an origin gets, the lines apart by `|`, and what is noted for the log.
+    /// The head that an origin gets, the lines apart by `|`, and what is noted for the log.
     struct Answer {
         var text: String
         var head: WrittenHead

@@ -3,7 +3,7 @@ import Configuration
 import Proxy
 import Telemetry
 
-/// What all workers of a simulated process share: the clock and chance, the network and its
+/// The things that all workers of a simulated process share: the clock and chance, the network and its
 /// origins, and what workers share in production.
 final class Nature {
     var now = Instant(nanoseconds: 1_000_000_000)

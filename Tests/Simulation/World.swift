@@ -41,7 +41,7 @@ public final class World {
         public init() {}
     }
 
-    /// What a worker gets from others, and from the control thread.
+    /// Letters that a worker gets from others, and from the control thread.
     enum Mail {
         /// A client's connection, which begins what it has to say.
         case connection((World) -> Void)
@@ -177,7 +177,7 @@ public final class World {
         }
     }
 
-    /// The same for what is no event.
+    /// Calls the data plane for what is no event, and performs what follows.
     func act(_ body: (inout DataPlane) -> Void) {
         nature.turn {
             body(&plane.value)
@@ -264,7 +264,7 @@ public final class World {
         (tableFaults + plane.value.inventory).joined(separator: "\n")
     }
 
-    /// What is still taken of the limits that clusters share; nothing in a sound world.
+    /// Places still taken of the limits that clusters share; nothing in a sound world.
     public var held: [String: Int] { nature.registry.held.filter { $0.value != 0 } }
 
     /// How much of its limits a cluster uses.

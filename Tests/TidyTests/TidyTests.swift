@@ -83,7 +83,7 @@ import Testing
         ],
     ]
 
-    /// What a target must not know, nor reach through others where that is said of an outer floor.
+    /// The targets that a target must not know, nor reach through others where that is said of an outer floor.
     static let never: [String: Set<String>] = [
         "JSON": ["Telemetry", "Configuration", "Platform"],
         "Judge": ["Base", "Telemetry", "Platform"],

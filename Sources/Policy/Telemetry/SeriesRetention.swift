@@ -102,7 +102,7 @@ public struct SeriesRetention: Sendable {
         }
     }
 
-    /// What is not on a page that is read now.
+    /// The series that are not on a page that is read now.
     /// - Parameter isBusy: whether requests of a row are in flight.
     public func hidden(
         retention: Duration, now: Instant, isBusy: (Int) -> Bool

@@ -82,16 +82,16 @@ public enum Advice {
         "take a port from 1024, run setcap cap_net_bind_service=+ep on the program, or lower the "
         + "sysctl net.ipv4.ip_unprivileged_port_start"
 
-    /// What to write instead of a text that is no address, with a colon in front; empty where
+    /// The text to write instead of one that is no address, with a colon in front; empty where
     /// nothing is known.
     public static func address(_ text: String) -> String { behindColon(SchemaHints.address(text)) }
 
-    /// What to write instead of a text that is no length of time, in the same form.
+    /// The text to write instead of one that is no length of time, in the same form.
     public static func duration(_ text: String) -> String {
         behindColon(SchemaHints.duration(text, orWord: nil))
     }
 
-    /// What to write instead of a text that is no percentage, in the same form.
+    /// The text to write instead of one that is no percentage, in the same form.
     public static func share(_ text: String) -> String {
         if Int(text).map((0...100).contains) ?? false { return ": did you mean \(text)%?" }
         guard let number = Double(text), number > 0, number < 1 else { return "" }

@@ -65,7 +65,7 @@ extension Document {
 }
 
 extension RetryPolicy {
-    /// What it repeats requests for, as the file writes it.
+    /// The reasons for which requests are repeated, as the file writes them.
     var reasons: [String] {
         let named: [(Conditions, String)] = [
             (.connectFailure, "connect-failure"), (.refusedStream, "refused-stream"),

@@ -153,7 +153,7 @@ extension DocumentDecoder {
         }
     }
 
-    /// What to write where a version or an address stands for a service; `nil` for other texts.
+    /// The text to write where a version or an address stands for a service; `nil` for other texts.
     private func destination(_ text: String) -> String? {
         for service in document.services {
             let isVersion = service.versions.contains { $0.name == text }

@@ -179,7 +179,7 @@ extension DocumentDecoder {
         return (values, firstPercent != nil)
     }
 
-    /// What to do about percents that do not total 100 %.
+    /// Advice about percents that do not total 100 %.
     private func percentHint(_ nodes: [(name: String, node: YAMLNode?)], _ sum: Int) -> String {
         let silent = nodes.filter { $0.node == nil }
         if sum < 10_000, silent.count == 1 {

@@ -113,7 +113,7 @@ extension DocumentLinter {
         }
     }
 
-    /// What a name certainly stands for without asking anybody.
+    /// The addresses that a name certainly stands for, without asking anybody.
     private static func addresses(_ dns: Document.NameAndPort) -> [Address] {
         if let address = Address("\(dns.name):\(dns.port)") { return [address] }
         guard dns.name.lowercased() == "localhost" else { return [] }

@@ -14,7 +14,7 @@ extension ValueType {
         return false
     }
 
-    /// What belongs here, in words.
+    /// The values that belong here, in words.
     var expectation: String {
         switch self {
         case .text(let expected): return expected

@@ -165,7 +165,7 @@ enum SchemaHints {
         return (1...2).contains(found.count) ? found.joined(separator: " and in ") : nil
     }
 
-    /// What a key that is missing could have.
+    /// An example of the value that a missing key could have.
     static func example(of field: FieldSpec, in schema: ObjectSchema) -> String {
         switch (schema.name, field.name) {
         case ("listener", "name"): return "http"
@@ -186,7 +186,7 @@ enum SchemaHints {
         return (SchemaChecker.isName(mended) ? "write \(mended): " : "") + SchemaChecker.nameHint
     }
 
-    /// What people write who want no limit, or nothing at all.
+    /// Words of people who want no limit, or nothing at all.
     static let wordsForNone: Set<String> = [
         "off", "false", "no", "none", "never", "disabled", "infinity", "infinite", "unlimited",
         "max", "-1",

@@ -162,7 +162,7 @@ public struct ConfigurationFile: Sendable {
         return Rejection([problem], path, [])
     }
 
-    /// What speaks against the access log's file. That another user may not write it is a warning:
+    /// Says what speaks against the access log's file. That another user may not write it is a warning:
     /// the one that runs Sluice may.
     private static func accessLogProblem(
         _ reading: ConfigurationReading, _ document: Document, beside path: String

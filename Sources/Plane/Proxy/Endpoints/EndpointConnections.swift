@@ -36,7 +36,8 @@ enum EndpointConnections {
 
     /// A connect has ended, one way or the other.
     static func made(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
-        if tables.upstream[id].onlyHTTP1 { return }
+        // Neither is for requests that wait, and neither was counted.
+        if tables.upstream[id].onlyHTTP1 || tables.upstream[id].isCheck { return }
         turn.endpointPools[tables.upstream[id].endpoint].connectingCount -= 1
     }
 

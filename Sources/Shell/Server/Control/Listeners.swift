@@ -16,7 +16,7 @@ struct Listeners {
         var id: Int
         /// `[::]` that takes IPv4 too.
         var isDual: Bool
-        /// Of a unix socket's file, from when it was bound.
+        /// The stamp of a unix socket's file, from when it was bound.
         var stamp: Files.Stamp?
 
         /// Closes the socket, and removes the file of a unix socket unless another has its place.

@@ -8,7 +8,7 @@ import Telemetry
 final class TLSDirectory: Sendable {
     struct Client: Sendable {
         let context: TLSContext
-        /// What is asked for and verified.
+        /// The name that is asked for and verified.
         let name: String
     }
 
