@@ -162,8 +162,8 @@ public struct ConfigurationFile: Sendable {
         return Rejection([problem], path, [])
     }
 
-    /// Says what speaks against the access log's file. That another user may not write it is a warning:
-    /// the one that runs Sluice may.
+    /// Says what speaks against the access log's file. That another user may not write the file is
+    /// a warning: the one that runs Sluice may.
     private static func accessLogProblem(
         _ reading: ConfigurationReading, _ document: Document, beside path: String
     ) -> ConfigurationError? {

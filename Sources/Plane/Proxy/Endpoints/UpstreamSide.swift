@@ -15,6 +15,8 @@ enum UpstreamSide {
         guard tables.upstream.holds(id) else { return }
         tables.upstream[id].isSecure = isSecure
         EndpointConnections.made(&tables, &turn, id)
+        // No longer on its way, whatever becomes of it: `close` would count it off once more.
+        tables.upstream[id].phase = .busy
         let attempt = tables.upstream[id].attempt
         if tables.upstream[id].isProbe {
             tables.upstream[id].isProbe = false
