@@ -93,7 +93,19 @@ public struct ClusterState: ~Copyable, Sendable {
 
     // MARK: Ejections
 
-    func takeEjection(max: Int) -> Bool { take(ejected, max: max) }
+    /// Takes a place among the ejections. Nobody ever sees more of them than allowed, as somebody
+    /// would where a place is counted first and given back.
+    func takeEjection(max: Int) -> Bool {
+        var seen = ejectedCount
+        while seen < max {
+            let exchange = ejected.weakCompareExchange(
+                expected: seen, desired: seen + 1, ordering: .relaxed)
+            if exchange.exchanged { return true }
+            seen = exchange.original
+        }
+        return false
+    }
+
     func freeEjection() { ejected.wrappingSubtract(1, ordering: .relaxed) }
 
     // MARK: Waiting

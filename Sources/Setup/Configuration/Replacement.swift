@@ -6,7 +6,7 @@ import YAML
 /// complete value, which can be copied as it is.
 enum Replacement {
     private static let wordsForOn: Set<String> = [
-        "on", "true", "yes", "y", "enabled", "enable", "default", "auto",
+        "on", "true", "yes", "enabled", "enable", "default", "auto",
     ]
 
     /// Whether a text turns something on or off.
