@@ -127,15 +127,19 @@ public struct DataPlane: ~Copyable {
     /// - Returns: `nil` when all are performed; the bytes they named are forgotten then.
     public mutating func advance() -> Effect? {
         if turn.hasStreams { return advanceSessions() }
-        while true {
-            if turn.effectsTaken < turn.effects.count {
-                turn.effectsTaken &+= 1
-                return turn.effects[turn.effectsTaken &- 1]
-            }
-            forgetEffects()
-            guard turn.dueQueues.count > 0 else { return nil }
-            Exchanges.serveQueues(&tables, &turn)
+        if turn.effectsTaken < turn.effects.count {
+            turn.effectsTaken &+= 1
+            return turn.effects[turn.effectsTaken &- 1]
         }
+        forgetEffects()
+        return turn.dueQueues.count == 0 ? nil : advanceQueues()
+    }
+
+    /// Looks after queues that are due, and advances.
+    @inline(never)
+    private mutating func advanceQueues() -> Effect? {
+        Exchanges.serveQueues(&tables, &turn)
+        return advance()
     }
 
     /// Advances where there are HTTP/2 sessions: effects on streams are performed here, and what
@@ -219,6 +223,7 @@ public struct DataPlane: ~Copyable {
         swap(&turn.scratch, &buffer)
     }
 
+    @inline(__always)
     public mutating func takeBack(_ buffer: inout ByteBuffer) { swap(&turn.scratch, &buffer) }
 
     /// Bytes that one read may bring.
