@@ -71,10 +71,12 @@ import Testing
             retention.apply(.init(named, registry), now: now)
         }
 
-        func page(retention seconds: Int64 = 3_600, busy: String? = nil) -> [String] {
-            let hidden = retention.hidden(retention: .seconds(seconds), now: now) {
-                $0 == row(busy)
-            }
+        func page(
+            retention seconds: Int64 = 3_600, busy: String? = nil, idleFromTheStart: [String] = []
+        ) -> [String] {
+            let hidden = retention.hidden(
+                retention: .seconds(seconds), now: now, isBusy: { $0 == row(busy) },
+                hasCounted: { id in !idleFromTheStart.contains { row($0) == id } })
             let contents = registry.contents(hiding: hidden)
             #expect(contents.rows.map(\.labels.version) == contents.clusters.map(\.version))
             return contents.rows.map(\.labels.version)
@@ -121,6 +123,14 @@ import Testing
         #expect(world.page(retention: 0, busy: "a") == ["a", "c"])
         #expect(world.page(retention: 1) == ["b", "c"])
         #expect(world.page() == ["a", "b", "c"])
+    }
+
+    @Test("a version that has counted nothing leaves when another goes after it")
+    func nothingToRead() {
+        var world = Releases()
+        for version in ["a", "b", "c", "d"] { world.release(version) }
+        #expect(world.page(idleFromTheStart: ["a", "b"]) == ["c", "d"])
+        #expect(world.page(idleFromTheStart: ["b", "c"]) == ["a", "c", "d"])
     }
 
     @Test("what is in flight stays on the page, and for minutes behind its end")

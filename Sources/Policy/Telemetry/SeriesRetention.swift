@@ -4,9 +4,9 @@ import Base
 /// versions that carry a build's name would otherwise stay for ever, thousands in a year.
 ///
 /// What is gone stays for the retention time, and of each service only what went last: a version
-/// that went before it leaves after `grace`, in which every collector has read it. Whatever is
-/// still in flight stays, and for `grace` behind its end. Nothing is reset: a version that comes
-/// back goes on counting where it was.
+/// that went before it leaves after `grace`, in which every collector has read it, or at once if it
+/// has counted no request. Whatever is still in flight stays, and for `grace` behind its end.
+/// Nothing is reset: a version that comes back goes on counting where it was.
 ///
 /// Reading a page changes nothing. The control loop tells what is in force (`apply`) and looks now
 /// and then whether what is gone is still busy (`look`).
@@ -103,28 +103,47 @@ public struct SeriesRetention: Sendable {
     }
 
     /// The series that are not on a page that is read now.
-    /// - Parameter isBusy: whether requests of a row are in flight.
+    ///
+    /// - Parameters:
+    ///   - isBusy: whether requests of a row are in flight.
+    ///   - hasCounted: whether a row has counted a request, so that there is something to read.
     public func hidden(
-        retention: Duration, now: Instant, isBusy: (Int) -> Bool
+        retention: Duration, now: Instant, isBusy: (Int) -> Bool,
+        hasCounted: (Int) -> Bool = { _ in true }
     ) -> MetricRegistry.Selection {
         var seen = self
+        // Listeners have no rows of their own.
+        var counted: Set<String> = [SeriesRetention.name("", "")]
+        for (id, row) in rows where hasCounted(id) {
+            counted.insert(SeriesRetention.name(row.group, row.version))
+        }
         // Of what is in flight the end is still to come.
         seen.look(now: .never, isBusy: isBusy)
         var hidden = MetricRegistry.Selection()
-        hidden.rows = left(seen.rows, retention, now)
-        hidden.clusters = left(seen.clusters, retention, now)
-        hidden.listeners = left(seen.listeners, retention, now)
+        hidden.rows = left(seen.rows, counted, retention, now)
+        hidden.clusters = left(seen.clusters, counted, retention, now)
+        hidden.listeners = left(seen.listeners, counted, retention, now)
         return hidden
     }
 
-    private func left(_ gone: [Int: Gone], _ retention: Duration, _ now: Instant) -> Set<Int> {
+    private static func name(_ group: String, _ version: String) -> String {
+        "\(group)/\(version)"
+    }
+
+    private func left(
+        _ gone: [Int: Gone], _ counted: Set<String>, _ retention: Duration, _ now: Instant
+    ) -> Set<Int> {
         let grace = min(SeriesRetention.grace, retention)
         var newest: [String: Instant] = [:]
         for item in gone.values {
             newest[item.group] = max(newest[item.group] ?? item.since, item.since)
         }
         var left: Set<Int> = []
-        for (id, item) in gone where !item.busyUntil.isNever && now - item.busyUntil >= grace {
+        for (id, item) in gone where !item.busyUntil.isNever {
+            let isRead =
+                now - item.busyUntil >= grace
+                || !counted.contains(SeriesRetention.name(item.group, item.version))
+            guard isRead else { continue }
             if now - item.since >= retention || item.since < newest[item.group] ?? item.since {
                 left.insert(id)
             }

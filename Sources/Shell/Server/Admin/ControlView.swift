@@ -97,7 +97,8 @@ final class ControlView: ProcessView {
     func hiddenSeries() -> MetricRegistry.Selection {
         control.retention.hidden(
             retention: control.file.document.metricsRetention, now: now,
-            isBusy: { control.group.isBusy(row: $0, metrics) })
+            isBusy: { control.group.isBusy(row: $0, metrics) },
+            hasCounted: { control.group.hasCounted(row: $0, metrics) })
     }
 
     func refusedCause(_ number: UInt8) -> String { RefusalCause.label(number) }

@@ -88,6 +88,12 @@ final class WorkerGroup: Sendable {
         return sum(MetricRegistry.RowSlot.started) > finished
     }
 
+    /// Whether a row has counted a request.
+    func hasCounted(row: Int, _ metrics: MetricRegistry) -> Bool {
+        let slot = metrics.slot(ofRow: row) + MetricRegistry.RowSlot.started
+        return workers.contains { $0.shard.value(slot) > 0 }
+    }
+
     func tellAll(_ mail: Mail) {
         for worker in workers { worker.mailbox.put(mail) }
     }
