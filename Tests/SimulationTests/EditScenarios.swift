@@ -68,10 +68,12 @@ import Testing
 
     static let requestNames = [
         "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id", "via",
-        "x-forwarded-port", "user-agent", "cookie", "x-own", "traceparent", "x-long-name-of-a-field",
+        "x-forwarded-port", "user-agent", "cookie", "x-own", "traceparent",
+        "x-long-name-of-a-field",
     ]
     static let answerNames = [
-        "date", "content-type", "x-served-by", "x-version", "server", "via", "set-cookie", "x-flags",
+        "date", "content-type", "x-served-by", "x-version", "server", "via", "set-cookie",
+        "x-flags",
         "cache-control", "retry-after", "location", "x-long-name-of-a-field", "grpc-status",
     ]
 

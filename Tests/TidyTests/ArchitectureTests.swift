@@ -162,7 +162,7 @@ import Testing
     }
 
     /// Types with state that several threads may touch, by file: those that hold atomics or locks.
-    /// What the folder Shared of Base has are the tools, not the state.
+    /// The folder Shared of Base has the tools for such state, and no state of its own.
     static let shared: [String: String] = {
         var found: [String: String] = [:]
         // A struct that holds an AddressOnly has an address; the atomic in it is never read.

@@ -15,7 +15,9 @@ import Testing
         for (i, line) in lines.enumerated() {
             let text = line.drop { $0 == " " }
             let isComment = text.hasPrefix("///")
-            if isComment, !wasComment { found.append((i + 1, text.dropFirst(3).drop { $0 == " " })) }
+            if isComment, !wasComment {
+                found.append((i + 1, text.dropFirst(3).drop { $0 == " " }))
+            }
             wasComment = isComment
         }
         return found
@@ -36,7 +38,8 @@ import Testing
                 let fault = ProseTests.fault(comment.text)
                 #expect(
                     fault == nil,
-                    "\(file.path):\(comment.number): begins with \"\(fault ?? "")\": say what it is")
+                    "\(file.path):\(comment.number): begins with \"\(fault ?? "")\": say what it is"
+                )
             }
         }
     }

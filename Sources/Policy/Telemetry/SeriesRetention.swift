@@ -1,11 +1,11 @@
 import Base
 
-/// Which series leave the metrics page because what they count is gone from the configuration:
-/// versions that carry a build's name would otherwise stay for ever, thousands in a year.
+/// Decides which series leave the metrics page because the configuration no longer names them.
+/// Versions that carry a build's name would otherwise stay for ever, thousands in a year.
 ///
-/// What is gone stays for the retention time, and of each service only what went last: a version
-/// that went before it leaves after `grace`, in which every collector has read it, or at once if it
-/// has counted no request. Whatever is still in flight stays, and for `grace` behind its end.
+/// Of each service the version that went last stays for the retention time. A version that went
+/// before it leaves after `grace`, in which every collector has read it, or at once if it has
+/// counted no request. A version with requests in flight stays, and for `grace` behind their end.
 /// Nothing is reset: a version that comes back goes on counting where it was.
 ///
 /// Reading a page changes nothing. The control loop tells what is in force (`apply`) and looks now
