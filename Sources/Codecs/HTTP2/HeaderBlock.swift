@@ -3,9 +3,9 @@ import HTTPSemantics
 
 /// A header block on its way from HTTP/2 fields to HTTP/1.1 text (RFC 9113 §8.2 and §8.3).
 ///
-/// A connection has one block at a time (§4.3), so a session has one of these. What it writes is
-/// canonical: `name: value CRLF`, nothing that could end a line early, one authority, one length.
-/// The HTTP/1.1 parser reads all of it once more, so that no message means two things.
+/// A connection has one block at a time (§4.3), and so one of these. The text is canonical: `name:
+/// value CRLF`, nothing that could end a line early, one authority, one length. The HTTP/1.1 parser
+/// reads all of it once more, so that no message means two things.
 package struct HeaderBlock: ~Copyable {
     package enum Kind: BitwiseCopyable { case request, response, trailers }
 

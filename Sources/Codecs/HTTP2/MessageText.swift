@@ -4,7 +4,7 @@ import HTTPSemantics
 
 // Messages in: header blocks and content as the HTTP/1.1 text that they stand for.
 
-extension HTTP2Session {
+extension HTTP2Connection {
     /// Writes the text of a header block that is complete.
     mutating func endBlock(isEnd: Bool, _ text: inout ByteBuffer) {
         let slot = block.stream
@@ -57,7 +57,7 @@ extension HTTP2Session {
     @inline(never)
     private func appendEndlessField(to text: inout ByteBuffer) {
         text.append("x: ")
-        for _ in 0..<(limits.headerListBytesMax + HTTP2Session.textBytesAdded) / 32 + 1 {
+        for _ in 0..<(limits.headerListBytesMax + HTTP2Connection.textBytesAdded) / 32 + 1 {
             text.append("................................")
         }
     }

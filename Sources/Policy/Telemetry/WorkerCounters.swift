@@ -84,7 +84,7 @@ public struct WorkerCounters: ~Copyable {
     public mutating func finished(_ summary: borrowing ExchangeSummary, rowSlot: Int) {
         shard.add(1, to: rowSlot + MetricRegistry.RowSlot.finished)
         shard.add(1, to: WorkerMetric.requestsFinished.rawValue)
-        shard.add(1, to: summary.version.metric.rawValue)
+        shard.add(1, to: summary.protocol.metric.rawValue)
         outcome(summary, rowSlot: rowSlot)
     }
 

@@ -13,7 +13,7 @@ typealias ExchangeID = SlotID<Exchange>
 /// One try of an exchange at an endpoint.
 typealias AttemptID = SlotID<Attempt>
 /// A connection of HTTP/2.
-typealias SessionID = SlotID<SessionLink>
+typealias HTTP2LinkID = SlotID<HTTP2Link>
 
 /// A connection of one worker: its side and its slot there. A stale id misses.
 public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {

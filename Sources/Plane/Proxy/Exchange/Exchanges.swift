@@ -47,7 +47,7 @@ enum Exchanges {
         }
         tables.exchanges[id].summary.peer = tables.downstream[downstream].peer
         tables.exchanges[id].summary.client = tables.downstream[downstream].peer
-        tables.exchanges[id].summary.version =
+        tables.exchanges[id].summary.protocol =
             tables.downstream[downstream].isStream
             ? .http2 : turn.requestHead.isHTTP10 ? .http10 : .http11
         tables.exchanges[id].isSecure = tables.downstream[downstream].isSecure
@@ -161,14 +161,14 @@ enum Exchanges {
         }
     }
 
-    /// The certificate that the client of a connection, or of its session, has shown.
+    /// The certificate that the client of a connection, or of its HTTP/2 connection, has shown.
     private static func prepareIdentity(
         _ tables: inout Tables, _ turn: inout Turn, _ downstream: DownstreamID
     ) {
         var socket = downstream
         if tables.downstream[downstream].isStream {
-            guard tables.sessions.holds(tables.downstream[downstream].session) else { return }
-            socket = tables.sessions[tables.downstream[downstream].session].socket.downstream
+            guard tables.links.holds(tables.downstream[downstream].h2) else { return }
+            socket = tables.links[tables.downstream[downstream].h2].socket.downstream
         }
         turn.identity.clear()
         turn.identity.append(tables.downstream[socket].identity.readable)

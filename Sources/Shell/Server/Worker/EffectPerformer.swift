@@ -128,10 +128,10 @@ extension WorkerLoop {
         }
     }
 
-    /// An endpoint's session may be silent for long; TCP asks whether its machine is there, since a
-    /// PING may be asked too often (`Proxy/Keepalive`).
+    /// An endpoint's HTTP/2 connection may be silent for long; TCP asks whether its machine is
+    /// there, since a PING may be asked too often (`Proxy/Keepalive`).
     func watch(_ id: ConnectionID, _ descriptor: Int32) {
-        if plane.isSession(id) { Socket.setKeepAlive(descriptor) }
+        if plane.carriesStreams(id) { Socket.setKeepAlive(descriptor) }
     }
 
     private mutating func close(_ id: ConnectionID, reset: Bool) {
