@@ -97,6 +97,9 @@ import Testing
                 #expect(a.value.generation == b.value.generation)
                 #expect(a.value.hash == b.value.hash)
                 #expect(a.value.document == b.value.document)
+                for i in 0..<a.value.epochs.count {
+                    #expect(a.value.epochs[i] == b.value.epochs[i])
+                }
                 try compare(a, b, "shape \(shape), step \(step)")
             }
         }

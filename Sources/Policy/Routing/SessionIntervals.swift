@@ -19,20 +19,26 @@ public struct SessionIntervals: ~Copyable, Sendable {
     private let intervals: FixedArray<Interval>
 
     public init(weights: SplitWeights, stable: Int) {
-        let others = weights.weights.indices.filter { $0 != stable }
-        var low: [Int] = [], high: [Int] = []
-        for (i, version) in others.enumerated() {
-            if i.isMultiple(of: 2) { low.append(version) } else { high.append(version) }
-        }
         var sum = 0
         var list: [Interval] = []
-        for version in low + [stable] + high.reversed() where weights.weights[version] > 0 {
+        let order = SessionIntervals.order(count: weights.weights.count, stable: stable)
+        for version in order where weights.weights[version] > 0 {
             let first = SessionIntervals.boundary(sum, weights.sum)
             sum += weights.weights[version]
             let last = sum == weights.sum ? .max : SessionIntervals.boundary(sum, weights.sum) - 1
             list.append(Interval(version: version, first: first, last: last))
         }
         intervals = FixedArray(list)
+    }
+
+    /// The versions in the order of their intervals, those without weight too.
+    public static func order(count: Int, stable: Int) -> [Int] {
+        let others = (0..<count).filter { $0 != stable }
+        var low: [Int] = [], high: [Int] = []
+        for (i, version) in others.enumerated() {
+            if i.isMultiple(of: 2) { low.append(version) } else { high.append(version) }
+        }
+        return low + [stable] + high.reversed()
     }
 
     /// floor(part x 2^64 / whole), `part < whole`.

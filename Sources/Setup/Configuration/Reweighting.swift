@@ -152,11 +152,12 @@ extension Snapshot {
             wanted.append(weights)
         }
         let next = splitPlans(wanted, document, registry)
+        let epochs = registry.epochs(of: document.services, isWhole: false)
         plans.retain()
         return SharedBox(
             Snapshot(
                 generation: generation, hash: hash, document: document, settings: settings,
-                splits: next, plans: plans))
+                splits: next, epochs: epochs, plans: plans))
     }
 
     /// The splits with these weights, each with a reference to its draws and to its intervals.
@@ -191,7 +192,8 @@ extension Snapshot {
             last[owner.service] = i
             next.append(
                 SplitPlan(
-                    draws: registry.draws(route: name, weights: weights), intervals: intervals))
+                    draws: registry.draws(split: name, of: service.name, weights: weights),
+                    intervals: intervals))
         }
         return next
     }

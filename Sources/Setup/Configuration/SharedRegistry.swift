@@ -23,6 +23,7 @@ public final class SharedRegistry: Sendable {
         var clusters: [Int: SharedBox<ClusterState>] = [:]
         var endpoints: [EndpointKey: SharedBox<EndpointState>] = [:]
         var rateLimits: [String: SharedBox<RateLimit>] = [:]
+        var epochs = EpochBook()
         var random: PRNG
         /// Routes that the snapshot under way names.
         var used: Set<String> = []
@@ -51,22 +52,57 @@ public final class SharedRegistry: Sendable {
         }
     }
 
-    /// The draws of a route's split, with a reference for the caller: the same counter and seed as
-    /// before while the weights stay, a new block when they change.
+    /// Draws that are nobody's split, such as a fault's or a mirror's; kept as a split's are.
     func draws(route: String, weights: SplitWeights) -> SharedBox<Draws> {
+        state.withLock { SharedRegistry.draws(route: route, weights: weights, &$0) }
+    }
+
+    /// The draws of a service's split, with a reference for the caller: the same counter and seed
+    /// as before while the weights stay, a new block when they change.
+    func draws(
+        split route: String, of service: String, weights: SplitWeights
+    ) -> SharedBox<Draws> {
         state.withLock { state in
-            state.used.insert(route)
-            if let held = state.draws[route] {
-                if held.value.weights == weights {
-                    held.retain()
-                    return held
-                }
-                held.release()
+            state.epochs.note(split: route, of: service, weights)
+            return SharedRegistry.draws(route: route, weights: weights, &state)
+        }
+    }
+
+    private static func draws(
+        route: String, weights: SplitWeights, _ state: inout State
+    ) -> SharedBox<Draws> {
+        state.used.insert(route)
+        if let held = state.draws[route] {
+            if held.value.weights == weights {
+                held.retain()
+                return held
             }
-            let box = SharedBox(Draws(weights: weights, seed: state.random.next()))
-            state.draws[route] = box
-            box.retain()
-            return box
+            held.release()
+        }
+        let box = SharedBox(Draws(weights: weights, seed: state.random.next()))
+        state.draws[route] = box
+        box.retain()
+        return box
+    }
+
+    // MARK: Epochs
+
+    /// A service of the snapshot under way, before its splits.
+    func noteEpoch(of service: Document.Service) {
+        let ground = EpochBook.Ground(service)
+        state.withLock { $0.epochs.note(service: service.name, ground) }
+    }
+
+    /// The snapshot's splits are all known: services that place requests or sessions differently
+    /// begin an epoch.
+    ///
+    /// - Parameter isWhole: whether every service and split was named, and not only splits whose
+    ///   weights differ.
+    /// - Returns: the epoch of each service.
+    func epochs(of services: [Document.Service], isWhole: Bool) -> [UInt64] {
+        state.withLock { state in
+            state.epochs.end(isWhole: isWhole)
+            return services.map { state.epochs.number(of: $0.name) }
         }
     }
 
@@ -95,6 +131,7 @@ public final class SharedRegistry: Sendable {
             state.isFirst = isFirst
             state.used = []
             state.named = []
+            state.epochs.begin()
         }
     }
 

@@ -19,19 +19,30 @@ public struct Snapshot: ~Copyable, Sendable {
     public let document: Document
     public let settings: Settings
     public let splits: FixedArray<SplitPlan>
+    /// The number of each service's epoch, in the document's order of services, from 1. An epoch
+    /// lasts while the service places requests and sessions in one way: a reload that leaves its
+    /// weights alone goes on with it, and every other publication begins the next. Numbers grow
+    /// by one, belong to this process and begin anew with it.
+    public let epochs: FixedArray<UInt64>
     @usableFromInline let plans: SharedBox<SnapshotPlans>
     private let addressOnly = AddressOnly()
 
     /// Takes over the caller's references to the plans and to what the splits name.
     init(
         generation: UInt64, hash: String, document: Document, settings: Settings,
-        splits: [SplitPlan], plans: SharedBox<SnapshotPlans>
+        splits: [SplitPlan], epochs: [UInt64], plans: SharedBox<SnapshotPlans>
     ) {
         self.generation = generation
         self.hash = hash
         self.document = document
         self.settings = settings
-        self.splits = FixedArray(splits)
+        self.splits = FixedArray(
+            splits.enumerated().map { i, split in
+                var split = split
+                split.epoch = epochs[plans.value.splitOwners[i].service]
+                return split
+            })
+        self.epochs = FixedArray(epochs)
         self.plans = plans
     }
 
@@ -246,6 +257,8 @@ public struct Snapshot: ~Copyable, Sendable {
     public struct SplitPlan: BitwiseCopyable, Sendable {
         public var draws: SharedBox<Draws>
         public var intervals: SharedBox<SessionIntervals>
+        /// The number of the service's epoch (`Snapshot.epochs`), where the draw finds it.
+        public var epoch: UInt64 = 0
     }
 
     /// The sum of edits for requests and answers of one row (`FieldEdits`).

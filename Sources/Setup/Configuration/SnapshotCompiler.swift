@@ -47,6 +47,7 @@ public struct SnapshotCompiler: ~Copyable {
     private var splits: [Snapshot.SplitPlan] = []
     private var splitOwners: [SnapshotPlans.SplitOwner] = []
     private var lacksSplits = false
+    private var epochs: [UInt64] = []
     private var sticky: [SharedBox<Stickiness>] = []
     var routes: [Snapshot.RoutePlan] = []
     private var matches: [[MatchRule]] = []
@@ -75,6 +76,7 @@ public struct SnapshotCompiler: ~Copyable {
         for (service, hosts) in compiler.implicitRoutes() { compiler.addImplicit(service, hosts) }
         for i in document.services.indices { compiler.addCheck(ofService: i) }
         registry.endSnapshot()
+        compiler.epochs = registry.epochs(of: document.services, isWhole: true)
         return SharedBox(compiler.finish())
     }
 
@@ -93,7 +95,7 @@ public struct SnapshotCompiler: ~Copyable {
             lacksSplits: lacksSplits)
         return Snapshot(
             generation: inputs.generation, hash: inputs.hash, document: document,
-            settings: settings, splits: splits, plans: SharedBox(plans))
+            settings: settings, splits: splits, epochs: epochs, plans: SharedBox(plans))
     }
 
     private func listenerProtocols() -> [Document.ListenerProtocol] {
@@ -147,6 +149,7 @@ public struct SnapshotCompiler: ~Copyable {
     // MARK: Services
 
     private mutating func add(_ service: Document.Service) {
+        registry.noteEpoch(of: service)
         var plan = Snapshot.ServicePlan()
         plan.name = store.intern(service.name)
         plan.versions = Snapshot.Run(
@@ -306,7 +309,7 @@ public struct SnapshotCompiler: ~Copyable {
         splitOwners.append(.init(route: route, service: service))
         splits.append(
             Snapshot.SplitPlan(
-                draws: registry.draws(route: name, weights: weights),
+                draws: registry.draws(split: name, of: config.name, weights: weights),
                 intervals: SharedBox(SessionIntervals(weights: weights, stable: config.stable))))
     }
 
