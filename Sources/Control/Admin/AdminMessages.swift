@@ -36,11 +36,17 @@ public struct AdminResponse {
     public var status: UInt16
     public var contentType: String
     public var body: String
+    /// The entity tag of the content, with its quotes; `nil` for pages that are new each time.
+    public var entityTag: String?
 
-    public init(status: UInt16, contentType: String = "application/json", body: String) {
+    public init(
+        status: UInt16, contentType: String = "application/json", body: String,
+        entityTag: String? = nil
+    ) {
         self.status = status
         self.contentType = contentType
         self.body = body
+        self.entityTag = entityTag
     }
 
     public static func json(_ value: JSONText, status: UInt16 = 200) -> AdminResponse {
@@ -68,4 +74,6 @@ public enum AdminChange: Equatable, Sendable {
     /// Stop being ready, then finish and exit.
     case drain
     case logLevel(Document.LogLevel)
+    /// Let the versions of a service in again that the guard has taken out.
+    case resetGuard(service: String)
 }

@@ -1,3 +1,4 @@
+import Base
 import Configuration
 import Explain
 import JSON
@@ -12,6 +13,7 @@ public enum AdminRouter {
     ) -> AdminAnswer {
         switch (request.isAdmin, request.path) {
         case (_, "/metrics"): return readOnly(request) { metrics(request, process) }
+        case (_, "/evidence"): return readOnly(request) { evidence(request, process) }
         case (_, "/ready"): return readOnly(request) { ready(process) }
         case (_, "/live"):
             return readOnly(request) {
@@ -44,6 +46,7 @@ public enum AdminRouter {
             return .change(.reload)
         case "/drain": return drain(request, process)
         case "/log": return logLevel(request, process)
+        case "/guard/reset": return resetGuard(request, process)
         default: return .page(notFound())
         }
     }
@@ -110,11 +113,13 @@ public enum AdminRouter {
                 GET  /clusters     services, versions, endpoints and their state
                 GET  /connections  connections and exchanges by worker, and listeners
                 GET  /explain      ?method=GET&url=http://host/path&header=name:value
+                GET  /evidence     what each version did, by epoch; ?format=text for people
                 GET  /metrics      Prometheus text, OpenMetrics by Accept
                 GET  /ready /live  for probes
                 POST /reload       read the configuration file again
                 POST /drain        stop being ready, then finish and exit
                 GET  /log          the log level; POST /log?level=debug changes it
+                POST /guard/reset  ?service=NAME: let its versions in again that the guard took out
 
                 """)
     }
@@ -126,6 +131,34 @@ public enum AdminRouter {
         return AdminResponse(
             status: 200, contentType: PrometheusText.contentType(format),
             body: MetricsPage.text(process, format: format))
+    }
+
+    /// The evidence, as JSON with an entity tag (RFC 9110 §8.8.3), or as a table.
+    private static func evidence(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminResponse {
+        switch request.query {
+        case "", "format=json": break
+        case "format=text":
+            return AdminResponse(
+                status: 200, contentType: "text/plain", body: EvidencePage.text(process))
+        default: return .error(400, "use /evidence, or /evidence?format=text")
+        }
+        let body = EvidencePage.json(process)
+        var tag = ByteBuffer()
+        tag.append("\"")
+        tag.appendHex(XXH64.hash(Array(body.utf8).span, seed: 0), width: 16)
+        tag.append("\"")
+        let text = ASCII.string(tag.readable)
+        let isKnown = request.field("if-none-match").map { known in
+            known == "*"
+                || known.split(separator: ",").contains {
+                    $0.drop { $0 == " " }.prefix { $0 != " " } == text
+                }
+        }
+        return AdminResponse(
+            status: isKnown == true ? 304 : 200, body: isKnown == true ? "" : body,
+            entityTag: text)
     }
 
     private static func ready(_ process: some ProcessView) -> AdminResponse {
@@ -191,6 +224,32 @@ public enum AdminRouter {
             let level = Document.LogLevel(rawValue: String(parts[1]))
         else { return .page(.error(400, "use /log?level=debug, info, warning or error")) }
         return .change(.logLevel(level))
+    }
+
+    private static func resetGuard(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminAnswer {
+        guard request.method == "POST" else {
+            return .page(.error(405, "/guard/reset is a change: use POST"))
+        }
+        let parts = request.query.split(separator: "=", maxSplits: 1)
+        guard parts.count == 2, parts[0] == "service" else {
+            return .page(.error(400, "use /guard/reset?service=NAME"))
+        }
+        let name = ExplainQuery.decoded(String(parts[1]))
+        guard process.snapshot.value.document.services.contains(where: { $0.name == name }) else {
+            return .page(.error(404, "there is no service \"\(name)\" in force"))
+        }
+        return .change(.resetGuard(service: name))
+    }
+
+    /// The answer to a reset of the guard.
+    /// - Parameter versions: those that were out.
+    public static func guardPage(service: String, versions: [String]) -> AdminResponse {
+        .json(
+            .object([
+                ("service", .string(service)), ("reset", .array(versions.map { .string($0) })),
+            ]))
     }
 
     /// The log level; also the answer to a change of it.

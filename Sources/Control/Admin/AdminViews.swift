@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Evidence
 import Explain
 import JSON
 import Synchronization
@@ -30,7 +31,9 @@ enum AdminViews {
             for (v, version) in service.versions.enumerated() {
                 let cluster = snapshot.value.versions[plan.versions.start + v].cluster
                 let mirror = mirror(to: plan.versions.start + v, snapshot)
-                versions.append(self.version(version, cluster, mirror: mirror, process))
+                let guarding = guarding(service, v, process)
+                versions.append(
+                    self.version(version, cluster, mirror: mirror, guarding, process))
             }
             services.append(
                 .object([("service", .string(service.name)), ("versions", .array(versions))]))
@@ -49,9 +52,23 @@ enum AdminViews {
         return nil
     }
 
+    /// The acts of the guard on a version; `nil` where the service has none.
+    private static func guarding(
+        _ service: Document.Service, _ version: Int, _ process: some ProcessView
+    ) -> JSONText? {
+        guard service.guardRatio != nil else { return nil }
+        let name = service.versions[version].name
+        let latch = process.latches().first { $0.service == service.name && $0.version == name }
+        return .object([
+            ("tripped", .bool(latch?.isTripped ?? false)),
+            ("trips", .integer(latch?.tripCount ?? 0)),
+            ("cause", latch?.lastTrip.map { .string("\($0.cause.label)") } ?? .null),
+        ])
+    }
+
     private static func version(
         _ version: Document.Version, _ cluster: SharedBox<Cluster>, mirror: SharedBox<Cluster>?,
-        _ process: some ProcessView
+        _ guarding: JSONText?, _ process: some ProcessView
     ) -> JSONText {
         let now = process.now
         let endpoints = (0..<cluster.value.endpoints.count).map {
@@ -61,6 +78,7 @@ enum AdminViews {
             ("version", .string(version.name)), ("endpoints", .array(endpoints)),
         ]
         pairs += levels(cluster, now)
+        if let guarding { pairs.append(("guard", guarding)) }
         if let mirror { pairs.append(("mirror", .object(levels(mirror, now)))) }
         if let dns = version.dns {
             let found = process.names.first { $0.name == dns.name && $0.port == dns.port }

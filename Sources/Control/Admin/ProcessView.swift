@@ -40,6 +40,15 @@ public protocol ProcessView {
     /// Asks the kernel about the process.
     func figures() -> ProcessFigures
 
+    // MARK: Evidence
+
+    /// The deeds of the versions of each split, and the guard's sums.
+    func evidence() -> [SplitReport]
+    /// Versions that the guard may have taken out.
+    func latches() -> [LatchReport]
+    /// The time of day at a point of the monotonic clock; the same for the same point.
+    func wallTime(of instant: Instant) -> WallTime
+
     // MARK: Counters
 
     var metrics: MetricRegistry { get }

@@ -251,7 +251,12 @@ public enum Explainer {
             let weights = split.draws.value.weights.weights
             versions = weights.indices.filter { weights[$0] > 0 }
         }
-        if config.fallsBack, !versions.contains(config.stable) { versions.append(config.stable) }
+        let out = steps.guarding(plan, snapshot)
+        if config.fallsBack || versions.contains(where: out.contains),
+            !versions.contains(config.stable)
+        {
+            versions.append(config.stable)
+        }
         if let session, let sticky = config.sticky {
             steps.cookie(sticky, wantsCookie: session.wantsCookie)
         }

@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Evidence
 import HTTP1
 import HTTPSemantics
 import Routing
@@ -176,12 +177,11 @@ enum Decisions {
             version = draw(&tables, &turn, id, split: plan.split, snapshot)
         }
         var cluster = snapshot.value.versions[service.versions.start + version].cluster
-        if service.fallsBack, version != service.stable,
-            !cluster.value.isAvailable(now: turn.now)
+        if version != service.stable, service.fallsBack || service.hasGuard,
+            fallsBack(&tables.exchanges[id], turn, service, version, snapshot)
         {
             version = service.stable
             cluster = snapshot.value.versions[service.versions.start + version].cluster
-            tables.exchanges[id].summary.assign = .fallback
         }
         tables.exchanges[id].version = service.versions.start + version
         tables.exchanges[id].cluster = cluster
@@ -193,6 +193,32 @@ enum Decisions {
         }
     }
 
+    /// Whether the stable version takes a request in place of its own: the guard has taken that
+    /// out, or it has no usable endpoint.
+    @inline(never)
+    private static func fallsBack(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ service: Snapshot.ServicePlan,
+        _ version: Int, _ snapshot: SharedBox<Snapshot>
+    ) -> Bool {
+        let plan = snapshot.value.versions[service.versions.start + version]
+        // A route that names its version outright is its author's word.
+        if service.hasGuard, exchange.summary.assign != .header, plan.latch.value.isTripped {
+            let stable = snapshot.value.versions[service.versions.start + service.stable].cluster
+            if Outcomes.isOut(turn, plan.cluster, stable: stable) {
+                exchange.summary.flags.insert(.guarded)
+                exchange.summary.assign = .fallback
+                exchange.evidence = .none
+                return true
+            }
+        }
+        guard service.fallsBack, !plan.cluster.value.isAvailable(now: turn.now) else {
+            return false
+        }
+        exchange.summary.assign = .fallback
+        exchange.evidence = .none
+        return true
+    }
+
     /// The fault of the request's version, if it has one.
     @inline(never)
     private static func applyFault(
@@ -200,8 +226,15 @@ enum Decisions {
         _ head: ByteRange, after delay: Duration
     ) -> Decision {
         let fault = snapshot.value.versions[exchange.version].fault
-        guard fault >= 0 else { return .forward(after: delay) }
-        return Faults.apply(&exchange, &turn, fault, snapshot, head, after: delay)
+        var decision = Decision.forward(after: delay)
+        if fault >= 0 {
+            decision = Faults.apply(&exchange, &turn, fault, snapshot, head, after: delay)
+        }
+        // A fault on purpose is nothing that the version did.
+        if !exchange.summary.flags.isDisjoint(with: [.delayInjected, .faultInjected]) {
+            exchange.evidence = .none
+        }
+        return decision
     }
 
     /// The request belongs to a version now, no longer to the route alone.
@@ -221,6 +254,9 @@ enum Decisions {
         let draw = snapshot.value.splits[split].draws.value.draw()
         if draw.wantsLayout { turn.effects.append(.wakeControl) }
         tables.exchanges[id].summary.draw = draw.number
+        Outcomes.begin(
+            &tables.exchanges[id], worker: turn.worker, version: draw.version,
+            snapshot.value.splits[split])
         return draw.version
     }
 
@@ -236,10 +272,19 @@ enum Decisions {
         tables.exchanges[id].cookiePosition = session.position
         if session.origin != .none {
             tables.exchanges[id].summary.assign = .sticky
-            return snapshot.value.splits[split].intervals.value.version(at: session.position)
+            let version = snapshot.value.splits[split].intervals.value.version(
+                at: session.position)
+            Outcomes.begin(
+                &tables.exchanges[id], worker: turn.worker, version: version,
+                snapshot.value.splits[split])
+            Outcomes.beginSession(
+                &tables.exchanges[id], hasPlace: true, snapshot.value.splits[split])
+            return version
         }
         tables.exchanges[id].summary.assign = .weighted
         let version = draw(&tables, &turn, id, split: split, snapshot)
+        Outcomes.beginSession(
+            &tables.exchanges[id], hasPlace: session.wantsCookie, snapshot.value.splits[split])
         if session.wantsCookie {
             let plan = snapshot.value.splits[split]
             let place = plan.draws.value.nextPlace(version: version)

@@ -1,4 +1,5 @@
 import Admin
+import Configuration
 import JSON
 
 // Requests to the admin endpoint that the process itself has to do with, and their answers.
@@ -18,6 +19,12 @@ extension ControlLoop {
         case .change(.logLevel(let level)):
             log.level = level
             return AdminRouter.logPage(level)
+        case .change(.resetGuard(let service)):
+            let versions = registry.resetGuard(service: service)
+            for version in versions {
+                log.info("guard reset", [("service", service), ("version", version)])
+            }
+            return AdminRouter.guardPage(service: service, versions: versions)
         }
     }
 }

@@ -262,9 +262,17 @@ final class AdminServer {
         _ response: AdminResponse, isHead: Bool, keepsAlive: Bool, to out: inout ByteBuffer
     ) {
         MessageEncoder.statusLine(response.status, to: &out)
-        out.append(text: "content-type: \(response.contentType)\r\n")
-        out.append(text: "content-length: \(response.body.utf8.count)\r\n")
-        out.append("cache-control: no-store\r\nx-content-type-options: nosniff\r\n")
+        // A 304 has no content, and says nothing of its own of the one that is known.
+        if response.status != 304 {
+            out.append(text: "content-type: \(response.contentType)\r\n")
+            out.append(text: "content-length: \(response.body.utf8.count)\r\n")
+        }
+        if let tag = response.entityTag {
+            out.append(text: "etag: \(tag)\r\ncache-control: no-cache\r\n")
+        } else {
+            out.append("cache-control: no-store\r\n")
+        }
+        out.append("x-content-type-options: nosniff\r\n")
         out.append(text: "\(AdminServer.markName): \(SluiceVersion.text)\r\n")
         if !keepsAlive { out.append("connection: close\r\n") }
         out.append("\r\n")

@@ -90,6 +90,16 @@ final class ControlView: ProcessView {
             cpuMicroseconds: figures.cpuMicroseconds, threads: figures.threads)
     }
 
+    // MARK: Evidence
+
+    func evidence() -> [SplitReport] { control.registry.evidenceReports() }
+    func latches() -> [LatchReport] { control.registry.latchReports() }
+
+    func wallTime(of instant: Instant) -> WallTime {
+        let since = instant - control.startedAtInstant
+        return WallTime(microseconds: control.startedAt.microseconds + since.microseconds)
+    }
+
     // MARK: Counters
 
     var metrics: MetricRegistry { control.registry.metrics }
