@@ -9,7 +9,7 @@ import Upstream
 /// The life of one exchange, in order:
 ///
 ///     begin     pins the snapshot, takes the time                       (here)
-///     route     host and path in normal form, first match wins          (Routes)
+///     route     host and path in normal form, first match wins          (Decisions)
 ///     decide    version: named, sticky, drawn; may answer locally       (Decisions)
 ///     encode    the head for the origin, into the arena                 (Forwarding)
 ///     lease     endpoint and connection: reuse, connect, wait, refuse   (Pools)
@@ -236,7 +236,7 @@ enum Exchanges {
 
     // MARK: Ends
 
-    /// Nobody will get the rest of the answer.
+    /// Ends an exchange whose client has gone, and cuts off its attempt.
     static func abandon(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
         as departure: Departure = .left
