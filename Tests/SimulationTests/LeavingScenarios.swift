@@ -202,11 +202,14 @@ import Testing
         #expect(world.held.isEmpty, "\(world.held)")
     }
 
-    @Test("a client keeps its version while a connection there carries its identity")
-    func versions() {
+    @Test(
+        "a client keeps its version while a connection there carries its identity",
+        arguments: ["", "sticky: { cookie: login }"])
+    func versions(sticky: String) {
         let origins = Resilience.origins()
         for origin in origins { origin.authenticates = true }
-        let yaml = Resilience.yaml().replacingFirst("weight: 100%", with: "weight: 50%")
+        let yaml = Resilience.yaml(service: sticky)
+            .replacingFirst("weight: 100%", with: "weight: 50%")
             .replacingFirst("weight: 0%", with: "weight: 50%")
         let world = World(seed: 3, yaml: yaml, origins: origins)
         for n in 0..<20 {
