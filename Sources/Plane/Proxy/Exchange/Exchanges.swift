@@ -130,7 +130,11 @@ enum Exchanges {
 
     /// Fields that some requests have and that tell how to go about them.
     private static var telling: KnownFields {
-        KnownFields(.contentType).with(.expect).with(.authorization)
+        credentials.with(.contentType).with(.expect)
+    }
+
+    private static var credentials: KnownFields {
+        KnownFields(.authorization).with(.proxyAuthorization)
     }
 
     private static func look(
@@ -144,7 +148,7 @@ enum Exchanges {
         }
         exchange.awaitsContinue =
             seen.contains(.expect) && exchange.hasRequestBody && !exchange.isHTTP10
-        if seen.contains(.authorization) {
+        if !seen.isDisjoint(with: credentials) {
             exchange.bindsConnection = PrivateConnections.hasCredentials(turn, head)
         }
     }
