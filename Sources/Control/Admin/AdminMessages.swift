@@ -1,5 +1,6 @@
 import Configuration
 import JSON
+import Telemetry
 
 /// A request to the admin or metrics endpoint, read whole.
 public struct AdminRequest {
@@ -32,10 +33,19 @@ public struct AdminRequest {
     }
 }
 
-public struct AdminResponse {
+/// The bytes of an answer, shared by all who are sent them.
+public final class AdminContent: Sendable {
+    public let bytes: [UInt8]
+
+    public init(_ bytes: [UInt8]) { self.bytes = bytes }
+}
+
+public struct AdminResponse: Sendable {
     public var status: UInt16
     public var contentType: String
-    public var body: String
+    public var content: AdminContent
+    /// Seconds after which it is worth asking again; `nil`: that says nothing.
+    public var retryAfter: Int?
     /// The entity tag of the content, with its quotes; `nil` for pages that are new each time.
     public var entityTag: String?
 
@@ -45,9 +55,23 @@ public struct AdminResponse {
     ) {
         self.status = status
         self.contentType = contentType
-        self.body = body
+        content = AdminContent(Array(body.utf8))
         self.entityTag = entityTag
     }
+
+    /// Whether the client has the content already (RFC 9110 §13.1.2).
+    ///
+    /// - Parameter known: the request's `If-None-Match`.
+    public func isKnown(by known: String?) -> Bool {
+        guard status == 200, let entityTag, let known else { return false }
+        return known == "*"
+            || known.split(separator: ",").contains {
+                $0.drop { $0 == " " }.prefix { $0 != " " } == entityTag
+            }
+    }
+
+    /// The content as text.
+    public var body: String { String(decoding: content.bytes, as: UTF8.self) }
 
     public static func json(_ value: JSONText, status: UInt16 = 200) -> AdminResponse {
         AdminResponse(status: status, body: value.text() + "\n")
@@ -58,13 +82,27 @@ public struct AdminResponse {
     }
 }
 
-/// The outcome of a request: a page, or a change that whoever runs the process makes and answers.
+/// The outcome of a request: an answer, a page that takes long to make, or a change. Whoever runs
+/// the process makes the latter two, and answers then.
 public enum AdminAnswer {
     case page(AdminResponse)
-    /// The configuration in force. Whoever runs the process looks at the file first, which may take
-    /// long, and makes the page by `AdminRouter.configurationPage`.
-    case configuration
+    case work(AdminPage)
     case change(AdminChange)
+}
+
+/// A page whose making takes the longer the larger the configuration is: at 10,000 routes some
+/// tenths of a second. `AdminRouter.make` makes it, on a thread that nobody waits for. Equal pages
+/// that are asked for at one time may be one.
+public enum AdminPage: Hashable, Sendable {
+    case metrics(PrometheusText.Format)
+    case clusters
+    /// What each version did; for people, or as JSON with an entity tag.
+    case evidence(isText: Bool)
+    /// The configuration in force, with the hash of the file as it is now; `nil` when nobody knows.
+    /// Whoever runs the process looks at the file first, which may take long too.
+    case configuration(onDisk: String?)
+    /// The explanation of a request, which the query describes.
+    case explanation(query: String)
 }
 
 /// A change that somebody with the right to it asks for.

@@ -12,8 +12,10 @@ public enum AdminRouter {
         to request: AdminRequest, _ process: some ProcessView
     ) -> AdminAnswer {
         switch (request.isAdmin, request.path) {
-        case (_, "/metrics"): return readOnly(request) { metrics(request, process) }
-        case (_, "/evidence"): return readOnly(request) { evidence(request, process) }
+        case (_, "/metrics"):
+            return work(
+                request, .metrics(PrometheusText.format(accept: request.field("accept") ?? "")))
+        case (_, "/evidence"): return evidence(request)
         case (_, "/ready"): return readOnly(request) { ready(process) }
         case (_, "/live"):
             return readOnly(request) {
@@ -31,19 +33,13 @@ public enum AdminRouter {
     ) -> AdminAnswer {
         switch request.path {
         case "/": return readOnly(request) { index() }
-        case "/config":
-            guard ["GET", "HEAD"].contains(request.method) else {
-                return .page(.error(405, "/config is read with GET"))
-            }
-            return .configuration
-        case "/clusters": return readOnly(request) { .json(AdminViews.clusters(process)) }
+        case "/config": return work(request, .configuration(onDisk: nil))
+        case "/clusters": return work(request, .clusters)
         case "/connections": return readOnly(request) { .json(AdminViews.connections(process)) }
-        case "/explain": return readOnly(request) { explain(request, process) }
+        case "/explain": return work(request, .explanation(query: request.query))
         case "/reload":
-            guard request.method == "POST" else {
-                return .page(.error(405, "/reload is a change: use POST"))
-            }
-            return .change(.reload)
+            if request.method == "POST" { return .change(.reload) }
+            return readOnly(request) { .json(AdminViews.reload(process)) }
         case "/drain": return drain(request, process)
         case "/log": return logLevel(request, process)
         case "/guard/reset": return resetGuard(request, process)
@@ -51,12 +47,22 @@ public enum AdminRouter {
         }
     }
 
-    /// The configuration in force.
-    /// - Parameter onDisk: the hash of the file as it is now; `nil` when nobody knows.
-    public static func configurationPage(
-        _ process: some ProcessView, onDisk: String?
-    ) -> AdminResponse {
-        .json(AdminViews.configuration(process, onDisk: onDisk))
+    /// Makes a page. Any thread may, of a view that it has to itself.
+    public static func make(_ page: AdminPage, _ process: some ProcessView) -> AdminResponse {
+        switch page {
+        case .metrics(let format):
+            return AdminResponse(
+                status: 200, contentType: PrometheusText.contentType(format),
+                body: MetricsPage.text(process, format: format))
+        case .clusters: return .json(AdminViews.clusters(process))
+        case .evidence(isText: true):
+            return AdminResponse(
+                status: 200, contentType: "text/plain", body: EvidencePage.text(process))
+        case .evidence(isText: false): return EvidencePage.response(process)
+        case .configuration(let onDisk):
+            return .json(AdminViews.configuration(process, onDisk: onDisk))
+        case .explanation(let query): return explain(query, process)
+        }
     }
 
     // MARK: Guards
@@ -99,6 +105,11 @@ public enum AdminRouter {
             ? .page(body()) : .page(.error(405, "\(request.path) is read with GET"))
     }
 
+    private static func work(_ request: AdminRequest, _ page: AdminPage) -> AdminAnswer {
+        request.method == "GET" || request.method == "HEAD"
+            ? .work(page) : .page(.error(405, "\(request.path) is read with GET"))
+    }
+
     private static func notFound() -> AdminResponse {
         .error(404, "there is no such page; GET / on the admin address lists them")
     }
@@ -116,7 +127,7 @@ public enum AdminRouter {
                 GET  /evidence     what each version did, by epoch; ?format=text for people
                 GET  /metrics      Prometheus text, OpenMetrics by Accept
                 GET  /ready /live  for probes
-                POST /reload       read the configuration file again
+                POST /reload       read the configuration file again; GET says how far it is
                 POST /drain        stop being ready, then finish and exit
                 GET  /log          the log level; POST /log?level=debug changes it
                 POST /guard/reset  ?service=NAME: let its versions in again that the guard took out
@@ -124,41 +135,12 @@ public enum AdminRouter {
                 """)
     }
 
-    private static func metrics(
-        _ request: AdminRequest, _ process: some ProcessView
-    ) -> AdminResponse {
-        let format = PrometheusText.format(accept: request.field("accept") ?? "")
-        return AdminResponse(
-            status: 200, contentType: PrometheusText.contentType(format),
-            body: MetricsPage.text(process, format: format))
-    }
-
-    /// The evidence, as JSON with an entity tag (RFC 9110 §8.8.3), or as a table.
-    private static func evidence(
-        _ request: AdminRequest, _ process: some ProcessView
-    ) -> AdminResponse {
+    private static func evidence(_ request: AdminRequest) -> AdminAnswer {
         switch request.query {
-        case "", "format=json": break
-        case "format=text":
-            return AdminResponse(
-                status: 200, contentType: "text/plain", body: EvidencePage.text(process))
-        default: return .error(400, "use /evidence, or /evidence?format=text")
+        case "", "format=json": return work(request, .evidence(isText: false))
+        case "format=text": return work(request, .evidence(isText: true))
+        default: return .page(.error(400, "use /evidence, or /evidence?format=text"))
         }
-        let body = EvidencePage.json(process)
-        var tag = ByteBuffer()
-        tag.append("\"")
-        tag.appendHex(XXH64.hash(Array(body.utf8).span, seed: 0), width: 16)
-        tag.append("\"")
-        let text = ASCII.string(tag.readable)
-        let isKnown = request.field("if-none-match").map { known in
-            known == "*"
-                || known.split(separator: ",").contains {
-                    $0.drop { $0 == " " }.prefix { $0 != " " } == text
-                }
-        }
-        return AdminResponse(
-            status: isKnown == true ? 304 : 200, body: isKnown == true ? "" : body,
-            entityTag: text)
     }
 
     private static func ready(_ process: some ProcessView) -> AdminResponse {
@@ -168,11 +150,9 @@ public enum AdminRouter {
         return AdminResponse(status: 200, contentType: "text/plain", body: "ready\n")
     }
 
-    private static func explain(
-        _ request: AdminRequest, _ process: some ProcessView
-    ) -> AdminResponse {
+    private static func explain(_ text: String, _ process: some ProcessView) -> AdminResponse {
         var query = ExplainQuery(method: "GET", url: "")
-        for pair in request.query.split(separator: "&") {
+        for pair in text.split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1)
             guard parts.count == 2 else { continue }
             let value = ExplainQuery.decoded(String(parts[1]))

@@ -7,6 +7,16 @@ import Judge
 /// The page `/evidence`: what the versions of each split did, epoch by epoch, and the guard
 /// (docs/evidence.md; the shape is config/evidence.schema.json).
 enum EvidencePage {
+    /// The page with its entity tag (RFC 9110 §8.8.3).
+    static func response(_ process: some ProcessView) -> AdminResponse {
+        let body = json(process)
+        var tag = ByteBuffer()
+        tag.append("\"")
+        tag.appendHex(XXH64.hash(Array(body.utf8).span, seed: 0), width: 16)
+        tag.append("\"")
+        return AdminResponse(status: 200, body: body, entityTag: ASCII.string(tag.readable))
+    }
+
     /// The page as JSON in one line. Nothing in it is of the moment, so that the same evidence
     /// gives the same bytes.
     static func json(_ process: some ProcessView) -> String {

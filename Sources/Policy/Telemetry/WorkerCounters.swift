@@ -37,7 +37,7 @@ public struct WorkerCounters: ~Copyable {
                 .filters, listener: 0, row: row, assign: .none, code: metric.rawValue))
     }
 
-    /// Counts a request that was refused before it was routed.
+    /// Counts a request that was refused for what it did against HTTP, or asked beyond a limit.
     public mutating func countRefused(listener: Int, cause: UInt8) {
         add(
             MetricRegistry.key(

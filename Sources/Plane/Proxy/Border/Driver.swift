@@ -16,7 +16,7 @@ import Base
 ///   effects that wait. Nothing may be read then, since the scratch is still in use.
 /// - **HTTP/2 connections write once a turn**, behind everything else, so that all streams of a
 ///   connection share one write.
-/// - **The clock is read once a turn.** No event of a turn sees another time.
+/// - **All events of a turn have one time**, read when it begins.
 ///
 /// The methods are specialised for each driver: for a worker this protocol costs nothing.
 public protocol Driver: ~Copyable {

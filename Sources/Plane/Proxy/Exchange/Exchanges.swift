@@ -9,7 +9,7 @@ import Upstream
 /// The life of one exchange, in order:
 ///
 ///     begin     pins the snapshot, takes the time                       (here)
-///     route     host and path in normal form, first match wins          (Routes)
+///     route     host and path in normal form, first match wins          (Decisions)
 ///     decide    version: named, sticky, drawn; may answer locally       (Decisions)
 ///     encode    the head for the origin, into the arena                 (Forwarding)
 ///     lease     endpoint and connection: reuse, connect, wait, refuse   (Pools)
@@ -130,7 +130,11 @@ enum Exchanges {
 
     /// Fields that some requests have and that tell how to go about them.
     private static var telling: KnownFields {
-        KnownFields(.contentType).with(.expect).with(.authorization)
+        credentials.with(.contentType).with(.expect)
+    }
+
+    private static var credentials: KnownFields {
+        KnownFields(.authorization).with(.proxyAuthorization)
     }
 
     private static func look(
@@ -144,7 +148,7 @@ enum Exchanges {
         }
         exchange.awaitsContinue =
             seen.contains(.expect) && exchange.hasRequestBody && !exchange.isHTTP10
-        if seen.contains(.authorization) {
+        if !seen.isDisjoint(with: credentials) {
             exchange.bindsConnection = PrivateConnections.hasCredentials(turn, head)
         }
     }
@@ -236,7 +240,7 @@ enum Exchanges {
 
     // MARK: Ends
 
-    /// Nobody will get the rest of the answer.
+    /// Ends an exchange whose client has gone, and cuts off its attempt.
     static func abandon(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
         as departure: Departure = .left

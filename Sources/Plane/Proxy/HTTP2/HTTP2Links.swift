@@ -64,7 +64,7 @@ struct HTTP2Work: ~Copyable {
 /// The steps of an HTTP/2 connection: begin, read, dispatch, flush, end.
 ///
 /// Each stream is a connection of its own in the tables, and speaks HTTP/1.1 text with the rest of
-/// the data plane (ARCHITECTURE.md, "Streams are connections").
+/// the data plane (docs/decisions/2026-11-25-streams-are-connections.md).
 enum HTTP2Links {
     /// Bytes written for one HTTP/2 connection before another has its turn.
     static let flushBytesMax = 262_144
@@ -288,8 +288,8 @@ enum HTTP2Links {
         }
     }
 
-    /// The process drains: GOAWAY now, with room for requests that are on their way, and a final
-    /// one behind it (RFC 9113 §6.8).
+    /// The process drains, or the listener has left: GOAWAY now, with room for requests that are on
+    /// their way, and a final one behind it (RFC 9113 §6.8).
     static func announceEnd(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
         guard !tables.links[h2].isAnnounced else { return }
         tables.links[h2].isAnnounced = true

@@ -65,7 +65,8 @@ struct Turn: ~Copyable {
     var raw = ByteBuffer()
     var work = HTTP2Work()
     var workspace = HTTP2Workspace(limits: HeadLimits(headBytesMax: 1_024, fieldCountMax: 1))
-    /// An HTTP/2 connection is open, or an inner request; without, every effect is a socket's.
+    /// An HTTP/2 connection, an inner request or a stream without its connection is there. Else
+    /// every effect is a socket's.
     var hasStreams = false
     /// Inner requests whose end has not been performed yet.
     var innerCount = 0

@@ -12,7 +12,7 @@ import Upstream
 /// The main thread: signals, the configuration file, names, the admin and metrics endpoints, drain.
 ///
 /// Workers never wait for it, and it waits for nobody: what takes long is done on threads of its
-/// own (`reading`, `compiling`), and what others must do first is a state with a deadline
+/// own (`reading`, `compiling`, `making`), and what others must do first is a state with a deadline
 /// (`ReloadMachine`, `DrainState`), so that `/live` is answered whatever is under way.
 final class ControlLoop {
     let options: ServerOptions
@@ -31,6 +31,9 @@ final class ControlLoop {
     let reading: JobThread
     /// Compiles snapshots, and takes them apart.
     let compiling: JobThread
+    /// Makes admin pages that take long.
+    let making: JobThread
+    var pages = Pages()
     var reloads = Reloads()
     /// The snapshot in force, with a reference of this loop's own.
     var basis: SnapshotCompiler.Basis
@@ -93,6 +96,7 @@ final class ControlLoop {
         self.inbox = inbox
         reading = try JobThread(name: "reading")
         compiling = try JobThread(name: "compiling")
+        making = try JobThread(name: "pages")
         watch =
             options.watches
             ? try FileWatch([options.configPath] + file.files, log: log) {
@@ -134,6 +138,7 @@ final class ControlLoop {
             for i in 0..<count { handle(poller.ready(i)) }
             // One split a turn: a page takes a millisecond, and probes wait with it.
             if hasSplitsToLayOut { hasSplitsToLayOut = registry.layOutAhead() }
+            admin.sendOn { self.answer($0, ticket: $1) }
             let now = SystemClock.now()
             if reloads.nextDeadline <= now { perform(reloads.timePassed(now: now)) }
             for item in agenda.takeDue(now: now) { perform(item) }
@@ -148,12 +153,13 @@ final class ControlLoop {
             agenda.set(.rotateTickets, at: SystemClock.now() + ControlLoop.ticketLife)
         case .releaseSnapshots: releaseSnapshots()
         case .lookAtSeries: lookAtSeries(SystemClock.now())
+        case .lookAtClients: lookAtClients(SystemClock.now())
         case .look: break
         }
     }
 
     private func timeout() -> Int32 {
-        if hasSplitsToLayOut { return 0 }
+        if hasSplitsToLayOut || admin.hasUnfinished { return 0 }
         // What the start waits for ends soon, and has no event; nor have connections that close.
         if drain.isUnderWay || !readiness.hasBegun {
             agenda.set(.look, noLaterThan: SystemClock.now() + .milliseconds(20))
@@ -177,7 +183,9 @@ final class ControlLoop {
             logNews()
             logTrips()
             advanceReload()
-        default: admin.handle(event, poller: poller) { self.answer($0, ticket: $1) }
+        default:
+            admin.handle(event, poller: poller) { self.answer($0, ticket: $1) }
+            lookAtClients(SystemClock.now())
         }
     }
 
