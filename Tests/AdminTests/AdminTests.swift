@@ -51,6 +51,7 @@ final class StillProcess: ProcessView {
             cpuMicroseconds: 5, threads: 6)
     }
     func evidence() -> [SplitReport] { registry.evidenceReports() }
+    func lostEvidence() -> [(route: String, lost: Int)] { registry.lostEvidence() }
     func latches() -> [LatchReport] { registry.latchReports() }
     func wallTime(of instant: Instant) -> WallTime { wall }
     func hiddenSeries() -> MetricRegistry.Selection { MetricRegistry.Selection() }

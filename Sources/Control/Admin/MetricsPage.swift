@@ -119,7 +119,7 @@ enum MetricsPage {
             counter(
                 "sluice_evidence_lost_total",
                 "Requests that ended after the two epochs that evidence is kept of."))
-        for split in process.evidence() {
+        for split in process.lostEvidence() {
             page.sample([("route", split.route)], UInt64(split.lost))
         }
     }

@@ -157,6 +157,14 @@ struct EvidenceBook {
         }
     }
 
+    /// Requests that ended too late, by route; cheap, since only old epochs are looked at.
+    mutating func losses() -> [(route: String, lost: Int)] {
+        splits.keys.sorted().map { name in
+            sweep(name)
+            return (name, splits[name]?.lost ?? 0)
+        }
+    }
+
     /// Notes what older epochs have counted too late, and lets go of those that nobody holds.
     private mutating func sweep(_ name: String) {
         guard var split = splits[name] else { return }

@@ -145,6 +145,11 @@ public final class SharedRegistry: Sendable {
     /// The evidence of all splits, and the guard's sums, as they are now.
     public func evidenceReports() -> [SplitReport] { state.withLock { $0.evidence.reports() } }
 
+    /// Requests that ended after the two epochs that evidence is kept of, by route.
+    public func lostEvidence() -> [(route: String, lost: Int)] {
+        state.withLock { $0.evidence.losses() }
+    }
+
     /// The latches of all versions that there were since the start.
     public func latchReports() -> [LatchReport] { state.withLock { $0.evidence.latchReports() } }
 

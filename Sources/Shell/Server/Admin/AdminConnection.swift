@@ -123,7 +123,9 @@ final class AdminConnection {
         }
         outbound.append("x-content-type-options: nosniff\r\n")
         outbound.append(text: "\(AdminServer.markName): \(SluiceVersion.text)\r\n")
-        if let seconds = response.retryAfter { outbound.append(text: "retry-after: \(seconds)\r\n") }
+        if let seconds = response.retryAfter {
+            outbound.append(text: "retry-after: \(seconds)\r\n")
+        }
         if !keepsAlive { outbound.append("connection: close\r\n") }
         outbound.append("\r\n")
         closesAfterFlush = !keepsAlive

@@ -107,6 +107,7 @@ final class ControlView: ProcessView, Sendable {
     }
 
     func evidence() -> [SplitReport] { registry.evidenceReports() }
+    func lostEvidence() -> [(route: String, lost: Int)] { registry.lostEvidence() }
     func latches() -> [LatchReport] { registry.latchReports() }
 
     func wallTime(of instant: Instant) -> WallTime {
