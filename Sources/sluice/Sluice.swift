@@ -15,6 +15,7 @@ struct Sluice: ParsableCommand {
               sluice explain -c sluice.yaml GET http://reviews/cart -H 'cookie: session=abc'
               sluice diff old.yaml new.yaml         which routes change, which users move
               sluice reload -c sluice.yaml          make the running process read its file
+              sluice evidence -c sluice.yaml        what each version did, side by side
 
             EXIT CODES  0 done · 1 failed · 2 bad configuration · 64 wrong usage
             """,
@@ -22,7 +23,7 @@ struct Sluice: ParsableCommand {
         subcommands: [
             RunCommand.self, ValidateCommand.self, ExplainCommand.self, DiffCommand.self,
             SchemaCommand.self, DemoCommand.self, ReloadCommand.self, DrainCommand.self,
-            VersionCommand.self,
+            EvidenceCommand.self, GuardCommand.self, VersionCommand.self,
         ])
 
     static func main() {

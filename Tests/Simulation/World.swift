@@ -103,6 +103,7 @@ public final class World {
             adoptNewest()
             act { _ in }
         }
+        nature.settleTrips()
     }
 
     /// The process is told to end.
@@ -272,6 +273,19 @@ public final class World {
     public func level(service: String, version: String) -> ClusterLevel? {
         nature.registry.level(
             ofCluster: metrics.cluster(service: service, version: version, isMirror: false))
+    }
+
+    /// The deeds of the versions of each split, and the guard's sums.
+    public var evidence: [SplitReport] { nature.registry.evidenceReports() }
+
+    /// The latch of a version.
+    public func latch(service: String, version: String) -> LatchReport? {
+        nature.registry.latchReports().first { $0.service == service && $0.version == version }
+    }
+
+    /// Lets the versions of a service in again.
+    public func resetGuard(service: String) -> [String] {
+        nature.registry.resetGuard(service: service)
     }
 
     /// The sum, over all workers, of a metric family's samples whose labels contain a text.

@@ -18,6 +18,7 @@ enum UpstreamSide {
         // No longer on its way, whatever becomes of it: `close` would count it off once more.
         tables.upstream[id].phase = .busy
         let attempt = tables.upstream[id].attempt
+        turn.clusterPools[tables.upstream[id].cluster].state?.value.noteReached()
         if tables.upstream[id].isProbe {
             tables.upstream[id].isProbe = false
             Pools.probeSucceeded(&turn, endpoint: tables.upstream[id].endpoint)

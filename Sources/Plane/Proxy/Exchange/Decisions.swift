@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Evidence
 import HTTP1
 import HTTPSemantics
 import Routing
@@ -174,13 +175,21 @@ enum Decisions {
             },
             drawn: {
                 let version = draw(&tables, &turn, id, split: plan.split, snapshot)
-                if service.sticky >= 0 { place(&tables, id, in: version, plan.split, snapshot) }
+                if service.sticky >= 0 {
+                    place(&tables, id, in: version, plan.split, snapshot)
+                    Outcomes.beginSession(
+                        &tables.exchanges[id], hasPlace: tables.exchanges[id].owesCookie,
+                        snapshot.value.splits[plan.split])
+                }
                 return version
             },
-            stable: service.stable, fallsBack: service.fallsBack,
+            stable: service.stable,
+            // A route that names its version outright is its author's word.
+            fallsBack: service.fallsBack || service.hasGuard && plan.pinned < 0,
             isUsable: { version in
-                snapshot.value.versions[service.versions.start + version].cluster.value
-                    .isAvailable(now: turn.now)
+                isUsable(
+                    &tables.exchanges[id], turn, service, version, isNamed: plan.pinned >= 0,
+                    snapshot)
             })
         let version = choice.version
         let cluster = snapshot.value.versions[service.versions.start + version].cluster
@@ -195,6 +204,28 @@ enum Decisions {
         }
     }
 
+    /// Whether a version may have a request: the guard has not taken it out, and, where that
+    /// matters, it has a usable endpoint. Where it may not, the stable version has the request, and
+    /// the version's evidence nothing of it.
+    @inline(never)
+    private static func isUsable(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ service: Snapshot.ServicePlan,
+        _ version: Int, isNamed: Bool, _ snapshot: SharedBox<Snapshot>
+    ) -> Bool {
+        let plan = snapshot.value.versions[service.versions.start + version]
+        if service.hasGuard, !isNamed, plan.latch.value.isTripped {
+            let stable = snapshot.value.versions[service.versions.start + service.stable].cluster
+            if Outcomes.isOut(turn, plan.cluster, stable: stable) {
+                exchange.summary.flags.insert(.guarded)
+                exchange.evidence = .none
+                return false
+            }
+        }
+        if !service.fallsBack || plan.cluster.value.isAvailable(now: turn.now) { return true }
+        exchange.evidence = .none
+        return false
+    }
+
     /// The fault of the request's version, if it has one.
     @inline(never)
     private static func applyFault(
@@ -202,8 +233,15 @@ enum Decisions {
         _ head: ByteRange, after delay: Duration
     ) -> Decision {
         let fault = snapshot.value.versions[exchange.version].fault
-        guard fault >= 0 else { return .forward(after: delay) }
-        return Faults.apply(&exchange, &turn, fault, snapshot, head, after: delay)
+        var decision = Decision.forward(after: delay)
+        if fault >= 0 {
+            decision = Faults.apply(&exchange, &turn, fault, snapshot, head, after: delay)
+        }
+        // A fault on purpose is nothing that the version did.
+        if !exchange.summary.flags.isDisjoint(with: [.delayInjected, .faultInjected]) {
+            exchange.evidence = .none
+        }
+        return decision
     }
 
     /// The request belongs to a version now, no longer to the route alone.
@@ -223,6 +261,9 @@ enum Decisions {
         let draw = snapshot.value.splits[split].draws.value.draw()
         if draw.wantsLayout { turn.effects.append(.wakeControl) }
         tables.exchanges[id].summary.draw = draw.number
+        Outcomes.begin(
+            &tables.exchanges[id], worker: turn.worker, version: draw.version,
+            snapshot.value.splits[split])
         return draw.version
     }
 
@@ -238,7 +279,12 @@ enum Decisions {
         tables.exchanges[id].owesCookie = session.wantsCookie
         tables.exchanges[id].cookiePosition = session.position
         guard session.origin != .none else { return -1 }
-        return snapshot.value.splits[split].intervals.value.version(at: session.position)
+        let version = snapshot.value.splits[split].intervals.value.version(at: session.position)
+        Outcomes.begin(
+            &tables.exchanges[id], worker: turn.worker, version: version,
+            snapshot.value.splits[split])
+        Outcomes.beginSession(&tables.exchanges[id], hasPlace: true, snapshot.value.splits[split])
+        return version
     }
 
     /// The version that a connection with this client's identity leads to; -1 for none.

@@ -370,6 +370,7 @@ enum Exchanges {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         tables.exchanges[id].summary.duration = turn.now - tables.exchanges[id].arrival
         if tables.exchanges[id].kind != .client { return finishInner(&tables, &turn, id) }
+        Outcomes.finish(&tables, &turn, id)
         let copy = tables.exchanges[id].mirror
         if !copy.isNone { abandonCopy(&tables, &turn, copy) }
         // What was answered without a version starts and ends in its route's row at once.
@@ -416,6 +417,7 @@ enum Exchanges {
         switch tables.exchanges[id].kind {
         case .client: break
         case .mirror:
+            Outcomes.finish(&tables, &turn, id)
             turn.counters.mirrored(
                 tables.exchanges[id].summary, rowSlot: tables.exchanges[id].rowSlot)
         case .check: HealthChecks.finished(tables, &turn, id)

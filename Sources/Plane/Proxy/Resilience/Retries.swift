@@ -375,6 +375,9 @@ enum Retries {
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ reason: ClusterMetric,
         wait: Duration
     ) -> Retry {
+        if tables.exchanges[id].retry.count == 0 {
+            Outcomes.noteFirst(&tables, turn, id, isAnswer: reason == .retriesAfterAnswer)
+        }
         tables.exchanges[id].retry.holdsPermit = true
         tables.exchanges[id].retry.count &+= 1
         turn.counters.count(reason, cluster: tables.exchanges[id].summary.cluster)

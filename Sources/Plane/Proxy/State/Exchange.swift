@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Evidence
 import HTTP1
 import HTTP2
 import HTTPSemantics
@@ -85,6 +86,25 @@ struct Exchange: ~Copyable {
     /// The client is owed our session cookie with this position.
     var owesCookie = false
     var cookiePosition: UInt64 = 0
+    /// Where the request's end is counted for its version; none when the version was no fair draw.
+    var evidence = CounterLane.none
+    var unit = EvidenceUnit.request
+    /// Sessions among which the request's is, at `cookiePosition`; set with the unit of a service
+    /// that has them.
+    var places: SharedBox<SessionPlaces>?
+    /// The first attempt was an error of the version; set when another follows.
+    var hasFirstError = false
+
+    /// How a plain answer to the request is counted.
+    enum EvidenceUnit: UInt8, BitwiseCopyable {
+        case request
+        /// The request of a session at a place.
+        case session
+        /// The service has sessions, and the request belongs to none.
+        case placeless
+        /// The request was repeated: its end needs a second look.
+        case repeated
+    }
     /// Key for the hashed balancers.
     var hash: UInt64 = 0
     var holdsRequestPermit = false
@@ -174,6 +194,8 @@ struct Exchange: ~Copyable {
         isConnect = false
         isTunnel = false
         owesCookie = false
+        evidence = .none
+        unit = .request
         hash = 0
         holdsRequestPermit = false
         interimBytes = 0
