@@ -28,7 +28,9 @@ public final class Swarm {
     private var hasCredentials = false
     public private(set) var requestCount = 0
 
-    public init(seed: UInt64) {
+    public convenience init(seed: UInt64) { self.init(seed: seed, checksTables: true) }
+
+    package init(seed: UInt64, checksTables: Bool) {
         self.seed = seed
         random = PRNG(seed: seed &* 15_485_863 &+ 7)
         var options = SwarmOptions(&random)
@@ -41,6 +43,7 @@ public final class Swarm {
         }
         for origin in origins { origin.speaksHTTP2 = options.isHTTP2Upstream }
         world = World(seed: seed, yaml: options.yaml(), origins: origins)
+        world.checksTables = checksTables
     }
 
     public func run() {
@@ -56,6 +59,9 @@ public final class Swarm {
         world.run()
         check()
     }
+
+    /// The steps that the world's machines have taken.
+    package var steps: MachineSteps { world.steps }
 
     /// The fate of each answered request.
     public var fates: [String] {

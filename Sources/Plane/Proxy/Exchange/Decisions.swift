@@ -9,14 +9,18 @@ import Upstream
 
 /// Which route, which version: the decisions of one request (splitting.md §1), in their order.
 enum Decisions {
+    /// - Parameter origin: becomes what trusted hops say of the client; `nil` without such hops.
     /// - Returns: what becomes of the request; route and version are the exchange's by then.
     @inline(__always)
     static func decide(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, head: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, head: ByteRange,
+        origin: inout RequestOrigin?
     ) -> Decision {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let settings = snapshot.value.settings
-        if settings.trustedHops > 0 { believe(&tables, &turn, id, settings.trustedHops, head) }
+        if settings.trustedHops > 0 {
+            believe(&tables.exchanges[id], turn, settings.trustedHops, head, &origin)
+        }
         let route = match(&turn, snapshot, head, arrival(tables.exchanges[id]))
         if let route, route >= 0 {
             tables.exchanges[id].route = route
@@ -63,11 +67,11 @@ enum Decisions {
     }
 
     @inline(never)
-    private static func answer(_ answer: LocalAnswer) -> Decision { .answer(answer, after: .zero) }
+    private static func answer(_ answer: LocalAnswer) -> Decision { .answer(answer) }
 
     @inline(never)
     private static func refuse(_ status: UInt16, _ cause: UInt8) -> Decision {
-        .answer(.refusal(status, cause), after: .zero)
+        .answer(.refusal(status, cause))
     }
 
     /// A client says how long its answer is of use; that may shorten the time, never lengthen it.
@@ -99,8 +103,7 @@ enum Decisions {
     private static func shed(_ turn: inout Turn) -> Decision {
         turn.counters.count(.requestsShed)
         return .answer(
-            LocalAnswer(status: 503, flags: .overload, cause: .local, endsConnection: true),
-            after: .zero)
+            LocalAnswer(status: 503, flags: .overload, cause: .local, endsConnection: true))
     }
 
     static func setRow(
@@ -118,13 +121,15 @@ enum Decisions {
     /// Reads what trusted hops say of the client, before anything is decided.
     @inline(never)
     private static func believe(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ hops: Int, _ head: ByteRange
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ hops: Int, _ head: ByteRange,
+        _ origin: inout RequestOrigin?
     ) {
-        turn.trustedOrigin = RequestOrigin(
-            turn.requestHead, turn.scratch.span(head), peer: tables.exchanges[id].summary.peer,
-            isSecure: tables.exchanges[id].isSecure, trustedHops: hops)
-        tables.exchanges[id].summary.client = turn.trustedOrigin.client
-        tables.exchanges[id].cameByHTTPS = turn.trustedOrigin.isSecure
+        let told = RequestOrigin(
+            turn.requestHead, turn.scratch.span(head), peer: exchange.summary.peer,
+            isSecure: exchange.isSecure, trustedHops: hops)
+        exchange.summary.client = told.client
+        exchange.cameByHTTPS = told.isSecure
+        origin = told
     }
 
     // MARK: Route
@@ -330,16 +335,6 @@ enum Decisions {
             turn, head)
         if let value { return XXH64.hash(turn.scratch.span(value), seed: 0) }
         return address.stableHash
-    }
-}
-
-extension Turn {
-    /// Where the request that is being decided comes from. Its client and scheme stay with the
-    /// exchange (`summary.client`, `cameByHTTPS`).
-    func origin(of exchange: borrowing Exchange, _ snapshot: SharedBox<Snapshot>) -> RequestOrigin {
-        if snapshot.value.settings.trustedHops > 0 { return trustedOrigin }
-        return RequestOrigin(
-            requestHead, peer: exchange.summary.peer, isSecure: exchange.isSecure)
     }
 }
 

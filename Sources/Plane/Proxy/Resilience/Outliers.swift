@@ -27,7 +27,7 @@ enum Outliers {
 
     /// No answer came: the connect failed, the connection broke, or a timeout passed.
     static func failed(_ tables: borrowing Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        guard tables.attempts.holds(tables.exchanges[id].attempt),
+        guard !tables.exchanges[id].attempt.isNone,
             tables.exchanges[id].kind == .client
         else { return }
         let cluster = Attempts.cluster(tables, of: id)
