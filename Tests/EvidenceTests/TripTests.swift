@@ -20,6 +20,11 @@ import Testing
             split.failed(version: version, epoch: epoch)
         }
         func sum(version: Int) -> GuardSum? { split.sum(version: version) }
+        func failedByItself(
+            version: Int, epoch: UInt64, _ tallies: [(requests: Int, errors: Int)]
+        ) -> AbsoluteSum? {
+            split.failedByItself(version: version, epoch: epoch) { tallies[$0] }
+        }
         func errorCount(version: Int) -> Int { split.errorCount(version: version) }
     }
 
@@ -33,7 +38,7 @@ import Testing
     }
 
     @Test("a canary that alone fails has reached its limit at its sixth error")
-    func alone() {
+    func sixth() {
         let split = Guarded()
         for _ in 0..<5 { #expect(split.failed(version: 1, epoch: 1) == nil) }
         let sum = split.failed(version: 1, epoch: 1)
@@ -81,6 +86,64 @@ import Testing
         #expect(Guarded([10, 90]).sum(version: 1) != nil)
         #expect(Guarded([0, 1]).sum(version: 1) == nil)
         #expect(Guarded([1, 0]).sum(version: 1) == nil)
+    }
+
+    /// Requests in a world of two versions, the second with 95 % of them; ends at a trip.
+    ///
+    /// - Returns: how many requests there were until the trip; `nil` for none.
+    private static func requests(
+        _ count: Int, failing: (stable: Double, canary: Double), seed: UInt64
+    ) -> Int? {
+        var random = PRNG(seed: seed)
+        let split = Guarded([5, 95])
+        var tallies = [(requests: 0, errors: 0), (requests: 0, errors: 0)]
+        for i in 1...count {
+            let version = random.below(100) < 95 ? 1 : 0
+            let rate = version == 1 ? failing.canary : failing.stable
+            tallies[version].requests += 1
+            guard Double(random.next() >> 11) / 0x1p53 < rate else { continue }
+            tallies[version].errors += 1
+            if split.failedByItself(version: version, epoch: 1, tallies) != nil { return i }
+        }
+        return nil
+    }
+
+    @Test("above 90 % a version that fails while the stable one is well is taken out")
+    func absolute() {
+        for seed in 1...20 as ClosedRange<UInt64> {
+            let all = TripTests.requests(5_000, failing: (0.01, 1), seed: seed)
+            #expect((all ?? .max) < 1_000, "seed \(seed)")
+            let half = TripTests.requests(10_000, failing: (0.01, 0.5), seed: seed)
+            #expect((half ?? .max) < 2_500, "seed \(seed)")
+        }
+    }
+
+    @Test("above 90 % healthy versions, and versions that fail together, are left alone")
+    func absoluteHealthy() {
+        for seed in 1...20 as ClosedRange<UInt64> {
+            #expect(TripTests.requests(30_000, failing: (0.01, 0.02), seed: seed) == nil)
+            for rate in [0.1, 0.3, 0.5, 1] {
+                let trip = TripTests.requests(5_000, failing: (rate, rate), seed: seed)
+                #expect(trip == nil, "an outage of both at \(rate), seed \(seed)")
+            }
+        }
+    }
+
+    @Test("without requests of the stable version nothing can be told")
+    func alone() {
+        let split = Guarded([5, 95])
+        for i in 1...500 {
+            let tallies = [(requests: 10, errors: 0), (requests: i, errors: i)]
+            #expect(split.failedByItself(version: 1, epoch: 1, tallies) == nil)
+        }
+        // Below 90 % and without weight of the stable version there is no absolute rule.
+        for weights in [[10, 90], [0, 100]] {
+            let other = Guarded(weights)
+            for i in 1...100 {
+                let tallies = [(requests: 100 + i, errors: 0), (requests: i, errors: i)]
+                #expect(other.failedByItself(version: 1, epoch: 1, tallies) == nil)
+            }
+        }
     }
 
     @Test("a latch falls once, keeps its numbers, and counts its trips")

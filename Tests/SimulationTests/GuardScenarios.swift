@@ -67,6 +67,21 @@ import Testing
         #expect(world.latch(service: "s", version: "v2")?.lastTrip?.cause == .unreachable)
     }
 
+    @Test("above 90 % a version that fails is taken out once the stable one is seen to be well")
+    func large() {
+        for (status, isOut) in [(200, true), (500, false)] {
+            let origins = Scenes.origins()
+            origins[0].status = status
+            origins[1].status = 500
+            let world = Scenes.world(origins, [5, 95], service: "guard: on")
+            _ = GuardScenarios.traffic(world, 2_000)
+            world.run(until: .seconds(60))
+            #expect(world.latch(service: "s", version: "v2")?.isTripped == isOut)
+            // 20 requests of the stable version are 400 of all.
+            if isOut { #expect(origins[1].requestCount <= 420, "\(origins[1].requestCount)") }
+        }
+    }
+
     @Test("two versions that fail alike trip nothing")
     func alike() {
         let origins = Scenes.origins()

@@ -72,8 +72,23 @@ public struct EpochEvidence: ~Copyable, Sendable {
         return sum
     }
 
+    /// Requests of a version that have ended, and errors among them: what the guard asks at an
+    /// error, without memory.
+    public func tally(version: Int) -> (requests: Int, errors: Int) {
+        var requests: UInt64 = 0, errors: UInt64 = 0
+        let first = version * EvidenceCell.count
+        for lane in 0..<lanes.laneCount {
+            for cell in 0..<EvidenceCell.clientErrors {
+                let count = lanes.value(first + cell, lane: lane)
+                requests += count
+                if EvidenceCell.isFailure(cell) { errors += count }
+            }
+        }
+        return (Int(truncatingIfNeeded: requests), Int(truncatingIfNeeded: errors))
+    }
+
     /// Requests of all versions that have ended.
     public var requests: Int {
-        subject.versions.indices.reduce(0) { $0 + counts(version: $1).requests }
+        subject.versions.indices.reduce(0) { $0 + tally(version: $1).requests }
     }
 }

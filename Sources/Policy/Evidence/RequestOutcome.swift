@@ -41,6 +41,12 @@ public enum EvidenceCell {
     static var clientErrors: Int { repeats + 3 }
     static var firstErrors: Int { repeats + 4 }
     static var timeouts: Int { repeats + 5 }
+    /// Whether a counter below `clientErrors` is of failures.
+    static func isFailure(_ cell: Int) -> Bool {
+        let end = cell < repeats ? cell / LatencyBuckets.count : cell - repeats
+        return end == Int(RequestOutcome.End.failure.rawValue)
+    }
+
     /// Counters of one version in one lane; whole cache lines.
     @inlinable public static var count: Int { (repeats + 6 + 7) / 8 * 8 }
 }

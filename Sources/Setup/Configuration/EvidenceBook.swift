@@ -189,6 +189,16 @@ struct EvidenceBook {
             }
         }
         for (i, version) in (split.errors?.value.versions ?? []).enumerated() {
+            if let sum = split.errors?.value.absoluteSum(version: i),
+                let counts = split.kept.last?.value.tally(version: i)
+            {
+                let now = sum.now(goods: counts.requests - counts.errors)
+                report.sums.append(
+                    GuardReport(
+                        version: version, sum: now.value,
+                        limit: AbsoluteSum.limit, errors: counts.errors,
+                        versionErrors: counts.errors))
+            }
             guard let sum = split.errors?.value.sum(version: i) else { continue }
             report.sums.append(
                 GuardReport(

@@ -124,7 +124,7 @@ enum Outcomes {
         }
         tables.exchanges[id].evidence.record(outcome)
         if isNewFailure, let sums = split.errors {
-            blame(tables, &turn, id, sums, epoch: split.epoch)
+            blame(tables, &turn, id, sums, split)
         }
         if !isError, tables.exchanges[id].summary.cause != .drain {
             tables.exchanges[id].summary.cause = .none
@@ -153,13 +153,16 @@ enum Outcomes {
     /// An error goes into the guard's sums; a version that has too many is taken out.
     private static func blame(
         _ tables: borrowing Tables, _ turn: inout Turn, _ id: ExchangeID,
-        _ sums: SharedBox<SplitGuard>, epoch: UInt64
+        _ sums: SharedBox<SplitGuard>, _ split: Snapshot.SplitPlan
     ) {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let service = snapshot.value.services[
             snapshot.value.routes[tables.exchanges[id].route].service]
         let version = tables.exchanges[id].version - service.versions.start
-        let sum = sums.value.failed(version: version, epoch: epoch)
+        let sum = sums.value.failed(version: version, epoch: split.epoch)
+        let ownSum = sums.value.failedByItself(version: version, epoch: split.epoch) {
+            split.evidence?.value.tally(version: $0) ?? (0, 0)
+        }
         if version == service.stable { return }
         var trip = Trip()
         trip.at = turn.now
@@ -168,6 +171,13 @@ enum Outcomes {
             trip.limit = sum.limit
             trip.errors = sum.errors
             trip.versionErrors = sums.value.errorCount(version: version)
+        } else if let ownSum {
+            let counts =
+                split.evidence?.value.tally(version: version) ?? (requests: 0, errors: 0)
+            trip.sum = ownSum.value
+            trip.limit = AbsoluteSum.limit
+            trip.errors = counts.errors
+            trip.versionErrors = counts.errors
         } else if let count = unreached(tables.exchanges[id], turn) {
             trip.cause = .unreachable
             trip.sum = Double(count)
