@@ -155,6 +155,7 @@ let package = Package(
             ]),
         tests(
             "ConfigurationTests", ["Configuration", "JSON", "Routing", "Upstream", "YAML", "Base"]),
+        tests("JSONTests", ["JSON", "Base"]),
         tests("ServerTests", ["Server", "Base"]),
         tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),
         tests(
