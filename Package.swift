@@ -155,7 +155,12 @@ let package = Package(
             ]),
         tests(
             "ConfigurationTests", ["Configuration", "JSON", "Routing", "Upstream", "YAML", "Base"]),
+        // Disks and the like that tests of several targets share.
+        .target(
+            name: "Support", dependencies: ["Platform", "Base"], path: "Tests/Support",
+            swiftSettings: strict),
         tests("JSONTests", ["JSON", "Base"]),
+        tests("FilesTests", ["Files", "Support", "Configuration", "Platform", "Base"]),
         tests("ServerTests", ["Server", "Base"]),
         tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),
         tests(
