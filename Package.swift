@@ -161,7 +161,7 @@ let package = Package(
             swiftSettings: strict),
         tests("JSONTests", ["JSON", "Base"]),
         tests("FilesTests", ["Files", "Support", "Configuration", "Platform", "Base"]),
-        tests("ServerTests", ["Server", "Base"]),
+        tests("ServerTests", ["Server", "Configuration", "Base"]),
         tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),
         tests(
             "ExplainTests",

@@ -14,6 +14,7 @@ struct Sluice: ParsableCommand {
               sluice run -c sluice.yaml --watch     serve it, and reload it when it changes
               sluice explain -c sluice.yaml GET http://reviews/cart -H 'cookie: session=abc'
               sluice diff old.yaml new.yaml         which routes change, which users move
+              sluice weights set shop v1=80% v2=20% -c sluice.yaml   shift a running process's users
               sluice reload -c sluice.yaml          make the running process read its file
 
             EXIT CODES  0 done · 1 failed · 2 bad configuration · 64 wrong usage
@@ -21,7 +22,8 @@ struct Sluice: ParsableCommand {
         version: SluiceVersion.text,
         subcommands: [
             RunCommand.self, ValidateCommand.self, ExplainCommand.self, DiffCommand.self,
-            SchemaCommand.self, DemoCommand.self, ReloadCommand.self, DrainCommand.self,
+            WeightsCommand.self, SchemaCommand.self, DemoCommand.self, ReloadCommand.self,
+            DrainCommand.self,
             VersionCommand.self,
         ])
 

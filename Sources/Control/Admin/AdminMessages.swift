@@ -68,4 +68,20 @@ public enum AdminChange: Equatable, Sendable {
     /// Stop being ready, then finish and exit.
     case drain
     case logLevel(Document.LogLevel)
+    /// Give a service other weights than the file's; `isForced`: also where a version that gains
+    /// has no endpoints.
+    case setWeights(service: String, [GivenWeight], isForced: Bool)
+    /// Give a service the file's weights again.
+    case followFile(service: String, isForced: Bool)
+
+    /// The weight of one version in a person's notation.
+    public struct GivenWeight: Equatable, Sendable {
+        public var version: String
+        public var weight: String
+
+        public init(version: String, weight: String) {
+            self.version = version
+            self.weight = weight
+        }
+    }
 }

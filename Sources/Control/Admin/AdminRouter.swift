@@ -37,6 +37,15 @@ public enum AdminRouter {
         case "/clusters": return readOnly(request) { .json(AdminViews.clusters(process)) }
         case "/connections": return readOnly(request) { .json(AdminViews.connections(process)) }
         case "/explain": return readOnly(request) { explain(request, process) }
+        case "/weights": return weights(request, process)
+        case "/weights/follow": return follow(request)
+        case "/weights/export":
+            return readOnly(request) {
+                guard let service = parameters(request)?.service else {
+                    return .error(400, "use /weights/export?service=NAME")
+                }
+                return WeightsPage.export(service, process)
+            }
         case "/reload":
             guard request.method == "POST" else {
                 return .page(.error(405, "/reload is a change: use POST"))
@@ -110,6 +119,10 @@ public enum AdminRouter {
                 GET  /clusters     services, versions, endpoints and their state
                 GET  /connections  connections and exchanges by worker, and listeners
                 GET  /explain      ?method=GET&url=http://host/path&header=name:value
+                GET  /weights      shares of versions, and where they come from; ?format=text
+                POST /weights      ?service=NAME&weight=v1=80%25&weight=v2=20%25: over the file's
+                POST /weights/follow  ?service=NAME takes the file's weights again
+                GET  /weights/export  ?service=NAME: the lines to commit to the file
                 GET  /metrics      Prometheus text, OpenMetrics by Accept
                 GET  /ready /live  for probes
                 POST /reload       read the configuration file again
@@ -154,11 +167,66 @@ public enum AdminRouter {
         let metrics = process.metrics
         let ground = ExplainGround(
             snapshot: process.snapshot, file: process.path,
-            listenerNumber: { metrics.listener($0) }, now: process.now, wall: process.wall)
+            listenerNumber: { metrics.listener($0) }, now: process.now, wall: process.wall,
+            sources: process.weights.overlayPath == nil ? [] : process.weights.sources)
         switch Explainer.explain(query, ground) {
         case .success(let explanation): return .json(explanation.json)
         case .failure(let failure): return .error(400, failure.text)
         }
+    }
+
+    // MARK: Weights
+
+    /// The query of a change of weights, understood.
+    private struct WeightParameters {
+        var service = ""
+        var weights: [AdminChange.GivenWeight] = []
+        var isForced = false
+    }
+
+    /// - Returns: `nil` for a query that says something else, or names no service.
+    private static func parameters(_ request: AdminRequest) -> WeightParameters? {
+        var found = WeightParameters()
+        for pair in request.query.split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1)
+            guard parts.count == 2 else { return nil }
+            let value = ExplainQuery.decoded(String(parts[1]))
+            switch parts[0] {
+            case "service": found.service = value
+            case "force": found.isForced = value == "1"
+            case "weight":
+                let given = value.split(separator: "=", maxSplits: 1)
+                guard given.count == 2 else { return nil }
+                found.weights.append(
+                    .init(version: String(given[0]), weight: String(given[1])))
+            default: return nil
+            }
+        }
+        return found.service.isEmpty ? nil : found
+    }
+
+    private static func weights(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminAnswer {
+        guard request.method == "POST" else {
+            return readOnly(request) { WeightsPage.answer(to: request, process) }
+        }
+        guard let found = parameters(request) else {
+            return .page(
+                .error(400, "use /weights?service=NAME&weight=v1=80%25&weight=v2=20%25"))
+        }
+        return .change(
+            .setWeights(service: found.service, found.weights, isForced: found.isForced))
+    }
+
+    private static func follow(_ request: AdminRequest) -> AdminAnswer {
+        guard request.method == "POST" else {
+            return .page(.error(405, "/weights/follow is a change: use POST"))
+        }
+        guard let found = parameters(request), found.weights.isEmpty else {
+            return .page(.error(400, "use /weights/follow?service=NAME"))
+        }
+        return .change(.followFile(service: found.service, isForced: found.isForced))
     }
 
     // MARK: Changes, and what they change

@@ -22,6 +22,8 @@ public protocol ProcessView {
     var generation: UInt64 { get }
     var reloads: ReloadCounts { get }
     var certificates: [CertificateView] { get }
+    /// Where the services' weights come from.
+    var weights: WeightsState { get }
 
     // MARK: State
 

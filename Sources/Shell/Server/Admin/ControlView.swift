@@ -40,6 +40,13 @@ final class ControlView: ProcessView {
             lastAcceptedAt: control.status.lastAcceptedAt)
     }
 
+    var weights: WeightsState {
+        WeightsState(
+            overlayPath: control.file.overlayFile?.path, problem: control.overlayProblem,
+            unwritten: control.overlays.unwritten, sources: control.file.sources,
+            file: control.file.own)
+    }
+
     var certificates: [CertificateView] {
         control.file.tls.expiries.map {
             CertificateView(

@@ -57,6 +57,8 @@ enum ControlLetter: Sendable {
     case accepted(ReloadCandidate)
     case rejected(ReloadRejection)
     case compiled(CompiledSnapshot)
+    /// A write of the overlay has ended; `failure`: why it did not succeed.
+    case overlayWritten(failure: String?)
     /// A file that is watched is another than it was.
     case filesChanged
     /// The hash of the file as it is now, for the admin request with the ticket.
