@@ -55,7 +55,9 @@ import Testing
             pending = nil
             if !fails || halfWay { disk = overlay }
             perform(
-                fails ? machine.failed("no room", now: now) : machine.written(now: now))
+                fails
+                    ? machine.failed("no room", isOldKept: !halfWay, now: now)
+                    : machine.written(now: now))
         }
     }
 
@@ -115,10 +117,22 @@ import Testing
         house.settle(fails: true, halfWay: true)
         #expect(house.refused == [1])
         #expect(house.disk.services["s1"] != nil)
+        #expect(house.machine.unwritten == "no room")
         house.now = house.machine.nextDeadline
         house.perform(house.machine.timePassed(now: house.now))
         house.settle(fails: false, halfWay: false)
         #expect(house.disk == Overlay())
+        #expect(house.machine.unwritten == nil)
+    }
+
+    @Test("a change that is refused before the old overlay was touched owes the disk nothing")
+    func refusedAtOnce() {
+        var house = House()
+        house.perform(
+            house.machine.goForward(OverlayMachineTests.request(1, 20, 1), now: house.now))
+        house.settle(fails: true, halfWay: false)
+        #expect(house.refused == [1])
+        #expect(house.machine.nextDeadline.isNever && house.machine.unwritten == nil)
     }
 
     @Test("going back overtakes a forward change of the same service that is being written")

@@ -72,22 +72,33 @@ public struct OverlayFile: Sendable, Equatable {
     /// Puts an overlay in place of the file: afterwards, and after a crash at any moment, the file
     /// is the old one or the new one as a whole. Makes the directory when there is none.
     ///
-    /// - Returns: why that did not succeed, and what to do; `nil` when the overlay is on the disk.
-    ///   After a failure either of the two may be there.
-    public func write(_ overlay: Overlay) -> String? {
+    /// - Returns: why that did not succeed; `nil` when the overlay is on the disk.
+    public func write(_ overlay: Overlay) -> WriteFailure? {
+        var hasReplaced = false
         do throws(DirectoryProblem) {
             let open = try OpenDirectory.make(directory)
             try open.lock()
-            try write(overlay, in: open)
+            try write(overlay, in: open, hasReplaced: &hasReplaced)
             return nil
         } catch {
-            return text(error, of: directory, isDirectory: true, isWritten: true)
+            return WriteFailure(
+                text: text(error, of: directory, isDirectory: true, isWritten: true),
+                isOldKept: !hasReplaced)
         }
     }
 
+    /// Why an overlay is not on the disk.
+    public struct WriteFailure: Error, Equatable, Sendable {
+        /// The reason, and what to do.
+        public let text: String
+        /// The overlay that was there is there still; otherwise it may be the old or the new one.
+        public let isOldKept: Bool
+    }
+
     /// Puts an overlay in place of the file in a directory that is open.
+    /// - Parameter hasReplaced: set once the old file may be gone.
     package func write(
-        _ overlay: Overlay, in open: some FileDirectory
+        _ overlay: Overlay, in open: some FileDirectory, hasReplaced: inout Bool
     ) throws(DirectoryProblem) {
         let bytes = Array(OverlayCodec.text(overlay).utf8)
         try keepAside(in: open)
@@ -106,6 +117,7 @@ public struct OverlayFile: Sendable, Equatable {
             try? open.remove(temporaryName)
             throw error
         }
+        hasReplaced = true
         try open.rename(temporaryName, to: name)
         try open.syncNames()
     }

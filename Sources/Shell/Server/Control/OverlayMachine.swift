@@ -48,7 +48,7 @@ package struct OverlayMachine<Ask> {
 
     /// The overlay in force.
     package private(set) var overlay: Overlay
-    /// As the disk has it; `nil` when a write failed half way, or the file is not believed.
+    /// As the disk has it; `nil` when a write failed half way, or its file is not believed.
     private var disk: Overlay?
     private var waiting: [Request] = []
     /// The overlay that is being written, with the changes that come into force by it.
@@ -140,18 +140,18 @@ package struct OverlayMachine<Ask> {
         return effects + writeNext(now)
     }
 
-    /// The write has failed; the disk may have the old overlay or the new one.
-    package mutating func failed(_ why: String, now: Instant) -> [Effect] {
+    /// The write has failed.
+    /// - Parameter isOldKept: the disk has what it had; otherwise that, or what was to be written.
+    package mutating func failed(_ why: String, isOldKept: Bool, now: Instant) -> [Effect] {
         guard let under = writing else { return [] }
         writing = nil
         serial += 1
-        let owed = disk != overlay
-        disk = nil
+        // What is refused now must not come into force at the next start: where it may be on the
+        // disk, the disk is owed the overlay in force.
+        if !isOldKept { disk = nil }
         var effects = refuse(under.forward, why)
-        // What was refused must not come into force at the next start: the disk is owed the
-        // overlay in force from here on.
-        retryAt = now + OverlayMachine.retryAfter
-        if owed || unwritten != nil {
+        if disk != overlay {
+            retryAt = now + OverlayMachine.retryAfter
             if unwritten != why { effects.append(.warn(why)) }
             unwritten = why
         }

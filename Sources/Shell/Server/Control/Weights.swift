@@ -54,7 +54,9 @@ extension ControlLoop {
 
     private func unknown(_ service: String) -> AdminResponse {
         let names = file.own.services.map(\.name)
-        let closest = DidYouMean.closest(to: service, among: names)
+        // A name that is longer than names may be is no slip of one.
+        let closest =
+            service.utf8.count <= 63 ? DidYouMean.closest(to: service, among: names) : nil
         return .error(
             404,
             "there is no service \"\(service)\" in force; "
@@ -132,7 +134,8 @@ extension ControlLoop {
     private func startWriting(_ overlay: Overlay) {
         guard let place = file.overlayFile else {
             return perform(
-                overlays.failed("the file has no rollouts: any more", now: SystemClock.now()))
+                overlays.failed(
+                    "the file has no rollouts: any more", isOldKept: true, now: SystemClock.now()))
         }
         let (inbox, watch) = (inbox, watch)
         watch?.willWrite(place.path)
@@ -145,10 +148,14 @@ extension ControlLoop {
     }
 
     /// A write has ended.
-    func takeWritten(failure: String?) {
+    func takeWritten(failure: OverlayFile.WriteFailure?) {
         let now = SystemClock.now()
-        if failure == nil { overlayProblem = nil }
-        perform(failure.map { overlays.failed($0, now: now) } ?? overlays.written(now: now))
+        if let failure {
+            perform(overlays.failed(failure.text, isOldKept: failure.isOldKept, now: now))
+        } else {
+            overlayProblem = nil
+            perform(overlays.written(now: now))
+        }
     }
 
     /// The overlay in force is another. Compiling and publishing go the way of new addresses.
