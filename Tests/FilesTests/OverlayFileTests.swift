@@ -147,6 +147,37 @@ import Testing
         }
     }
 
+    @Test("on a full disk going back uses the room that is kept, going forward does not")
+    func reserve() throws {
+        let old = OverlayFileTests.overlay(3), new = OverlayFileTests.overlay(10)
+        for goesBack in [false, true] {
+            let disk = SimulatedDisk()
+            var hasReplaced = false
+            try OverlayFileTests.fixed.write(
+                old, in: disk, usesReserve: goesBack, hasReplaced: &hasReplaced)
+            #expect(disk.contents.map(\.name) == [".overlay.json.reserve", "overlay.json"])
+            #expect(disk.contents[0].bytes.count == 65_536)
+            disk.room = 0
+            do throws(DirectoryProblem) {
+                try OverlayFileTests.fixed.write(
+                    new, in: disk, usesReserve: goesBack, hasReplaced: &hasReplaced)
+                #expect(goesBack)
+                // There is no room for another reserve, and a part of one would be no use.
+                #expect(disk.contents.map(\.name) == ["overlay.json"])
+                #expect(OverlayFileTests.fixed.read(in: disk) == .overlay(new))
+            } catch {
+                #expect(!goesBack)
+                #expect(disk.contents.count == 2)
+                #expect(OverlayFileTests.fixed.read(in: disk) == .overlay(old))
+            }
+            // There is room again: the next write keeps some.
+            disk.room = 1 << 20
+            try OverlayFileTests.fixed.write(
+                old, in: disk, usesReserve: false, hasReplaced: &hasReplaced)
+            #expect(disk.contents.map(\.name) == [".overlay.json.reserve", "overlay.json"])
+        }
+    }
+
     @Test("a file that is not believed gets another name before it is replaced")
     func aside() throws {
         let disk = SimulatedDisk()
@@ -191,13 +222,14 @@ import Testing
             let place = place(folder)
             #expect(place.read() == .overlay(Overlay()), "no directory is no overlay")
             for number in [1, 6, 3] {
-                #expect(place.write(OverlayFileTests.overlay(number)) == nil)
+                #expect(place.write(OverlayFileTests.overlay(number), usesReserve: false) == nil)
                 #expect(place.read() == .overlay(OverlayFileTests.overlay(number)))
             }
             #expect(try mode(place.path) == 0o600)
             #expect(try mode(folder + "/state") == 0o700)
             let names = try FileManager.default.contentsOfDirectory(atPath: folder + "/state")
-            #expect(names == ["overlay.json"])
+            #expect(names.sorted() == [".overlay.json.reserve", "overlay.json"])
+            #expect(try mode(folder + "/state/.overlay.json.reserve") == 0o600)
         }
     }
 
@@ -214,7 +246,7 @@ import Testing
                 }
                 #expect(text.contains(words), "\(text)")
             }
-            #expect(place.write(OverlayFileTests.overlay(1)) == nil)
+            #expect(place.write(OverlayFileTests.overlay(1), usesReserve: false) == nil)
             try files.setAttributes([.posixPermissions: 0o644], ofItemAtPath: place.path)
             refusal("run chmod 600 \(place.path)")
             try files.setAttributes([.posixPermissions: 0o600], ofItemAtPath: place.path)
@@ -253,12 +285,12 @@ import Testing
         try withFolder { folder in
             let far = OverlayFile(
                 Document.Rollouts(directory: folder + "/a/b"), beside: "/x/y.yaml")
-            let text = try #require(far.write(Overlay())).text
+            let text = try #require(far.write(Overlay(), usesReserve: false)).text
             #expect(text.contains("mkdir -p \(folder)/a"), "\(text)")
             let place = place(folder)
             let open = try OpenDirectory.make(folder + "/state")
             try open.lock()
-            let busy = try #require(place.write(Overlay())).text
+            let busy = try #require(place.write(Overlay(), usesReserve: false)).text
             #expect(busy.contains("another process is writing in \(folder)/state"))
         }
     }

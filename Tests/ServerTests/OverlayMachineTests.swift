@@ -30,8 +30,9 @@ import Testing
         mutating func perform(_ effects: [Machine.Effect]) {
             for effect in effects {
                 switch effect {
-                case .write(let overlay):
+                case .write(let overlay, let goesBack):
                     #expect(pending == nil, "one write at a time")
+                    #expect(!goesBack || overlay == machine.overlay)
                     pending = overlay
                 case .publish(let asks):
                     published.append(machine.overlay)

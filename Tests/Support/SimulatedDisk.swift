@@ -97,13 +97,22 @@ public final class SimulatedDisk: FileDirectory {
         guard let file = names.removeValue(forKey: name) else {
             throw .system(SystemError("rename", code: 2))
         }
+        if let old = names[other] { free(old) }
         names[other] = file
         pending.append(.renamed(name, to: other, file: file))
     }
 
     public func remove(_ name: String) throws(DirectoryProblem) {
         try begin(.remove)
-        if names.removeValue(forKey: name) != nil { pending.append(.removed(name)) }
+        guard let file = names.removeValue(forKey: name) else { return }
+        free(file)
+        pending.append(.removed(name))
+    }
+
+    /// A file has no name any more: its room is the disk's again.
+    private func free(_ file: Int) {
+        let (sum, isAll) = room.addingReportingOverflow(files[file].bytes.count)
+        room = isAll ? .max : sum
     }
 
     public func syncNames() throws(DirectoryProblem) {

@@ -301,7 +301,8 @@ routes:
             proxy.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         until(lambda: proxy.metric("sluice_overlay_written") == 1, limit=30)
         self.assertEqual(self.entries(proxy)["s"]["weights"], {"v1": 1, "v2": 0})
-        self.assertEqual(os.listdir(os.path.dirname(self.overlay(proxy))), ["overlay.json"])
+        self.assertIn("overlay.json", os.listdir(os.path.dirname(self.overlay(proxy))))
+        self.assertNotIn(".overlay.json.new", os.listdir(os.path.dirname(self.overlay(proxy))))
 
     def test_a_directory_that_cannot_be_made_is_said_with_what_to_do(self):
         proxy = self.start(self.file().replace("directory: state", "directory: missing/state"))
@@ -315,7 +316,7 @@ routes:
         self.set(proxy, "v1=80%", "v2=20%")
         state = os.path.dirname(self.overlay(proxy))
         mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=16k,mode=700", "none", state], capture_output=True)
+            ["mount", "-t", "tmpfs", "-o", "size=128k,mode=700", "none", state], capture_output=True)
         if mounted.returncode != 0:
             self.skipTest("mounts are not permitted here")
         self.addCleanup(lambda: subprocess.run(["umount", state], check=True))
@@ -330,9 +331,13 @@ routes:
         self.assertIn("make room on the disk", self.set(proxy, "v1=70%", "v2=30%", code=1)["error"])
         with open(self.overlay(proxy)) as file:
             self.assertEqual(file.read(), old)
+        # Going back uses the room that was kept for it.
+        self.set(proxy, "v1=76%", "v2=24%")
+        until(lambda: self.entries(proxy)["s"]["weights"]["v2"] == 6)
+        self.assertEqual(proxy.metric("sluice_overlay_written"), 1)
         subprocess.run(["mount", "-o", "remount,ro", state], check=True)
         self.assertIn("mounted read-only", self.set(proxy, "v1=70%", "v2=30%", code=1)["error"])
-        self.assertEqual(self.served(proxy), (75, 25))
+        self.assertEqual(self.served(proxy), (76, 24))
         subprocess.run(["mount", "-o", "remount,rw", state], check=True)
         os.unlink(os.path.join(state, "filler"))
         self.assertEqual(self.set(proxy, "v1=70%", "v2=30%")["weights"]["v2"], "30%")

@@ -28,6 +28,10 @@ public struct OverlayFile: Sendable, Equatable {
     /// The file that is written before it takes the place of the other.
     var temporaryName: String { "." + name + ".new" }
 
+    /// The file that keeps room.
+    var reserveName: String { "." + name + ".reserve" }
+    static let reserveBytes = 64 << 10
+
     // MARK: Reading
 
     /// The overlay as it was found.
@@ -72,13 +76,14 @@ public struct OverlayFile: Sendable, Equatable {
     /// Puts an overlay in place of the file: afterwards, and after a crash at any moment, the file
     /// is the old one or the new one as a whole. Makes the directory when there is none.
     ///
+    /// - Parameter usesReserve: whether room that is kept for going back may be used up.
     /// - Returns: why that did not succeed; `nil` when the overlay is on the disk.
-    public func write(_ overlay: Overlay) -> WriteFailure? {
+    public func write(_ overlay: Overlay, usesReserve: Bool) -> WriteFailure? {
         var hasReplaced = false
         do throws(DirectoryProblem) {
             let open = try OpenDirectory.make(directory)
             try open.lock()
-            try write(overlay, in: open, hasReplaced: &hasReplaced)
+            try write(overlay, in: open, usesReserve: usesReserve, hasReplaced: &hasReplaced)
             return nil
         } catch {
             return WriteFailure(
@@ -93,6 +98,56 @@ public struct OverlayFile: Sendable, Equatable {
         public let text: String
         /// The overlay that was there is there still; otherwise it may be the old or the new one.
         public let isOldKept: Bool
+    }
+
+    /// Keeps room for going back, where there is a directory already.
+    public func reserve() {
+        guard let found = try? OpenDirectory.open(directory), (try? found.lock()) != nil else {
+            return
+        }
+        reserve(in: found)
+    }
+
+    /// Puts an overlay in place of the file in a directory that is open, if need be in the room
+    /// that is kept; keeps such room again.
+    package func write(
+        _ overlay: Overlay, in open: some FileDirectory, usesReserve: Bool, hasReplaced: inout Bool
+    ) throws(DirectoryProblem) {
+        do throws(DirectoryProblem) {
+            try write(overlay, in: open, hasReplaced: &hasReplaced)
+        } catch {
+            guard usesReserve, case .system(let failure) = error, failure.cause == .noSpace else {
+                throw error
+            }
+            try open.remove(reserveName)
+            try write(overlay, in: open, hasReplaced: &hasReplaced)
+        }
+        reserve(in: open)
+    }
+
+    /// A file that does nothing but take room on the disk, which is given up for an overlay that
+    /// takes users back.
+    private func reserve(in open: some FileDirectory) {
+        let found = try? open.read(reserveName, bytesMax: OverlayFile.reserveBytes)
+        if found?.count == OverlayFile.reserveBytes { return }
+        do throws(DirectoryProblem) {
+            try open.remove(reserveName)
+            let file = try open.create(reserveName)
+            defer { open.close(file) }
+            // Zeros would take no room on file systems that compress.
+            var random = PRNG(seed: 1)
+            let bytes = (0..<OverlayFile.reserveBytes).map { _ in
+                UInt8(truncatingIfNeeded: random.next())
+            }
+            var done = 0
+            while done < bytes.count {
+                done += try open.write(file, bytes.span.extracting(done..<bytes.count))
+            }
+            try open.sync(file)
+        } catch {
+            // A part of it would be no use, and take what others need.
+            try? open.remove(reserveName)
+        }
     }
 
     /// Puts an overlay in place of the file in a directory that is open.

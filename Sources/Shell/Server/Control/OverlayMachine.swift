@@ -29,8 +29,9 @@ package struct OverlayMachine<Ask> {
     }
 
     package enum Effect {
-        /// Write this to the disk; then `written` or `failed`.
-        case write(Overlay)
+        /// Write this to the disk; then `written` or `failed`. `goesBack`: nobody goes forward by it,
+        /// so that it may use the room that is kept for that.
+        case write(Overlay, goesBack: Bool)
         /// The overlay in force is another: publish it, and answer those who asked for it.
         case publish([Ask])
         /// Nothing has changed: answer.
@@ -118,10 +119,11 @@ package struct OverlayMachine<Ask> {
         guard !waiting.isEmpty || disk != overlay && retryAt.isNever else { return [] }
         var next = overlay
         for request in waiting { for change in request.changes { next.apply(change) } }
+        let goesBack = waiting.isEmpty
         writing = (next, waiting)
         waiting = []
         retryAt = .never
-        return [.write(next)]
+        return [.write(next, goesBack: goesBack)]
     }
 
     /// The overlay that was to be written is on the disk.

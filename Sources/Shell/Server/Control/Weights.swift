@@ -114,7 +114,7 @@ extension ControlLoop {
     func perform(_ effects: [Overlays.Effect]) {
         for effect in effects {
             switch effect {
-            case .write(let overlay): startWriting(overlay)
+            case .write(let overlay, let goesBack): startWriting(overlay, goesBack: goesBack)
             case .publish(let asks): publishWeights(asks)
             case .refuse(let asks, let why):
                 for ask in asks {
@@ -131,7 +131,7 @@ extension ControlLoop {
         }
     }
 
-    private func startWriting(_ overlay: Overlay) {
+    private func startWriting(_ overlay: Overlay, goesBack: Bool) {
         guard let place = file.overlayFile else {
             return perform(
                 overlays.failed(
@@ -140,7 +140,7 @@ extension ControlLoop {
         let (inbox, watch) = (inbox, watch)
         watch?.willWrite(place.path)
         writing.put {
-            let failure = place.write(overlay)
+            let failure = place.write(overlay, usesReserve: goesBack)
             // Our own writing is no news.
             watch?.noteWritten(place.path)
             inbox.put(.overlayWritten(failure: failure))
@@ -214,6 +214,7 @@ extension ControlLoop {
     /// Says what became of the overlay, and forgets entries that have no force any more; behind a
     /// start and a reload.
     func settleOverlay() {
+        if let place = file.overlayFile { writing.put { place.reserve() } }
         if let overlayProblem {
             log.error(
                 "the overlay is not believed, "
