@@ -29,8 +29,8 @@ package struct OverlayMachine<Ask> {
     }
 
     package enum Effect {
-        /// Write this to the disk; then `written` or `failed`. `goesBack`: nobody goes forward by it,
-        /// so that it may use the room that is kept for that.
+        /// Write this to the disk; then `written` or `failed`. `goesBack`: nobody goes forward by
+        /// it, so that it may use the room that is kept for that.
         case write(Overlay, goesBack: Bool)
         /// The overlay in force is another: publish it, and answer those who asked for it.
         case publish([Ask])
