@@ -7,7 +7,8 @@ import Proxy
 import Telemetry
 import Upstream
 
-/// The whole data plane without a socket: a request on a kept connection, and its answer on another.
+/// The whole data plane without a socket: a request on a kept connection, and its answer on
+/// another.
 struct Exchanges: ~Copyable, Driver {
     var plane: DataPlane
     private let registry: SharedRegistry
@@ -90,10 +91,11 @@ struct Exchanges: ~Copyable, Driver {
     }
 }
 
-/// Two HTTP/2 sessions in memory: a request there, its answer back, both ends of HPACK and framing.
+/// Two HTTP/2 connections in memory: a request there, its answer back, both ends of HPACK and
+/// framing.
 final class SessionPair {
-    private var client = HTTP2Session()
-    private var server = HTTP2Session()
+    private var client = HTTP2Connection()
+    private var server = HTTP2Connection()
     private var workspace = HTTP2Workspace(limits: HeadLimits())
     private var text = ByteBuffer(capacity: 65_536)
     private var wire = ByteBuffer(capacity: 65_536)

@@ -50,20 +50,57 @@ struct ReloadCommand: ParsableCommand {
         discussion: """
             EXAMPLES
               sluice reload -c sluice.yaml
-              sluice reload --admin 127.0.0.1:15000
+              sluice reload --admin 127.0.0.1:15000 --timeout 30s
 
-            Exit code 0 when every worker uses the new file, 2 when it was rejected.
+            Exit code 0 when every worker uses the new file, 2 when it was rejected, 1 when the \
+            outcome is not known, as after the time that --timeout says: the reload goes on then.
             """)
 
     @OptionGroup var target: AdminTarget
+    @Option(
+        help: "How long to wait for the outcome.", completion: .list(["30s", "2m", "6m"]))
+    var timeout = "6m"
     @Flag(help: "Print JSON.") var json = false
 
     func run() throws {
-        let reply = try AdminClient.request(
-            try target.address(), "POST", "/reload", token: target.token)
+        guard let limit = Units.duration(timeout), limit > .zero else {
+            throw ValidationError(
+                "--timeout is \"\(timeout)\", expected a duration such as 2m"
+                    + Advice.duration(timeout))
+        }
+        let address = try target.address()
+        let reply: AdminClient.Reply
+        do throws(AdminClient.Failure) {
+            reply = try AdminClient.request(
+                address, "POST", "/reload", token: target.token, limit: limit)
+        } catch {
+            guard error.isUnanswered else { throw error }
+            throw AdminClient.Failure(
+                description: "the outcome of the reload is not known after \(timeout): "
+                    + ReloadCommand.progress(address))
+        }
         print(reply.body, terminator: "")
         if reply.status == 409 { throw ExitCode(2) }
         if reply.status != 200 { throw ExitCode(1) }
+    }
+
+    /// How far the reload is, and how its end will be known.
+    private static func progress(_ address: Address) -> String {
+        let ending =
+            "its outcome will be in the process's log, and in GET /reload of its admin address"
+        guard
+            let reply = try? AdminClient.request(
+                address, "GET", "/reload", token: nil, limit: .seconds(5))
+        else {
+            return "the process does not say how far it is, and the reload may be going on; "
+                + ending
+        }
+        // Our own page: the value is one of the words that the process has for its steps.
+        let name = "\"underWay\": \""
+        guard let line = reply.body.split(separator: "\n").first(where: { $0.contains(name) }),
+            let step = line.split(separator: "\"").dropFirst(3).first.map(String.init)
+        else { return "it has just ended; GET /reload of its admin address says how" }
+        return "the process is \(step). The reload goes on; \(ending)"
     }
 }
 

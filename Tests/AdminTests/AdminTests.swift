@@ -36,6 +36,7 @@ final class StillProcess: ProcessView {
     var reloads: ReloadCounts {
         ReloadCounts(accepted: 2, rejected: 1, lastRejection: "bad", lastAcceptedAt: wall)
     }
+    var reloadStep: String?
     var certificates: [CertificateView] { [] }
     var sources: [OverlayMerge.Source] = [.file]
     var weights: WeightsState {
@@ -73,8 +74,8 @@ final class StillProcess: ProcessView {
             to: AdminRequest(
                 method: method, path: path, query: query, fields: fields, body: [],
                 isAdmin: isAdmin, isLoopback: true), process)
-        guard case .configuration = answer else { return answer }
-        return .page(AdminRouter.configurationPage(process, onDisk: "def"))
+        guard case .work(let page) = answer else { return answer }
+        return .page(AdminRouter.make(page, process))
     }
 
     static func page(_ answer: AdminAnswer) -> AdminResponse? {

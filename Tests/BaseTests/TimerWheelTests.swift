@@ -53,6 +53,39 @@ import Testing
         }
     }
 
+    @Test("the next deadline is never after the next firing, whatever is armed, moved and disarmed")
+    func announcesTheNext() {
+        var random = PRNG(seed: 13)
+        var wheel = TimerWheel(now: Instant(nanoseconds: 0))
+        let timers = (0..<20).map { wheel.take(payload: $0) }
+        var now = Instant(nanoseconds: 0)
+        for _ in 0..<20_000 {
+            let id = timers[Int(random.below(20))]
+            let spans: [UInt64] = [30_000_000, 3_000_000_000, 2_000_000_000_000]
+            switch random.below(4) {
+            case 0: wheel.disarm(id)
+            case 1, 2:
+                let span = spans[Int(random.below(3))]
+                wheel.arm(id, at: now + Duration.nanoseconds(Int64(random.below(span))))
+            default:
+                // An idle loop sleeps until the announced time, or is woken before.
+                let next = wheel.nextDeadline
+                let until = now + Duration.nanoseconds(Int64(random.below(5_000_000_000)))
+                now = max(now, min(next, until))
+                if next <= now {
+                    var fired: [UInt64] = []
+                    wheel.expire(now: now, into: &fired)
+                    let after = wheel.nextDeadline
+                    #expect(after > now, "what has come is served, or the loop would never sleep")
+                }
+            }
+            let first = timers.map { wheel.due($0) }.min() ?? .never
+            let next = wheel.nextDeadline
+            #expect(next <= first)
+            #expect(wheel.armedCount > 0 || next == .never)
+        }
+    }
+
     @Test("a disarmed timer does not fire, a moved one fires at its new time")
     func moves() {
         var wheel = TimerWheel(now: Instant(nanoseconds: 0))

@@ -46,6 +46,11 @@ import Testing
             plane.run(request, listener: metrics.listener(request.isSecure ? "secure" : "plain"))
         }
 
+        /// The label of the only series of requests.
+        var assigned: String? {
+            metrics.contents().series.first { $0.kind == .requests }.map { "\($0.assign.label)" }
+        }
+
         func explain(
             _ request: RandomRouting.Request
         ) -> Result<Explanation, Explainer.Failure> {
@@ -169,6 +174,49 @@ import Testing
         }
         // Agreement about nothing would be none.
         #expect(outcomes == Set(Outcome.allCases))
+    }
+
+    @Test("explain and the data plane fall back in the same cases, with the same label")
+    func fallbacks() throws {
+        for (to, weights, assign) in [
+            ("a", "100%", "weighted"), ("a/v2", "100%", "header"), ("a", "0%", "weighted"),
+        ] {
+            for isUsable in [true, false] {
+                let v2 =
+                    isUsable ? "endpoints: [\"127.0.0.1:9001\"]" : "dns: \"v2.test:1\""
+                let text = """
+                    listeners: [{ name: plain, address: "127.0.0.1:8080" }]
+                    services:
+                      a:
+                        stable: v1
+                        whenUnavailable: fallback
+                        versions:
+                          v1: { weight: \(weights == "0%" ? "100%" : "0%"), \
+                    endpoints: ["127.0.0.1:9000"] }
+                          v2: { weight: \(weights), \(v2) }
+                    routes: [{ name: r, to: \(to) }]
+                    """
+                var world = try World(text)
+                let request = RandomRouting.Request(
+                    method: "GET", url: "http://a.test/", target: "/", host: "a.test",
+                    isSecure: false)
+                let falls = !isUsable && weights == "100%"
+                let answer = world.run(request)
+                let port: UInt16 = falls || weights == "0%" ? 9_000 : 9_001
+                #expect(answer.endpoint?.port == port, "\(text)")
+                let json = try world.explain(request).get().json
+                guard case .object(let pairs) = json else { return }
+                let stands = pairs.contains { $0.0 == "fallback" }
+                let label = AgreementTests.text("assign", json)
+                if to == "a" {
+                    #expect(label == assign && stands == falls, "\(text)")
+                } else {
+                    #expect(label == (falls ? "fallback" : assign), "\(text)")
+                    #expect(AgreementTests.text("version", json) == (falls ? "a/v1" : "a/v2"))
+                }
+                #expect(world.assigned == (falls ? "fallback" : assign), "\(text)")
+            }
+        }
     }
 
     @Test("the root's dot, upper case and a port of a host change no decision")

@@ -91,7 +91,7 @@ final class PlaneDriver {
         try wait()
         try demand(
             plane.downstreamCount == 0 && plane.exchangeCount == 0 && plane.attemptCount == 0
-                && plane.upstreamCount == 0 && plane.sessionCount == 0,
+                && plane.upstreamCount == 0 && plane.linkCount == 0,
             "left behind: \(plane.inventory.joined(separator: "; "))")
         return record
     }
@@ -128,7 +128,7 @@ final class PlaneDriver {
             }
             means.finishTurn()
             try demand(turns < 10_000, "effects without end")
-            // What sessions have written may be an answer's reason.
+            // What HTTP/2 connections have written may be an answer's reason.
             isMoving = isMoving || hasActed
         }
     }

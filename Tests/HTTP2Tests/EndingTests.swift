@@ -91,11 +91,11 @@ import Testing
         #expect(raw.server.text() == "\(method) / HTTP/1.1\r\nhost: a\r\n\(length)\r\n")
     }
 
-    @Test("a session whose numbers run out takes no more streams, and serves those it has")
+    @Test("a connection whose numbers run out takes no more streams, and serves those it has")
     func numbersRunOut() {
         let pair = Pair()
         pair.exchange()
-        pair.client.session.skipNumbers(to: Int32.max - 6)
+        pair.client.h2.skipNumbers(to: Int32.max - 6)
         var streams: [StreamSlot] = []
         while let stream = pair.client.makeStream() { streams.append(stream) }
         #expect(streams.count == 3 && pair.client.isGoingAway)

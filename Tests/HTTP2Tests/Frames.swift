@@ -1,7 +1,7 @@
 import Base
 import HTTP2
 
-/// Frames and header blocks by hand, for what no honest session writes.
+/// Frames and header blocks by hand, for what no honest connection writes.
 enum Frames {
     static let data: UInt8 = 0, headers: UInt8 = 1, reset: UInt8 = 3, settings: UInt8 = 4
     static let goAway: UInt8 = 7, windowUpdate: UInt8 = 8, continuation: UInt8 = 9

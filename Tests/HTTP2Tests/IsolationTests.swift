@@ -89,17 +89,17 @@ import Testing
         pair.exchange()
         // Half a window is here: a little leaves, and the other half may come.
         var held = (pair.client.texts[0]?.count ?? 0) - before
-        pair.client.session.credit(pair.client.streams[0], keeping: held - 5_000)
+        pair.client.h2.credit(pair.client.streams[0], keeping: held - 5_000)
         pair.exchange()
         held = (pair.client.texts[0]?.count ?? 0) - before - 5_000
         #expect(held > 8_000_000)
         // A tenth leaves: nothing may come for it.
         let after = pair.client.texts[0]?.count ?? 0
-        pair.client.session.credit(pair.client.streams[0], keeping: held * 9 / 10)
+        pair.client.h2.credit(pair.client.streams[0], keeping: held * 9 / 10)
         pair.exchange()
         #expect(pair.client.texts[0]?.count == after)
         pair.client.stalled = []
-        pair.client.session.credit(pair.client.streams[0], keeping: 0)
+        pair.client.h2.credit(pair.client.streams[0], keeping: 0)
         pair.exchange()
         #expect(pair.client.closed[0] == 0 && pair.client.texts[0]?.count ?? 0 > 60_000_000)
     }
@@ -116,7 +116,7 @@ import Testing
             let there = pair.server.output(now: pair.now)
             largest = max(largest, there.count)
             pair.client.receive(there.span, now: pair.now)
-            pair.client.session.credit(pair.client.streams[0], keeping: 0, mayGrow: false)
+            pair.client.h2.credit(pair.client.streams[0], keeping: 0, mayGrow: false)
             pair.server.receive(pair.client.output(now: pair.now).span, now: pair.now)
         }
         #expect(largest < 70_000 && (pair.client.texts[0]?.count ?? 0) > 2_000_000)
@@ -124,7 +124,7 @@ import Testing
 
     // MARK: Header blocks
 
-    /// A client session that has asked twice, and what the endpoint sends it.
+    /// A client connection that has asked twice, and what the endpoint sends it.
     static func asking(_ limits: HTTP2Limits = HTTP2Limits()) -> Pair {
         let pair = Pair(limits: limits)
         for i in 0..<3 { pair.client.say(pair.stream(), request("/\(i)")) }
@@ -180,7 +180,7 @@ import Testing
         var head = ResponseHead(fieldCountMax: 104)
         do throws(HTTP1Violation) {
             let limits = HeadLimits(
-                headBytesMax: 65_536 + HTTP2Session.textBytesAdded, fieldCountMax: 104)
+                headBytesMax: 65_536 + HTTP2Connection.textBytesAdded, fieldCountMax: 104)
             _ = try parser.parse(Array(text.utf8).span, into: &head, limits: limits)
             return false
         } catch {

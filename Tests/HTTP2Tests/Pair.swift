@@ -3,11 +3,11 @@ import HTTP1
 import HTTP2
 import HTTPSemantics
 
-/// Two sessions in one thread: what one writes the other reads, cut as a test says.
+/// Two connections in one thread: what one writes the other reads, cut as a test says.
 final class Pair {
     /// One side, and what its streams have said.
     final class End {
-        var session = HTTP2Session()
+        var h2 = HTTP2Connection()
         var workspace = HTTP2Workspace(limits: HeadLimits())
         /// The text of each stream, by its slot's index.
         var texts: [UInt32: [UInt8]] = [:]
@@ -30,35 +30,35 @@ final class Pair {
         /// - Returns: whether more text must wait.
         @discardableResult
         func say(_ stream: StreamSlot, _ text: String) -> Bool {
-            session.take(stream, Array(text.utf8).span, &workspace)
+            h2.take(stream, Array(text.utf8).span, &workspace)
         }
 
-        // The checks' macros copy what they look at, and sessions cannot be copied.
-        var isFinished: Bool { session.isFinished }
-        var isGoingAway: Bool { session.isGoingAway }
-        var allowsWebSockets: Bool { session.allowsWebSockets }
-        var streamsAllowed: Int { session.streamsAllowed }
-        func isStalled(_ stream: StreamSlot) -> Bool { session.isStalled(stream) }
-        func makeStream() -> StreamSlot? { session.makeStream(owner: 9) }
-        var nextStall: Instant { session.nextStall }
+        // The checks' macros copy what they look at, and connections cannot be copied.
+        var isFinished: Bool { h2.isFinished }
+        var isGoingAway: Bool { h2.isGoingAway }
+        var allowsWebSockets: Bool { h2.allowsWebSockets }
+        var streamsAllowed: Int { h2.streamsAllowed }
+        func isStalled(_ stream: StreamSlot) -> Bool { h2.isStalled(stream) }
+        func makeStream() -> StreamSlot? { h2.makeStream(owner: 9) }
+        var nextStall: Instant { h2.nextStall }
         func release(
             _ stream: StreamSlot, now: Instant, patience: Duration = .unlimited
         ) -> Bool {
-            session.release(stream, broken: nil, now: now, patience: patience)
+            h2.release(stream, broken: nil, now: now, patience: patience)
         }
-        func resetStalled(now: Instant) { session.resetStalled(now: now) }
+        func resetStalled(now: Instant) { h2.resetStalled(now: now) }
 
         func takeEvents(_ text: borrowing ByteBuffer) {
-            for i in 0..<session.eventCount {
-                switch session.event(i) {
+            for i in 0..<h2.eventCount {
+                switch h2.event(i) {
                 case .opened(let stream):
                     streams.append(stream)
-                    session.setOwner(stream, UInt64(stream.index) + 1)
+                    h2.setOwner(stream, UInt64(stream.index) + 1)
                 case .text(let stream, let range):
                     let piece = text.span(range)
                     for j in 0..<piece.count { texts[stream.index, default: []].append(piece[j]) }
                     if credits, !stalled.contains(stream.index) {
-                        session.credit(stream, keeping: 0)
+                        h2.credit(stream, keeping: 0)
                     }
                 case .ended(let stream): ended.insert(stream.index)
                 case .closed(let stream, let code, let isUnprocessed):
@@ -71,14 +71,14 @@ final class Pair {
                 case .wrote, .goingAway, .settings: break
                 }
             }
-            session.forgetEvents()
+            h2.forgetEvents()
         }
 
         func receive(_ bytes: Span<UInt8>, now: Instant) {
             var at = 0
             while at < bytes.count {
                 var text = ByteBuffer()
-                let taken = session.receive(
+                let taken = h2.receive(
                     bytes.extracting(at..<bytes.count), text: &text, now: now)
                 takeEvents(text)
                 if taken == 0 { return }
@@ -88,7 +88,7 @@ final class Pair {
 
         func output(now: Instant) -> [UInt8] {
             var out = ByteBuffer()
-            while session.send(into: &out, atMost: 65_536, now: now, &workspace) {}
+            while h2.send(into: &out, atMost: 65_536, now: now, &workspace) {}
             takeEvents(ByteBuffer())
             var bytes: [UInt8] = []
             let view = out.readable
@@ -103,15 +103,15 @@ final class Pair {
 
     /// - Parameter limits: of both sides, or of the client where `ofServer` has the server's.
     init(limits: HTTP2Limits = HTTP2Limits(), ofServer: HTTP2Limits? = nil) {
-        client.session.open(
+        client.h2.open(
             isServer: false, isSecure: false, limits: limits, seed: 1, now: now)
-        server.session.open(
+        server.h2.open(
             isServer: true, isSecure: false, limits: ofServer ?? limits, seed: 2, now: now)
     }
 
     /// A new stream of the client's.
     func stream() -> StreamSlot {
-        guard let slot = client.session.makeStream(owner: UInt64(client.streams.count) + 100) else {
+        guard let slot = client.h2.makeStream(owner: UInt64(client.streams.count) + 100) else {
             preconditionFailure("room for a stream")
         }
         client.streams.append(slot)

@@ -140,7 +140,7 @@ import Testing
             if case .complete(let length)? = progress { #expect(length <= text.count) }
         }
         // The server's own side goes on: it can be closed and opened again.
-        pair.server.session.close()
+        pair.server.h2.close()
         #expect(pair.server.isFinished)
     }
 
@@ -163,7 +163,7 @@ import Testing
         pair.exchange()
         #expect(pair.client.text(1) == PairTests.ok)
         pair.client.credits = true
-        pair.client.session.credit(pair.client.streams[0], keeping: 0)
+        pair.client.h2.credit(pair.client.streams[0], keeping: 0)
         pair.exchange()
         #expect(pair.client.text(0) == head + body)
         #expect(pair.server.drainedCount == 1)
@@ -202,7 +202,7 @@ import Testing
         for i in 0..<2 { pair.client.say(pair.stream(), "GET /\(i) HTTP/1.1\r\nhost: a\r\n\r\n") }
         pair.exchange()
         #expect(pair.client.closed == [1: 7] && pair.client.unprocessed == [1])
-        pair.server.session.shutDown()
+        pair.server.h2.shutDown()
         pair.exchange()
         #expect(pair.client.isGoingAway)
         #expect(pair.client.makeStream() == nil)
@@ -277,7 +277,7 @@ import Testing
         #expect(answer.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"))
         #expect(answer.hasSuffix("\r\n\r\nhello"))
         pair.client.say(pair.client.streams[0], "bye")
-        pair.client.session.end(pair.client.streams[0])
+        pair.client.h2.end(pair.client.streams[0])
         pair.exchange()
         #expect(pair.server.text().hasSuffix("\r\n\r\nbye") && pair.server.ended == [0])
     }

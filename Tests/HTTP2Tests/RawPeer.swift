@@ -2,7 +2,7 @@ import Base
 import HTTP1
 import HTTP2
 
-/// A session of ours, and a peer that says any frame it likes. What is received is credited at
+/// A connection of ours, and a peer that says any frame it likes. What is received is credited at
 /// once; streams are let go when they close, as their owner does.
 final class RawPeer {
     enum Kind: UInt8 {
@@ -14,7 +14,7 @@ final class RawPeer {
 
     let isClient: Bool
     var now = Instant(nanoseconds: 1_000_000_000)
-    private var session = HTTP2Session()
+    private var h2 = HTTP2Connection()
     private var workspace = HTTP2Workspace(limits: HeadLimits())
     /// Streams by their number, as long as they are open.
     private(set) var slots: [Int32: StreamSlot] = [:]
@@ -33,10 +33,10 @@ final class RawPeer {
 
     var isBroken: Bool { !breaches.isEmpty }
 
-    /// - Parameter isClient: the peer is a client, and the session a server's.
+    /// - Parameter isClient: the peer is a client, and the connection a server's.
     init(isClient: Bool, acknowledges: Bool = true) {
         self.isClient = isClient
-        session.open(
+        h2.open(
             isServer: isClient, isSecure: false, limits: HTTP2Limits(), seed: 1, now: now)
         if isClient { receive(Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)) }
         say(.settings)
@@ -97,7 +97,7 @@ final class RawPeer {
         newest += newest == 0 ? 1 : 2
         if isClient {
             say(.headers, ends ? 5 : 4, newest, RawPeer.request)
-        } else if let slot = session.makeStream(owner: UInt64(newest)) {
+        } else if let slot = h2.makeStream(owner: UInt64(newest)) {
             slots[newest] = slot
             ours(
                 slot,
@@ -114,14 +114,14 @@ final class RawPeer {
     }
 
     private func ours(_ slot: StreamSlot, _ text: String) {
-        _ = session.take(slot, Array(text.utf8).span, &workspace)
+        _ = h2.take(slot, Array(text.utf8).span, &workspace)
         write()
     }
 
     /// Our side breaks a stream off.
     func breakOff(_ id: Int32) {
         guard let slot = slots.removeValue(forKey: id) else { return }
-        session.release(slot, broken: isClient ? .internalError : .cancel, now: now)
+        h2.release(slot, broken: isClient ? .internalError : .cancel, now: now)
         write()
     }
 
@@ -139,15 +139,15 @@ final class RawPeer {
         said = []
     }
 
-    var wasToldTooManyPings: Bool { session.wasToldTooManyPings }
+    var wasToldTooManyPings: Bool { h2.wasToldTooManyPings }
 
     func ping() {
-        session.ping()
+        h2.ping()
         write()
     }
 
     func shutDown() {
-        session.shutDown()
+        h2.shutDown()
         write()
     }
 
@@ -155,7 +155,7 @@ final class RawPeer {
         var at = 0
         while at < bytes.count {
             var text = ByteBuffer()
-            let taken = session.receive(
+            let taken = h2.receive(
                 bytes.span.extracting(at..<bytes.count), text: &text, now: now)
             handleEvents()
             write()
@@ -166,25 +166,25 @@ final class RawPeer {
 
     private func handleEvents() {
         var todo: [HTTP2Event] = []
-        for i in 0..<session.eventCount { todo.append(session.event(i)) }
-        session.forgetEvents()
+        for i in 0..<h2.eventCount { todo.append(h2.event(i)) }
+        h2.forgetEvents()
         for event in todo {
             switch event {
             case .opened(let stream):
                 openedCount += 1
                 let number = said.isEmpty ? newest : said.removeFirst()
-                session.setOwner(stream, UInt64(number))
+                h2.setOwner(stream, UInt64(number))
                 slots[number] = stream
             case .text(let stream, _):
-                session.credit(stream, keeping: 0)
-                if isClient, let reply, session.hasEnded(stream) {
-                    _ = session.take(stream, Array(reply.utf8).span, &workspace)
+                h2.credit(stream, keeping: 0)
+                if isClient, let reply, h2.hasEnded(stream) {
+                    _ = h2.take(stream, Array(reply.utf8).span, &workspace)
                 }
             case .closed(let stream, let code, _):
                 closed[code, default: 0] += 1
                 let number = slots.first { $0.value == stream }?.key
                 if let number { slots[number] = nil }
-                session.release(stream, broken: nil, now: now)
+                h2.release(stream, broken: nil, now: now)
             case .breach(let breach): breaches.append(breach)
             default: break
             }
@@ -193,7 +193,7 @@ final class RawPeer {
 
     private func write() {
         var out = ByteBuffer()
-        while session.send(into: &out, atMost: 65_536, now: now, &workspace) {}
+        while h2.send(into: &out, atMost: 65_536, now: now, &workspace) {}
         handleEvents()
         let view = out.readable
         var at = !isClient && view.count > 24 && view[0] == UInt8(ascii: "P") ? 24 : 0

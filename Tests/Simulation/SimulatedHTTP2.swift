@@ -16,9 +16,10 @@ struct Wire {
     var breakDown: () -> Void
 }
 
-/// A session of a simulated peer: frames on the link, HTTP/1.1 text to and from its streams.
+/// An HTTP/2 connection of a simulated peer: frames on the link, HTTP/1.1 text to and from its
+/// streams.
 final class SimulatedSession {
-    private var session = HTTP2Session()
+    private var h2 = HTTP2Connection()
     private var workspace = HTTP2Workspace(limits: HeadLimits())
     private unowned let world: World
     private let link: ConnectionID
@@ -31,36 +32,36 @@ final class SimulatedSession {
         self.link = link
         var limits = HTTP2Limits()
         limits.streamsMax = streamsMax
-        session.open(
+        h2.open(
             isServer: isServer, isSecure: false, limits: limits, seed: world.seed, now: world.now)
     }
 
-    func makeStream() -> StreamSlot? { session.makeStream(owner: 1) }
+    func makeStream() -> StreamSlot? { h2.makeStream(owner: 1) }
 
     func say(_ stream: StreamSlot, _ bytes: [UInt8]) {
-        _ = session.take(stream, bytes.span, &workspace)
+        _ = h2.take(stream, bytes.span, &workspace)
         flush()
     }
 
     func end(_ stream: StreamSlot) {
-        session.end(stream)
+        h2.end(stream)
         flush()
     }
 
     func release(_ stream: StreamSlot, _ code: HTTP2Code?) {
-        session.release(stream, broken: code, now: world.now)
+        h2.release(stream, broken: code, now: world.now)
         flush()
     }
 
     func shutDown() {
-        session.shutDown()
+        h2.shutDown()
         flush()
     }
 
     func flush() {
         var out = ByteBuffer()
-        while session.send(into: &out, atMost: 65_536, now: world.now, &workspace) {}
-        let isOver = session.isFinished
+        while h2.send(into: &out, atMost: 65_536, now: world.now, &workspace) {}
+        let isOver = h2.isFinished
         if !out.isEmpty {
             var bytes: [UInt8] = []
             let view = out.readable
@@ -75,7 +76,7 @@ final class SimulatedSession {
         var at = 0
         while at < bytes.count {
             var text = ByteBuffer()
-            let taken = session.receive(
+            let taken = h2.receive(
                 bytes.span.extracting(at..<bytes.count), text: &text, now: world.now)
             handleEvents(text)
             if taken == 0 { break }
@@ -86,18 +87,18 @@ final class SimulatedSession {
 
     private func handleEvents(_ text: borrowing ByteBuffer) {
         var todo: [HTTP2Event] = []
-        for i in 0..<session.eventCount { todo.append(session.event(i)) }
-        session.forgetEvents()
+        for i in 0..<h2.eventCount { todo.append(h2.event(i)) }
+        h2.forgetEvents()
         for event in todo {
             switch event {
             case .opened(let stream):
-                session.setOwner(stream, 1)
+                h2.setOwner(stream, 1)
                 opened(stream)
             case .text(let stream, let range):
                 var piece: [UInt8] = []
                 let view = text.span(range)
                 for j in 0..<view.count { piece.append(view[j]) }
-                session.credit(stream, keeping: 0)
+                h2.credit(stream, keeping: 0)
                 received(stream, piece)
             case .closed(let stream, let code, _): closed(stream, code)
             case .ended, .drained, .wrote, .goingAway, .settings, .breach, .malformed,
@@ -110,7 +111,7 @@ final class SimulatedSession {
 
 /// A connection at an origin that speaks HTTP/2: each stream is a peer of its own.
 final class HTTP2OriginPeer: OriginEnd {
-    private let session: SimulatedSession
+    private let h2: SimulatedSession
     private let origin: SimulatedOrigin
     /// Bytes received from the last frame on that is not all there.
     private var unread: [UInt8] = []
@@ -126,37 +127,37 @@ final class HTTP2OriginPeer: OriginEnd {
         self.world = world
         self.link = link
         self.origin = origin
-        session = SimulatedSession(
+        h2 = SimulatedSession(
             isServer: true, world, link, streamsMax: origin.streamsMax)
         var served = 0
-        session.opened = { [unowned self] stream in
+        h2.opened = { [unowned self] stream in
             served += 1
             // Some say that they take no more, in the middle of others.
-            if served == origin.requestsPerConnection { session.shutDown() }
-            if origin.wantsHTTP1 { return session.release(stream, .http11Required) }
+            if served == origin.requestsPerConnection { h2.shutDown() }
+            if origin.wantsHTTP1 { return h2.release(stream, .http11Required) }
             peers[stream] = OriginPeer(
                 origin, world,
                 Wire(
                     deliver: { [unowned self] in
                         guard isOpen else { return }
-                        session.say(stream, $0)
-                        session.release(stream, nil)
+                        h2.say(stream, $0)
+                        h2.release(stream, nil)
                     },
-                    say: { [unowned self] in if isOpen { session.say(stream, $0) } },
-                    end: { [unowned self] in if isOpen { session.end(stream) } },
-                    reset: { [unowned self] in session.release(stream, .internalError) },
+                    say: { [unowned self] in if isOpen { h2.say(stream, $0) } },
+                    end: { [unowned self] in if isOpen { h2.end(stream) } },
+                    reset: { [unowned self] in h2.release(stream, .internalError) },
                     breakDown: { [unowned self] in
                         isOpen = false
                         world.reset(link)
                     }))
         }
-        session.received = { [unowned self] stream, text in peers[stream]?.received(text) }
-        session.closed = { [unowned self] stream, code in
+        h2.received = { [unowned self] stream, text in peers[stream]?.received(text) }
+        h2.closed = { [unowned self] stream, code in
             peers[stream]?.closed()
             peers[stream] = nil
-            session.release(stream, nil)
+            h2.release(stream, nil)
         }
-        session.flush()
+        h2.flush()
     }
 
     func received(_ bytes: [UInt8]) {
@@ -167,7 +168,7 @@ final class HTTP2OriginPeer: OriginEnd {
             return world.reset(link)
         }
         countPings(bytes)
-        session.take(bytes)
+        h2.take(bytes)
     }
 
     private func countPings(_ bytes: [UInt8]) {
@@ -199,7 +200,7 @@ public final class SimulatedHTTP2Client: ClientEnd {
     private let requests: [SimulatedRequest]
     private let name: String
     private var link: ConnectionID?
-    private var session: SimulatedSession?
+    private var h2: SimulatedSession?
     private var texts: [StreamSlot: (index: Int, text: [UInt8])] = [:]
     public private(set) var outcomes: [Outcome] = []
     private var isClosed = false
@@ -218,7 +219,7 @@ public final class SimulatedHTTP2Client: ClientEnd {
 
     private func cancelAll() {
         guard let link, !isClosed else { return }
-        for stream in texts.keys { session?.release(stream, .cancel) }
+        for stream in texts.keys { h2?.release(stream, .cancel) }
         texts = [:]
         isClosed = true
         world.end(link)
@@ -228,23 +229,23 @@ public final class SimulatedHTTP2Client: ClientEnd {
         if let cancelsAfter { world.after(cancelsAfter) { [self] in cancelAll() } }
         guard let link = world.connect(self) else { return }
         self.link = link
-        let session = SimulatedSession(isServer: false, world, link)
-        self.session = session
-        session.received = { [unowned self] stream, text in texts[stream]?.text += text }
-        session.closed = { [unowned self] stream, code in finish(stream, code) }
+        let h2 = SimulatedSession(isServer: false, world, link)
+        self.h2 = h2
+        h2.received = { [unowned self] stream, text in texts[stream]?.text += text }
+        h2.closed = { [unowned self] stream, code in finish(stream, code) }
         for (i, request) in requests.enumerated() {
-            guard let stream = session.makeStream() else { continue }
+            guard let stream = h2.makeStream() else { continue }
             texts[stream] = (i, [])
-            session.say(stream, Array(request.text(id: "\(name)-\(i)").utf8))
+            h2.say(stream, Array(request.text(id: "\(name)-\(i)").utf8))
             if i < cancels {
                 texts[stream] = nil
-                session.release(stream, .cancel)
+                h2.release(stream, .cancel)
             }
         }
     }
 
     private func finish(_ stream: StreamSlot, _ code: UInt32) {
-        session?.release(stream, nil)
+        h2?.release(stream, nil)
         guard let (index, text) = texts.removeValue(forKey: stream) else { return }
         var outcome = Outcome(id: "\(name)-\(index)")
         outcome.read(text, isHead: requests[index].method == "HEAD")
@@ -261,7 +262,7 @@ public final class SimulatedHTTP2Client: ClientEnd {
         }
     }
 
-    func received(_ bytes: [UInt8]) { if !isClosed { session?.take(bytes) } }
+    func received(_ bytes: [UInt8]) { if !isClosed { h2?.take(bytes) } }
 
     func ended() {
         guard let link, !isClosed else { return }

@@ -24,7 +24,8 @@ public final class SimulatedOrigin {
     public var requestsPerConnection = Int.max
     /// Answers a request with a body when it has its head, and breaks the connection behind that.
     public var answersEarly = false
-    /// Wants `Authorization: NTLM name` once on each connection, and says in `x-user` whose it is.
+    /// Wants `NTLM name` once on each connection, in `Authorization` or in its sibling for proxies,
+    /// and says in `x-user` whose it is.
     public var authenticates = false
     /// By prior knowledge.
     public var speaksHTTP2 = false
@@ -296,9 +297,11 @@ final class OriginPeer: OriginEnd {
     private func authenticate(
         _ request: SimulatedOrigin.Request, _ answer: inout SimulatedOrigin.Answer
     ) {
-        let mark = "authorization: NTLM "
-        for line in request.head.split(separator: "\r\n") where line.hasPrefix(mark) {
-            user = String(line.dropFirst(mark.count))
+        for line in request.head.split(separator: "\r\n") {
+            for mark in ["authorization: NTLM ", "proxy-authorization: NTLM "]
+            where line.hasPrefix(mark) {
+                user = String(line.dropFirst(mark.count))
+            }
         }
         if user.isEmpty {
             answer = .init(401, headers: ["www-authenticate: NTLM"])

@@ -140,7 +140,8 @@ public final class World {
 
     func latency() -> Duration { nature.latency() }
 
-    /// Runs until nothing is left to happen (a reader of a byte a second takes days), or for a time.
+    /// Runs until nothing is left to happen (a reader of a byte a second takes days), or for a
+    /// time.
     public func run(until limit: Duration? = nil) { nature.run(until: limit) }
 
     // MARK: Turns
@@ -250,7 +251,7 @@ public final class World {
     public var leftovers: [String: Int] {
         [
             "downstream": plane.value.downstreamCount, "exchanges": plane.value.exchangeCount,
-            "attempts": plane.value.attemptCount, "sessions": plane.value.sessionCount,
+            "attempts": plane.value.attemptCount, "links": plane.value.linkCount,
             "upstream": plane.value.upstreamCount, "faults of the tables": tableFaults.count,
         ].filter { $0.value != 0 }
     }

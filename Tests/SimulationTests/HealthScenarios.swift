@@ -279,6 +279,6 @@ import Upstream
         }
         world.run(until: .seconds(4))
         #expect(clients.allSatisfy { $0.outcomes.map(\.status) == [200] })
-        #expect(world.leftovers["sessions"] ?? 0 == 2, "those of the endpoints that stay")
+        #expect(world.leftovers["links"] ?? 0 == 2, "those of the endpoints that stay")
     }
 }

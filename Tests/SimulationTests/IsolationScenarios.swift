@@ -2,10 +2,11 @@ import Base
 import Simulation
 import Testing
 
-/// Sessions to endpoints that take few streams, and requests that do not know yet how few.
+/// HTTP/2 connections to endpoints that take few streams, and requests that do not know yet how
+/// few.
 @Suite struct IsolationScenarios {
     @Test(
-        "a burst on new sessions waits for their settings: nobody is refused, and nothing repeated",
+        "a burst on new HTTP/2 connections waits for their settings: nobody is refused, and nothing repeated",
         arguments: [1, 2, 7])
     func burst(streamsMax: Int) {
         for seed: UInt64 in 1...20 {
@@ -26,7 +27,7 @@ import Testing
         }
     }
 
-    @Test("later requests find the limit known, and wait for a stream or make a session")
+    @Test("later requests find the limit known, and wait for a stream or make an HTTP/2 connection")
     func later() {
         let origins = Resilience.origins()
         for origin in origins {

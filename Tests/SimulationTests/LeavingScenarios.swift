@@ -176,23 +176,30 @@ import Testing
 
     // MARK: Identity
 
-    private func ntlm(_ user: String?) -> SimulatedRequest {
-        Resilience.gets(1, user.map { ["authorization: NTLM \($0)"] } ?? [])[0]
+    private func ntlm(_ user: String?, by field: String = "authorization") -> SimulatedRequest {
+        Resilience.gets(1, user.map { ["\(field): NTLM \($0)"] } ?? [])[0]
     }
 
-    @Test("a connection that authenticated a client serves no other, and ends with that client")
-    func identity() {
+    @Test(
+        "a connection that authenticated a client serves no other, and ends with that client",
+        arguments: ["authorization", "proxy-authorization"])
+    func identity(field: String) {
         let origins = Resilience.origins()
         origins[0].authenticates = true
         let world = LeavingScenarios.world(origins)
-        let alice = SimulatedClient(world, name: "a", [ntlm(nil), ntlm("alice"), ntlm(nil)])
+        let alice = SimulatedClient(
+            world, name: "a", [ntlm(nil), ntlm("alice", by: field), ntlm(nil)])
         alice.pause = .seconds(2)
         alice.start()
         let mallory = SimulatedClient(world, name: "m", [ntlm(nil), ntlm(nil)])
         world.after(.seconds(3)) { mallory.start() }
-        let bob = SimulatedClient(world, name: "b", [ntlm("bob"), ntlm(nil)])
+        // No challenge comes before the credentials of this one.
+        let bob = SimulatedClient(world, name: "b", [ntlm("bob", by: field), ntlm(nil)])
         world.after(.milliseconds(3_100)) { bob.start() }
+        let carol = SimulatedClient(world, name: "c", [ntlm(nil)])
+        world.after(.seconds(4)) { carol.start() }
         world.run()
+        #expect(carol.outcomes.map(\.status) == [401])
         #expect(alice.outcomes.map(\.status) == [401, 200, 200])
         #expect(alice.outcomes.map { $0.fields["x-user"] } == [nil, "alice", "alice"])
         #expect(mallory.outcomes.map(\.status) == [401, 401])
@@ -202,11 +209,14 @@ import Testing
         #expect(world.held.isEmpty, "\(world.held)")
     }
 
-    @Test("a client keeps its version while a connection there carries its identity")
-    func versions() {
+    @Test(
+        "a client keeps its version while a connection there carries its identity",
+        arguments: ["", "sticky: { cookie: login }"])
+    func versions(sticky: String) {
         let origins = Resilience.origins()
         for origin in origins { origin.authenticates = true }
-        let yaml = Resilience.yaml().replacingFirst("weight: 100%", with: "weight: 50%")
+        let yaml = Resilience.yaml(service: sticky)
+            .replacingFirst("weight: 100%", with: "weight: 50%")
             .replacingFirst("weight: 0%", with: "weight: 50%")
         let world = World(seed: 3, yaml: yaml, origins: origins)
         for n in 0..<20 {

@@ -94,7 +94,7 @@ import Testing
                     SimulatedClient(world, name: "c\(n)", Resilience.gets(3))
                 }
                 for client in clients { client.start() }
-                // Long before an idle connection, or session, would end by itself.
+                // Long before an idle connection, or HTTP/2 connection, would end by itself.
                 process.run(until: .seconds(5))
                 for client in clients {
                     #expect(
@@ -107,7 +107,9 @@ import Testing
         }
     }
 
-    @Test("where there are places for both, neither worker gives up a session for the other")
+    @Test(
+        "where there are places for both, neither worker gives up an HTTP/2 connection for the other"
+    )
     func roomForAll() {
         for seed: UInt64 in 1...20 {
             let origins = Resilience.origins()

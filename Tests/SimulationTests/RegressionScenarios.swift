@@ -24,7 +24,9 @@ import Testing
         #expect(world.leftovers.isEmpty, "\(world.inventory)")
     }
 
-    @Test("a session that was told to end does, though its client takes nothing (seed 977)")
+    @Test(
+        "an HTTP/2 connection that was told to end does, though its client takes nothing (seed 977)"
+    )
     func announcedAndStalled() {
         let origins = Resilience.origins()
         for origin in origins { origin.bodyBytes = 200_000 }

@@ -5,8 +5,8 @@ import TLS
 
 /// A client and a server in memory, with certificates made beforehand (Fixtures.swift).
 final class TLSPair {
-    var client = TLSSession()
-    var server = TLSSession()
+    var client = TLSConnection()
+    var server = TLSConnection()
     var toServer: [UInt8] = []
     var toClient: [UInt8] = []
     var clientDone = false
@@ -72,14 +72,14 @@ final class TLSPair {
     }
 
     private func step(
-        _ session: inout TLSSession, _ piece: [UInt8], _ isDone: inout Bool, _ back: inout [UInt8],
+        _ tls: inout TLSConnection, _ piece: [UInt8], _ isDone: inout Bool, _ back: inout [UInt8],
         _ output: inout TLSOutput
     ) {
         if isDone {
             var plain = ByteBuffer()
-            _ = session.read(piece.span, to: &plain, atMost: 100, answers: &output)
+            _ = tls.read(piece.span, to: &plain, atMost: 100, answers: &output)
         } else {
-            switch session.handshake(piece.span, to: &output) {
+            switch tls.handshake(piece.span, to: &output) {
             case .done: isDone = true
             case .wantsMore: break
             case .failed: failed = true
@@ -88,7 +88,7 @@ final class TLSPair {
         back += TLSPair.bytes(&output)
     }
 
-    // The checks' macros copy what they look at, and sessions cannot be copied.
+    // The checks' macros copy what they look at, and TLS connections cannot be copied.
     var wasResumed: Bool { client.wasResumed }
     var isHTTP2: (client: Bool, server: Bool) { (client.isHTTP2, server.isHTTP2) }
     var version: UInt8 { server.version }
@@ -162,7 +162,7 @@ final class TLSPair {
         #expect(stranger.clientReason.contains("certificate"))
     }
 
-    @Test("a session is taken up with the newest key and the one before it, not with older ones")
+    @Test("a TLS ticket is good under the newest key and the one before it, not under older ones")
     func tickets() throws {
         let tickets = try TLSTickets()
         let client = try TLSPair.client()

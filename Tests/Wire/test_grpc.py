@@ -17,7 +17,8 @@ class Calls(unittest.TestCase):
                                 extra="defaults: { limits: { http2: { maxConcurrentStreams: 1000 } } }"))
         cls.far = Proxy(config(cls.near.port, service="    protocol: http2\n    connectionPool: { maxRequests: 2000, maxPendingRequests: 2000 }",
                                extra="defaults: { limits: { http2: { maxConcurrentStreams: 1000 } } }"))
-        cls.over_h1 = Proxy(config(cls.near.port, service="    connectionPool: { maxConnections: 2000, maxRequests: 2000, maxPendingRequests: 2000 }",
+        # A thousand connects at once: how long a slow machine needs for them is not tested here.
+        cls.over_h1 = Proxy(config(cls.near.port, service="    connectTimeout: 10s\n    connectionPool: { maxConnections: 2000, maxRequests: 2000, maxPendingRequests: 2000 }",
                                    extra="defaults: { limits: { http2: { maxConcurrentStreams: 1000 } } }"))
 
     @classmethod

@@ -1,5 +1,5 @@
 """More than there is room for: descriptors, connections, memory, speed; and clients that hold on to what they have."""
-import json, os, resource, socket, threading, time, unittest
+import json, os, resource, select, socket, threading, unittest
 from harness import OK, Case, Demo, Origin, Proxy, config, status, until
 
 
@@ -174,8 +174,8 @@ class Slow(Case):
         connection = proxy.connect()
         connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n")
         for _ in range(20):
+            self.assertEqual(select.select([connection], [], [], 0.03)[0], [], "nothing is said before its end")
             connection.sendall(b"y" * 1_000)
-            time.sleep(0.03)
         self.assertIn(b"200", connection.recv(1000))
 
     def test_an_answer_that_is_taken_too_slowly(self):
@@ -208,7 +208,9 @@ class Slow(Case):
             while origin.head(connection)[0] is not None:
                 for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-pad: " + b"0" * 1_000:
                     connection.sendall(bytes([byte]))
-                    time.sleep(0.01)
+                    # Until the proxy has had enough.
+                    if select.select([connection], [], [], 0.01)[0]:
+                        return
         origin = Origin(drip)
         self.addCleanup(origin.close)
         proxy = self.start(config(origin.port, routes=rest(", timeouts: { firstByte: 300ms }")))

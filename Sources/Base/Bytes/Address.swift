@@ -4,8 +4,8 @@ public struct Address: Hashable, Sendable, BitwiseCopyable {
 
     public var family: Family
     public var port: UInt16
-    /// The address in network order, IPv4 in the low 32 bits of `low`; for unix sockets a name
-    /// given by whoever holds the path (`UnixPaths`).
+    /// The address in network order, IPv4 in the low 32 bits of `low`; for unix sockets the
+    /// number of the path in `UnixPaths`.
     public var high: UInt64
     public var low: UInt64
 

@@ -35,7 +35,8 @@ import CScan
     /// The bytes not yet consumed.
     ///
     /// The view is for the call it is passed to: it must not be kept while this buffer is written
-    /// or released, and the compiler does not watch that (ARCHITECTURE.md, "Views of buffers").
+    /// or released, and the compiler does not watch that
+    /// (docs/decisions/2026-11-23-views-of-buffers.md).
     @inlinable public var readable: Span<UInt8> {
         @_lifetime(immortal)
         @inline(__always) get {

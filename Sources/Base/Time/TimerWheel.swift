@@ -76,10 +76,18 @@ public struct TimerWheel: ~Copyable {
         guard nodes[Int(id.index)].place != .max else { return }
         unlink(id.index)
         armedCount -= 1
+        if armedCount == 0 { nextDeadline = .never }
     }
 
     /// A time not after the next firing; `.never` when nothing waits. For the poll's timeout.
-    public var nextDeadline: Instant {
+    ///
+    /// A timer that is disarmed leaves the time as it was: `expire` then fires nothing, and finds the
+    /// next one. So a turn of the loop reads one word, and the levels are searched only when a time
+    /// has come.
+    public private(set) var nextDeadline = Instant.never
+
+    /// The time of the next firing, or of the next moving down, searched for in all levels.
+    private func searchedDeadline() -> Instant {
         guard armedCount > 0 else { return .never }
         // Of every level: a place of a higher one may have to move down before the next of level 0.
         var next = UInt64.max >> TimerWheel.tickBits
@@ -98,18 +106,16 @@ public struct TimerWheel: ~Copyable {
     public mutating func expire(now: Instant, into fired: inout [UInt64]) {
         let target = now.nanoseconds >> TimerWheel.tickBits
         while tick < target {
-            if armedCount == 0 {
+            // What was disarmed may have left a time that is too early, never one too late.
+            if nextDeadline <= now { nextDeadline = searchedDeadline() }
+            guard nextDeadline <= now else {
                 tick = target
                 return
             }
-            let next = nextDeadline.nanoseconds >> TimerWheel.tickBits
-            if next > target {
-                tick = target
-                return
-            }
-            tick = max(next, tick + 1)
+            tick = max(nextDeadline.nanoseconds >> TimerWheel.tickBits, tick + 1)
             cascade()
             fireCurrent(into: &fired)
+            nextDeadline = searchedDeadline()
         }
     }
 
@@ -153,6 +159,10 @@ public struct TimerWheel: ~Copyable {
         if head != .max { nodes[Int(head)].previous = index }
         heads[place] = index
         occupied[place / 64] |= 1 << UInt64(place % 64)
+        // On higher levels the place's start, when its timers move down.
+        let shift = UInt64(level) * TimerWheel.levelBits
+        let moves = max((at >> shift) << shift, tick + 1)
+        nextDeadline = min(nextDeadline, Instant(nanoseconds: moves << TimerWheel.tickBits))
     }
 
     private mutating func unlink(_ index: UInt32) {

@@ -4,7 +4,7 @@ import Base
 // (RFC 9113 §5.1, §5.4, §10.5). A stream is ended where a stream is to blame; the connection ends
 // when its budget is used up (`HTTP2Budget`).
 
-extension HTTP2Session {
+extension HTTP2Connection {
     /// A stream that was open for so long is taken back free of charge. The limit of streams then
     /// bounds what a client can start: a hundred streams that live 10 ms each are as much as a
     /// client that cancels nothing may ask for. Deadlines of 20 ms that pass while an endpoint
@@ -55,7 +55,7 @@ extension HTTP2Session {
     /// the answer to a request of ours. So is a client's behind the whole answer (§8.1).
     func isFreeReset(_ slot: StreamSlot) -> Bool {
         !isServer || streams[slot].hasEndedHere
-            || now - streams[slot].openedAt >= HTTP2Session.longLife
+            || now - streams[slot].openedAt >= HTTP2Connection.longLife
     }
 
     /// A reset that the peer provoked. A client's is counted as its own are (CVE-2025-8671); an

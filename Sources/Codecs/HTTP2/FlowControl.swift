@@ -7,7 +7,7 @@ import Base
 // windows is bounded: each has the initial one, and what they have grown by comes from one pool of
 // the connection, of which a stream takes half of the rest at most.
 
-extension HTTP2Session {
+extension HTTP2Connection {
     /// All received bytes of the stream but `kept` have left: the peer may send as many more. A
     /// stream whose bytes leave as they come gets a larger window, and one that keeps more than
     /// half of its window here a smaller one.
@@ -82,6 +82,6 @@ extension HTTP2Session {
     var connectionWindow: Int {
         min(
             growthBytesMax + limits.streamWindowBytes * limits.streamsMax,
-            HTTP2Session.windowBytesMax)
+            HTTP2Connection.windowBytesMax)
     }
 }

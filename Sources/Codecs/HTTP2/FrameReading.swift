@@ -2,7 +2,7 @@ import Base
 
 // Bytes of the peer: frames in (RFC 9113 §4 to §6).
 
-extension HTTP2Session {
+extension HTTP2Connection {
     /// Understands at most one slice of what was read, and returns how many bytes it took; 0: the
     /// connection is in error and reads no more. Events tell the rest.
     public mutating func receive(
@@ -11,7 +11,7 @@ extension HTTP2Session {
         guard isOpen, !isBroken else { return 0 }
         self.now = now
         budget.refill(limits, now: now)
-        let count = min(bytes.count, HTTP2Session.sliceBytes)
+        let count = min(bytes.count, HTTP2Connection.sliceBytes)
         var at = 0
         while at < count, !isBroken { step(bytes, &at, count, &text) }
         return isBroken ? 0 : count
@@ -355,7 +355,7 @@ extension HTTP2Session {
         if header.id == 0 {
             guard more > 0 else { return fail(.protocolError) }
             sendWindow += more
-            guard sendWindow <= HTTP2Session.windowBytesMax else { return fail(.flowControlError) }
+            guard sendWindow <= Self.windowBytesMax else { return fail(.flowControlError) }
             return
         }
         let slot = ids.slot(header.id)
@@ -366,7 +366,7 @@ extension HTTP2Session {
         }
         guard more > 0 else { return streamError(slot, .protocolError) }
         streams[slot].sendWindow += more
-        guard streams[slot].sendWindow <= HTTP2Session.windowBytesMax else {
+        guard streams[slot].sendWindow <= HTTP2Connection.windowBytesMax else {
             return streamError(slot, .flowControlError)
         }
         list(slot)
@@ -406,7 +406,7 @@ extension HTTP2Session {
             if value > (isServer ? 1 : 0) { fail(.protocolError) }
         case SettingID.maxConcurrentStreams: peer.streamsMax = Int(value)
         case SettingID.initialWindowSize:
-            guard value <= UInt32(HTTP2Session.windowBytesMax) else {
+            guard value <= UInt32(HTTP2Connection.windowBytesMax) else {
                 return fail(.flowControlError)
             }
             moveWindows(by: Int(value) - peer.initialWindow)
@@ -425,7 +425,7 @@ extension HTTP2Session {
         for index in 0..<streams.indexEnd {
             guard let slot = streams.tenant(at: index), !streams[slot].isClosed else { continue }
             streams[slot].sendWindow += difference
-            guard streams[slot].sendWindow <= HTTP2Session.windowBytesMax else {
+            guard streams[slot].sendWindow <= HTTP2Connection.windowBytesMax else {
                 return fail(.flowControlError)
             }
             if streams[slot].id != 0 { list(slot) }

@@ -3,7 +3,7 @@ import HTTP1
 
 // Frames out: what waits in `outgoing` first, then DATA of the streams in turn.
 
-extension HTTP2Session {
+extension HTTP2Connection {
     /// Appends frames that may go out now, until there are none or `output` has grown by `room`.
     /// - Returns: whether more wait.
     public mutating func send(
@@ -67,7 +67,7 @@ extension HTTP2Session {
 
     private mutating func progressed(_ slot: StreamSlot, by byteCount: Int) {
         guard streams[slot].isStalled else { return }
-        if streams[slot].content.count <= HTTP2Session.lowWaterBytes {
+        if streams[slot].content.count <= HTTP2Connection.lowWaterBytes {
             streams[slot].isStalled = false
             events.append(.drained(stream: slot))
         } else {
@@ -161,7 +161,7 @@ extension HTTP2Session {
     mutating func writeWindowUpdate(_ id: Int32, _ count: Int) {
         guard count > 0 else { return }
         FrameHeader.append(FrameType.windowUpdate, id: id, length: 4, to: &outgoing)
-        FrameHeader.append(UInt32(clamping: min(count, HTTP2Session.windowBytesMax)), to: &outgoing)
+        FrameHeader.append(UInt32(clamping: min(count, Self.windowBytesMax)), to: &outgoing)
     }
 
     mutating func writeGoAway(last: Int32, _ code: HTTP2Code) {
@@ -171,7 +171,7 @@ extension HTTP2Session {
     }
 
     mutating func writeOutgoing(_ id: Int32, _ fields: borrowing FieldList, isEnd: Bool) {
-        // Lent out, so that the session can write into it.
+        // Lent out, so that the connection can write into it.
         var out = ByteBuffer()
         swap(&out, &outgoing)
         writeHeaders(id, fields, isEnd: isEnd, to: &out)

@@ -8,7 +8,7 @@ import Base
 /// since the connection began, content and answers, and, when that is used up, by *time*. Honest
 /// peers send such frames because of work (a PING for each burst of DATA, a WINDOW_UPDATE for what
 /// was read, a cancel among many calls), so they are never short of it. A flood has only time, and
-/// ends after two seconds' worth. Confined to its session.
+/// ends after two seconds' worth. Confined to its connection.
 public struct HTTP2Budget: BitwiseCopyable {
     /// The allowance for one kind of frame.
     struct Allowance: BitwiseCopyable {

@@ -6,7 +6,7 @@ public enum HTTP2Event: Sendable, BitwiseCopyable {
     /// The peer opened a stream; its message follows as text.
     case opened(stream: StreamSlot)
     /// The HTTP/1.1 bytes that the stream's frames stand for; what was in DATA frames is to be
-    /// credited when it has left (`HTTP2Session.credit`).
+    /// credited when it has left (`HTTP2Connection.credit`).
     case text(stream: StreamSlot, ByteRange)
     /// The peer ended its side of a stream that is a tunnel.
     case ended(stream: StreamSlot)
@@ -21,7 +21,7 @@ public enum HTTP2Event: Sendable, BitwiseCopyable {
     case goingAway
     /// The peer's settings are known.
     case settings
-    /// The peer broke a limit or the protocol; the session says so and ends.
+    /// The peer broke a limit or the protocol; the connection says so and ends.
     case breach(HTTP2Breach)
     /// Trailers came behind a message whose length was stated, where they have no place.
     case droppedTrailers(stream: StreamSlot)

@@ -2,10 +2,10 @@ import Base
 import HTTP1
 import HTTPSemantics
 
-/// The name of a stream's slot in its session.
+/// The name of a stream's slot in its connection.
 public typealias StreamSlot = SlotID<HTTP2Stream>
 
-/// One stream of a session: how its frames and its HTTP/1.1 text correspond.
+/// One stream of a connection: how its frames and its HTTP/1.1 text correspond.
 ///
 ///     inbound   head ──▶ length | chunked | raw ──END_STREAM──▶ ended
 ///     outbound  head ──▶ body ──last byte──▶ ended

@@ -3,9 +3,9 @@ import HTTPSemantics
 
 /// A header block on its way from HTTP/2 fields to HTTP/1.1 text (RFC 9113 §8.2 and §8.3).
 ///
-/// A connection has one block at a time (§4.3), so a session has one of these. What it writes is
-/// canonical: `name: value CRLF`, nothing that could end a line early, one authority, one length.
-/// The HTTP/1.1 parser reads all of it once more, so that no message means two things.
+/// A connection has one block at a time (§4.3), and so one of these. The text is canonical: `name:
+/// value CRLF`, nothing that could end a line early, one authority, one length. The HTTP/1.1 parser
+/// reads all of it once more, so that no message means two things.
 package struct HeaderBlock: ~Copyable {
     package enum Kind: BitwiseCopyable { case request, response, trailers }
 
@@ -66,14 +66,15 @@ package struct HeaderBlock: ~Copyable {
         cookies.clear(keepingAtMost: 4_096)
     }
 
-    /// The answer to a WebSocket handshake is a success: 101 where HTTP/1.1 is spoken.
+    /// Whether the response accepts a WebSocket: 2xx here, written as 101.
     var isTunnelAccepted: Bool { answersWebSocket && (200..<300).contains(status) }
 
     var isConnect: Bool { method.length == 7 && ASCII.equal(pseudo.span(method), "CONNECT") }
     var isHead: Bool { method.length == 4 && ASCII.equal(pseudo.span(method), "HEAD") }
     var isWebSocket: Bool { isConnect && ASCII.equal(pseudo.span(`protocol`), "websocket") }
 
-    /// Methods whose requests are expected to have content: one without says so (RFC 9110 §8.6).
+    /// Whether the method is POST, PUT or PATCH: without content such a request gets
+    /// `content-length: 0` (RFC 9110 §8.6).
     var anticipatesContent: Bool {
         let name = pseudo.span(method)
         return !name.isEmpty && name[0] == UInt8(ascii: "P")
@@ -86,8 +87,8 @@ package struct HeaderBlock: ~Copyable {
 
     // MARK: Fields
 
-    /// The list has more than is announced. Its fields are decoded and go nowhere: the tables of
-    /// both sides must stay alike.
+    /// Refuses the block: its list is longer than our settings allow. Its fields are still decoded,
+    /// so that the HPACK tables of both sides agree.
     mutating func refuse() { isTooLarge = true }
 
     mutating func add(
@@ -109,7 +110,8 @@ package struct HeaderBlock: ~Copyable {
         addField(name, value, limits)
     }
 
-    /// Whether the list is a call's is told even where the list is refused.
+    /// Notes whether the list is a gRPC call's, of a refused list too: that refusal is told in
+    /// trailers.
     @inline(never)
     private mutating func noteType(_ name: Span<UInt8>, _ value: Span<UInt8>) {
         if ASCII.equal(name, "content-type") { isGRPC = GRPC.isContentType(value) }

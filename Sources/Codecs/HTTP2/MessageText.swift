@@ -4,7 +4,7 @@ import HTTPSemantics
 
 // Messages in: header blocks and content as the HTTP/1.1 text that they stand for.
 
-extension HTTP2Session {
+extension HTTP2Connection {
     /// Writes the text of a header block that is complete.
     mutating func endBlock(isEnd: Bool, _ text: inout ByteBuffer) {
         let slot = block.stream
@@ -28,7 +28,8 @@ extension HTTP2Session {
         streams[slot].isWebSocket = block.isWebSocket
         let start = text.writerIndex
         if block.isTooLarge {
-            // A head that is longer than any may be: refused as in HTTP/1.1.
+            // The real head is dropped. This stand-in never ends, so the parser of HTTP/1.1 refuses
+            // it with 431.
             text.append("GET / HTTP/1.1\r\n")
             if block.isGRPC { text.append("content-type: application/grpc\r\n") }
             appendEndlessField(to: &text)
@@ -57,7 +58,7 @@ extension HTTP2Session {
     @inline(never)
     private func appendEndlessField(to text: inout ByteBuffer) {
         text.append("x: ")
-        for _ in 0..<(limits.headerListBytesMax + HTTP2Session.textBytesAdded) / 32 + 1 {
+        for _ in 0..<(limits.headerListBytesMax + HTTP2Connection.textBytesAdded) / 32 + 1 {
             text.append("................................")
         }
     }
@@ -156,8 +157,8 @@ extension HTTP2Session {
         case .ended: break
         case .length(let left):
             if left > 0 { return streamError(slot, .protocolError) }
-            // HTTP/1.1 has no place for them behind a length (ARCHITECTURE.md, "A length yields to
-            // trailers").
+            // HTTP/1.1 has no place for them behind a length
+            // (docs/decisions/2026-11-25-lengths-yield-to-trailers.md).
             if hasTrailers, block.hasText { events.append(.droppedTrailers(stream: slot)) }
         case .raw: events.append(.ended(stream: slot))
         case .chunked:
@@ -176,7 +177,8 @@ extension HTTP2Session {
         closeIfDone(slot)
     }
 
-    /// Tells of a piece of text; one that follows on joins the one before it.
+    /// Adds an event for the text from `start` on, or lengthens the last event where the text
+    /// continues it.
     private mutating func piece(
         _ slot: StreamSlot, from start: Int, _ text: borrowing ByteBuffer
     ) {

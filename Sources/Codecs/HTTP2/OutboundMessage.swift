@@ -43,7 +43,7 @@ public struct HTTP2Workspace: ~Copyable {
 // Messages out: HTTP/1.1 text on its way to frames, the other half of `MessageText`. A head is
 // always handed in whole; bodies come in any pieces of their coding that are whole.
 
-extension HTTP2Session {
+extension HTTP2Connection {
     mutating func takeText(
         _ slot: StreamSlot, _ text: Span<UInt8>, _ work: inout HTTP2Workspace
     ) {
@@ -102,7 +102,7 @@ extension HTTP2Session {
                 return length
             }
             streams[slot].outbound = .body
-            let framing = HTTP2Session.responseFraming(streams[slot], work.responseHead)
+            let framing = HTTP2Connection.responseFraming(streams[slot], work.responseHead)
             streams[slot].decoder = BodyDecoder(framing)
             return length
         }

@@ -1,7 +1,7 @@
 import Base
 
 /// Finds the slot of a stream by its number: open addressing over a power of two, never more than
-/// half full. Confined to its session.
+/// half full. Confined to its connection.
 public struct StreamTable: ~Copyable {
     public struct Entry: BitwiseCopyable {
         public var id: Int32 = 0

@@ -7,7 +7,7 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case host, connection, contentLength, transferEncoding, te, trailer, upgrade, keepAlive
     case proxyConnection, expect, cookie, setCookie, date, via, http2Settings
     case forwardedFor, forwardedProto, forwardedHost, requestID, traceparent
-    case userAgent, referer, contentType, mirror, authorization
+    case userAgent, referer, contentType, mirror, authorization, proxyAuthorization
     case forwardedClientCert, grpcStatus, grpcMessage, grpcTimeout
     case retryAfter, requestTimeout
     case forwarded, forwardedPort, forwardedPrefix, realIP
@@ -50,6 +50,7 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
         case .contentType: return "content-type"
         case .mirror: return "x-sluice-mirror"
         case .authorization: return "authorization"
+        case .proxyAuthorization: return "proxy-authorization"
         case .forwardedClientCert: return "x-forwarded-client-cert"
         case .grpcStatus: return "grpc-status"
         case .grpcMessage: return "grpc-message"
@@ -88,7 +89,8 @@ public enum KnownField: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     /// Fields that may not stand in a trailer section (RFC 9110 §6.5.1).
     @inlinable public var isForbiddenInTrailers: Bool {
         switch self {
-        case .host, .contentLength, .cookie, .setCookie, .expect, .authorization, .contentType:
+        case .host, .contentLength, .cookie, .setCookie, .expect, .authorization,
+            .proxyAuthorization, .contentType:
             return true
         // Where gRPC puts them.
         case .grpcStatus, .grpcMessage: return false

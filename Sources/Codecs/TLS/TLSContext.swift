@@ -6,8 +6,8 @@ public struct TLSFailure: Error, Sendable {
     public let reason: String
 }
 
-/// Keys that seal session tickets, for all contexts of the process: kept over reloads, so that
-/// clients can take up their sessions. The newest key seals, the one before it still opens.
+/// Keys that seal TLS tickets, for all contexts of the process: kept over reloads, so that clients
+/// resume with tickets from before. The newest key seals, the one before it still opens.
 @safe public final class TLSTickets: @unchecked Sendable {
     let native: OpaquePointer
 

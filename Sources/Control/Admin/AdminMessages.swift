@@ -1,5 +1,6 @@
 import Configuration
 import JSON
+import Telemetry
 
 /// A request to the admin or metrics endpoint, read whole.
 public struct AdminRequest {
@@ -32,16 +33,28 @@ public struct AdminRequest {
     }
 }
 
-public struct AdminResponse {
+/// The bytes of an answer, shared by all who are sent them.
+public final class AdminContent: Sendable {
+    public let bytes: [UInt8]
+
+    public init(_ bytes: [UInt8]) { self.bytes = bytes }
+}
+
+public struct AdminResponse: Sendable {
     public var status: UInt16
     public var contentType: String
-    public var body: String
+    public var content: AdminContent
+    /// Seconds after which it is worth asking again; `nil`: that says nothing.
+    public var retryAfter: Int?
 
     public init(status: UInt16, contentType: String = "application/json", body: String) {
         self.status = status
         self.contentType = contentType
-        self.body = body
+        content = AdminContent(Array(body.utf8))
     }
+
+    /// The content as text.
+    public var body: String { String(decoding: content.bytes, as: UTF8.self) }
 
     public static func json(_ value: JSONText, status: UInt16 = 200) -> AdminResponse {
         AdminResponse(status: status, body: value.text() + "\n")
@@ -52,13 +65,29 @@ public struct AdminResponse {
     }
 }
 
-/// The outcome of a request: a page, or a change that whoever runs the process makes and answers.
+/// The outcome of a request: an answer, a page that takes long to make, or a change. Whoever runs
+/// the process makes the latter two, and answers then.
 public enum AdminAnswer {
     case page(AdminResponse)
-    /// The configuration in force. Whoever runs the process looks at the file first, which may take
-    /// long, and makes the page by `AdminRouter.configurationPage`.
-    case configuration
+    case work(AdminPage)
     case change(AdminChange)
+}
+
+/// A page whose making takes the longer the larger the configuration is: at 10,000 routes some
+/// tenths of a second. `AdminRouter.make` makes it, on a thread that nobody waits for. Equal pages
+/// that are asked for at one time may be one.
+public enum AdminPage: Hashable, Sendable {
+    case metrics(PrometheusText.Format)
+    case clusters
+    /// The configuration in force, with the hash of the file as it is now; `nil` when nobody knows.
+    /// Whoever runs the process looks at the file first, which may take long too.
+    case configuration(onDisk: String?)
+    /// The explanation of a request, which the query describes.
+    case explanation(query: String)
+    /// The weights of all services, and where they come from.
+    case weights(asText: Bool)
+    /// The lines of the file that say a service's weights.
+    case weightLines(service: String)
 }
 
 /// A change that somebody with the right to it asks for.

@@ -11,7 +11,9 @@ public enum AdminRouter {
         to request: AdminRequest, _ process: some ProcessView
     ) -> AdminAnswer {
         switch (request.isAdmin, request.path) {
-        case (_, "/metrics"): return readOnly(request) { metrics(request, process) }
+        case (_, "/metrics"):
+            return work(
+                request, .metrics(PrometheusText.format(accept: request.field("accept") ?? "")))
         case (_, "/ready"): return readOnly(request) { ready(process) }
         case (_, "/live"):
             return readOnly(request) {
@@ -29,40 +31,40 @@ public enum AdminRouter {
     ) -> AdminAnswer {
         switch request.path {
         case "/": return readOnly(request) { index() }
-        case "/config":
-            guard ["GET", "HEAD"].contains(request.method) else {
-                return .page(.error(405, "/config is read with GET"))
-            }
-            return .configuration
-        case "/clusters": return readOnly(request) { .json(AdminViews.clusters(process)) }
+        case "/config": return work(request, .configuration(onDisk: nil))
+        case "/clusters": return work(request, .clusters)
         case "/connections": return readOnly(request) { .json(AdminViews.connections(process)) }
-        case "/explain": return readOnly(request) { explain(request, process) }
-        case "/weights": return weights(request, process)
+        case "/explain": return work(request, .explanation(query: request.query))
+        case "/weights": return weights(request)
         case "/weights/follow": return follow(request)
         case "/weights/export":
-            return readOnly(request) {
-                guard let service = parameters(request)?.service else {
-                    return .error(400, "use /weights/export?service=NAME")
-                }
-                return WeightsPage.export(service, process)
+            guard let service = parameters(request)?.service else {
+                return readOnly(request) { .error(400, "use /weights/export?service=NAME") }
             }
+            return work(request, .weightLines(service: service))
         case "/reload":
-            guard request.method == "POST" else {
-                return .page(.error(405, "/reload is a change: use POST"))
-            }
-            return .change(.reload)
+            if request.method == "POST" { return .change(.reload) }
+            return readOnly(request) { .json(AdminViews.reload(process)) }
         case "/drain": return drain(request, process)
         case "/log": return logLevel(request, process)
         default: return .page(notFound())
         }
     }
 
-    /// The configuration in force.
-    /// - Parameter onDisk: the hash of the file as it is now; `nil` when nobody knows.
-    public static func configurationPage(
-        _ process: some ProcessView, onDisk: String?
-    ) -> AdminResponse {
-        .json(AdminViews.configuration(process, onDisk: onDisk))
+    /// Makes a page. Any thread may, of a view that it has to itself.
+    public static func make(_ page: AdminPage, _ process: some ProcessView) -> AdminResponse {
+        switch page {
+        case .metrics(let format):
+            return AdminResponse(
+                status: 200, contentType: PrometheusText.contentType(format),
+                body: MetricsPage.text(process, format: format))
+        case .clusters: return .json(AdminViews.clusters(process))
+        case .configuration(let onDisk):
+            return .json(AdminViews.configuration(process, onDisk: onDisk))
+        case .explanation(let query): return explain(query, process)
+        case .weights(let asText): return WeightsPage.answer(asText: asText, process)
+        case .weightLines(let service): return WeightsPage.export(service, process)
+        }
     }
 
     // MARK: Guards
@@ -105,6 +107,11 @@ public enum AdminRouter {
             ? .page(body()) : .page(.error(405, "\(request.path) is read with GET"))
     }
 
+    private static func work(_ request: AdminRequest, _ page: AdminPage) -> AdminAnswer {
+        request.method == "GET" || request.method == "HEAD"
+            ? .work(page) : .page(.error(405, "\(request.path) is read with GET"))
+    }
+
     private static func notFound() -> AdminResponse {
         .error(404, "there is no such page; GET / on the admin address lists them")
     }
@@ -125,20 +132,11 @@ public enum AdminRouter {
                 GET  /weights/export  ?service=NAME: the lines to commit to the file
                 GET  /metrics      Prometheus text, OpenMetrics by Accept
                 GET  /ready /live  for probes
-                POST /reload       read the configuration file again
+                POST /reload       read the configuration file again; GET says how far it is
                 POST /drain        stop being ready, then finish and exit
                 GET  /log          the log level; POST /log?level=debug changes it
 
                 """)
-    }
-
-    private static func metrics(
-        _ request: AdminRequest, _ process: some ProcessView
-    ) -> AdminResponse {
-        let format = PrometheusText.format(accept: request.field("accept") ?? "")
-        return AdminResponse(
-            status: 200, contentType: PrometheusText.contentType(format),
-            body: MetricsPage.text(process, format: format))
     }
 
     private static func ready(_ process: some ProcessView) -> AdminResponse {
@@ -148,11 +146,9 @@ public enum AdminRouter {
         return AdminResponse(status: 200, contentType: "text/plain", body: "ready\n")
     }
 
-    private static func explain(
-        _ request: AdminRequest, _ process: some ProcessView
-    ) -> AdminResponse {
+    private static func explain(_ text: String, _ process: some ProcessView) -> AdminResponse {
         var query = ExplainQuery(method: "GET", url: "")
-        for pair in request.query.split(separator: "&") {
+        for pair in text.split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1)
             guard parts.count == 2 else { continue }
             let value = ExplainQuery.decoded(String(parts[1]))
@@ -205,11 +201,12 @@ public enum AdminRouter {
         return found.service.isEmpty ? nil : found
     }
 
-    private static func weights(
-        _ request: AdminRequest, _ process: some ProcessView
-    ) -> AdminAnswer {
+    private static func weights(_ request: AdminRequest) -> AdminAnswer {
         guard request.method == "POST" else {
-            return readOnly(request) { WeightsPage.answer(to: request, process) }
+            guard ["", "format=text", "format=json"].contains(request.query) else {
+                return readOnly(request) { .error(400, "use /weights, or /weights?format=text") }
+            }
+            return work(request, .weights(asText: request.query == "format=text"))
         }
         guard let found = parameters(request) else {
             return .page(

@@ -21,17 +21,36 @@ enum AdminViews {
         ])
     }
 
+    /// How far a reload is, and how the last one ended.
+    static func reload(_ process: some ProcessView) -> JSONText {
+        .object([
+            ("underWay", process.reloadStep.map { .string($0) } ?? .null),
+            ("generation", .integer(Int(process.generation))), ("hash", .string(process.hash)),
+            ("accepted", .integer(Int(clamping: process.reloads.accepted))),
+            ("rejected", .integer(Int(clamping: process.reloads.rejected))),
+            ("lastRejection", .string(process.reloads.lastRejection)),
+        ])
+    }
+
     static func clusters(_ process: some ProcessView) -> JSONText {
         let snapshot = process.snapshot
         let document = snapshot.value.document
+        let failures = Dictionary(
+            process.names.map { ("\($0.name):\($0.port)", $0.failure) }, uniquingKeysWith: { $1 })
+        var mirrors: [Int: SharedBox<Cluster>] = [:]
+        for i in 0..<snapshot.value.mirrors.count {
+            let mirror = snapshot.value.mirrors[i]
+            if mirrors[mirror.version] == nil { mirrors[mirror.version] = mirror.cluster }
+        }
         var services: [JSONText] = []
         for (i, service) in document.services.enumerated() {
             let plan = snapshot.value.services[i]
             var versions: [JSONText] = []
             for (v, version) in service.versions.enumerated() {
                 let cluster = snapshot.value.versions[plan.versions.start + v].cluster
-                let mirror = mirror(to: plan.versions.start + v, snapshot)
-                versions.append(self.version(version, cluster, mirror: mirror, process))
+                let mirror = mirrors[plan.versions.start + v]
+                versions.append(
+                    self.version(version, cluster, mirror: mirror, failures, now: process.now))
             }
             services.append(
                 .object(
@@ -52,22 +71,10 @@ enum AdminViews {
         ]
     }
 
-    /// The pool of copies that go to a version, if any do.
-    private static func mirror(
-        to version: Int, _ snapshot: SharedBox<Snapshot>
-    ) -> SharedBox<Cluster>? {
-        for i in 0..<snapshot.value.mirrors.count
-        where snapshot.value.mirrors[i].version == version {
-            return snapshot.value.mirrors[i].cluster
-        }
-        return nil
-    }
-
     private static func version(
         _ version: Document.Version, _ cluster: SharedBox<Cluster>, mirror: SharedBox<Cluster>?,
-        _ process: some ProcessView
+        _ failures: [String: String], now: Instant
     ) -> JSONText {
-        let now = process.now
         let endpoints = (0..<cluster.value.endpoints.count).map {
             endpoint(cluster.value.endpoints[$0].state, now)
         }
@@ -77,9 +84,9 @@ enum AdminViews {
         pairs += levels(cluster, now)
         if let mirror { pairs.append(("mirror", .object(levels(mirror, now)))) }
         if let dns = version.dns {
-            let found = process.names.first { $0.name == dns.name && $0.port == dns.port }
-            pairs.append(("dns", .string("\(dns.name):\(dns.port)")))
-            pairs.append(("dnsFailure", .string(found?.failure ?? "not tried yet")))
+            let name = "\(dns.name):\(dns.port)"
+            pairs.append(("dns", .string(name)))
+            pairs.append(("dnsFailure", .string(failures[name] ?? "not tried yet")))
         }
         return .object(pairs)
     }

@@ -3,7 +3,8 @@ import Configuration
 import Telemetry
 
 /// The process as the admin pages may know it: looks, and no way to change anything. Whoever runs
-/// the process makes a view for one request; all properties describe one moment.
+/// the process makes a view for one page; all properties but the counters and the state of endpoints
+/// describe one moment. One thread at a time uses a view, and it need not be the one that made it.
 public protocol ProcessView {
     var now: Instant { get }
     var wall: WallTime { get }
@@ -21,6 +22,8 @@ public protocol ProcessView {
     /// The generation of the snapshot that was published last.
     var generation: UInt64 { get }
     var reloads: ReloadCounts { get }
+    /// The step that a reload is at, in words; `nil` when none is under way.
+    var reloadStep: String? { get }
     var certificates: [CertificateView] { get }
     /// Where the services' weights come from.
     var weights: WeightsState { get }
@@ -57,7 +60,7 @@ extension ProcessView {
 }
 
 /// One worker thread.
-public struct WorkerView {
+public struct WorkerView: Sendable {
     public var index: Int
     /// Client connections.
     public var connections: Int
@@ -81,7 +84,7 @@ public struct WorkerView {
 }
 
 /// An open listening socket.
-public struct ListenerView {
+public struct ListenerView: Sendable {
     public var name: String
     /// With the port that port 0 became.
     public var address: String
@@ -93,7 +96,7 @@ public struct ListenerView {
 }
 
 /// A name that is looked up, with the last answer.
-public struct NameView {
+public struct NameView: Sendable {
     public var name: String
     public var port: UInt16
     /// Why the last lookup failed; empty when it did not.
@@ -113,7 +116,7 @@ public struct NameView {
 }
 
 /// A file of certificates that is in force.
-public struct CertificateView {
+public struct CertificateView: Sendable {
     /// One of listener and service is empty.
     public var listener: String
     public var service: String
@@ -133,7 +136,7 @@ public struct CertificateView {
 }
 
 /// The outcome of reloads.
-public struct ReloadCounts {
+public struct ReloadCounts: Sendable {
     public var accepted: UInt64
     public var rejected: UInt64
     /// The last rejection's text; empty when the last reload was accepted.
@@ -151,7 +154,7 @@ public struct ReloadCounts {
 }
 
 /// Bounds of the whole process.
-public struct ProcessLimits {
+public struct ProcessLimits: Sendable {
     /// Client connections that may be open.
     public var connections: Int
     /// Memory in buffers above which new requests are refused.
@@ -164,7 +167,7 @@ public struct ProcessLimits {
 }
 
 /// Figures of the process that the kernel keeps.
-public struct ProcessFigures {
+public struct ProcessFigures: Sendable {
     public var residentBytes: UInt64
     public var virtualBytes: UInt64
     public var openDescriptors: Int

@@ -3,7 +3,7 @@ import Configuration
 import JSON
 
 /// The weights of all services, and where each comes from.
-public struct WeightsState {
+public struct WeightsState: Sendable {
     /// The path of the overlay's file; `nil` where the configuration has no `rollouts:`.
     public var overlayPath: String?
     /// Why the overlay's file is not believed; `nil` when it is.
@@ -29,15 +29,10 @@ public struct WeightsState {
 
 /// The page `/weights`: as JSON, as a table for people, and as lines to commit.
 public enum WeightsPage {
-    static func answer(to request: AdminRequest, _ process: some ProcessView) -> AdminResponse {
-        if request.query == "format=text" {
-            return AdminResponse(
-                status: 200, contentType: "text/plain", body: table(process))
-        }
-        guard request.query.isEmpty else {
-            return .error(400, "use /weights, or /weights?format=text")
-        }
-        return .json(page(process))
+    static func answer(asText: Bool, _ process: some ProcessView) -> AdminResponse {
+        asText
+            ? AdminResponse(status: 200, contentType: "text/plain", body: table(process))
+            : .json(page(process))
     }
 
     static func export(_ service: String, _ process: some ProcessView) -> AdminResponse {

@@ -148,13 +148,50 @@ struct Steps {
         }
     }
 
-    mutating func version(_ version: Int, of service: Int, _ why: String, _ assign: String) {
-        let found = document.services[service]
-        let name = found.name + "/" + found.versions[version].name
+    /// - Parameters:
+    ///   - choice: the version that serves.
+    ///   - found: the version that would serve if every version were usable.
+    ///   - why: how that was found.
+    mutating func version(
+        _ choice: VersionChoice, _ found: VersionChoice, of service: Int, _ why: String
+    ) {
+        let name = name(choice.version, of: service)
+        let assign = Steps.assign(choice.way)
+        var why = why
+        if choice != found { why += "; \(self.name(found.version, of: service)) is not usable now" }
         lines.append("version   \(name) (assign \(assign)): \(why)")
         pairs.append(("version", .string(name)))
         pairs.append(("assign", .string(assign)))
         pairs.append(("why", .string(why)))
+    }
+
+    /// Versions that may be drawn and are not usable now, each with the one that stands in.
+    mutating func fallbacks(_ places: [(drawn: Int, stable: Int)], of service: Int) {
+        if places.isEmpty { return }
+        var all: [JSONText] = []
+        for place in places {
+            let text =
+                "\(name(place.drawn, of: service)) is not usable now: its share goes to "
+                + "\(name(place.stable, of: service)) (assign \(Steps.assign(.fallback)))"
+            lines.append("fallback  " + text)
+            all.append(.string(text))
+        }
+        pairs.append(("fallback", .array(all)))
+    }
+
+    private func name(_ version: Int, of service: Int) -> String {
+        let found = document.services[service]
+        return found.name + "/" + found.versions[version].name
+    }
+
+    /// The label that the counters have for a way to a version (splitting.md §1).
+    private static func assign(_ way: VersionChoice.Way) -> String {
+        switch way {
+        case .named: "header"
+        case .session, .bound: "sticky"
+        case .drawn: "weighted"
+        case .fallback: "fallback"
+        }
     }
 
     /// - Parameter sticky: of the service; `nil` without one.

@@ -229,36 +229,59 @@ public enum Explainer {
         _ head: borrowing RequestHead, _ bytes: [UInt8], _ steps: inout Steps
     ) -> [Int] {
         let snapshot = ground.snapshot
-        if plan.pinned >= 0 {
-            steps.version(plan.pinned, of: plan.service, "named by the route", "header")
-            return [plan.pinned]
-        }
-        steps.split(plan, snapshot)
-        let split = snapshot.value.splits[plan.split]
+        let service = snapshot.value.services[plan.service]
         var session: Stickiness.Session?
-        let sticky = snapshot.value.services[plan.service].sticky
-        if sticky >= 0 {
-            session = snapshot.value.sticky[sticky].value.session(
-                head: head, bytes: bytes.span, wall: ground.wall)
+        if plan.pinned < 0 {
+            steps.split(plan, snapshot)
+            if service.sticky >= 0 {
+                session = snapshot.value.sticky[service.sticky].value.session(
+                    head: head, bytes: bytes.span, wall: ground.wall)
+            }
         }
-        var versions: [Int]
-        if let session, session.origin != .none {
-            let version = split.intervals.value.version(at: session.position)
-            let position = Double(session.position) / 0x1p64
-            let source = session.origin == .issued ? "issued cookie" : "session"
+        // Each draw that there may be, by the rule that the data plane follows. Nobody knows of
+        // connections that carry the client's identity.
+        func choice(drawn: Int, fallsBack: Bool) -> VersionChoice {
+            VersionChoice.choose(
+                named: plan.pinned,
+                session: {
+                    guard let session, session.origin != .none else { return -1 }
+                    return snapshot.value.splits[plan.split].intervals.value.version(
+                        at: session.position)
+                },
+                bound: { -1 }, drawn: { drawn }, stable: service.stable, fallsBack: fallsBack,
+                isUsable: { version in
+                    snapshot.value.versions[service.versions.start + version].cluster.value
+                        .isAvailable(now: ground.now)
+                })
+        }
+        let weights =
+            plan.pinned < 0 ? snapshot.value.splits[plan.split].draws.value.weights.weights : []
+        let draws = plan.pinned < 0 ? weights.indices.filter { weights[$0] > 0 } : [plan.pinned]
+        let found = draws.map { choice(drawn: $0, fallsBack: false) }
+        let served = draws.map { choice(drawn: $0, fallsBack: service.fallsBack) }
+        switch found[0].way {
+        case .named: steps.version(served[0], found[0], of: plan.service, "named by the route")
+        case .session, .bound, .fallback:
+            let position = Double(session?.position ?? 0) / 0x1p64
+            let source = session?.origin == .issued ? "issued cookie" : "session"
             steps.version(
-                version, of: plan.service,
-                "the \(source)'s position is \(Steps.decimal(position))", "sticky")
-            versions = [version]
-        } else {
+                served[0], found[0], of: plan.service,
+                "the \(source)'s position is \(Steps.decimal(position))")
+        case .drawn:
             steps.drawn(sticky: config.sticky)
-            let weights = split.draws.value.weights.weights
-            versions = weights.indices.filter { weights[$0] > 0 }
+            let places = zip(found, served).filter { $1.way == .fallback }
+            steps.fallbacks(
+                places.map { (drawn: $0.version, stable: $1.version) }, of: plan.service)
         }
-        if config.fallsBack, !versions.contains(config.stable) { versions.append(config.stable) }
         if let session, let sticky = config.sticky {
             steps.cookie(sticky, wantsCookie: session.wantsCookie)
         }
+        var versions: [Int] = []
+        for choice in served where !versions.contains(choice.version) {
+            versions.append(choice.version)
+        }
+        // Any other may turn out not to be usable when the request comes.
+        if config.fallsBack, !versions.contains(config.stable) { versions.append(config.stable) }
         return versions
     }
 }

@@ -12,6 +12,27 @@ public enum Transfer: Sendable, BitwiseCopyable {
 /// Thin, typed calls on non-blocking stream sockets. A socket is its descriptor's number; whoever
 /// opened it closes it, once.
 public enum Socket {
+    /// Opens a listening socket whose port a wider or narrower address of this process has still, as
+    /// `0.0.0.0:80` beside `127.0.0.1:80`. The kernel allows that where every socket of the port is
+    /// one with SO_REUSEPORT, so all are for the moment in which the new one is bound. Clients come
+    /// to the narrower address until that is closed.
+    ///
+    /// - Parameter siblings: the listening sockets of this process on the port.
+    public static func listen(
+        _ address: Address, isDual: Bool, beside siblings: [Int32]
+    ) throws(SystemError) -> Int32 {
+        for fd in siblings { setReusePort(fd, true) }
+        defer { for fd in siblings { setReusePort(fd, false) } }
+        let fd = try listen(address, isDual: isDual, sharesPort: true)
+        setReusePort(fd, false)
+        return fd
+    }
+
+    private static func setReusePort(_ fd: Int32, _ isOn: Bool) {
+        var value: Int32 = isOn ? 1 : 0
+        _ = unsafe setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &value, socklen_t(4))
+    }
+
     /// Opens a listening socket. Without SO_REUSEPORT: a second instance on the address is refused.
     ///
     /// - Parameter isDual: whether `[::]` takes IPv4 clients too, whose addresses are then IPv4's.
@@ -19,19 +40,26 @@ public enum Socket {
     public static func listen(
         _ address: Address, isDual: Bool, backlog: Int32 = 4096
     ) throws(SystemError) -> Int32 {
+        try listen(address, isDual: isDual, sharesPort: false, backlog: backlog)
+    }
+
+    private static func listen(
+        _ address: Address, isDual: Bool, sharesPort: Bool, backlog: Int32 = 4096
+    ) throws(SystemError) -> Int32 {
         guard isDual, address.family == .ipv6, address.isUnspecified else {
-            return try listen(address, isIPv6Only: true, backlog)
+            return try listen(address, isIPv6Only: true, sharesPort, backlog)
         }
         do throws(SystemError) {
-            return try listen(address, isIPv6Only: false, backlog)
+            return try listen(address, isIPv6Only: false, sharesPort, backlog)
         } catch {
             guard error.code == EAFNOSUPPORT || error.code == EADDRNOTAVAIL else { throw error }
-            return try listen(.ipv4(0, 0, 0, 0, port: address.port), isIPv6Only: true, backlog)
+            return try listen(
+                .ipv4(0, 0, 0, 0, port: address.port), isIPv6Only: true, sharesPort, backlog)
         }
     }
 
     private static func listen(
-        _ address: Address, isIPv6Only: Bool, _ backlog: Int32
+        _ address: Address, isIPv6Only: Bool, _ sharesPort: Bool, _ backlog: Int32
     ) throws(SystemError) -> Int32 {
         let fd = try open(address.family)
         var on: Int32 = 1
@@ -42,6 +70,7 @@ public enum Socket {
             var only: Int32 = isIPv6Only ? 1 : 0
             _ = unsafe setsockopt(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &only, socklen_t(4))
         }
+        if sharesPort { setReusePort(fd, true) }
         if let path = UnixPaths.path(address) { try replaceDeadSocket(path, address) }
         let bound = unsafe SocketAddress.with(address) { unsafe CPlatform.bind(fd, $0, $1) }
         guard bound == 0 else { throw closing(fd, "bind") }
@@ -188,6 +217,9 @@ public enum Socket {
 
     /// Whether an error says that nobody listens at the address.
     public static func isRefusal(_ code: Int32) -> Bool { code == ECONNREFUSED || code == ENOENT }
+
+    /// The error of a connect that nobody answered.
+    public static var timedOut: Int32 { ETIMEDOUT }
 
     /// A send to a peer that takes no more bytes.
     public static func isPipeBroken(_ code: Int32) -> Bool { code == EPIPE }

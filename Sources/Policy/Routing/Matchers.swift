@@ -4,12 +4,14 @@ import RE2
 
 // The compiled forms of matchers: plain values that name their texts in the table's store.
 
+/// A rule for the host.
 struct CompiledHost: BitwiseCopyable {
     enum Kind: UInt8, BitwiseCopyable { case any, exact, suffix }
     var kind: Kind
     var text: ByteRange
 }
 
+/// A rule for the path. `expression` is the place of a `.regex` in the table's expressions.
 struct CompiledPath: BitwiseCopyable {
     enum Kind: UInt8, BitwiseCopyable { case any, exact, prefix, template, regex }
     var kind: Kind
@@ -17,6 +19,8 @@ struct CompiledPath: BitwiseCopyable {
     var expression: UInt32 = 0
 }
 
+/// A rule for a field, a cookie or a query parameter. `expression` is the place of a `.regex` in
+/// the table's expressions.
 struct CompiledValue: BitwiseCopyable {
     enum Kind: UInt8, BitwiseCopyable { case present, exact, prefix, suffix, regex }
     var source: ValueRule.Source

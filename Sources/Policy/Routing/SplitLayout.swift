@@ -45,8 +45,9 @@ public struct SplitLayout: ~Copyable {
         /// Whether the upper node's fraction is the rest to 1, as it is where an odd number of
         /// nodes was merged into the edge.
         var isFlipped = false
-        /// The slots that are settled when the lower node takes the edge, and when it does not.
+        /// The slots that are settled when the lower node takes the edge.
         var whenTaken: Gifts
+        /// The slots that are settled when the lower node does not take the edge.
         var whenLeft = Gifts()
 
         /// The fraction at the upper node, times M.
@@ -67,7 +68,7 @@ public struct SplitLayout: ~Copyable {
     /// The stratum of a version that the next slot falls in.
     struct Open: BitwiseCopyable {
         var stratum: Int32
-        /// How much of it the slots so far have left, times M.
+        /// The part of the stratum that no slot has covered yet, times M.
         var left: Int32
     }
 
@@ -172,7 +173,8 @@ public struct SplitLayout: ~Copyable {
         return node
     }
 
-    /// Makes one edge of a node's and the next one up, between which nothing else hangs.
+    /// Replaces a node's edge and the edge above it by one. The node between them has no other
+    /// edge.
     private mutating func merge(_ node: Int32, _ upper: Edge) {
         var edge = nodes[Int(node)].up
         edge.parent = upper.parent

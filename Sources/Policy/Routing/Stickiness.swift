@@ -26,7 +26,7 @@ public struct Stickiness: ~Copyable, Sendable {
     /// Whether cookies without a signature are taken.
     private let acceptsUnsigned: Bool
 
-    /// Cookies of the issued name that are looked at in one request; those behind are not ours.
+    /// Cookies of the issued name that are read in one request. Further ones are ignored.
     static let candidatesMax = 64
 
     /// - Parameters:
@@ -60,7 +60,7 @@ public struct Stickiness: ~Copyable, Sendable {
         public var origin: Origin
         /// Already shifted by the salt: to be looked up in the intervals.
         public var position: UInt64
-        /// The issued cookie is absent, or past half its life: send it again.
+        /// The answer must set the cookie: it is missing, or past half its life.
         public var wantsCookie: Bool
         /// A cookie by the issued name was there and was not ours.
         public var hadForgery: Bool

@@ -49,7 +49,7 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
         out.append(",\"path\":")
         quoted(text.extracting(s.target.range), &out)
         out.append(",\"protocol\":\"")
-        out.append(s.version.label)
+        out.append(s.protocol.label)
         if s.tlsVersion != 0 {
             out.append("\",\"tls\":\"1.")
             out.append(0x30 &+ s.tlsVersion)
@@ -211,7 +211,7 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
         out.append(UInt8(0x20))
         escaped(s.target, text, &out)
         out.append(UInt8(0x20))
-        out.append(s.version.label)
+        out.append(s.protocol.label)
     }
 
     /// Apache's combined log format.

@@ -58,7 +58,7 @@ public enum ErrorCause: UInt8, Sendable, BitwiseCopyable, CaseIterable {
 }
 
 /// The protocol that a client speaks.
-public enum ProtocolVersion: UInt8, Sendable, BitwiseCopyable, CaseIterable {
+public enum HTTPProtocol: UInt8, Sendable, BitwiseCopyable, CaseIterable {
     case http10, http11, http2
 
     public var label: StaticString {
@@ -142,7 +142,7 @@ public struct ExchangeSummary: ~Copyable, Sendable {
     public var attempts: UInt8 = 0
     /// The draw that chose the version; `UInt64.max` when none was taken.
     public var draw = UInt64.max
-    public var version = ProtocolVersion.http11
+    public var `protocol` = HTTPProtocol.http11
     /// The last digit of the client's TLS 1.x; 0 without TLS.
     public var tlsVersion: UInt8 = 0
     /// A gRPC call's status; -1 when none was seen.
@@ -180,7 +180,7 @@ public struct ExchangeSummary: ~Copyable, Sendable {
         firstByte = Duration(nanoseconds: -1)
         attempts = 0
         draw = .max
-        version = .http11
+        `protocol` = .http11
         tlsVersion = 0
         grpcStatus = -1
         endpoint = nil

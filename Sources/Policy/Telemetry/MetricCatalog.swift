@@ -77,7 +77,7 @@ public enum MetricCatalog {
         help: "Bytes of response bodies handed to clients.")
     public static let refused = Family(
         name: "sluice_downstream_refused_total", kind: .counter,
-        help: "Requests refused before routing, by what they did against the protocol.")
+        help: "Requests refused for what they did against HTTP or asked beyond a limit.")
 
     public static let byProtocol = Family(
         name: "sluice_requests_by_protocol_total", kind: .counter,

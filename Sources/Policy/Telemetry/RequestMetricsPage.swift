@@ -84,8 +84,8 @@ public struct RequestMetricsPage {
 
     private func writeTransport(to page: inout PrometheusText) {
         page.family(MetricCatalog.byProtocol)
-        for version in ProtocolVersion.allCases {
-            page.sample([("protocol", "\(version.label)")], worker(version.metric))
+        for `protocol` in HTTPProtocol.allCases {
+            page.sample([("protocol", "\(`protocol`.label)")], worker(`protocol`.metric))
         }
         page.family(MetricCatalog.calls)
         for series in contents.series where series.kind == .calls {

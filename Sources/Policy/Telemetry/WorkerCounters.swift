@@ -37,7 +37,7 @@ public struct WorkerCounters: ~Copyable {
                 .filters, listener: 0, row: row, assign: .none, code: metric.rawValue))
     }
 
-    /// Counts a request that was refused before it was routed.
+    /// Counts a request that was refused for what it did against HTTP, or asked beyond a limit.
     public mutating func countRefused(listener: Int, cause: UInt8) {
         add(
             MetricRegistry.key(
@@ -84,7 +84,7 @@ public struct WorkerCounters: ~Copyable {
     public mutating func finished(_ summary: borrowing ExchangeSummary, rowSlot: Int) {
         shard.add(1, to: rowSlot + MetricRegistry.RowSlot.finished)
         shard.add(1, to: WorkerMetric.requestsFinished.rawValue)
-        shard.add(1, to: summary.version.metric.rawValue)
+        shard.add(1, to: summary.protocol.metric.rawValue)
         outcome(summary, rowSlot: rowSlot)
     }
 

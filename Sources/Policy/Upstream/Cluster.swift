@@ -96,8 +96,8 @@ public struct Cluster: ~Copyable, Sendable {
     /// Positions to choose from for one request.
     public struct Choice: BitwiseCopyable, Sendable {
         public let position: Int
-        /// Another that is as good: the one of them with fewer requests in flight is better. -1:
-        /// there is none.
+        /// A second position to compare, or -1. The caller takes whichever has fewer requests in
+        /// flight.
         public let rival: Int
 
         init(_ position: Int, or rival: Int = -1) {
@@ -129,8 +129,8 @@ public struct Cluster: ~Copyable, Sendable {
         public var isEmpty: Bool { last < 0 }
     }
 
-    /// Chooses the endpoints for the next request, and takes those back into the rotation whose
-    /// ejection is over.
+    /// Chooses an endpoint for the next request, or two to compare, and takes those back into the
+    /// rotation whose ejection is over.
     ///
     /// - Parameters:
     ///   - hash: the request's key, for the hashed policies.
@@ -147,7 +147,7 @@ public struct Cluster: ~Copyable, Sendable {
             readmitDue(now: now)
             return isIn(0, now: now) || isPanicking(now: now) ? Choice(0) : nil
         }
-        // With least requests most choices need not look at it.
+        // `leastRequest` looks for ended ejections itself, and only when it has to.
         if policy != .leastRequest { readmitDue(now: now) }
         let first: Int
         switch policy {

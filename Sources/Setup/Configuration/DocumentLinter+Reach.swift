@@ -80,8 +80,8 @@ extension DocumentLinter {
 
     // MARK: Loops
 
-    /// Endpoints at which a listener of this file listens that would send their requests there
-    /// again.
+    /// Warns of endpoints that are listeners of this file, when their requests would go there again
+    /// in circles.
     private static func lintLoops(
         _ document: Document, _ root: YAMLNode, _ warn: (String, YAMLMark, String) -> Void
     ) {

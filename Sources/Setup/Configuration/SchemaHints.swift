@@ -177,7 +177,7 @@ enum SchemaHints {
 
     // MARK: Scalars
 
-    /// For text that is no name.
+    /// The hint for text that is no name.
     static func name(_ text: String) -> String {
         let letters = text.map { character -> Character in
             SchemaChecker.isName(String(character)) ? character : "-"

@@ -19,10 +19,8 @@ public struct Snapshot: ~Copyable, Sendable {
     public let document: Document
     public let settings: Settings
     public let splits: FixedArray<SplitPlan>
-    /// The number of each service's epoch, in the document's order of services, from 1. An epoch
-    /// lasts while the service places requests and sessions in one way: a reload that leaves its
-    /// weights alone goes on with it, and every other publication begins the next. Numbers grow
-    /// by one, belong to this process and begin anew with it.
+    /// The number of each service's epoch, in the document's order of services, from 1. `EpochBook`
+    /// says when the next one begins. Numbers only grow, and begin anew with the process.
     public let epochs: FixedArray<UInt64>
     @usableFromInline let plans: SharedBox<SnapshotPlans>
     private let addressOnly = AddressOnly()
@@ -69,7 +67,7 @@ public struct Snapshot: ~Copyable, Sendable {
     @inlinable public var sticky: FixedArray<SharedBox<Stickiness>> {
         @inline(__always) _read { yield plans.value.sticky }
     }
-    /// The first is empty.
+    /// Edits of rows, by number. Number 0 changes nothing.
     @inlinable public var edits: FixedArray<EditPlan> {
         @inline(__always) _read { yield plans.value.edits }
     }
@@ -105,7 +103,7 @@ public struct Snapshot: ~Copyable, Sendable {
         listener < plans.value.halfClosers.count && plans.value.halfClosers[listener]
     }
 
-    /// Whether HTTP/2's preface is no preface on a listener.
+    /// Whether a listener speaks HTTP/1.1 alone, so that HTTP/2's preface is read as HTTP/1.1.
     public func speaksHTTP1Only(_ listener: Int) -> Bool {
         protocols(listener) == .http1
     }
@@ -156,7 +154,7 @@ public struct Snapshot: ~Copyable, Sendable {
         public var idle = Duration.unlimited
         /// The time of one attempt.
         public var perTry = Duration.unlimited
-        /// Without progress in writing to the client.
+        /// How long the client may take nothing of what waits for it.
         public var write = Duration.unlimited
         /// Into `retries`.
         public var retry = 0
@@ -214,7 +212,7 @@ public struct Snapshot: ~Copyable, Sendable {
 
     public struct FaultPlan: BitwiseCopyable, Sendable {
         public var delay = Duration.zero
-        /// Version 0 of a draw is held back, or answered.
+        /// Two-way draws: 0 means that the request is delayed, or answered; 1 that it is not.
         public var delayDraws: SharedBox<Draws>?
         public var abortDraws: SharedBox<Draws>?
         public var abortStatus: UInt16 = 0
@@ -229,7 +227,7 @@ public struct Snapshot: ~Copyable, Sendable {
         public var version: Int
         /// The version's endpoints, with limits and connections of their own.
         public var cluster: SharedBox<Cluster>
-        /// Version 0 of a draw is copied.
+        /// Two-way draws: 0 means that the request is copied; 1 that it is not.
         public var draws: SharedBox<Draws>
         public var bodyBytesMax: Int
         /// Where the copies are counted, and how they are edited.
@@ -257,7 +255,7 @@ public struct Snapshot: ~Copyable, Sendable {
     public struct SplitPlan: BitwiseCopyable, Sendable {
         public var draws: SharedBox<Draws>
         public var intervals: SharedBox<SessionIntervals>
-        /// The number of the service's epoch (`Snapshot.epochs`), where the draw finds it.
+        /// The number of the service's epoch (`Snapshot.epochs`).
         public var epoch: UInt64 = 0
     }
 

@@ -79,11 +79,11 @@ extension Pools {
             if !tables.attempts.holds(tables.upstream[id].attempt) {
                 EndpointConnections.close(&tables, &turn, id, reset: false)
             }
-        case .session:
-            let session = tables.upstream[id].session
+        case .http2:
+            let h2 = tables.upstream[id].h2
             turn.endpointPools[tables.upstream[id].endpoint].speaksHTTP2 = false
             turn.endpointPools[tables.upstream[id].endpoint].lacksWebSockets = false
-            StreamPools.retire(&tables, &turn, session)
+            StreamPools.retire(&tables, &turn, h2)
         case .busy, .tunnel, .closed: break
         }
     }

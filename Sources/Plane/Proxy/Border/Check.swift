@@ -16,7 +16,7 @@ extension DataPlane {
         checkAttempts(&faults)
         checkUpstream(&faults)
         checkPools(&faults)
-        checkSessions(&faults)
+        checkLinks(&faults)
         return faults
     }
 
@@ -31,14 +31,14 @@ extension DataPlane {
             switch phase {
             case .exchange, .tunnel:
                 if !has { faults.append("downstream \(index) is in \(phase) without an exchange") }
-            case .idle, .head, .lingering, .session, .closed:
+            case .idle, .head, .lingering, .http2, .closed:
                 if has { faults.append("downstream \(index) is in \(phase) with an exchange") }
             }
             if has, tables.exchanges[exchange].downstream != id {
                 faults.append("downstream \(index) has an exchange of another")
             }
-            if phase == .session, !tables.sessions.holds(tables.downstream[id].session) {
-                faults.append("downstream \(index) carries no session")
+            if phase == .http2, !tables.links.holds(tables.downstream[id].h2) {
+                faults.append("downstream \(index) carries no HTTP/2 connection")
             }
             var kept = tables.downstream[id].firstPrivate
             while !kept.isNone {
@@ -115,7 +115,7 @@ extension DataPlane {
             let attempt = tables.upstream[id].attempt
             let phase = tables.upstream[id].phase
             switch phase {
-            case .idle, .closed, .session:
+            case .idle, .closed, .http2:
                 if tables.attempts.holds(attempt) {
                     faults.append("upstream \(index) is in \(phase) with an attempt")
                 }
@@ -189,17 +189,17 @@ extension DataPlane {
         }
     }
 
-    private func checkSessions(_ faults: inout [String]) {
-        for index in 0..<tables.sessions.indexEnd {
-            guard let id = tables.sessions.tenant(at: index) else { continue }
-            let socket = tables.sessions[id].socket
+    private func checkLinks(_ faults: inout [String]) {
+        for index in 0..<tables.links.indexEnd {
+            guard let id = tables.links.tenant(at: index) else { continue }
+            let socket = tables.links[id].socket
             let isCarried =
                 socket.side == .downstream
                 ? tables.downstream.holds(socket.downstream)
-                    && tables.downstream[socket.downstream].session == id
+                    && tables.downstream[socket.downstream].h2 == id
                 : tables.upstream.holds(socket.upstream)
-                    && tables.upstream[socket.upstream].session == id
-            if !isCarried { faults.append("session \(index) has no socket") }
+                    && tables.upstream[socket.upstream].h2 == id
+            if !isCarried { faults.append("HTTP/2 connection \(index) has no socket") }
         }
     }
 }

@@ -78,7 +78,7 @@ public struct DataPlane: ~Copyable {
         tables.downstream[id.downstream].isSecuring = false
         tables.downstream[id.downstream].tlsVersion = version
         tables.downstream[id.downstream].identity.append(identity)
-        if isHTTP2 { Sessions.begin(&tables, &turn, downstream: id.downstream) }
+        if isHTTP2 { HTTP2Links.begin(&tables, &turn, downstream: id.downstream) }
     }
 
     /// A client's TLS handshake failed, and the alert is out.
@@ -126,7 +126,7 @@ public struct DataPlane: ~Copyable {
     ///
     /// - Returns: `nil` when all are performed; the bytes they named are forgotten then.
     public mutating func advance() -> Effect? {
-        if turn.hasStreams { return advanceSessions() }
+        if turn.hasStreams { return advanceHTTP2() }
         if turn.effectsTaken < turn.effects.count {
             turn.effectsTaken &+= 1
             return turn.effects[turn.effectsTaken &- 1]
@@ -142,9 +142,10 @@ public struct DataPlane: ~Copyable {
         return advance()
     }
 
-    /// Advances where there are HTTP/2 sessions: effects on streams are performed here, and what
-    /// sessions have to do is done in steps, each when the effects of the one before are performed.
-    private mutating func advanceSessions() -> Effect? {
+    /// Advances where there are HTTP/2 connections: effects on streams are performed here, and what
+    /// HTTP/2 connections have to do is done in steps, each when the effects of the one before are
+    /// performed.
+    private mutating func advanceHTTP2() -> Effect? {
         while true {
             while turn.effectsTaken < turn.effects.count {
                 turn.effectsTaken &+= 1
@@ -156,10 +157,10 @@ public struct DataPlane: ~Copyable {
                 Exchanges.serveQueues(&tables, &turn)
                 continue
             }
-            if Sessions.step(&tables, &turn) { continue }
+            if HTTP2Links.step(&tables, &turn) { continue }
             // The last of them has gone: from here on every effect is a socket's again.
             turn.hasStreams =
-                tables.sessions.count > 0 || turn.innerCount > 0 || turn.orphanCount > 0
+                tables.links.count > 0 || turn.innerCount > 0 || turn.orphanCount > 0
             return nil
         }
     }
@@ -172,8 +173,8 @@ public struct DataPlane: ~Copyable {
         turn.logLine.clear()
     }
 
-    /// The driver's turn is ending: what sessions have to write goes out with the effects that
-    /// follow.
+    /// The driver's turn is ending: what HTTP/2 connections have to write goes out with the effects
+    /// that follow.
     public mutating func endTurn() { turn.work.isEndOfTurn = turn.hasStreams }
 
     /// The bytes of a send effect.
@@ -315,9 +316,9 @@ public struct DataPlane: ~Copyable {
     }
 
     /// Whether a connection to an endpoint carries streams of HTTP/2.
-    public func isSession(_ id: ConnectionID) -> Bool {
+    public func carriesStreams(_ id: ConnectionID) -> Bool {
         id.side == .upstream && tables.upstream.holds(id.upstream)
-            && tables.upstream[id.upstream].phase == .session
+            && tables.upstream[id.upstream].phase == .http2
     }
 
     /// The number of the cluster that a connection to an endpoint is for.
@@ -446,7 +447,7 @@ public struct DataPlane: ~Copyable {
         }
     }
 
-    public var sessionCount: Int { tables.sessions.count }
+    public var linkCount: Int { tables.links.count }
     public var downstreamCount: Int { tables.downstream.count }
     public var upstreamCount: Int { tables.upstream.count }
     public var exchangeCount: Int { tables.exchanges.count }

@@ -6,17 +6,17 @@ import Base
 ///
 /// A turn:
 ///
-///     beginTurn ─▶ drive(event) … ─▶ serveReady ─▶ due timers ─▶ takeMail ─▶ what sessions write
+///     beginTurn ─▶ drive(event) … ─▶ serveReady ─▶ due timers ─▶ takeMail ─▶ HTTP/2 writes
 ///                └──────────── each with all of its effects performed before the next ──────────┘
 ///
-/// - **All effects of one event are performed before the next event**: bytes that they send may
-///   lie in the scratch, which the next read overwrites. They are performed in their order.
+/// - **All effects of one event are performed before the next event**: bytes that they send may lie
+///   in the scratch, which the next read overwrites. They are performed in their order.
 /// - **Performing may tell of more** (`DataPlane.handle` from within `perform(_:)`): a connect that
 ///   failed at once, a connection without bytes to write. What follows from that goes behind the
 ///   effects that wait. Nothing may be read then, since the scratch is still in use.
-/// - **Sessions of HTTP/2 write once a turn**, behind everything else, so that all streams of a
+/// - **HTTP/2 connections write once a turn**, behind everything else, so that all streams of a
 ///   connection share one write.
-/// - **The clock is read once a turn.** No event of a turn sees another time.
+/// - **All events of a turn have one time**, read when it begins.
 ///
 /// The methods are specialised for each driver: for a worker this protocol costs nothing.
 public protocol Driver: ~Copyable {

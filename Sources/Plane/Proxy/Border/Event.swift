@@ -13,7 +13,7 @@ typealias ExchangeID = SlotID<Exchange>
 /// One try of an exchange at an endpoint.
 typealias AttemptID = SlotID<Attempt>
 /// A connection of HTTP/2.
-typealias SessionID = SlotID<SessionLink>
+typealias HTTP2LinkID = SlotID<HTTP2Link>
 
 /// A connection of one worker: its side and its slot there. A stale id misses.
 public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
@@ -57,8 +57,8 @@ public struct ConnectionID: Hashable, Sendable, BitwiseCopyable {
     }
 }
 
-/// An event is what the driver saw happen. Everything the data plane knows of the world comes this
-/// way.
+/// An event is what happened to a connection. What else the data plane learns comes by methods of
+/// `DataPlane`: `accept`, `secured`, `expireTimers`, `adopt`, `keepUnsent` and others.
 public enum Event: Sendable, BitwiseCopyable {
     /// A connect that an effect asked for succeeded.
     /// `isSecure`: over TLS, whose handshake is done; `isHTTP2`: it agreed on that (ALPN).
@@ -67,8 +67,8 @@ public enum Event: Sendable, BitwiseCopyable {
     case connectFailed(UpstreamID, isRefused: Bool)
     /// A connect was not even tried: descriptors or memory have run out here.
     case connectImpossible(UpstreamID)
-    /// So many bytes were read into `Turn.scratch`; 0 when only kept bytes are to be looked at
-    /// again.
+    /// The count of bytes that were read into `Turn.scratch`; 0 when only kept bytes are to be
+    /// looked at again.
     case received(ConnectionID, Int)
     /// The peer will send no more.
     case ended(ConnectionID)
@@ -108,8 +108,9 @@ public enum Effect: Sendable, BitwiseCopyable {
     case checkQuiet(ConnectionID)
     /// Close; with `reset` so that the peer sees a broken message as broken.
     case close(ConnectionID, reset: Bool)
-    /// Tell other workers (a bit each) about a cluster's connections.
+    /// Ask all other workers to give up a connection to a cluster.
     case askForConnection(cluster: Int)
+    /// Tell these workers (bit n is worker n) that a place in a cluster is free.
     case tellFreed(workers: UInt64, cluster: Int)
     /// Wake the control thread: a split has begun a new page and the next ones are to be laid out,
     /// or there is news of an endpoint (`DataPlane.takeNews`).

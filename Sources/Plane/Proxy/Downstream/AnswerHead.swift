@@ -6,7 +6,8 @@ import Routing
 import Telemetry
 
 /// Adds a route's part to the head of every answer, whoever made the answer: an endpoint, an
-/// endpoint that changes the protocol, or this proxy. Every final head to a client ends here.
+/// endpoint that changes the protocol, or this proxy. Every final head of an
+/// exchange ends here.
 ///
 /// The head lies in `turn.headOut`: its first line and the fields that the answer has by itself.
 /// Behind them come this hop's own fields, then the edits, then the session's cookie. Fields that

@@ -120,9 +120,9 @@ enum ClientConnections {
     private static func raisePatience(
         _ tables: inout Tables, _ id: DownstreamID, _ patience: Duration
     ) {
-        let session = tables.downstream[id].session
-        guard tables.sessions.holds(session) else { return }
-        let socket = tables.sessions[session].socket.downstream
+        let h2 = tables.downstream[id].h2
+        guard tables.links.holds(h2) else { return }
+        let socket = tables.links[h2].socket.downstream
         tables.downstream[socket].patience = max(tables.downstream[socket].patience, patience)
     }
 }

@@ -85,7 +85,7 @@ extension DownstreamSide {
         // The last answer is out; only a client that has not taken all of it loses something.
         case .lingering where !tables.downstream[id].hasUnsent:
             ClientConnections.close(&tables, &turn, id, reset: false)
-        case .lingering, .tunnel, .session, .closed:
+        case .lingering, .tunnel, .http2, .closed:
             failed(&tables, &turn, id, as: .drained)
         }
     }

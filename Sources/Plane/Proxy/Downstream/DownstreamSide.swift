@@ -41,8 +41,8 @@ enum DownstreamSide {
         guard tables.downstream.holds(id) else { return }
         let bytes = turn.gather(&tables.downstream[id].inbound, read: count)
         let end = bytes.upperBound
-        if tables.downstream[id].phase == .session {
-            return Sessions.received(&tables, &turn, tables.downstream[id].session, bytes)
+        if tables.downstream[id].phase == .http2 {
+            return HTTP2Links.received(&tables, &turn, tables.downstream[id].h2, bytes)
         }
         let at = process(&tables, &turn, id, from: bytes.lowerBound, to: end)
         if at < end, tables.downstream.holds(id) {
@@ -92,8 +92,8 @@ enum DownstreamSide {
             }
             ClientConnections.close(&tables, &turn, id, reset: false)
         case .closed: break
-        case .session:
-            Sessions.lost(&tables, &turn, tables.downstream[id].session)
+        case .http2:
+            HTTP2Links.lost(&tables, &turn, tables.downstream[id].h2)
             ClientConnections.close(&tables, &turn, id, reset: false)
         case .tunnel:
             let isDone = Tunnels.ended(&tables, &turn, from: ConnectionID(downstream: id))
@@ -121,9 +121,9 @@ enum DownstreamSide {
         as departure: Departure = .left
     ) {
         guard tables.downstream.holds(id), tables.downstream[id].phase != .closed else { return }
-        let session = tables.downstream[id].session
-        if tables.downstream[id].phase == .session {
-            Sessions.lost(&tables, &turn, session, as: departure)
+        let h2 = tables.downstream[id].h2
+        if tables.downstream[id].phase == .http2 {
+            HTTP2Links.lost(&tables, &turn, h2, as: departure)
         }
         let exchange = tables.downstream[id].exchange
         if !exchange.isNone {
@@ -163,8 +163,8 @@ enum DownstreamSide {
         tables.downstream[id].outbound.release()
         tables.downstream[id].timer.clear()
         tables.downstream[id].isBlocked = false
-        if tables.downstream[id].phase == .session {
-            return Sessions.drained(&tables, &turn, tables.downstream[id].session)
+        if tables.downstream[id].phase == .http2 {
+            return HTTP2Links.drained(&tables, &turn, tables.downstream[id].h2)
         }
         if tables.downstream[id].shutsDownAfterFlush {
             tables.downstream[id].shutsDownAfterFlush = false
@@ -206,7 +206,7 @@ enum DownstreamSide {
                     let isWhole = preface(tables, turn, id, ByteRange(at, end: end))
                 {
                     guard isWhole else { return at }
-                    Sessions.begin(&tables, &turn, downstream: id)
+                    HTTP2Links.begin(&tables, &turn, downstream: id)
                     continue
                 }
                 guard at < end, readHead(&tables, &turn, id, &at, end) else { return at }
@@ -234,9 +234,9 @@ enum DownstreamSide {
                 }
                 return end
             case .lingering, .closed: return end
-            case .session:
-                Sessions.received(
-                    &tables, &turn, tables.downstream[id].session, at..<end)
+            case .http2:
+                HTTP2Links.received(
+                    &tables, &turn, tables.downstream[id].h2, at..<end)
                 return end
             }
             // Any step may have closed the connection.
@@ -275,7 +275,7 @@ enum DownstreamSide {
         _ tables: borrowing Tables, _ turn: borrowing Turn, _ id: DownstreamID, _ range: ByteRange
     ) -> Bool? {
         guard !tables.downstream[id].isStream else { return nil }
-        // Whatever comes, the session says whether it is HTTP/2.
+        // Whatever comes, the HTTP/2 connection says whether it is HTTP/2.
         if turn.snapshots.newest.value.speaksHTTP2Only(tables.downstream[id].listener) {
             return true
         }
@@ -329,8 +329,8 @@ enum DownstreamSide {
     /// the next one if that is on its way.
     static func leave(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         tables.downstream[id].expires = DownstreamConnection.left
-        if tables.downstream[id].phase == .session {
-            return Sessions.announceEnd(&tables, &turn, tables.downstream[id].session)
+        if tables.downstream[id].phase == .http2 {
+            return HTTP2Links.announceEnd(&tables, &turn, tables.downstream[id].h2)
         }
         let exchange = tables.downstream[id].exchange
         if tables.exchanges.holds(exchange) {

@@ -116,7 +116,7 @@ extension Pools {
             return served
         }
         let endpoint = tables.attempts[attempt].endpoint, id = cluster.value.id
-        if StreamPools.session(tables, turn, endpoint: endpoint, cluster: id) != nil {
+        if StreamPools.h2(tables, turn, endpoint: endpoint, cluster: id) != nil {
             PendingQueue.remove(&tables, &turn, attempt, cluster: id)
             if let lease = StreamPools.serve(&tables, &turn, attempt, cluster: id) {
                 return .served(lease)
@@ -124,7 +124,7 @@ extension Pools {
             PendingQueue.append(&tables, &turn, attempt, cluster: id)
             return .blocked
         }
-        // The session that is being made is for this one too.
+        // The HTTP/2 connection that is being made is for this one too.
         if StreamPools.isComing(tables, turn, endpoint: endpoint) { return .held }
         return connect(&tables, &turn, waiting: attempt, cluster) ?? .held
     }
@@ -138,9 +138,9 @@ extension Pools {
         let id = cluster.value.id
         switch Upgrades.way(tables, turn, attempt, cluster) {
         case .ordinary: return nil
-        case .stream(let session):
+        case .stream(let h2):
             PendingQueue.remove(&tables, &turn, attempt, cluster: id)
-            if let stream = StreamPools.open(&tables, &turn, session) {
+            if let stream = StreamPools.open(&tables, &turn, h2) {
                 return .served(
                     Attempts.assign(
                         &tables, attempt: attempt, connection: stream, isReused: true))

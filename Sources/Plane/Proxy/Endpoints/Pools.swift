@@ -87,8 +87,8 @@ enum Pools {
     ) -> Lease? {
         switch Upgrades.way(tables, turn, attempt, cluster) {
         case .ordinary: return nil
-        case .stream(let session):
-            guard let id = StreamPools.open(&tables, &turn, session) else { break }
+        case .stream(let h2):
+            guard let id = StreamPools.open(&tables, &turn, h2) else { break }
             return Attempts.assign(&tables, attempt: attempt, connection: id, isReused: true)
         case .waits: break
         case .connects(let onlyHTTP1):
@@ -100,8 +100,8 @@ enum Pools {
         return wait(&tables, &turn, attempt, cluster)
     }
 
-    /// Finds a stream for an attempt at its endpoint: of a session that has room, or of the
-    /// connection that is being made for others. `nil`: there is none to come.
+    /// Finds a stream for an attempt at its endpoint: of an HTTP/2 connection that has room, or of
+    /// the connection that is being made for others. `nil`: there is none to come.
     private static func leaseStream(
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID,
         _ cluster: SharedBox<Cluster>

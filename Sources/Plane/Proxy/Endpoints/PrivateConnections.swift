@@ -130,7 +130,7 @@ enum PrivateConnections {
     static func hasCredentials(_ turn: borrowing Turn, _ head: ByteRange) -> Bool {
         for i in 0..<turn.requestHead.fields.count {
             let field = turn.requestHead.fields[i]
-            guard field.is(.authorization) else { continue }
+            guard field.is(.authorization) || field.is(.proxyAuthorization) else { continue }
             let value = turn.scratch.span(field.value.shifted(by: head.lower))
             if ConnectionAuthentication.isNamed(in: value) { return true }
         }

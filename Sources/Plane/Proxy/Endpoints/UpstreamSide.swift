@@ -24,7 +24,7 @@ enum UpstreamSide {
         }
         if tables.upstream[id].isCheck, HealthChecks.connected(&tables, &turn, id) { return }
         if isHTTP2 || turn.clusterPools[tables.upstream[id].cluster].speaksHTTP2 {
-            return startSession(&tables, &turn, id, attempt)
+            return startHTTP2(&tables, &turn, id, attempt)
         }
         let endpoint = tables.upstream[id].endpoint
         if turn.endpointPools[endpoint].speaksHTTP2, !tables.upstream[id].onlyHTTP1 {
@@ -48,14 +48,14 @@ enum UpstreamSide {
 
     /// The connection is one of HTTP/2: the attempt that asked for it gets its first stream, and
     /// others that wait get theirs.
-    private static func startSession(
+    private static func startHTTP2(
         _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ attempt: AttemptID
     ) {
         let cluster = tables.upstream[id].cluster
         tables.upstream[id].attempt = .none
         if tables.upstream[id].isCheck { return startCheck(&tables, &turn, id, attempt) }
         turn.endpointPools[tables.upstream[id].endpoint].speaksHTTP2 = true
-        guard Sessions.begin(&tables, &turn, upstream: id) != nil else {
+        guard HTTP2Links.begin(&tables, &turn, upstream: id) != nil else {
             EndpointConnections.close(&tables, &turn, id, reset: true)
             if tables.attempts.holds(attempt) {
                 Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
@@ -65,16 +65,16 @@ enum UpstreamSide {
         if tables.attempts.holds(attempt) { serveFirst(&tables, &turn, attempt, cluster) }
         turn.queueIsDue(cluster)
         guard tables.upstream.holds(id) else { return }
-        if tables.sessions[tables.upstream[id].session].engine.streamCount == 0 {
-            Sessions.armIdle(&tables, &turn, tables.upstream[id].session)
+        if tables.links[tables.upstream[id].h2].engine.streamCount == 0 {
+            HTTP2Links.armIdle(&tables, &turn, tables.upstream[id].h2)
         }
     }
 
-    /// Sessions that an attempt may ask for and get no stream of.
-    private static let sessionsMax: UInt8 = 3
+    /// HTTP/2 connections that an attempt may ask for and get no stream of.
+    private static let linksMax: UInt8 = 3
 
-    /// The attempt that asked for the session. A WebSocket waits for the endpoint's settings (RFC
-    /// 8441 §3).
+    /// The attempt that asked for the HTTP/2 connection. A WebSocket waits for the endpoint's
+    /// settings (RFC 8441 §3).
     private static func serveFirst(
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ cluster: Int
     ) {
@@ -85,21 +85,21 @@ enum UpstreamSide {
             return Exchanges.perform(&tables, &turn, exchange, lease)
         }
         tables.attempts[attempt].connection = .none
-        tables.attempts[attempt].sessionCount += 1
-        guard tables.attempts[attempt].sessionCount <= sessionsMax else {
+        tables.attempts[attempt].linkCount += 1
+        guard tables.attempts[attempt].linkCount <= linksMax else {
             return Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
         }
         let lease = Pools.wait(&tables, &turn, attempt, Attempts.cluster(tables, of: exchange))
         Exchanges.perform(&tables, &turn, exchange, lease)
     }
 
-    /// A session for one health check, which no other request gets a stream of.
+    /// An HTTP/2 connection for one health check, which no other request gets a stream of.
     private static func startCheck(
         _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ attempt: AttemptID
     ) {
         guard tables.attempts.holds(attempt),
-            let session = Sessions.begin(&tables, &turn, upstream: id, isListed: false),
-            let stream = StreamPools.open(&tables, &turn, session)
+            let h2 = HTTP2Links.begin(&tables, &turn, upstream: id, isListed: false),
+            let stream = StreamPools.open(&tables, &turn, h2)
         else { return EndpointConnections.close(&tables, &turn, id, reset: true) }
         tables.upstream[stream].isCheck = true
         start(&tables, &turn, attempt, stream)
@@ -169,7 +169,7 @@ enum UpstreamSide {
             guard tables.attempts.holds(attempt) else { return }
             Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: true)
         case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
-        case .session: Sessions.expired(&tables, &turn, tables.upstream[id].session)
+        case .http2: HTTP2Links.expired(&tables, &turn, tables.upstream[id].h2)
         case .busy, .tunnel, .closed: break
         }
     }
@@ -182,8 +182,8 @@ enum UpstreamSide {
         let end = bytes.upperBound
         switch tables.upstream[id].phase {
         case .connecting, .closed: return
-        case .session:
-            return Sessions.received(&tables, &turn, tables.upstream[id].session, at..<end)
+        case .http2:
+            return HTTP2Links.received(&tables, &turn, tables.upstream[id].h2, at..<end)
         case .idle:
             // Nobody asked: whatever it is, it must not become somebody's response.
             if at < end { EndpointConnections.close(&tables, &turn, id, reset: false) }
@@ -251,8 +251,8 @@ enum UpstreamSide {
         tables.upstream[id].hasEnded = true
         switch tables.upstream[id].phase {
         case .closed: break
-        case .session:
-            Sessions.lost(&tables, &turn, tables.upstream[id].session)
+        case .http2:
+            HTTP2Links.lost(&tables, &turn, tables.upstream[id].h2)
             EndpointConnections.close(&tables, &turn, id, reset: false)
         case .connecting: connectFailed(&tables, &turn, id, isRefused: false)
         case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
@@ -279,8 +279,8 @@ enum UpstreamSide {
         guard tables.upstream.holds(id) else { return }
         switch tables.upstream[id].phase {
         case .closed: break
-        case .session:
-            Sessions.lost(&tables, &turn, tables.upstream[id].session)
+        case .http2:
+            HTTP2Links.lost(&tables, &turn, tables.upstream[id].h2)
             EndpointConnections.close(&tables, &turn, id, reset: true)
         case .connecting: connectFailed(&tables, &turn, id, isRefused: false)
         case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
@@ -307,8 +307,8 @@ enum UpstreamSide {
     static func drained(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         guard tables.upstream.holds(id) else { return }
         tables.upstream[id].outbound.release()
-        if tables.upstream[id].phase == .session {
-            return Sessions.drained(&tables, &turn, tables.upstream[id].session)
+        if tables.upstream[id].phase == .http2 {
+            return HTTP2Links.drained(&tables, &turn, tables.upstream[id].h2)
         }
         if tables.upstream[id].shutsDownAfterFlush {
             tables.upstream[id].shutsDownAfterFlush = false

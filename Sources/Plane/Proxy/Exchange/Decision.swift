@@ -37,8 +37,7 @@ struct LocalAnswer {
     /// The status that a call is told, 0...16; -1: the one that the HTTP status means.
     var grpcStatus: Int16 = -1
     var content = Content.reason
-    /// The cause under which the request counts as refused, if it does. The answer is then the last
-    /// of its connection.
+    /// The cause under which the request counts as refused, if it does.
     var refusal: UInt8?
     /// The answer is the last of its connection.
     var endsConnection = false

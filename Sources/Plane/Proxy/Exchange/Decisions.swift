@@ -160,29 +160,31 @@ enum Decisions {
         // Large: read where it lies, and passed on by its number.
         let plan = snapshot.value.routes[route]
         let service = snapshot.value.services[plan.service]
-        var version = plan.pinned
-        if version >= 0 {
-            tables.exchanges[id].summary.assign = .header
-        } else if service.sticky >= 0 {
-            version = stickyVersion(
-                &tables, &turn, id, split: plan.split, sticky: service.sticky, snapshot, head)
-        } else if !tables.downstream[tables.exchanges[id].downstream].firstPrivate.isNone,
-            let bound = PrivateConnections.version(tables, id, service, snapshot)
-        {
-            tables.exchanges[id].summary.assign = .sticky
-            version = bound
-        } else {
-            tables.exchanges[id].summary.assign = .weighted
-            version = draw(&tables, &turn, id, split: plan.split, snapshot)
-        }
-        var cluster = snapshot.value.versions[service.versions.start + version].cluster
-        if service.fallsBack, version != service.stable,
-            !cluster.value.isAvailable(now: turn.now)
-        {
-            version = service.stable
-            cluster = snapshot.value.versions[service.versions.start + version].cluster
-            tables.exchanges[id].summary.assign = .fallback
-        }
+        let choice = VersionChoice.choose(
+            named: plan.pinned,
+            session: {
+                guard service.sticky >= 0 else { return -1 }
+                return placed(
+                    &tables, &turn, id, split: plan.split, sticky: service.sticky, snapshot, head)
+            },
+            bound: {
+                let client = tables.exchanges[id].downstream
+                if tables.downstream[client].firstPrivate.isNone { return -1 }
+                return bound(&tables, id, split: plan.split, service, snapshot)
+            },
+            drawn: {
+                let version = draw(&tables, &turn, id, split: plan.split, snapshot)
+                if service.sticky >= 0 { place(&tables, id, in: version, plan.split, snapshot) }
+                return version
+            },
+            stable: service.stable, fallsBack: service.fallsBack,
+            isUsable: { version in
+                snapshot.value.versions[service.versions.start + version].cluster.value
+                    .isAvailable(now: turn.now)
+            })
+        let version = choice.version
+        let cluster = snapshot.value.versions[service.versions.start + version].cluster
+        tables.exchanges[id].summary.assign = Assign(choice.way)
         tables.exchanges[id].version = service.versions.start + version
         tables.exchanges[id].cluster = cluster
         tables.exchanges[id].summary.cluster = cluster.value.id
@@ -224,8 +226,9 @@ enum Decisions {
         return draw.version
     }
 
-    /// Finds the session's position; a new session is drawn and placed (splitting.md §3).
-    private static func stickyVersion(
+    /// The version at the session's position (splitting.md §3); -1 for a session that is not known
+    /// yet.
+    private static func placed(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, split: Int, sticky: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) -> Int {
@@ -234,19 +237,37 @@ enum Decisions {
         if session.hadForgery { turn.counters.count(.stickyCookiesRejected) }
         tables.exchanges[id].owesCookie = session.wantsCookie
         tables.exchanges[id].cookiePosition = session.position
-        if session.origin != .none {
-            tables.exchanges[id].summary.assign = .sticky
-            return snapshot.value.splits[split].intervals.value.version(at: session.position)
+        guard session.origin != .none else { return -1 }
+        return snapshot.value.splits[split].intervals.value.version(at: session.position)
+    }
+
+    /// The version that a connection with this client's identity leads to; -1 for none.
+    @inline(never)
+    private static func bound(
+        _ tables: inout Tables, _ id: ExchangeID, split: Int, _ service: Snapshot.ServicePlan,
+        _ snapshot: SharedBox<Snapshot>
+    ) -> Int {
+        guard let version = PrivateConnections.version(tables, id, service, snapshot) else {
+            return -1
         }
-        tables.exchanges[id].summary.assign = .weighted
-        let version = draw(&tables, &turn, id, split: split, snapshot)
-        if session.wantsCookie {
-            let plan = snapshot.value.splits[split]
-            let place = plan.draws.value.nextPlace(version: version)
-            tables.exchanges[id].cookiePosition = plan.intervals.value.position(
-                in: version, at: place)
-        }
+        if service.sticky >= 0 { place(&tables, id, in: version, split, snapshot) }
         return version
+    }
+
+    /// Gives a session that begins with this request its position, if a cookie is to keep it.
+    private static func place(
+        _ tables: inout Tables, _ id: ExchangeID, in version: Int, _ split: Int,
+        _ snapshot: SharedBox<Snapshot>
+    ) {
+        guard tables.exchanges[id].owesCookie else { return }
+        let plan = snapshot.value.splits[split]
+        // A version without share has no position that would lead to it.
+        guard plan.draws.value.weights.weights[version] > 0 else {
+            tables.exchanges[id].owesCookie = false
+            return
+        }
+        let place = plan.draws.value.nextPlace(version: version)
+        tables.exchanges[id].cookiePosition = plan.intervals.value.position(in: version, at: place)
     }
 
     /// The key of the hashed balancers: a header, a cookie, or the client's address.
@@ -273,5 +294,18 @@ extension Turn {
         if snapshot.value.settings.trustedHops > 0 { return trustedOrigin }
         return RequestOrigin(
             requestHead, peer: exchange.summary.peer, isSecure: exchange.isSecure)
+    }
+}
+
+extension Assign {
+    /// The label of a way to a version (splitting.md §1).
+    @inline(__always)
+    fileprivate init(_ way: VersionChoice.Way) {
+        switch way {
+        case .named: self = .header
+        case .session, .bound: self = .sticky
+        case .drawn: self = .weighted
+        case .fallback: self = .fallback
+        }
     }
 }

@@ -9,7 +9,7 @@ import Upstream
 /// The life of one exchange, in order:
 ///
 ///     begin     pins the snapshot, takes the time                       (here)
-///     route     host and path in normal form, first match wins          (Routes)
+///     route     host and path in normal form, first match wins          (Decisions)
 ///     decide    version: named, sticky, drawn; may answer locally       (Decisions)
 ///     encode    the head for the origin, into the arena                 (Forwarding)
 ///     lease     endpoint and connection: reuse, connect, wait, refuse   (Pools)
@@ -47,7 +47,7 @@ enum Exchanges {
         }
         tables.exchanges[id].summary.peer = tables.downstream[downstream].peer
         tables.exchanges[id].summary.client = tables.downstream[downstream].peer
-        tables.exchanges[id].summary.version =
+        tables.exchanges[id].summary.protocol =
             tables.downstream[downstream].isStream
             ? .http2 : turn.requestHead.isHTTP10 ? .http10 : .http11
         tables.exchanges[id].isSecure = tables.downstream[downstream].isSecure
@@ -130,7 +130,11 @@ enum Exchanges {
 
     /// Fields that some requests have and that tell how to go about them.
     private static var telling: KnownFields {
-        KnownFields(.contentType).with(.expect).with(.authorization)
+        credentials.with(.contentType).with(.expect)
+    }
+
+    private static var credentials: KnownFields {
+        KnownFields(.authorization).with(.proxyAuthorization)
     }
 
     private static func look(
@@ -144,7 +148,7 @@ enum Exchanges {
         }
         exchange.awaitsContinue =
             seen.contains(.expect) && exchange.hasRequestBody && !exchange.isHTTP10
-        if seen.contains(.authorization) {
+        if !seen.isDisjoint(with: credentials) {
             exchange.bindsConnection = PrivateConnections.hasCredentials(turn, head)
         }
     }
@@ -161,14 +165,14 @@ enum Exchanges {
         }
     }
 
-    /// The certificate that the client of a connection, or of its session, has shown.
+    /// The certificate that the client of a connection, or of its HTTP/2 connection, has shown.
     private static func prepareIdentity(
         _ tables: inout Tables, _ turn: inout Turn, _ downstream: DownstreamID
     ) {
         var socket = downstream
         if tables.downstream[downstream].isStream {
-            guard tables.sessions.holds(tables.downstream[downstream].session) else { return }
-            socket = tables.sessions[tables.downstream[downstream].session].socket.downstream
+            guard tables.links.holds(tables.downstream[downstream].h2) else { return }
+            socket = tables.links[tables.downstream[downstream].h2].socket.downstream
         }
         turn.identity.clear()
         turn.identity.append(tables.downstream[socket].identity.readable)
@@ -236,7 +240,7 @@ enum Exchanges {
 
     // MARK: Ends
 
-    /// Nobody will get the rest of the answer.
+    /// Ends an exchange whose client has gone, and cuts off its attempt.
     static func abandon(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
         as departure: Departure = .left

@@ -50,8 +50,8 @@ enum ResponseRelay {
     }
 
     /// A call's answer with a length has no place for trailers, in which alone a client can be told
-    /// that it broke off: its length goes no further (ARCHITECTURE.md, "A length yields to
-    /// trailers").
+    /// that it broke off: its length goes no further
+    /// (docs/decisions/2026-11-25-lengths-yield-to-trailers.md).
     @inline(never)
     private static func makeRoomForTrailers(
         _ exchange: inout Exchange, _ turn: inout Turn, _ head: ByteRange

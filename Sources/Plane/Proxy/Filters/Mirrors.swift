@@ -66,7 +66,7 @@ enum Mirrors {
         let listener = tables.exchanges[id].summary.listener
         let peer = tables.exchanges[id].summary.peer
         let client = tables.exchanges[id].summary.client,
-            version = tables.exchanges[id].summary.version
+            version = tables.exchanges[id].summary.protocol
         let method = tables.exchanges[id].method, route = tables.exchanges[id].route
         let isChunked = tables.exchanges[id].isChunkedRequest
         let hasBody = tables.exchanges[id].hasRequestBody
@@ -88,7 +88,7 @@ enum Mirrors {
         tables.exchanges[copy].summary.listener = listener
         tables.exchanges[copy].summary.peer = peer
         tables.exchanges[copy].summary.client = client
-        tables.exchanges[copy].summary.version = version
+        tables.exchanges[copy].summary.protocol = version
         tables.exchanges[copy].summary.assign = .mirror
     }
 

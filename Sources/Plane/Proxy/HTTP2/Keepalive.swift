@@ -31,50 +31,50 @@ enum Keepalive {
         var wasEarly = false
     }
 
-    /// The session's first stream was opened: its silence begins now.
-    static func begin(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
-        tables.sessions[session].keepalive.hasHeard = false
-        tables.sessions[session].keepalive.isAsking = false
-        arm(&tables, &turn, session)
+    /// The HTTP/2 connection's first stream was opened: its silence begins now.
+    static func begin(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
+        tables.links[h2].keepalive.hasHeard = false
+        tables.links[h2].keepalive.isAsking = false
+        arm(&tables, &turn, h2)
     }
 
-    private static func arm(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
-        let socket = tables.sessions[session].socket
+    private static func arm(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
+        let socket = tables.links[h2].socket
         guard socket.side == .upstream else { return }
-        let interval = turn.clusterPools[tables.sessions[session].cluster].limits.pingInterval
+        let interval = turn.clusterPools[tables.links[h2].cluster].limits.pingInterval
         Timers.arm(upstream: socket.upstream, turn.now + interval, &tables, &turn)
     }
 
     /// An interval has passed.
     /// - Returns: `false` when the endpoint does not answer.
     static func expired(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID
     ) -> Bool {
-        var state = tables.sessions[session].keepalive
+        var state = tables.links[h2].keepalive
         if state.hasHeard {
             if state.isAsking { state.answeredAt = turn.now }
             state.isAsking = false
         } else if state.isAsking {
             return false
-        } else if mayAsk(tables, turn, session, &state) {
+        } else if mayAsk(tables, turn, h2, &state) {
             state.isAsking = true
-            tables.sessions[session].engine.ping()
-            SessionLists.markDirty(&tables, &turn, session)
+            tables.links[h2].engine.ping()
+            HTTP2LinkLists.markDirty(&tables, &turn, h2)
         }
         state.hasHeard = false
-        tables.sessions[session].keepalive = state
-        arm(&tables, &turn, session)
+        tables.links[h2].keepalive = state
+        arm(&tables, &turn, h2)
         return true
     }
 
     private static func mayAsk(
-        _ tables: borrowing Tables, _ turn: borrowing Turn, _ session: SessionID,
+        _ tables: borrowing Tables, _ turn: borrowing Turn, _ h2: HTTP2LinkID,
         _ state: inout State
     ) -> Bool {
-        let received = tables.sessions[session].engine.messageFramesReceived
-        let sent = tables.sessions[session].engine.messageFramesSent
-        let limits = turn.clusterPools[tables.sessions[session].cluster].limits
-        let endpoint = tables.sessions[session].endpoint
+        let received = tables.links[h2].engine.messageFramesReceived
+        let sent = tables.links[h2].engine.messageFramesSent
+        let limits = turn.clusterPools[tables.links[h2].cluster].limits
+        let endpoint = tables.links[h2].endpoint
         let isOperators =
             limits.pingsAtWill && !turn.endpointPools[endpoint].wasToldTooManyPings
         let hasSpoken = received != state.receivedBefore
@@ -91,18 +91,18 @@ enum Keepalive {
     }
 
     /// The endpoint takes no more streams; it may have said that it was asked too often.
-    static func goingAway(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
+    static func goingAway(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
         turn.counters.count(.upstreamGoAways)
-        SessionLists.unlist(&tables, &turn, session)
-        let endpoint = tables.sessions[session].endpoint
-        guard tables.sessions[session].engine.wasToldTooManyPings,
+        HTTP2LinkLists.unlist(&tables, &turn, h2)
+        let endpoint = tables.links[h2].endpoint
+        guard tables.links[h2].engine.wasToldTooManyPings,
             !turn.endpointPools[endpoint].wasToldTooManyPings
         else { return }
         // From now on it is asked by gRPC's rules, whatever the interval.
         turn.endpointPools[endpoint].wasToldTooManyPings = true
-        let socket = tables.sessions[session].socket.upstream
+        let socket = tables.links[h2].socket.upstream
         turn.tell(
-            .toldTooManyPings, cluster: tables.sessions[session].cluster,
+            .toldTooManyPings, cluster: tables.links[h2].cluster,
             tables.upstream[socket].address)
     }
 }

@@ -4,52 +4,52 @@ import HTTP1
 import HTTP2
 import Telemetry
 
-/// Streams as connections: a session's events become those of a connection, and effects on such a
-/// connection become calls of its session.
+/// Streams as connections: an HTTP/2 connection's events become those of a connection, and effects
+/// on such a connection become calls of its HTTP/2 connection.
 enum Streams {
-    // MARK: Events of a session
+    // MARK: Events of an HTTP/2 connection
 
     static func handle(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, _ event: HTTP2Event
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, _ event: HTTP2Event
     ) {
-        let side = tables.sessions[session].socket.side
+        let side = tables.links[h2].socket.side
         switch event {
-        case .opened(let stream): opened(&tables, &turn, session, stream)
+        case .opened(let stream): opened(&tables, &turn, h2, stream)
         case .text(let stream, let range):
-            guard let id = connection(tables, session, stream) else {
-                return tables.sessions[session].engine.credit(stream, keeping: 0)
+            guard let id = connection(tables, h2, stream) else {
+                return tables.links[h2].engine.credit(stream, keeping: 0)
             }
             received(&tables, &turn, id, range)
-            credit(&tables, &turn, id, session, stream)
+            credit(&tables, &turn, id, h2, stream)
         case .ended(let stream):
-            guard let id = connection(tables, session, stream) else { return }
+            guard let id = connection(tables, h2, stream) else { return }
             ended(&tables, &turn, id)
         case .closed(let stream, let code, let isUnprocessed):
-            closed(&tables, &turn, session, stream, code, isUnprocessed: isUnprocessed)
+            closed(&tables, &turn, h2, stream, code, isUnprocessed: isUnprocessed)
         case .drained(let stream):
-            guard let id = connection(tables, session, stream) else { return }
+            guard let id = connection(tables, h2, stream) else { return }
             drained(&tables, &turn, id)
         case .wrote(let stream, let byteCount):
-            guard let id = connection(tables, session, stream), side == .downstream else { return }
+            guard let id = connection(tables, h2, stream), side == .downstream else { return }
             DownstreamSide.wrote(&tables, &turn, id.downstream, byteCount: byteCount)
         case .goingAway:
-            if side == .upstream { Keepalive.goingAway(&tables, &turn, session) }
+            if side == .upstream { Keepalive.goingAway(&tables, &turn, h2) }
         case .settings:
             if side == .upstream {
-                turn.endpointPools[tables.sessions[session].endpoint].lacksWebSockets =
-                    !tables.sessions[session].engine.allowsWebSockets
-                turn.queueIsDue(tables.sessions[session].cluster)
+                turn.endpointPools[tables.links[h2].endpoint].lacksWebSockets =
+                    !tables.links[h2].engine.allowsWebSockets
+                turn.queueIsDue(tables.links[h2].cluster)
             }
         case .droppedTrailers: turn.counters.count(.trailersDropped)
-        case .breach(let breach): breached(&tables, &turn, session, breach)
+        case .breach(let breach): breached(&tables, &turn, h2, breach)
         case .malformed(let stream):
             guard side == .downstream else {
-                if let id = connection(tables, session, stream) {
+                if let id = connection(tables, h2, stream) {
                     tables.upstream[id.upstream].isMalformed = true
                 }
                 return
             }
-            let socket = tables.sessions[session].socket
+            let socket = tables.links[h2].socket
             turn.counters.countRefused(
                 listener: tables.downstream[socket.downstream].listener,
                 cause: RefusalCause.malformedStream)
@@ -57,9 +57,9 @@ enum Streams {
     }
 
     private static func connection(
-        _ tables: borrowing Tables, _ session: SessionID, _ stream: StreamSlot
+        _ tables: borrowing Tables, _ h2: HTTP2LinkID, _ stream: StreamSlot
     ) -> ConnectionID? {
-        let owner = tables.sessions[session].engine.owner(stream)
+        let owner = tables.links[h2].engine.owner(stream)
         guard owner != 0 else { return nil }
         let id = ConnectionID(token: owner)
         switch id.side {
@@ -76,11 +76,11 @@ enum Streams {
 
     /// A client opened a stream: a connection for it.
     private static func opened(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, _ stream: StreamSlot
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, _ stream: StreamSlot
     ) {
-        let socket = tables.sessions[session].socket.downstream
+        let socket = tables.links[h2].socket.downstream
         guard let id = tables.downstream.take() else {
-            tables.sessions[session].engine.release(
+            tables.links[h2].engine.release(
                 stream, broken: .refusedStream, now: turn.now)
             return
         }
@@ -93,14 +93,14 @@ enum Streams {
         tables.downstream[id].listener = listener
         tables.downstream[id].peer = peer
         tables.downstream[id].tlsVersion = tls
-        tables.downstream[id].session = session
+        tables.downstream[id].h2 = h2
         tables.downstream[id].stream = stream
-        tables.sessions[session].engine.setOwner(stream, ConnectionID(downstream: id).token)
-        tables.sessions[session].streamsOpened += 1
+        tables.links[h2].engine.setOwner(stream, ConnectionID(downstream: id).token)
+        tables.links[h2].streamsOpened += 1
         // With its first stream the socket is no longer idle. Other deadlines stay: for writing,
         // for streams that the client does not read, for an announced end.
-        if tables.sessions[session].isIdle {
-            tables.sessions[session].isIdle = false
+        if tables.links[h2].isIdle {
+            tables.links[h2].isIdle = false
             tables.downstream[socket].patience = patience
             tables.downstream[socket].timer.clear()
         }
@@ -117,10 +117,10 @@ enum Streams {
 
     /// Bytes that are no longer kept for the connection have left.
     private static func credit(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SessionID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ h2: HTTP2LinkID,
         _ stream: StreamSlot
     ) {
-        guard tables.sessions.holds(session) else { return }
+        guard tables.links.holds(h2) else { return }
         let kept: Int
         switch id.side {
         case .downstream:
@@ -131,9 +131,9 @@ enum Streams {
             kept =
                 tables.upstream.holds(id.upstream) ? tables.upstream[id.upstream].inbound.count : 0
         }
-        tables.sessions[session].engine.credit(
+        tables.links[h2].engine.credit(
             stream, keeping: kept, mayGrow: !turn.refusesRequests)
-        SessionLists.markDirty(&tables, &turn, session)
+        HTTP2LinkLists.markDirty(&tables, &turn, h2)
     }
 
     private static func ended(_ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID) {
@@ -152,22 +152,22 @@ enum Streams {
     }
 
     private static func closed(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, _ stream: StreamSlot,
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, _ stream: StreamSlot,
         _ code: UInt32, isUnprocessed: Bool
     ) {
         if code != 0 {
             turn.counters.countReset(
-                code, isDownstream: tables.sessions[session].socket.side == .downstream)
+                code, isDownstream: tables.links[h2].socket.side == .downstream)
         }
-        guard let id = connection(tables, session, stream) else { return }
+        guard let id = connection(tables, h2, stream) else { return }
         if id.side == .upstream {
             // The whole answer was handed over, and is being passed on.
-            if tables.sessions[session].engine.hasEnded(stream) { return }
+            if tables.links[h2].engine.hasEnded(stream) { return }
             tables.upstream[id.upstream].isUnprocessed = isUnprocessed
             tables.upstream[id.upstream].wantsHTTP1 = code == HTTP2Code.http11Required.rawValue
             tables.upstream[id.upstream].isBeyondLimit =
-                tables.sessions[session].engine.streamCount
-                > tables.sessions[session].engine.streamsAllowed
+                tables.links[h2].engine.streamCount
+                > tables.links[h2].engine.streamsAllowed
         }
         broke(&tables, &turn, id)
     }
@@ -202,9 +202,9 @@ enum Streams {
     }
 
     private static func breached(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, _ breach: HTTP2Breach
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, _ breach: HTTP2Breach
     ) {
-        let socket = tables.sessions[session].socket
+        let socket = tables.links[h2].socket
         switch socket.side {
         case .downstream:
             turn.counters.countRefused(
@@ -212,10 +212,10 @@ enum Streams {
                 cause: RefusalCause.http2 + breach.rawValue)
         case .upstream:
             turn.counters.count(
-                .protocolErrors, cluster: tables.sessions[session].cluster)
+                .protocolErrors, cluster: tables.links[h2].cluster)
         }
-        SessionLists.unlist(&tables, &turn, session)
-        SessionLists.markDirty(&tables, &turn, session)
+        HTTP2LinkLists.unlist(&tables, &turn, h2)
+        HTTP2LinkLists.markDirty(&tables, &turn, h2)
     }
 
     // MARK: Effects on a stream
@@ -228,16 +228,16 @@ enum Streams {
     ) -> Bool {
         switch effect {
         case .send(let id, let source, let range):
-            guard let (session, stream) = place(tables, id) else { return false }
-            send(&tables, &turn, id, session, stream, source, range)
+            guard let (h2, stream) = place(tables, id) else { return false }
+            send(&tables, &turn, id, h2, stream, source, range)
         case .resume(let id):
             guard place(tables, id) != nil else { return false }
             turn.work.resumable.append(id)
         case .shutdownWrite(let id):
-            guard let (session, stream) = place(tables, id) else { return false }
-            guard tables.sessions.holds(session) else { return true }
-            tables.sessions[session].engine.end(stream)
-            SessionLists.markDirty(&tables, &turn, session)
+            guard let (h2, stream) = place(tables, id) else { return false }
+            guard tables.links.holds(h2) else { return true }
+            tables.links[h2].engine.end(stream)
+            HTTP2LinkLists.markDirty(&tables, &turn, h2)
         case .checkDrained(let id):
             guard place(tables, id) != nil else { return false }
             // What is handed in goes out without its connection.
@@ -247,18 +247,18 @@ enum Streams {
                 UpstreamSide.drained(&tables, &turn, id.upstream)
             }
         case .close(let id, let reset):
-            guard let (session, stream) = place(tables, id) else { return false }
-            close(&tables, &turn, id, session, stream, reset: reset)
+            guard let (h2, stream) = place(tables, id) else { return false }
+            close(&tables, &turn, id, h2, stream, reset: reset)
         case .checkQuiet, .connect, .askForConnection, .tellFreed, .wakeControl, .log: return false
         }
         return true
     }
 
-    /// The session and stream of a connection that is one.
+    /// The HTTP/2 connection and stream of a connection that is one.
     @inline(__always)
     private static func place(
         _ tables: borrowing Tables, _ id: ConnectionID
-    ) -> (session: SessionID, stream: StreamSlot)? {
+    ) -> (h2: HTTP2LinkID, stream: StreamSlot)? {
         switch id.side {
         case .downstream:
             guard tables.downstream.holds(id.downstream), tables.downstream[id.downstream].isStream
@@ -266,26 +266,26 @@ enum Streams {
                 return nil
             }
             return (
-                tables.downstream[id.downstream].session, tables.downstream[id.downstream].stream
+                tables.downstream[id.downstream].h2, tables.downstream[id.downstream].stream
             )
         case .upstream:
             guard tables.upstream.holds(id.upstream), tables.upstream[id.upstream].isStream else {
                 return nil
             }
-            return (tables.upstream[id.upstream].session, tables.upstream[id.upstream].stream)
+            return (tables.upstream[id.upstream].h2, tables.upstream[id.upstream].stream)
         }
     }
 
     private static func send(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SessionID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ h2: HTTP2LinkID,
         _ stream: StreamSlot, _ source: Effect.Source, _ range: ByteRange
     ) {
         // What is sent to nobody's end of an inner request goes nowhere.
-        guard tables.sessions.holds(session) else { return }
+        guard tables.links.holds(h2) else { return }
         let bytes =
             source == .scratch ? turn.scratch.span(range) : turn.output.span(range)
-        let isStalled = tables.sessions[session].engine.take(stream, bytes, &turn.workspace)
-        SessionLists.markDirty(&tables, &turn, session)
+        let isStalled = tables.links[h2].engine.take(stream, bytes, &turn.workspace)
+        HTTP2LinkLists.markDirty(&tables, &turn, h2)
         guard isStalled else { return }
         switch id.side {
         case .downstream:
@@ -301,7 +301,7 @@ enum Streams {
 
     /// The connection is over: its stream ends behind what was handed in, or is reset.
     private static func close(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ session: SessionID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ h2: HTTP2LinkID,
         _ stream: StreamSlot, reset: Bool
     ) {
         let code: HTTP2Code?
@@ -315,28 +315,28 @@ enum Streams {
             tables.downstream.free(id.downstream)
         case .upstream:
             code = reset ? .cancel : nil
-            if tables.upstream[id.upstream].outlivesSession { turn.orphanCount -= 1 }
+            if tables.upstream[id.upstream].outlivesLink { turn.orphanCount -= 1 }
             tables.upstream[id.upstream].reset()
             tables.upstream.free(id.upstream)
         }
-        guard tables.sessions.holds(session) else { return }
-        let remains = tables.sessions[session].engine.release(
+        guard tables.links.holds(h2) else { return }
+        let remains = tables.links[h2].engine.release(
             stream, broken: code, now: turn.now, patience: patience)
-        SessionLists.markDirty(&tables, &turn, session)
-        if tables.sessions[session].engine.streamCount == 0 {
-            Sessions.armIdle(&tables, &turn, session)
+        HTTP2LinkLists.markDirty(&tables, &turn, h2)
+        if tables.links[h2].engine.streamCount == 0 {
+            HTTP2Links.armIdle(&tables, &turn, h2)
         } else if remains, id.side == .downstream {
             // The others have armed theirs: of all only this one need be looked at.
-            Sessions.armStall(&tables, &turn, session, by: turn.now + patience)
+            HTTP2Links.armStall(&tables, &turn, h2, by: turn.now + patience)
         }
-        if id.side == .upstream { StreamPools.streamFreed(&tables, &turn, session) }
+        if id.side == .upstream { StreamPools.streamFreed(&tables, &turn, h2) }
     }
 
     // MARK: Kept bytes
 
     /// Shows a stream's kept bytes again, a slice of them.
     static func resume(_ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID) {
-        guard let (session, stream) = place(tables, id) else { return }
+        guard let (h2, stream) = place(tables, id) else { return }
         turn.scratch.clear(headroom: turn.headroom)
         let isPaused: Bool
         switch id.side {
@@ -374,6 +374,6 @@ enum Streams {
                 turn.work.resumable.append(id)
             }
         }
-        credit(&tables, &turn, id, session, stream)
+        credit(&tables, &turn, id, h2, stream)
     }
 }

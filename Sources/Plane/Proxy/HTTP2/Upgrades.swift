@@ -11,10 +11,10 @@ import Upstream
 enum Upgrades {
     /// How a request goes about its upgrade.
     enum Way {
-        /// The upgrade goes by a stream of this session.
-        case stream(SessionID)
-        /// The upgrade waits for a session that is coming: what its settings offer is not known
-        /// yet.
+        /// The upgrade goes by a stream of this HTTP/2 connection.
+        case stream(HTTP2LinkID)
+        /// The upgrade waits for an HTTP/2 connection that is coming: what its settings offer is
+        /// not known yet.
         case waits
         case connects(onlyHTTP1: Bool)
         /// The request goes without the upgrade, which a proxy may leave out (RFC 9110 §7.8).
@@ -47,9 +47,9 @@ enum Upgrades {
         guard isWebSocket else {
             return mayAskForHTTP1 ? .connects(onlyHTTP1: true) : .ordinary
         }
-        let session = StreamPools.session(
+        let h2 = StreamPools.h2(
             tables, turn, endpoint: endpoint, cluster: cluster.value.id, forWebSocket: true)
-        if let session { return .stream(session) }
+        if let h2 { return .stream(h2) }
         if turn.endpointPools[endpoint].lacksWebSockets {
             return mayAskForHTTP1 ? .connects(onlyHTTP1: true) : .impossible
         }

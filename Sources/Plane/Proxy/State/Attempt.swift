@@ -19,8 +19,8 @@ struct Attempt: ~Copyable {
     var endpoint = -1
     /// Whether the attempt was sent on a connection that had served before.
     var isReused = false
-    /// Sessions that were begun for it and did not serve it.
-    var sessionCount: UInt8 = 0
+    /// HTTP/2 connections that were begun for it and did not serve it.
+    var linkCount: UInt8 = 0
     var nextPending = AttemptID.none
     var previousPending = AttemptID.none
 
@@ -31,7 +31,7 @@ struct Attempt: ~Copyable {
         position = -1
         endpoint = -1
         isReused = false
-        sessionCount = 0
+        linkCount = 0
         nextPending = .none
         previousPending = .none
     }

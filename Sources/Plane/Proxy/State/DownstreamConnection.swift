@@ -23,7 +23,7 @@ public struct DownstreamConnection: ~Copyable {
         /// The last response is out; input is read and dropped until the peer closes.
         case lingering
         /// A socket that carries streams.
-        case session
+        case http2
         /// A stream that is over; its slot goes with the effects that still name it.
         case closed
     }
@@ -48,8 +48,8 @@ public struct DownstreamConnection: ~Copyable {
     var isReadPaused = false
     /// The peer has sent its last byte.
     var hasEnded = false
-    /// The session that the socket carries, or that the stream belongs to.
-    var session = SessionID.none
+    /// The HTTP/2 connection that the socket carries, or that the stream belongs to.
+    var h2 = HTTP2LinkID.none
     /// The stream's slot in its HTTP/2 connection; none for a socket.
     var stream = StreamSlot.none
     /// Whether so much waits for the stream's window that the source must wait.
@@ -92,7 +92,7 @@ public struct DownstreamConnection: ~Copyable {
     static var called: Instant { Instant(nanoseconds: 1) }
 
     mutating func reset() {
-        session = .none
+        h2 = .none
         stream = .none
         isStalled = false
         endsBehindKept = false

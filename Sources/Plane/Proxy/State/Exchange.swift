@@ -95,7 +95,7 @@ struct Exchange: ~Copyable {
     var isWaiting = false
     /// The answer of a fault, which waits for the fault's delay to end.
     var abort: Faults.Abort?
-    /// The exchange of its copy.
+    /// The exchange of this request's mirrored copy, while that is still fed its body.
     var mirror = ExchangeID.none
     /// The check that the exchange is for, when it is a check's.
     var check = 0

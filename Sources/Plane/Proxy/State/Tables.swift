@@ -13,7 +13,7 @@ struct Tables: ~Copyable {
     var exchanges: Slab<Exchange>
     var attempts: Slab<Attempt>
     var upstream: Slab<UpstreamConnection>
-    var sessions: Slab<SessionLink>
+    var links: Slab<HTTP2Link>
 
     init(connectionsMax: Int) {
         // Streams are connections too; slots cost nothing until they are used.
@@ -22,7 +22,7 @@ struct Tables: ~Copyable {
         exchanges = Slab(countMax: slotsMax) { Exchange() }
         attempts = Slab(countMax: slotsMax) { Attempt() }
         upstream = Slab(countMax: slotsMax) { UpstreamConnection() }
-        sessions = Slab(countMax: connectionsMax * 2) { SessionLink() }
+        links = Slab(countMax: connectionsMax * 2) { HTTP2Link() }
     }
 }
 

@@ -63,13 +63,14 @@ struct Turn: ~Copyable {
     /// The bytes that were read of an HTTP/2 connection while its text is in the scratch. No memory
     /// before the first.
     var raw = ByteBuffer()
-    var work = SessionWork()
+    var work = HTTP2Work()
     var workspace = HTTP2Workspace(limits: HeadLimits(headBytesMax: 1_024, fieldCountMax: 1))
-    /// A session is open, or an inner request; without, every effect is a socket's.
+    /// An HTTP/2 connection, an inner request or a stream without its connection is there. Else
+    /// every effect is a socket's.
     var hasStreams = false
     /// Inner requests whose end has not been performed yet.
     var innerCount = 0
-    /// Streams that outlive their sessions.
+    /// Streams that outlive their HTTP/2 connections.
     var orphanCount = 0
     /// Sockets of clients; streams are not counted.
     var socketCount = 0
@@ -117,8 +118,8 @@ struct Turn: ~Copyable {
     mutating func apply(_ new: Document.Limits) {
         limits = HeadLimits(headBytesMax: new.headBytes, fieldCountMax: new.fields)
         streamLimits = HeadLimits(
-            headBytesMax: new.headBytes + HTTP2Session.textBytesAdded,
-            fieldCountMax: new.fields + HTTP2Session.textFieldsAdded)
+            headBytesMax: new.headBytes + HTTP2Connection.textBytesAdded,
+            fieldCountMax: new.fields + HTTP2Connection.textFieldsAdded)
         // Kept bytes (a head and one read at most), and a head that is placed in front of them.
         // What was kept under wider limits must still fit.
         headroom = max(headroom, new.headBytes * 2 + Turn.readBytesMax + 16_384)
@@ -128,18 +129,18 @@ struct Turn: ~Copyable {
             requestHead = RequestHead(fieldCountMax: streamLimits.fieldCountMax)
             responseHead = ResponseHead(fieldCountMax: streamLimits.fieldCountMax)
         }
-        // Sessions that are open go on under the new limits.
+        // HTTP/2 connections that are open go on under the new limits.
         raw.release()
-        if hasStreams { prepareForSessions() }
+        if hasStreams { prepareForHTTP2() }
     }
 
     /// Kept bytes of a stream that are shown again at once: all of a trailer section must be there.
     var shownBytesMax: Int {
-        max(Turn.readBytesMax, limits.headBytesMax + 2 * HTTP2Session.textBytesAdded)
+        max(Turn.readBytesMax, limits.headBytesMax + 2 * HTTP2Connection.textBytesAdded)
     }
 
-    /// Memory that only sessions need, made with the first.
-    mutating func prepareForSessions() {
+    /// Memory that only HTTP/2 connections need, made with the first.
+    mutating func prepareForHTTP2() {
         hasStreams = true
         guard raw.capacity == 0 else { return }
         raw = ByteBuffer(capacity: headroom + Turn.readBytesMax)
@@ -272,8 +273,8 @@ struct EndpointPool: BitwiseCopyable {
     /// Newest idle connection.
     var idle = UpstreamID.none
     var idleCount = 0
-    /// Newest session that takes streams.
-    var sessions = SessionID.none
+    /// Newest HTTP/2 connection that takes streams.
+    var links = HTTP2LinkID.none
     /// Connections that are being made.
     var connectingCount = 0
     /// Whether the endpoint chose HTTP/2 when it was asked (ALPN).

@@ -13,7 +13,7 @@ public struct UpstreamConnection: ~Copyable {
     enum Phase: UInt8, BitwiseCopyable {
         case connecting, idle, busy, tunnel
         /// A socket that carries streams.
-        case session
+        case http2
         /// A stream that is over; its slot goes with the effects that still name it.
         case closed
     }
@@ -49,8 +49,8 @@ public struct UpstreamConnection: ~Copyable {
     /// Whether the connection serves no new request, because its endpoint is named no more or is
     /// reached in another way.
     var isRetired = false
-    /// The session that the socket carries, or that the stream belongs to.
-    var session = SessionID.none
+    /// The HTTP/2 connection that the socket carries, or that the stream belongs to.
+    var h2 = HTTP2LinkID.none
     /// The stream's slot in its HTTP/2 connection; none for a socket.
     var stream = StreamSlot.none
     /// Whether so much waits for the stream's window that the source must wait.
@@ -70,7 +70,7 @@ public struct UpstreamConnection: ~Copyable {
     var onlyHTTP1 = false
     /// Whether the stream's HTTP/2 connection is gone while its whole answer is still on its way to
     /// the client.
-    var outlivesSession = false
+    var outlivesLink = false
     /// Whose identity it carries while it waits for that client's next request.
     var client = DownstreamID.none
     /// Neighbours in the endpoint's list of idle connections, or in the client's, newest first.
@@ -89,7 +89,7 @@ public struct UpstreamConnection: ~Copyable {
     }
 
     mutating func reset() {
-        session = .none
+        h2 = .none
         stream = .none
         isStalled = false
         endsBehindKept = false
@@ -98,7 +98,7 @@ public struct UpstreamConnection: ~Copyable {
         isBeyondLimit = false
         isMalformed = false
         onlyHTTP1 = false
-        outlivesSession = false
+        outlivesLink = false
         isSecure = false
         phase = .connecting
         attempt = .none

@@ -53,7 +53,7 @@ enum Deadlines {
         case .lingering: ClientConnections.close(&tables, &turn, id, reset: false)
         case .head:
             DownstreamSide.refuse(&tables, &turn, id, status: 408, cause: RefusalCause.headTimeout)
-        case .session: Sessions.expired(&tables, &turn, tables.downstream[id].session)
+        case .http2: HTTP2Links.expired(&tables, &turn, tables.downstream[id].h2)
         case .exchange, .tunnel, .closed: break
         }
     }

@@ -2,15 +2,16 @@ import Base
 import Configuration
 import Telemetry
 
-/// Sets the timers of slots. What each means when it fires says `Deadlines`.
+/// Sets the timers of slots. `Deadlines` says what each means when it fires.
 enum Timers {
     /// The kind in the upper byte of a timer's payload; the slot's index below.
     enum Kind: UInt64 {
-        /// A client's connection: keep-alive, head, write progress, lingering.
+        /// A client's connection: keep-alive, last call, head, write progress, lingering; of HTTP/2
+        /// also idleness and a stall.
         case downstream = 1
-        /// An endpoint's connection: connect, idle.
+        /// An endpoint's connection: connect, idle; of HTTP/2 also a stall.
         case upstream
-        /// An exchange: first byte, idle, the whole request.
+        /// An exchange: attempt, first byte, silence, the whole request, a wait.
         case exchange
         /// A probe: the next connect to an endpoint that refused.
         case probe

@@ -13,9 +13,12 @@ public enum AdminClient {
 
     public struct Failure: Error, Sendable, CustomStringConvertible {
         public let description: String
+        /// The server took the request and has not answered it: what was asked for may be under
+        /// way.
+        public var isUnanswered = false
     }
 
-    /// The longest that one request may take.
+    /// The longest that one request may take, where the caller does not say.
     public static let limit = Duration.seconds(30)
     /// The longest that a server may take to say who it is.
     private static let askLimit = Duration.seconds(10)
@@ -25,7 +28,8 @@ public enum AdminClient {
     /// Asks a process that runs. Before anything is changed there, the server is asked who it is:
     /// other servers answer 200 to a POST too, and may even do something.
     public static func request(
-        _ address: Address, _ method: String, _ target: String, token: String?
+        _ address: Address, _ method: String, _ target: String, token: String?,
+        limit: Duration = AdminClient.limit
     ) throws(Failure) -> Reply {
         if method != "GET" { _ = try answer(address, "GET", "/", nil, limit: askLimit) }
         return try answer(address, method, target, token, limit: limit)
@@ -46,6 +50,10 @@ public enum AdminClient {
         let advice = "give the address that admin: has in its file, by default 127.0.0.1:15000"
         switch found {
         case .reply(let reply): return reply
+        case .nothing:
+            throw Failure(
+                description: "\(place) has not answered \(method) \(target) within "
+                    + "\(Units.text(limit))", isUnanswered: true)
         case .foreign(let status):
             throw Failure(
                 description: "what answers at \(place) is not Sluice's admin endpoint (it answered "
@@ -63,6 +71,8 @@ public enum AdminClient {
         /// Another server, with its status.
         case foreign(UInt16)
         case noHTTP
+        /// Nothing that is whole, until the time was over.
+        case nothing
     }
 
     private static func exchange(
@@ -108,7 +118,8 @@ public enum AdminClient {
                 }
             }
         }
-        throw SystemError("recv", code: 110)
+        if hasConnected { return .nothing }
+        throw SystemError("connect", code: Socket.timedOut)
     }
 
     /// Who answered, and what; `nil` while the answer is not whole.

@@ -9,31 +9,6 @@ import Platform
 /// The sockets of the admin and metrics endpoints, on the control thread. Small requests, whole
 /// responses, bounded everywhere.
 final class AdminServer {
-    private final class Connection {
-        let descriptor: Int32
-        let listener: Listener
-        var inbound = ByteBuffer()
-        var outbound = ByteBuffer()
-        var closesAfterFlush = false
-        /// Says which request waits for its answer, also when the descriptor is another's by then.
-        let ticket: UInt64
-        /// A request was read whose answer comes later; further requests wait behind it.
-        var waiting: Waiting?
-        /// The request is being handed over: whoever answers at once need not go on with the next.
-        var isHandingOver = false
-
-        init(_ descriptor: Int32, of listener: Listener, serial: UInt32) {
-            self.descriptor = descriptor
-            self.listener = listener
-            ticket = UInt64(UInt32(bitPattern: descriptor)) << 32 | UInt64(serial)
-        }
-    }
-
-    private struct Waiting {
-        var isHead: Bool
-        var keepsAlive: Bool
-    }
-
     /// Answers a request, or says `nil` and answers later, by the ticket.
     typealias Respond = (_ request: AdminRequest, _ ticket: UInt64) -> AdminResponse?
 
@@ -43,19 +18,29 @@ final class AdminServer {
         var isLoopback: Bool
         /// With the port that port 0 became.
         var text: String
+        /// The file of a unix socket, and its stamp from when the socket was bound.
+        var file: (path: String, stamp: Files.Stamp)?
     }
 
     /// The field that says that an answer is Sluice's, with its version: other servers answer 200
     /// to `/reload` too.
     static let markName = "x-sluice-admin"
     static let connectionsMax = 64
+    /// Connections that pages are being made for or sent to. The others are for probes.
+    static let pagesMax = 32
+    /// Bytes of pages that are being sent: one more than fits is still made.
+    static let pageBytesMax = 128 << 20
     static let requestBytesMax = 65_536
+    /// A client that takes nothing of its answer for so long is given up.
+    static let stallLimit = Duration.seconds(30)
 
     private let listeners: [Listener]
     /// Must come as a bearer token with every change; `nil`: none is asked for.
     let token: String?
-    private var connections: [Int32: Connection] = [:]
+    private var connections: [Int32: AdminConnection] = [:]
     private var nextSerial: UInt32 = 0
+    /// Tickets of connections that could be sent more at once.
+    private var unfinished: [UInt64] = []
 
     init(_ document: Document, configPath: String, log: ProcessLog) throws(Listeners.Failure) {
         var listeners: [Listener] = []
@@ -88,13 +73,28 @@ final class AdminServer {
                 address, isDual: document.isDual(address), backlog: 64)
             return Listener(
                 descriptor: descriptor, isAdmin: isAdmin, isLoopback: address.isLoopback,
-                text: text(descriptor, address))
+                text: text(descriptor, address), file: file(address))
         } catch {
             throw Listeners.Failure(
                 text: "the \(name) endpoint cannot listen on \(UnixPaths.text(address)): "
                     + "\(error.message)\(ListenHints.text(error, address)); give \(name): another "
                     + "address")
         }
+    }
+
+    private static func file(_ address: Address) -> (path: String, stamp: Files.Stamp)? {
+        guard let path = UnixPaths.path(address), let stamp = Files.stamp(path) else { return nil }
+        return (path, stamp)
+    }
+
+    /// Closes the listening sockets when the process ends, or does not start after all. The files
+    /// of unix sockets go with them, unless another has their place.
+    deinit {
+        for listener in listeners {
+            Socket.close(listener.descriptor)
+            if let file = listener.file { Files.removeSocket(file.path, ifStill: file.stamp) }
+        }
+        for connection in connections.values { Socket.close(connection.descriptor) }
     }
 
     private static func text(_ descriptor: Int32, _ configured: Address) -> String {
@@ -113,9 +113,7 @@ final class AdminServer {
 
     // MARK: Events
 
-    func handle(
-        _ event: Poller.Ready, poller: borrowing Poller, respond: Respond
-    ) {
+    func handle(_ event: Poller.Ready, poller: borrowing Poller, respond: Respond) {
         let descriptor = Int32(truncatingIfNeeded: event.token >> 32)
         if let listener = listeners.first(where: { $0.descriptor == descriptor }) {
             return accept(listener, poller)
@@ -124,18 +122,21 @@ final class AdminServer {
         if event.isReadable || event.isHungUp, !read(connection, respond) {
             return close(connection)
         }
-        if !flush(connection) { close(connection) }
+        advance(connection, respond)
     }
 
     private func accept(_ listener: Listener, _ poller: borrowing Poller) {
         guard case .success(let (descriptor, _)) = Socket.accept(listener.descriptor) else {
             return
         }
+        if connections.count >= AdminServer.connectionsMax { closeIdlest() }
         guard connections.count < AdminServer.connectionsMax else {
             return Socket.close(descriptor)
         }
         nextSerial &+= 1
-        let connection = Connection(descriptor, of: listener, serial: nextSerial)
+        let connection = AdminConnection(
+            descriptor, isAdmin: listener.isAdmin, isLoopback: listener.isLoopback,
+            serial: nextSerial, now: SystemClock.now())
         connections[descriptor] = connection
         do throws(SystemError) {
             try poller.addConnection(descriptor, token: AdminServer.token(descriptor))
@@ -144,53 +145,115 @@ final class AdminServer {
         }
     }
 
-    private func close(_ connection: Connection) {
+    /// A probe must find a place however many connections others keep open: the one that has been
+    /// idle for longest, or has not sent its request whole, makes room.
+    private func closeIdlest() {
+        let idle = connections.values.filter { $0.isIdle }
+        if let idlest = idle.min(by: { $0.lastProgress < $1.lastProgress }) { close(idlest) }
+    }
+
+    private func close(_ connection: AdminConnection) {
         connections[connection.descriptor] = nil
         Socket.close(connection.descriptor)
     }
 
     /// - Returns: `false` when the connection is over.
-    private func read(_ connection: Connection, _ respond: Respond) -> Bool {
+    private func read(_ connection: AdminConnection, _ respond: Respond) -> Bool {
         while true {
             switch Socket.receive(connection.descriptor, into: &connection.inbound, atMost: 16_384)
             {
             case .bytes:
                 guard connection.inbound.count <= AdminServer.requestBytesMax else { return false }
-                guard answer(connection, respond) else { return false }
+                connection.lastProgress = SystemClock.now()
+                takeRequests(connection, respond)
             case .wouldBlock: return true
             case .endOfStream where connection.waiting != nil:
                 // It may have ended its side alone; one that is gone shows when it is answered.
-                connection.waiting?.keepsAlive = false
+                connection.endOfRequests()
                 return true
-            case .endOfStream: return !connection.outbound.isEmpty && flush(connection)
+            case .endOfStream: return connection.owesBytes
             case .failed: return false
             }
         }
     }
 
+    /// Hands over requests and sends answers for as long as both go on.
+    private func advance(_ connection: AdminConnection, _ respond: Respond) {
+        while true {
+            let hadPage = connection.page != nil
+            switch connection.send(now: SystemClock.now()) {
+            case .blocked: return
+            case .broken: return close(connection)
+            case .slice: return unfinished.append(connection.ticket)
+            case .done: break
+            }
+            if connection.closesAfterFlush { return close(connection) }
+            // Requests that came meanwhile waited for the page's end.
+            guard hadPage, !connection.inbound.isEmpty else { return }
+            takeRequests(connection, respond)
+        }
+    }
+
+    /// Some connection could be sent more: `sendOn` is to be called soon.
+    var hasUnfinished: Bool { !unfinished.isEmpty }
+
+    /// Sends one connection more of its page; others that wait for it have their turn next time.
+    func sendOn(_ respond: Respond) {
+        if unfinished.isEmpty { return }
+        if let connection = connection(unfinished.removeFirst()) { advance(connection, respond) }
+    }
+
+    private func connection(_ ticket: UInt64) -> AdminConnection? {
+        let connection = connections[Int32(truncatingIfNeeded: ticket >> 32)]
+        return connection?.ticket == ticket ? connection : nil
+    }
+
+    // MARK: Answers that come later
+
+    /// Whether somebody still waits by the ticket.
+    func isWaiting(_ ticket: UInt64) -> Bool { connection(ticket)?.waiting != nil }
+
+    /// Notes that the request with the ticket is for a page.
+    /// - Returns: `false` when too many pages are under way, or too much of them is held by clients
+    ///   that read slowly.
+    func takePage(_ ticket: UInt64) -> Bool {
+        var held: [ObjectIdentifier: Int] = [:]
+        for connection in connections.values {
+            if let page = connection.page { held[ObjectIdentifier(page)] = page.bytes.count }
+        }
+        guard connections.values.count(where: { $0.hasPage }) < AdminServer.pagesMax,
+            held.values.reduce(0, +) < AdminServer.pageBytesMax
+        else { return false }
+        connection(ticket)?.awaitPage()
+        return true
+    }
+
     /// Answers the request that waits by this ticket, and those behind it. Nothing happens when its
     /// client has left.
     func answer(_ ticket: UInt64, _ response: AdminResponse, respond: Respond) {
-        let descriptor = Int32(truncatingIfNeeded: ticket >> 32)
-        guard let connection = connections[descriptor], connection.ticket == ticket,
-            let waiting = connection.waiting
-        else { return }
-        connection.waiting = nil
-        write(response, waiting, to: connection)
+        guard let connection = connection(ticket), connection.waiting != nil else { return }
+        connection.answer(response)
         if connection.isHandingOver { return }
-        if !answer(connection, respond) || !flush(connection) { close(connection) }
+        takeRequests(connection, respond)
+        advance(connection, respond)
     }
 
-    private func write(_ response: AdminResponse, _ waiting: Waiting, to connection: Connection) {
-        AdminServer.write(
-            response, isHead: waiting.isHead, keepsAlive: waiting.keepsAlive,
-            to: &connection.outbound)
-        connection.closesAfterFlush = !waiting.keepsAlive
+    /// Gives up clients that take nothing of their answers.
+    /// - Returns: when to look again; `.never` while nobody is owed anything.
+    func giveUpStalled(now: Instant) -> Instant {
+        var next = Instant.never
+        for connection in Array(connections.values) where connection.owesBytes {
+            let until = connection.lastProgress + AdminServer.stallLimit
+            if until <= now { close(connection) } else { next = min(next, until) }
+        }
+        return next
     }
+
+    // MARK: Requests
 
     /// Hands over every whole request that is there, until one waits for its answer.
-    private func answer(_ connection: Connection, _ respond: Respond) -> Bool {
-        while !connection.inbound.isEmpty, !connection.closesAfterFlush, connection.waiting == nil {
+    private func takeRequests(_ connection: AdminConnection, _ respond: Respond) {
+        while !connection.inbound.isEmpty, connection.takesRequest {
             var head = RequestHead(fieldCountMax: 100)
             var parser = RequestHeadParser()
             let limits = HeadLimits(headBytesMax: 16_384)
@@ -199,31 +262,19 @@ final class AdminServer {
                 guard
                     case .complete(let headBytes) = try parser.parse(
                         bytes, into: &head, limits: limits)
-                else { return true }
+                else { return }
                 var at = headBytes
                 guard let body = try AdminServer.body(bytes, head.framing, &at, limits) else {
-                    return true
+                    return
                 }
-                let request = AdminServer.request(head, bytes, body, connection.listener)
-                let waiting = Waiting(
-                    isHead: request.method == "HEAD", keepsAlive: head.keepsAlive)
+                let request = AdminServer.request(head, bytes, body, connection)
+                let keepsAlive = head.keepsAlive
                 connection.inbound.consume(at)
-                connection.waiting = waiting
-                connection.isHandingOver = true
-                let response = respond(request, connection.ticket)
-                connection.isHandingOver = false
-                if let response {
-                    connection.waiting = nil
-                    write(response, waiting, to: connection)
-                }
+                connection.handOver(request, keepsAlive: keepsAlive, respond)
             } catch {
-                let reply = AdminResponse(
-                    status: error.status, contentType: "text/plain", body: "\(error.cause)\n")
-                AdminServer.write(reply, isHead: false, keepsAlive: false, to: &connection.outbound)
-                connection.closesAfterFlush = true
+                connection.refuse(error)
             }
         }
-        return true
     }
 
     /// The whole body, or `nil` while some of it is missing.
@@ -244,7 +295,7 @@ final class AdminServer {
 
     private static func request(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ body: [UInt8],
-        _ listener: Listener
+        _ connection: AdminConnection
     ) -> AdminRequest {
         func text(_ range: ByteRange) -> String { ASCII.string(bytes.extracting(range.range)) }
         var fields: [(name: String, value: String)] = []
@@ -254,31 +305,7 @@ final class AdminServer {
         }
         return AdminRequest(
             method: text(head.methodName), path: text(head.path), query: text(head.query),
-            fields: fields, body: body, isAdmin: listener.isAdmin,
-            isLoopback: listener.isLoopback)
-    }
-
-    private static func write(
-        _ response: AdminResponse, isHead: Bool, keepsAlive: Bool, to out: inout ByteBuffer
-    ) {
-        MessageEncoder.statusLine(response.status, to: &out)
-        out.append(text: "content-type: \(response.contentType)\r\n")
-        out.append(text: "content-length: \(response.body.utf8.count)\r\n")
-        out.append("cache-control: no-store\r\nx-content-type-options: nosniff\r\n")
-        out.append(text: "\(AdminServer.markName): \(SluiceVersion.text)\r\n")
-        if !keepsAlive { out.append("connection: close\r\n") }
-        out.append("\r\n")
-        if !isHead { out.append(text: response.body) }
-    }
-
-    private func flush(_ connection: Connection) -> Bool {
-        while !connection.outbound.isEmpty {
-            switch Socket.send(connection.descriptor, connection.outbound.readable) {
-            case .bytes(let count): connection.outbound.consume(count)
-            case .wouldBlock: return true
-            case .endOfStream, .failed: return false
-            }
-        }
-        return !connection.closesAfterFlush
+            fields: fields, body: body, isAdmin: connection.isAdmin,
+            isLoopback: connection.isLoopback)
     }
 }

@@ -10,82 +10,92 @@ import Telemetry
 
 /// The process at one moment, as the admin pages see it.
 ///
-/// Made on the control thread for one request, and not kept behind it.
-final class ControlView: ProcessView {
-    private let control: ControlLoop
+/// Made on the control thread for one page, and read there or by the thread that makes pages: what
+/// it holds is its own, or may be asked by any thread. Making one takes microseconds; what takes
+/// longer, such as sorting, is done when it is asked for.
+final class ControlView: ProcessView, Sendable {
     let now = SystemClock.now()
     let wall = SystemClock.wall()
     let snapshot: SharedBox<Snapshot>
+    let startedAt: WallTime
+    let path: String
+    let hash: String
+    let generation: UInt64
+    let reloads: ReloadCounts
+    let reloadStep: String?
+    let notReadyReason: String?
+    let isDraining: Bool
+    let logLevel: Document.LogLevel
+    let token: String?
+    let workers: [WorkerView]
+    let limits: ProcessLimits
+    let metrics: MetricRegistry
+    let weights: WeightsState
+    private let expiries: [TLSFiles.Expiry]
+    private let open: [Listeners.Open]
+    private let answers: [Resolver.Name: Resolver.Answer]
+    private let group: WorkerGroup
+    private let retention: SeriesRetention
+    private let retentionTime: Duration
 
     init(_ control: ControlLoop) {
-        self.control = control
-        snapshot = control.group.cell.retained()
+        group = control.group
+        snapshot = group.cell.retained()
+        startedAt = control.startedAt
+        path = control.file.path
+        hash = control.file.hash
+        generation = control.generation
+        reloads = ReloadCounts(
+            accepted: control.status.accepted, rejected: control.status.rejected,
+            lastRejection: control.status.lastRejection,
+            lastAcceptedAt: control.status.lastAcceptedAt)
+        reloadStep = control.reloads.step?.text
+        notReadyReason = control.readiness.reason(control)
+        isDraining = control.drain.isUnderWay
+        logLevel = control.log.level
+        token = control.admin.token
+        let loads = group.loads
+        workers = group.workers.map {
+            WorkerView(
+                index: $0.index, connections: loads[$0.index],
+                generation: $0.generation.load(ordering: .acquiring), shard: $0.shard)
+        }
+        limits = ProcessLimits(
+            connections: group.admission.connectionsMax, bufferBytes: group.admission.bufferLimit)
+        metrics = control.registry.metrics
+        weights = WeightsState(
+            overlayPath: control.file.overlayFile?.path, problem: control.overlayProblem,
+            unwritten: control.overlays.unwritten, sources: control.file.sources,
+            file: control.file.own)
+        expiries = control.file.tls.expiries
+        open = control.listeners.open
+        answers = control.resolver.answers
+        retention = control.retention
+        retentionTime = control.file.document.metricsRetention
     }
 
     deinit { snapshot.release() }
 
     var version: String { SluiceVersion.text }
-    var startedAt: WallTime { control.startedAt }
-
-    // MARK: Configuration
-
-    var path: String { control.file.path }
-    var hash: String { control.file.hash }
-    var generation: UInt64 { control.generation }
-
-    var reloads: ReloadCounts {
-        ReloadCounts(
-            accepted: control.status.accepted, rejected: control.status.rejected,
-            lastRejection: control.status.lastRejection,
-            lastAcceptedAt: control.status.lastAcceptedAt)
-    }
-
-    var weights: WeightsState {
-        WeightsState(
-            overlayPath: control.file.overlayFile?.path, problem: control.overlayProblem,
-            unwritten: control.overlays.unwritten, sources: control.file.sources,
-            file: control.file.own)
-    }
 
     var certificates: [CertificateView] {
-        control.file.tls.expiries.map {
+        expiries.map {
             CertificateView(
                 listener: $0.listener, service: $0.service, file: $0.file, use: $0.use,
                 notAfter: $0.notAfter)
         }
     }
 
-    // MARK: State
-
-    var notReadyReason: String? { control.readiness.reason(control) }
-    var isDraining: Bool { control.drain.isUnderWay }
-    var logLevel: Document.LogLevel { control.log.level }
-    var token: String? { control.admin.token }
-
-    var workers: [WorkerView] {
-        control.group.workers.map {
-            WorkerView(
-                index: $0.index, connections: control.group.loads[$0.index],
-                generation: $0.generation.load(ordering: .acquiring), shard: $0.shard)
-        }
-    }
-
     var listeners: [ListenerView] {
-        control.listeners.open.map { ListenerView(name: $0.name, address: Listeners.text($0)) }
+        open.map { ListenerView(name: $0.name, address: Listeners.text($0)) }
     }
 
     var names: [NameView] {
-        control.resolver.answers.sorted { $0.key.text < $1.key.text }.map { name, answer in
+        answers.sorted { $0.key.text < $1.key.text }.map { name, answer in
             NameView(
                 name: name.host, port: name.port, failure: answer.failure,
                 attempts: answer.attempts, failures: answer.failures)
         }
-    }
-
-    var limits: ProcessLimits {
-        ProcessLimits(
-            connections: control.group.admission.connectionsMax,
-            bufferBytes: control.group.admission.bufferLimit)
     }
 
     func figures() -> ProcessFigures {
@@ -97,15 +107,10 @@ final class ControlView: ProcessView {
             cpuMicroseconds: figures.cpuMicroseconds, threads: figures.threads)
     }
 
-    // MARK: Counters
-
-    var metrics: MetricRegistry { control.registry.metrics }
-
     func hiddenSeries() -> MetricRegistry.Selection {
-        control.retention.hidden(
-            retention: control.file.document.metricsRetention, now: now,
-            isBusy: { control.group.isBusy(row: $0, metrics) },
-            hasCounted: { control.group.hasCounted(row: $0, metrics) })
+        retention.hidden(
+            retention: retentionTime, now: now, isBusy: { group.isBusy(row: $0, metrics) },
+            hasCounted: { group.hasCounted(row: $0, metrics) })
     }
 
     func refusedCause(_ number: UInt8) -> String { RefusalCause.label(number) }

@@ -10,6 +10,8 @@ package struct Agenda {
         case releaseSnapshots
         /// Look which of the versions that are gone still have requests in flight.
         case lookAtSeries
+        /// Give up clients of the admin endpoint that take nothing of their answers.
+        case lookAtClients
         /// Look at what has no event: how far the start or the drain is.
         case look
     }

@@ -12,7 +12,7 @@ import Upstream
 /// The main thread: signals, the configuration file, names, the admin and metrics endpoints, drain.
 ///
 /// Workers never wait for it, and it waits for nobody: what takes long is done on threads of its
-/// own (`reading`, `compiling`), and what others must do first is a state with a deadline
+/// own (`reading`, `compiling`, `making`), and what others must do first is a state with a deadline
 /// (`ReloadMachine`, `DrainState`), so that `/live` is answered whatever is under way.
 final class ControlLoop {
     let options: ServerOptions
@@ -33,6 +33,9 @@ final class ControlLoop {
     let writing: JobThread
     /// Compiles snapshots, and takes them apart.
     let compiling: JobThread
+    /// Makes admin pages that take long.
+    let making: JobThread
+    var pages = Pages()
     var reloads = Reloads()
     var overlays: Overlays
     /// Why the overlay's file was not believed when it was read last.
@@ -99,6 +102,7 @@ final class ControlLoop {
         writing = try JobThread(name: "writing")
         overlays = Overlays(file.overlayRead, isOnDisk: file.overlayProblem == nil)
         overlayProblem = file.overlayProblem
+        making = try JobThread(name: "pages")
         watch =
             options.watches
             ? try FileWatch([options.configPath] + file.files, log: log) {
@@ -140,6 +144,7 @@ final class ControlLoop {
             for i in 0..<count { handle(poller.ready(i)) }
             // One split a turn: a page takes a millisecond, and probes wait with it.
             if hasSplitsToLayOut { hasSplitsToLayOut = registry.layOutAhead() }
+            admin.sendOn { self.answer($0, ticket: $1) }
             let now = SystemClock.now()
             if reloads.nextDeadline <= now { perform(reloads.timePassed(now: now)) }
             if overlays.nextDeadline <= now { perform(overlays.timePassed(now: now)) }
@@ -155,12 +160,13 @@ final class ControlLoop {
             agenda.set(.rotateTickets, at: SystemClock.now() + ControlLoop.ticketLife)
         case .releaseSnapshots: releaseSnapshots()
         case .lookAtSeries: lookAtSeries(SystemClock.now())
+        case .lookAtClients: lookAtClients(SystemClock.now())
         case .look: break
         }
     }
 
     private func timeout() -> Int32 {
-        if hasSplitsToLayOut { return 0 }
+        if hasSplitsToLayOut || admin.hasUnfinished { return 0 }
         // What the start waits for ends soon, and has no event; nor have connections that close.
         if drain.isUnderWay || !readiness.hasBegun {
             agenda.set(.look, noLaterThan: SystemClock.now() + .milliseconds(20))
@@ -183,7 +189,9 @@ final class ControlLoop {
             hasSplitsToLayOut = true
             logNews()
             advanceReload()
-        default: admin.handle(event, poller: poller) { self.answer($0, ticket: $1) }
+        default:
+            admin.handle(event, poller: poller) { self.answer($0, ticket: $1) }
+            lookAtClients(SystemClock.now())
         }
     }
 

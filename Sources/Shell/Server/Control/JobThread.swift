@@ -1,3 +1,4 @@
+import Admin
 import Base
 import Files
 import Platform
@@ -64,6 +65,8 @@ enum ControlLetter: Sendable {
     case filesChanged
     /// The hash of the file as it is now, for the admin request with the ticket.
     case hashed(ticket: UInt64, String)
+    /// The page that was being made.
+    case pageMade(AdminResponse)
 }
 
 /// Letters to the control loop: any thread puts, the control loop takes.

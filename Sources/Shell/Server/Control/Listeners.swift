@@ -88,7 +88,7 @@ struct Listeners {
     ) throws(Failure) {
         let isDual = document.isDual(listener.address)
         do throws(SystemError) {
-            let descriptor = try Socket.listen(listener.address, isDual: isDual)
+            let descriptor = try bind(listener.address, isDual: isDual, change)
             change.added.append(
                 Open(
                     name: listener.name, configured: listener.address,
@@ -102,6 +102,24 @@ struct Listeners {
                 text: "the listener \"\(listener.name)\" cannot listen on "
                     + "\(UnixPaths.text(listener.address)): \(error.message)"
                     + ListenHints.text(error, listener.address, own: own))
+        }
+    }
+
+    /// Opens a socket; where sockets of this process have the port with a wider or narrower address,
+    /// beside them.
+    private func bind(
+        _ address: Address, isDual: Bool, _ change: Change
+    ) throws(SystemError) -> Int32 {
+        do throws(SystemError) {
+            return try Socket.listen(address, isDual: isDual)
+        } catch {
+            let siblings = (open + change.added).filter {
+                address.family != .unix && address.port != 0 && $0.bound.family != .unix
+                    && $0.bound.port == address.port && $0.bound != address
+            }
+            guard error.cause == .inUse, !siblings.isEmpty else { throw error }
+            return try Socket.listen(
+                address, isDual: isDual, beside: siblings.map(\.descriptor))
         }
     }
 

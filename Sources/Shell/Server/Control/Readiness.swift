@@ -54,10 +54,17 @@ struct Readiness {
         let document = control.file.document
         let answers = control.resolver.answers
         for (i, service) in document.services.enumerated() {
-            for v in document.weighted(ofService: i).sorted() {
+            // Names first: to ask for weights looks at every route.
+            let missing = service.versions.indices.filter { v in
+                guard let dns = service.versions[v].dns else { return false }
+                let answer = answers[Resolver.Name(host: dns.name, port: dns.port)]
+                return answer?.addresses.isEmpty ?? true
+            }
+            if missing.isEmpty { continue }
+            let weighted = document.weighted(ofService: i)
+            for v in missing where weighted.contains(v) {
                 guard let dns = service.versions[v].dns else { continue }
                 let answer = answers[Resolver.Name(host: dns.name, port: dns.port)]
-                guard answer?.addresses.isEmpty ?? true else { continue }
                 let why = answer?.failure ?? ""
                 return "not ready: \(service.name)/\(service.versions[v].name): \(dns.name) does "
                     + "not resolve" + (why.isEmpty ? "" : " (\(why))")

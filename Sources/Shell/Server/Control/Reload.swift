@@ -63,26 +63,9 @@ extension ControlLoop {
         case .compiled(let product): perform(reloads.compiled(product, now: now))
         case .filesChanged: askForReload(cause: "watch")
         case .overlayWritten(let failure): takeWritten(failure: failure)
-        case .hashed(let ticket, let hash):
-            hashes = false
-            answer(ticket, AdminRouter.configurationPage(ControlView(self), onDisk: hash))
+        case .hashed(let ticket, let hash): hashed(hash, ticket: ticket)
+        case .pageMade(let page): pageMade(page)
         }
-    }
-
-    /// Answers with the configuration in force, and whether the file is another by now. Looking at
-    /// the file may take for ever, and so is done by the thread that reads, for one at a time.
-    /// - Returns: the answer, where nothing is known of the file now; `nil` when it comes later.
-    func describeConfiguration(ticket: UInt64) -> AdminResponse? {
-        guard !hashes, case .idle = reloads.reader else {
-            return AdminRouter.configurationPage(ControlView(self), onDisk: nil)
-        }
-        hashes = true
-        let (path, inbox) = (file.path, inbox)
-        reading.put {
-            let bytes = (try? Files.read(path, bytesMax: ConfigurationFile.bytesMax)) ?? []
-            inbox.put(.hashed(ticket: ticket, ConfigurationReading.hash(bytes)))
-        }
-        return nil
     }
 
     /// Names were looked up, or workers have taken something over.
@@ -137,7 +120,7 @@ extension ControlLoop {
             switch outcome {
             case .accepted(let candidate): watch?.noteRead(candidate.file.files)
             case .rejected(let rejection): watch?.noteRead(rejection.files)
-            case .fileRead, .compiled, .filesChanged, .hashed, .overlayWritten: break
+            case .fileRead, .compiled, .filesChanged, .hashed, .overlayWritten, .pageMade: break
             }
             inbox.put(outcome)
         }

@@ -11,6 +11,26 @@ package struct ReloadRejection: Equatable, Sendable {
     }
 }
 
+/// Where a reload is, for whoever waits for it.
+package enum ReloadStep: Equatable, Sendable {
+    case reading, checking, waiting, openingSockets, lookingUpNames, compiling, confirming
+    case lettingSocketsGo
+
+    /// In words that follow "the process is".
+    package var text: String {
+        switch self {
+        case .reading: "reading the file"
+        case .checking: "checking the file"
+        case .waiting: "waiting until addresses that have changed are in force"
+        case .openingSockets: "opening sockets"
+        case .lookingUpNames: "looking up names"
+        case .compiling: "compiling the configuration"
+        case .confirming: "waiting until every worker uses the configuration"
+        case .lettingSocketsGo: "letting go of sockets"
+        }
+    }
+}
+
 /// Takes configurations from their file into force, for the control loop, which never waits: a pure
 /// value that is told what happened and when, and says what to do next.
 ///
@@ -166,6 +186,25 @@ package struct ReloadMachine<Candidate, Product> {
             .confirming(.reload(let candidate, _), _, _):
             candidate
         case .idle, .preparing, .compiling, .confirming: nil
+        }
+    }
+
+    /// The farthest step of a reload that is under way; `nil` for none.
+    package var step: ReloadStep? {
+        switch publisher {
+        case .preparing: return .openingSockets
+        case .names: return .lookingUpNames
+        case .compiling(.reload, _, _): return .compiling
+        case .confirming(.reload, _, _): return .confirming
+        case .leaving: return .lettingSocketsGo
+        case .idle, .compiling, .confirming: break
+        }
+        switch reader {
+        case .idle: return nil
+        case .reading: return .reading
+        case .checking: return .checking
+        case .stuck(let later, _): return later.isEmpty ? nil : .reading
+        case .holding: return .waiting
         }
     }
 

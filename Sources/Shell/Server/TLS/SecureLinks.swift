@@ -9,20 +9,20 @@ typealias SecureLinkID = SlotID<SecureLink>
 
 /// TLS between one socket and the data plane.
 struct SecureLink: ~Copyable {
-    var session = TLSSession()
+    var tls = TLSConnection()
     /// Encrypted bytes that the socket did not take.
     var unsent = ByteBuffer()
     var isHandshaking = true
     var hasFailed = false
     /// Our side is to be ended once `unsent` is out.
     var ends = false
-    /// The key under which the session of a connection to an endpoint is kept.
+    /// The key under which an endpoint's TLS ticket is kept.
     var key = ResumptionKey(cluster: -1, address: .ipv4(0, 0, 0, 0, port: 0))
 
     init() {}
 
     mutating func reset() {
-        session.close()
+        tls.close()
         unsent.release()
         isHandshaking = true
         hasFailed = false
@@ -41,7 +41,7 @@ struct SecureLinks: ~Copyable {
     /// Ciphertext of one read: with a record that was begun before, its plaintext fits one read of
     /// the data plane.
     static let readBytesMax = DataPlane.readBytesMax - 16_384
-    /// Sessions kept to be taken up again.
+    /// TLS tickets of endpoints, kept so that the next connection resumes.
     static let resumptionsMax = 4_096
 
     var directory = TLSDirectory.none
@@ -64,7 +64,7 @@ extension WorkerLoop {
             return
         }
         secure.links[link].reset()
-        guard secure.links[link].session.openServer(context) else {
+        guard secure.links[link].tls.openServer(context) else {
             secure.links.free(link)
             return plane.handle(.failed(id))
         }
@@ -81,7 +81,7 @@ extension WorkerLoop {
         let key = ResumptionKey(cluster: cluster, address: address)
         secure.links[link].reset()
         secure.links[link].key = key
-        let isOpen = secure.links[link].session.openClient(
+        let isOpen = secure.links[link].tls.openClient(
             client.context, name: client.name, resuming: secure.resumptions[key],
             onlyHTTP1: onlyHTTP1)
         guard isOpen else { return secure.links.free(link) }
@@ -91,7 +91,7 @@ extension WorkerLoop {
     /// The socket to an endpoint is connected: the handshake begins.
     mutating func beginHandshake(_ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID) {
         let empty = ByteBuffer()
-        let step = secure.links[link].session.handshake(empty.readable, to: &secure.output)
+        let step = secure.links[link].tls.handshake(empty.readable, to: &secure.output)
         sendCipher(id, descriptor, link)
         if step == .failed { handshakeFailed(id, link, cause: nil) }
     }
@@ -161,7 +161,7 @@ extension WorkerLoop {
     ) -> Bool {
         var isFed = false
         if secure.links[link].isHandshaking {
-            let step = secure.links[link].session.handshake(
+            let step = secure.links[link].tls.handshake(
                 secure.cipher.readable, to: &secure.output)
             sendCipher(id, descriptor, link)
             switch step {
@@ -181,21 +181,21 @@ extension WorkerLoop {
     private mutating func decrypt(
         _ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID, isFed: Bool
     ) -> Bool {
-        var reading = TLSSession.Reading.wantsMore
+        var reading = TLSConnection.Reading.wantsMore
         var count = 0
         let none = ByteBuffer()
         // The scratch takes all of it, whether the data plane wants more or not.
         plane.lendScratch(to: &lent)
         var bytes = isFed ? none.readable : secure.cipher.readable
         repeat {
-            reading = secure.links[link].session.read(
+            reading = secure.links[link].tls.read(
                 bytes, to: &lent, atMost: DataPlane.readBytesMax - count, answers: &secure.output)
             bytes = none.readable
             if case .bytes(let more) = reading { count += more }
         } while reading.isMore && count < DataPlane.readBytesMax
         plane.takeBack(&lent)
         sendCipher(id, descriptor, link)
-        if id.side == .upstream, let ticket = secure.links[link].session.takeResumption() {
+        if id.side == .upstream, let ticket = secure.links[link].tls.takeResumption() {
             if secure.resumptions.count >= SecureLinks.resumptionsMax {
                 secure.resumptions.removeAll()
             }
@@ -236,17 +236,17 @@ extension WorkerLoop {
 
     private mutating func handshakeDone(_ id: ConnectionID, _ link: SecureLinkID) {
         secure.links[link].isHandshaking = false
-        let version = secure.links[link].session.version
-        let isHTTP2 = secure.links[link].session.isHTTP2
+        let version = secure.links[link].tls.version
+        let isHTTP2 = secure.links[link].tls.isHTTP2
         plane.countHandshake(
             version: version, isDownstream: id.side == .downstream,
-            wasResumed: secure.links[link].session.wasResumed)
+            wasResumed: secure.links[link].tls.wasResumed)
         if id.side == .upstream {
             plane.handle(.connected(id.upstream, isHTTP2: isHTTP2, isSecure: true))
             if let socket = sockets.entry(id) { watch(id, socket.descriptor) }
         } else {
             var identity = ByteBuffer()
-            secure.links[link].session.appendIdentity(to: &identity)
+            secure.links[link].tls.appendIdentity(to: &identity)
             plane.secured(id, version: version, isHTTP2: isHTTP2, identity: identity.readable)
         }
         perform()
@@ -256,7 +256,7 @@ extension WorkerLoop {
         _ id: ConnectionID, _ link: SecureLinkID, cause: HandshakeFailure?
     ) {
         let failure =
-            cause ?? HandshakeFailure(rawValue: secure.links[link].session.failureCause) ?? .other
+            cause ?? HandshakeFailure(rawValue: secure.links[link].tls.failureCause) ?? .other
         secure.links[link].hasFailed = true
         plane.countHandshakeFailure(failure, isDownstream: id.side == .downstream)
         logFailure(id, link, failure, hasText: cause == nil)
@@ -278,7 +278,7 @@ extension WorkerLoop {
             ("side", id.side == .downstream ? "downstream" : "upstream"),
             ("cause", "\(failure.label)"),
         ]
-        if hasText { fields.append(("openssl", secure.links[link].session.failureText)) }
+        if hasText { fields.append(("openssl", secure.links[link].tls.failureText)) }
         if id.side == .upstream {
             fields.append(("endpoint", UnixPaths.text(secure.links[link].key.address)))
         }
@@ -298,7 +298,7 @@ extension WorkerLoop {
             return sockets.setUnsent(id, true)
         }
         guard
-            secure.links[link].session.write(plane.bytes(source, range), to: &secure.output)
+            secure.links[link].tls.write(plane.bytes(source, range), to: &secure.output)
         else {
             secure.output.clear()
             return broken.append(id)
@@ -306,7 +306,7 @@ extension WorkerLoop {
         sendCipher(id, descriptor, link)
     }
 
-    /// Writes what the session has to say; what the socket does not take waits.
+    /// Writes what the TLS connection has to say; what the socket does not take waits.
     private mutating func sendCipher(_ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID)
     {
         guard !secure.output.isEmpty else { return }
@@ -333,7 +333,7 @@ extension WorkerLoop {
             var isBroken = false
             plane.flush(id) { bytes in
                 let count = min(bytes.count, 65_536)
-                isBroken = !secure.links[link].session.write(
+                isBroken = !secure.links[link].tls.write(
                     bytes.extracting(0..<count), to: &secure.output)
                 return count
             }
@@ -371,7 +371,7 @@ extension WorkerLoop {
     mutating func endSecure(_ id: ConnectionID, _ descriptor: Int32, _ link: SecureLinkID) {
         guard secure.links[link].unsent.isEmpty else { return secure.links[link].ends = true }
         secure.links[link].ends = false
-        secure.links[link].session.end(to: &secure.output)
+        secure.links[link].tls.end(to: &secure.output)
         sendCipher(id, descriptor, link)
         Socket.shutdownWrite(descriptor)
     }
@@ -386,7 +386,7 @@ extension WorkerLoop {
             plane.countHandshakeFailure(.timeout, isDownstream: true)
         }
         if !reset, !secure.links[link].isHandshaking, secure.links[link].unsent.isEmpty {
-            secure.links[link].session.end(to: &secure.output)
+            secure.links[link].tls.end(to: &secure.output)
             if !secure.output.isEmpty { _ = Socket.send(descriptor, secure.output.bytes) }
             secure.output.clear()
         }
@@ -395,7 +395,7 @@ extension WorkerLoop {
     }
 }
 
-extension TLSSession.Reading {
+extension TLSConnection.Reading {
     /// There may be more in what was given.
     fileprivate var isMore: Bool {
         if case .bytes = self { return true }

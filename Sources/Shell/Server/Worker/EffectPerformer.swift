@@ -7,7 +7,7 @@ extension WorkerLoop {
     /// Gives up a connection whose socket broke while effects were performed.
     @inline(__always)
     mutating func settle() -> Bool {
-        // One that is being given up performs effects of its own; the others wait for it.
+        // `giveUp` is not entered twice: the other broken connections wait in `broken`.
         guard !broken.isEmpty, !isGivingUp, let id = broken.popLast() else { return false }
         giveUp(id)
         return true
@@ -83,13 +83,14 @@ extension WorkerLoop {
             isGivingUp = true
             read(id, socket, untilEnd: true)
             isGivingUp = false
-            // Paused, or in turn again: the end comes behind what is still to be read.
+            // Reading was paused or cut off: the failure is told when the rest has been read.
             if plane.isReadPaused(id) || ready.contains(id) { return perform() }
         }
         drive(.failed(id))
     }
 
-    /// An alert in front of the end says what was wrong.
+    /// Whether a TLS handshake is under way. Its alert, which says what was wrong, may lie unread
+    /// before the end.
     private func isHandshaking(_ socket: SocketTable.Entry) -> Bool {
         secure.links.holds(socket.secure) && secure.links[socket.secure].isHandshaking
     }
@@ -117,7 +118,7 @@ extension WorkerLoop {
         }
     }
 
-    /// A connect succeeded: the data plane's, or first a handshake's.
+    /// Goes on after a connect: tells the data plane, or begins the TLS handshake first.
     mutating func connected(_ id: ConnectionID) {
         guard let socket = sockets.entry(id) else { return }
         if socket.secure.isNone {
@@ -128,10 +129,10 @@ extension WorkerLoop {
         }
     }
 
-    /// An endpoint's session may be silent for long; TCP asks whether its machine is there, since a
-    /// PING may be asked too often (`Proxy/Keepalive`).
+    /// Switches TCP keep-alive on for an endpoint's HTTP/2 connection: it may be silent for long,
+    /// and PINGs may be sent seldom only (`Proxy/Keepalive`).
     func watch(_ id: ConnectionID, _ descriptor: Int32) {
-        if plane.isSession(id) { Socket.setKeepAlive(descriptor) }
+        if plane.carriesStreams(id) { Socket.setKeepAlive(descriptor) }
     }
 
     private mutating func close(_ id: ConnectionID, reset: Bool) {

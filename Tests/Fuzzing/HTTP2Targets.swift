@@ -4,7 +4,7 @@ import HTTP2
 import HTTPSemantics
 
 /// HTTP/2 connections: whatever comes, text that is handed on is HTTP/1.1 in one reading.
-enum SessionTargets {
+enum HTTP2Targets {
     /// As a server: what clients send.
     static func client(_ input: [UInt8]) throws { try both(input, isServer: true) }
 
@@ -20,7 +20,7 @@ enum SessionTargets {
     }
 
     private final class Reader {
-        private var session = HTTP2Session()
+        private var h2 = HTTP2Connection()
         private var workspace = HTTP2Workspace(limits: HeadLimits())
         private let isServer: Bool
         private let now = Instant(nanoseconds: 1_000_000_000)
@@ -30,13 +30,13 @@ enum SessionTargets {
 
         init(isServer: Bool) {
             self.isServer = isServer
-            session.open(
+            h2.open(
                 isServer: isServer, isSecure: false, limits: HTTP2Limits(), seed: 1, now: now)
             guard !isServer else { return }
             for method in ["GET", "HEAD", "POST"] {
-                guard let stream = session.makeStream(owner: 1) else { continue }
+                guard let stream = h2.makeStream(owner: 1) else { continue }
                 let text = "\(method) / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"
-                _ = session.take(stream, Array(text.utf8).span, &workspace)
+                _ = h2.take(stream, Array(text.utf8).span, &workspace)
             }
             drop()
         }
@@ -50,7 +50,7 @@ enum SessionTargets {
                 let end = min(bytes.count, at + length)
                 while at < end {
                     var text = ByteBuffer()
-                    let taken = session.receive(
+                    let taken = h2.receive(
                         bytes.span.extracting(at..<end), text: &text, now: now)
                     try demand(taken >= 0 && taken <= end - at, "took \(taken) of \(end - at)")
                     try handle(text)
@@ -71,28 +71,28 @@ enum SessionTargets {
 
         private func drop() {
             var out = ByteBuffer()
-            while session.send(into: &out, atMost: 65_536, now: now, &workspace) { out.clear() }
-            session.forgetEvents()
+            while h2.send(into: &out, atMost: 65_536, now: now, &workspace) { out.clear() }
+            h2.forgetEvents()
         }
 
         private func handle(_ text: borrowing ByteBuffer) throws {
-            for i in 0..<session.eventCount {
-                switch session.event(i) {
+            for i in 0..<h2.eventCount {
+                switch h2.event(i) {
                 case .opened(let stream):
-                    session.setOwner(stream, UInt64(stream.index) + 1)
+                    h2.setOwner(stream, UInt64(stream.index) + 1)
                     texts[stream.index] = []
                 case .text(let stream, let range):
                     try demand(range.upper <= text.writerIndex, "text that is not there")
                     let piece = text.span(range)
                     for j in 0..<piece.count { texts[stream.index, default: []].append(piece[j]) }
-                    session.credit(stream, keeping: 0)
+                    h2.credit(stream, keeping: 0)
                 case .ended(let stream): ended.insert(stream.index)
                 case .closed, .breach, .malformed, .drained, .wrote, .goingAway, .settings,
                     .droppedTrailers:
                     break
                 }
             }
-            session.forgetEvents()
+            h2.forgetEvents()
         }
 
         private func meaning(_ text: [UInt8], isEnded: Bool) -> [Oracle.Message] {

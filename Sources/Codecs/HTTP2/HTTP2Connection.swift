@@ -9,7 +9,7 @@ import HTTP1
 /// A stream is to its owner a connection that carries one HTTP/1.1 message each way. That keeps one
 /// strict parser and one set of rules behind both protocols
 /// (docs/decisions/2026-11-25-streams-are-connections.md).
-public struct HTTP2Session: ~Copyable {
+public struct HTTP2Connection: ~Copyable {
     /// Content of one stream above which its owner is told to wait, and below which to go on.
     public static let highWaterBytes = 65_536
     static let lowWaterBytes = 32_768
@@ -25,7 +25,7 @@ public struct HTTP2Session: ~Copyable {
 
     /// The settings that the peer has told.
     struct Peer: BitwiseCopyable {
-        var initialWindow = HTTP2Session.initialWindowBytes
+        var initialWindow = HTTP2Connection.initialWindowBytes
         /// RFC 9113 §5.1.2: no limit, unless the settings name one.
         var streamsMax = Int.max
         var allowsConnectProtocol = false
@@ -118,8 +118,8 @@ public struct HTTP2Session: ~Copyable {
         hpack.open()
         budget = HTTP2Budget(self.limits, now: now)
         random = PRNG(seed: seed)
-        sendWindow = HTTP2Session.initialWindowBytes
-        receiveWindow = HTTP2Session.initialWindowBytes
+        sendWindow = HTTP2Connection.initialWindowBytes
+        receiveWindow = HTTP2Connection.initialWindowBytes
         if isServer { reading.prefaceLeft = HTTP2Preface.byteCount }
         writeOpening()
     }
@@ -248,7 +248,7 @@ public struct HTTP2Session: ~Copyable {
     ) -> Bool {
         guard streams.holds(stream), !streams[stream].isClosed else { return false }
         takeText(stream, text, &workspace)
-        let isMuch = streams[stream].content.count > HTTP2Session.highWaterBytes
+        let isMuch = streams[stream].content.count > HTTP2Connection.highWaterBytes
         if isMuch { streams[stream].isStalled = true }
         return isMuch
     }

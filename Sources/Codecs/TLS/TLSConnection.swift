@@ -39,7 +39,7 @@ import COpenSSL
 ///
 ///     closed ──open──▶ handshake ──done──▶ open ──close_notify──▶ ended
 ///                          └── failed ◀──────┘
-@safe public struct TLSSession: ~Copyable {
+@safe public struct TLSConnection: ~Copyable {
     public enum Handshake: Sendable { case done, wantsMore, failed }
     public enum Reading: Sendable, Equatable { case bytes(Int), wantsMore, ended, failed }
 

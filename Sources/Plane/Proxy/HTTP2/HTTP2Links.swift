@@ -5,18 +5,18 @@ import Telemetry
 import Upstream
 
 /// An HTTP/2 connection: a socket's bytes on one side, streams on the other.
-struct SessionLink: ~Copyable {
-    var engine = HTTP2Session()
+struct HTTP2Link: ~Copyable {
+    var engine = HTTP2Connection()
     /// The socket that carries it.
     var socket = ConnectionID(downstream: .none)
-    /// Whether the session is in the list of those that may have something to write.
+    /// Whether the HTTP/2 connection is in the list of those that may have something to write.
     var isDirty = false
-    /// The endpoint that an upstream session leads to, and the session's neighbours there; -1
-    /// downstream.
+    /// The endpoint that an upstream HTTP/2 connection leads to, and the HTTP/2 connection's
+    /// neighbours there; -1 downstream.
     var endpoint = -1
     var cluster = -1
-    var next = SessionID.none
-    var previous = SessionID.none
+    var next = HTTP2LinkID.none
+    var previous = HTTP2LinkID.none
     var isListed = false
     var keepalive = Keepalive.State()
     /// Streams that it has carried.
@@ -43,17 +43,18 @@ struct SessionLink: ~Copyable {
     }
 }
 
-/// Work that a worker has under way with sessions. Everything here happens between two events of
-/// the driver, when all effects so far are performed (`Sessions.step`).
-struct SessionWork: ~Copyable {
-    /// The session whose events are being handled, and how far.
-    var handling = SessionID.none
+/// Work that a worker has under way with HTTP/2 connections. Everything here happens between two
+/// events of the driver, when all effects so far are performed (`HTTP2Links.step`).
+struct HTTP2Work: ~Copyable {
+    /// The HTTP/2 connection whose events are being handled, and how far.
+    var handling = HTTP2LinkID.none
     var eventAt = 0
-    /// The bytes that were read of the session being handled and not fed yet, in `Turn.raw`.
+    /// The bytes that were read of the HTTP/2 connection being handled and not fed yet, in
+    /// `Turn.raw`.
     var rawAt = 0
     var rawEnd = 0
-    /// Sessions that may have something to write.
-    var dirty = PlainArray<SessionID>(capacity: 16)
+    /// HTTP/2 connections that may have something to write.
+    var dirty = PlainArray<HTTP2LinkID>(capacity: 16)
     /// Streams whose kept bytes are to be looked at again.
     var resumable = PlainArray<ConnectionID>(capacity: 16)
     /// The driver's turn is ending: what waits is written now.
@@ -63,9 +64,9 @@ struct SessionWork: ~Copyable {
 /// The steps of an HTTP/2 connection: begin, read, dispatch, flush, end.
 ///
 /// Each stream is a connection of its own in the tables, and speaks HTTP/1.1 text with the rest of
-/// the data plane (ARCHITECTURE.md, "Streams are connections").
-enum Sessions {
-    /// Bytes written for one session before another has its turn.
+/// the data plane (docs/decisions/2026-11-25-streams-are-connections.md).
+enum HTTP2Links {
+    /// Bytes written for one HTTP/2 connection before another has its turn.
     static let flushBytesMax = 262_144
     /// How long after an announced end new streams are still taken (RFC 9113 §6.8).
     static let announcement = Duration.seconds(1)
@@ -74,13 +75,13 @@ enum Sessions {
 
     /// A client's socket speaks HTTP/2 from here on.
     static func begin(_ tables: inout Tables, _ turn: inout Turn, downstream id: DownstreamID) {
-        guard let session = open(&tables, &turn, ConnectionID(downstream: id), isSecure: false)
+        guard let h2 = open(&tables, &turn, ConnectionID(downstream: id), isSecure: false)
         else { return ClientConnections.close(&tables, &turn, id, reset: true) }
-        tables.downstream[id].session = session
-        tables.downstream[id].phase = .session
+        tables.downstream[id].h2 = h2
+        tables.downstream[id].phase = .http2
         turn.counters.count(.downstreamSessions)
-        armIdle(&tables, &turn, session)
-        if turn.isDraining { announceEnd(&tables, &turn, session) }
+        armIdle(&tables, &turn, h2)
+        if turn.isDraining { announceEnd(&tables, &turn, h2) }
     }
 
     /// A connection to an endpoint speaks HTTP/2.
@@ -88,60 +89,60 @@ enum Sessions {
     /// - Parameter isListed: requests may have streams of it.
     static func begin(
         _ tables: inout Tables, _ turn: inout Turn, upstream id: UpstreamID, isListed: Bool = true
-    ) -> SessionID? {
+    ) -> HTTP2LinkID? {
         let isSecure = tables.upstream[id].isSecure
-        guard let session = open(&tables, &turn, ConnectionID(upstream: id), isSecure: isSecure)
+        guard let h2 = open(&tables, &turn, ConnectionID(upstream: id), isSecure: isSecure)
         else { return nil }
-        tables.upstream[id].session = session
-        tables.upstream[id].phase = .session
+        tables.upstream[id].h2 = h2
+        tables.upstream[id].phase = .http2
         tables.upstream[id].timer.clear()
-        tables.sessions[session].endpoint = tables.upstream[id].endpoint
-        tables.sessions[session].cluster = tables.upstream[id].cluster
-        if isListed { SessionLists.list(&tables, &turn, session) }
+        tables.links[h2].endpoint = tables.upstream[id].endpoint
+        tables.links[h2].cluster = tables.upstream[id].cluster
+        if isListed { HTTP2LinkLists.list(&tables, &turn, h2) }
         turn.counters.count(.upstreamSessions)
-        return session
+        return h2
     }
 
     private static func open(
         _ tables: inout Tables, _ turn: inout Turn, _ socket: ConnectionID, isSecure: Bool
-    ) -> SessionID? {
-        guard let session = tables.sessions.take() else { return nil }
-        turn.prepareForSessions()
-        tables.sessions[session].reset()
-        tables.sessions[session].socket = socket
-        tables.sessions[session].engine.open(
+    ) -> HTTP2LinkID? {
+        guard let h2 = tables.links.take() else { return nil }
+        turn.prepareForHTTP2()
+        tables.links[h2].reset()
+        tables.links[h2].socket = socket
+        tables.links[h2].engine.open(
             isServer: socket.side == .downstream, isSecure: isSecure,
             limits: turn.snapshots.newest.value.settings.http2, seed: turn.random.next(),
             now: turn.now)
-        SessionLists.markDirty(&tables, &turn, session)
-        return session
+        HTTP2LinkLists.markDirty(&tables, &turn, h2)
+        return h2
     }
 
     // MARK: Read
 
     /// Bytes of the socket lie in the scratch; the rest follows in steps.
     static func received(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, _ range: Range<Int>
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, _ range: Range<Int>
     ) {
-        guard tables.sessions.holds(session) else { return }
-        tables.sessions[session].keepalive.hasHeard = true
+        guard tables.links.holds(h2) else { return }
+        tables.links[h2].keepalive.hasHeard = true
         swap(&turn.scratch, &turn.raw)
-        turn.work.handling = session
+        turn.work.handling = h2
         turn.work.eventAt = 0
         turn.work.rawAt = range.lowerBound
         turn.work.rawEnd = range.upperBound
         // Events that a flush left behind come first.
-        if tables.sessions[session].engine.eventCount == 0 { feed(&tables, &turn) }
+        if tables.links[h2].engine.eventCount == 0 { feed(&tables, &turn) }
     }
 
     private static func feed(_ tables: inout Tables, _ turn: inout Turn) {
-        let session = turn.work.handling
+        let h2 = turn.work.handling
         turn.scratch.clear(headroom: turn.headroom)
-        let taken = tables.sessions[session].engine.receive(
+        let taken = tables.links[h2].engine.receive(
             turn.raw.span(ByteRange(turn.work.rawAt, end: turn.work.rawEnd)),
             text: &turn.scratch, now: turn.now)
         turn.work.rawAt = taken == 0 ? turn.work.rawEnd : turn.work.rawAt + taken
-        SessionLists.markDirty(&tables, &turn, session)
+        HTTP2LinkLists.markDirty(&tables, &turn, h2)
     }
 
     // MARK: Steps
@@ -158,10 +159,10 @@ enum Sessions {
             return true
         }
         guard turn.work.isEndOfTurn else { return false }
-        while let session = turn.work.dirty.popLast() {
-            guard tables.sessions.holds(session) else { continue }
-            tables.sessions[session].isDirty = false
-            flush(&tables, &turn, session)
+        while let h2 = turn.work.dirty.popLast() {
+            guard tables.links.holds(h2) else { continue }
+            tables.links[h2].isDirty = false
+            flush(&tables, &turn, h2)
             return true
         }
         turn.work.isEndOfTurn = false
@@ -169,17 +170,17 @@ enum Sessions {
     }
 
     private static func handleNext(_ tables: inout Tables, _ turn: inout Turn) {
-        let session = turn.work.handling
-        guard tables.sessions.holds(session) else {
+        let h2 = turn.work.handling
+        guard tables.links.holds(h2) else {
             turn.work.handling = .none
             return
         }
-        if turn.work.eventAt < tables.sessions[session].engine.eventCount {
-            let event = tables.sessions[session].engine.event(turn.work.eventAt)
+        if turn.work.eventAt < tables.links[h2].engine.eventCount {
+            let event = tables.links[h2].engine.event(turn.work.eventAt)
             turn.work.eventAt += 1
-            return Streams.handle(&tables, &turn, session, event)
+            return Streams.handle(&tables, &turn, h2, event)
         }
-        tables.sessions[session].engine.forgetEvents()
+        tables.links[h2].engine.forgetEvents()
         turn.work.eventAt = 0
         if turn.work.rawAt < turn.work.rawEnd { return feed(&tables, &turn) }
         turn.work.handling = .none
@@ -187,22 +188,22 @@ enum Sessions {
 
     // MARK: Flush
 
-    private static func flush(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
-        let socket = tables.sessions[session].socket
+    private static func flush(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
+        let socket = tables.links[h2].socket
         // What the socket did not take goes first; `drained` comes back here.
         guard isWritable(tables, socket) else { return }
         let start = turn.output.writerIndex
-        let hasMore = tables.sessions[session].engine.send(
+        let hasMore = tables.links[h2].engine.send(
             into: &turn.output, atMost: flushBytesMax, now: turn.now, &turn.workspace)
         turn.send(socket, .output, ByteRange(start, end: turn.output.writerIndex))
-        if hasMore { SessionLists.markDirty(&tables, &turn, session) }
-        if tables.sessions[session].engine.eventCount > 0 {
-            turn.work.handling = session
+        if hasMore { HTTP2LinkLists.markDirty(&tables, &turn, h2) }
+        if tables.links[h2].engine.eventCount > 0 {
+            turn.work.handling = h2
             turn.work.eventAt = 0
             turn.work.rawAt = 0
             turn.work.rawEnd = 0
         }
-        if tables.sessions[session].engine.isFinished { finish(&tables, &turn, session) }
+        if tables.links[h2].engine.isFinished { finish(&tables, &turn, h2) }
     }
 
     private static func isWritable(_ tables: borrowing Tables, _ socket: ConnectionID) -> Bool {
@@ -217,30 +218,30 @@ enum Sessions {
     }
 
     /// Everything that waited on the socket went out.
-    static func drained(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
-        guard tables.sessions.holds(session) else { return }
-        SessionLists.markDirty(&tables, &turn, session)
-        if tables.sessions[session].engine.streamCount == 0 {
-            armIdle(&tables, &turn, session)
+    static func drained(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
+        guard tables.links.holds(h2) else { return }
+        HTTP2LinkLists.markDirty(&tables, &turn, h2)
+        if tables.links[h2].engine.streamCount == 0 {
+            armIdle(&tables, &turn, h2)
         } else {
-            armStall(&tables, &turn, session)
+            armStall(&tables, &turn, h2)
         }
     }
 
     // MARK: Idle and ends
 
     /// No stream is open: the socket waits for the next as one of HTTP/1.1 waits for a request.
-    static func armIdle(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
-        let socket = tables.sessions[session].socket
+    static func armIdle(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
+        let socket = tables.links[h2].socket
         switch socket.side {
         case .downstream:
             let wait = turn.snapshots.newest.value.settings.timeouts.keepAlive
             let deadline =
-                tables.sessions[session].isAnnounced ? announcement : wait
-            tables.sessions[session].isIdle = !tables.sessions[session].isAnnounced
+                tables.links[h2].isAnnounced ? announcement : wait
+            tables.links[h2].isIdle = !tables.links[h2].isAnnounced
             Timers.arm(downstream: socket.downstream, turn.now + deadline, &tables, &turn)
         case .upstream:
-            let limits = turn.clusterPools[tables.sessions[session].cluster].limits
+            let limits = turn.clusterPools[tables.links[h2].cluster].limits
             let deadline = min(
                 turn.now + limits.idleTimeout, tables.upstream[socket.upstream].expires)
             Timers.arm(upstream: socket.upstream, deadline, &tables, &turn)
@@ -249,94 +250,94 @@ enum Sessions {
 
     /// A stream's answer is whole, and waits for a window that the client may never open.
     private static func armStall(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID
     ) {
-        guard tables.sessions[session].socket.side == .downstream else { return }
-        let next = tables.sessions[session].engine.nextStall
-        armStall(&tables, &turn, session, by: next)
+        guard tables.links[h2].socket.side == .downstream else { return }
+        let next = tables.links[h2].engine.nextStall
+        armStall(&tables, &turn, h2, by: next)
     }
 
     /// Has the socket looked at again by `next`, for a stream that a client's window holds up.
     static func armStall(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, by next: Instant
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, by next: Instant
     ) {
-        let socket = tables.sessions[session].socket
+        let socket = tables.links[h2].socket
         guard next < tables.downstream[socket.downstream].timer.deadline else { return }
         Timers.arm(downstream: socket.downstream, next, &tables, &turn)
     }
 
-    /// The deadline of a session's socket has passed.
-    static func expired(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
-        guard tables.sessions.holds(session) else { return }
-        let socket = tables.sessions[session].socket
-        if socket.side == .upstream, tables.sessions[session].engine.streamCount > 0 {
-            if !Keepalive.expired(&tables, &turn, session) {
+    /// The deadline of an HTTP/2 connection's socket has passed.
+    static func expired(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
+        guard tables.links.holds(h2) else { return }
+        let socket = tables.links[h2].socket
+        if socket.side == .upstream, tables.links[h2].engine.streamCount > 0 {
+            if !Keepalive.expired(&tables, &turn, h2) {
                 UpstreamSide.failed(&tables, &turn, socket.upstream)
             }
             return
         }
-        tables.sessions[session].engine.resetStalled(now: turn.now)
-        SessionLists.markDirty(&tables, &turn, session)
-        armStall(&tables, &turn, session)
-        if tables.sessions[session].isAnnounced
-            || tables.sessions[session].engine.streamCount == 0
+        tables.links[h2].engine.resetStalled(now: turn.now)
+        HTTP2LinkLists.markDirty(&tables, &turn, h2)
+        armStall(&tables, &turn, h2)
+        if tables.links[h2].isAnnounced
+            || tables.links[h2].engine.streamCount == 0
         {
-            tables.sessions[session].engine.shutDown()
-            SessionLists.unlist(&tables, &turn, session)
-            SessionLists.markDirty(&tables, &turn, session)
+            tables.links[h2].engine.shutDown()
+            HTTP2LinkLists.unlist(&tables, &turn, h2)
+            HTTP2LinkLists.markDirty(&tables, &turn, h2)
         }
     }
 
-    /// The process drains: GOAWAY now, with room for requests that are on their way, and a final
-    /// one behind it (RFC 9113 §6.8).
-    static func announceEnd(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
-        guard !tables.sessions[session].isAnnounced else { return }
-        tables.sessions[session].isAnnounced = true
-        tables.sessions[session].engine.announceShutdown()
-        SessionLists.markDirty(&tables, &turn, session)
+    /// The process drains, or the listener has left: GOAWAY now, with room for requests that are on
+    /// their way, and a final one behind it (RFC 9113 §6.8).
+    static func announceEnd(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
+        guard !tables.links[h2].isAnnounced else { return }
+        tables.links[h2].isAnnounced = true
+        tables.links[h2].engine.announceShutdown()
+        HTTP2LinkLists.markDirty(&tables, &turn, h2)
         Timers.arm(
-            downstream: tables.sessions[session].socket.downstream, turn.now + announcement,
+            downstream: tables.links[h2].socket.downstream, turn.now + announcement,
             &tables,
             &turn)
     }
 
     /// Nothing will be read or written any more: the socket closes behind what it still has to
     /// write.
-    private static func finish(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
-        let socket = tables.sessions[session].socket
+    private static func finish(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
+        let socket = tables.links[h2].socket
         // With streams left it ends because of what its peer did.
-        endStreams(&tables, &turn, session, as: .violated)
-        free(&tables, &turn, session)
+        endStreams(&tables, &turn, h2, as: .violated)
+        free(&tables, &turn, h2)
         switch socket.side {
         case .downstream:
-            tables.downstream[socket.downstream].session = .none
+            tables.downstream[socket.downstream].h2 = .none
             ClientConnections.finishAndClose(&tables, &turn, socket.downstream)
         case .upstream:
-            tables.upstream[socket.upstream].session = .none
+            tables.upstream[socket.upstream].h2 = .none
             EndpointConnections.close(&tables, &turn, socket.upstream, reset: false)
         }
     }
 
     /// The socket is gone: so is every stream.
     static func lost(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID,
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID,
         as departure: Departure = .left
     ) {
-        guard tables.sessions.holds(session) else { return }
-        endStreams(&tables, &turn, session, as: departure)
-        free(&tables, &turn, session)
+        guard tables.links.holds(h2) else { return }
+        endStreams(&tables, &turn, h2, as: departure)
+        free(&tables, &turn, h2)
     }
 
     private static func endStreams(
-        _ tables: inout Tables, _ turn: inout Turn, _ session: SessionID, as departure: Departure
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, as departure: Departure
     ) {
-        SessionLists.unlist(&tables, &turn, session)
-        for index in 0..<tables.sessions[session].engine.streamIndexEnd {
-            let owner = tables.sessions[session].engine.owner(at: index)
+        HTTP2LinkLists.unlist(&tables, &turn, h2)
+        for index in 0..<tables.links[h2].engine.streamIndexEnd {
+            let owner = tables.links[h2].engine.owner(at: index)
             if owner == 0 { continue }
             let id = ConnectionID(token: owner)
-            if isAnswered(tables, session, id) {
-                tables.upstream[id.upstream].outlivesSession = true
+            if isAnswered(tables, h2, id) {
+                tables.upstream[id.upstream].outlivesLink = true
                 turn.orphanCount += 1
                 continue
             }
@@ -346,15 +347,15 @@ enum Sessions {
 
     /// Whether all of an endpoint's answer on a stream is here, and waits for its client alone.
     private static func isAnswered(
-        _ tables: borrowing Tables, _ session: SessionID, _ id: ConnectionID
+        _ tables: borrowing Tables, _ h2: HTTP2LinkID, _ id: ConnectionID
     ) -> Bool {
         id.side == .upstream && tables.upstream.holds(id.upstream)
             && tables.upstream[id.upstream].phase == .busy
-            && tables.sessions[session].engine.hasEnded(tables.upstream[id.upstream].stream)
+            && tables.links[h2].engine.hasEnded(tables.upstream[id.upstream].stream)
     }
 
-    private static func free(_ tables: inout Tables, _ turn: inout Turn, _ session: SessionID) {
-        tables.sessions[session].reset()
-        tables.sessions.free(session)
+    private static func free(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
+        tables.links[h2].reset()
+        tables.links.free(h2)
     }
 }
