@@ -75,12 +75,14 @@ let package = Package(
         floor("Telemetry", in: "Policy", ["Base", "HTTPSemantics"]),
         // Floor 3: the judge of rollouts; numbers in, evidence out.
         floor("Judge", in: "Policy"),
+        // Floor 3: what a split's versions did, for the judge, and the guard's shared sums.
+        floor("Evidence", in: "Policy", ["Base", "Judge"]),
         // Floor 3b: the configuration.
         floor(
             "Configuration", in: "Setup",
             [
                 "Base", "JSON", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream",
-                "Telemetry",
+                "Telemetry", "Judge", "Evidence",
             ]),
         // Floor 4: the data plane of one worker.
         floor(
@@ -90,18 +92,21 @@ let package = Package(
             "Proxy", in: "Plane",
             [
                 "Base", "HTTPSemantics", "HTTP1", "HTTP2", "Routing", "Upstream", "Telemetry",
-                "Configuration", "Rewriting",
+                "Judge", "Evidence", "Configuration", "Rewriting",
             ]),
         // Floor 4b: what people ask about a process; pure, and told by values.
         floor(
             "Explain", in: "Control",
             [
-                "Base", "JSON", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Configuration",
-                "Rewriting",
+                "Base", "JSON", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Evidence",
+                "Configuration", "Rewriting",
             ]),
         floor(
             "Admin", in: "Control",
-            ["Base", "JSON", "Telemetry", "Upstream", "Configuration", "Explain"]),
+            [
+                "Base", "JSON", "Judge", "Telemetry", "Upstream", "Evidence", "Configuration",
+                "Explain",
+            ]),
         // Beside the I/O line: the resolver's thread and the demo's origin.
         floor("Resolver", in: "Kernel", ["Platform", "Base"]),
         floor("Origin", in: "Shell", ["Platform", "JSON", "HTTPSemantics", "HTTP1", "Base"]),
@@ -117,7 +122,7 @@ let package = Package(
             "Server", in: "Shell",
             [
                 "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
-                "Telemetry", "Configuration", "Proxy", "Resolver", "Files", "Admin",
+                "Telemetry", "Evidence", "Configuration", "Proxy", "Resolver", "Files", "Admin",
             ]),
         // Roof.
         .executableTarget(
@@ -147,6 +152,7 @@ let package = Package(
         tests("ResolverTests", ["Resolver", "Platform", "Base"]),
         tests("TelemetryTests", ["Telemetry", "HTTPSemantics", "Base"]),
         tests("JudgeTests", ["Judge", "Base"]),
+        tests("EvidenceTests", ["Evidence", "Judge", "Base"]),
         tests(
             "RewritingTests",
             [
@@ -154,7 +160,11 @@ let package = Package(
                 "Base",
             ]),
         tests(
-            "ConfigurationTests", ["Configuration", "JSON", "Routing", "Upstream", "YAML", "Base"]),
+            "ConfigurationTests",
+            [
+                "Configuration", "JSON", "Routing", "Upstream", "Evidence", "Telemetry", "YAML",
+                "Base",
+            ]),
         // Disks and the like that tests of several targets share.
         .target(
             name: "Support", dependencies: ["Platform", "Base"], path: "Tests/Support",
@@ -171,9 +181,11 @@ let package = Package(
         .target(
             name: "Simulation",
             dependencies: [
-                "Proxy", "Configuration", "Telemetry", "HTTP1", "HTTP2", "HTTPSemantics", "Base",
+                "Proxy", "Configuration", "Evidence", "Telemetry", "HTTP1", "HTTP2",
+                "HTTPSemantics", "Base",
             ], path: "Tests/Simulation", swiftSettings: strict),
-        tests("SimulationTests", ["Simulation", "Telemetry", "Base"]),
+        tests(
+            "SimulationTests", ["Simulation", "Configuration", "Evidence", "Telemetry", "Base"]),
         .executableTarget(
             name: "Simulate", dependencies: ["Simulation", "Platform", "Base"],
             path: "Tests/Simulate"),

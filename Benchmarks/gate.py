@@ -23,12 +23,15 @@ class Scenario:
     upstream: str = "h1"
     workers: int = 1
     guarded: bool = False
+    evidence: bool = False
 
 
 GRPC = ["-c10", "-m32", "-H", "content-type: application/grpc", "-H", "te: trailers", "-d", "{folder}/message"]
 SCENARIOS = [
     Scenario("keep-alive", ["-c", "64"], 4000),
     Scenario("keep-alive-guarded", ["-c", "64"], 4000, guarded=True),
+    # Against keep-alive: a split whose versions are counted apart, and the guard.
+    Scenario("keep-alive-evidence", ["-c", "64"], 4000, evidence=True),
     Scenario("16-KiB", ["-c", "64", "-p", "/bytes/16384"], 2000),
     Scenario("1-MiB-down", ["-c", "8", "-p", "/bytes/1048576"], 100),
     Scenario("1-MiB-up", ["-c", "8", "-u", "1048576"], 100),
@@ -90,7 +93,7 @@ def load(proxy, scenario, count):
 
 def with_proxy(folder, ports, scenario, prefix, body):
     Proxy.prefix = prefix
-    Proxy.guarded = scenario.guarded
+    Proxy.guarded, Proxy.evidence = scenario.guarded, scenario.evidence
     proxy = Proxy(
         folder, [ports[scenario.upstream]] * 2, workers=scenario.workers, routes=scenario.routes, upstream=scenario.upstream)
     try:

@@ -123,6 +123,8 @@ class Sluice(Peer):
     name, log = "sluice", False
     # Everything that keeps trouble small is configured, and has no trouble to keep small.
     guarded = False
+    # The guard looks at the split.
+    evidence = False
     speaks = ("h2", "h2 upstream", "tls", "grpc")
 
     @classmethod
@@ -147,6 +149,8 @@ class Sluice(Peer):
       mirror: { to: s/v2, share: 0% }, rateLimit: { requests: 100000000, per: 1s, by: { cookie: session } }"""
             routes = routes.replace("to: s }", f"to: s{route} }}")
             times = ", limits: { acceptRate: 1000000, bufferBytes: 1GiB }, timeouts: { maxConnectionDuration: 1h }"
+        if self.evidence:
+            service += "\n    guard: on"
         path = self.write(f"{self.name.replace(' ', '-')}-{self.routes}.yaml", f"""
 listeners:
   - {{ name: h1, address: "127.0.0.1:{self.h1}" }}

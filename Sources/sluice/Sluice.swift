@@ -16,6 +16,7 @@ struct Sluice: ParsableCommand {
               sluice diff old.yaml new.yaml         which routes change, which users move
               sluice weights set shop v1=80% v2=20% -c sluice.yaml   shift a running process's users
               sluice reload -c sluice.yaml          make the running process read its file
+              sluice evidence -c sluice.yaml        what each version did, side by side
 
             EXIT CODES  0 done · 1 failed · 2 bad configuration · 64 wrong usage
             """,
@@ -23,8 +24,7 @@ struct Sluice: ParsableCommand {
         subcommands: [
             RunCommand.self, ValidateCommand.self, ExplainCommand.self, DiffCommand.self,
             WeightsCommand.self, SchemaCommand.self, DemoCommand.self, ReloadCommand.self,
-            DrainCommand.self,
-            VersionCommand.self,
+            DrainCommand.self, EvidenceCommand.self, GuardCommand.self, VersionCommand.self,
         ])
 
     static func main() {

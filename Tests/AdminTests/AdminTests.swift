@@ -56,6 +56,10 @@ final class StillProcess: ProcessView {
             residentBytes: 1, virtualBytes: 2, openDescriptors: 3, descriptorsMax: 4,
             cpuMicroseconds: 5, threads: 6)
     }
+    func evidence() -> [SplitReport] { registry.evidenceReports() }
+    func lostEvidence() -> [(route: String, lost: Int)] { registry.lostEvidence() }
+    func latches() -> [LatchReport] { registry.latchReports() }
+    func wallTime(of instant: Instant) -> WallTime { wall }
     func hiddenSeries() -> MetricRegistry.Selection { MetricRegistry.Selection() }
     func refusedCause(_ number: UInt8) -> String { "cause" }
 }
@@ -63,7 +67,8 @@ final class StillProcess: ProcessView {
 @Suite struct AdminTests {
     static let paths = [
         "/", "/config", "/clusters", "/connections", "/explain", "/metrics", "/ready", "/live",
-        "/reload", "/drain", "/log", "/weights", "/weights/follow", "/weights/export", "/nothing",
+        "/reload", "/drain", "/log", "/weights", "/weights/follow", "/weights/export", "/evidence",
+        "/guard/reset", "/nothing",
     ]
 
     static func answer(
@@ -99,12 +104,50 @@ final class StillProcess: ProcessView {
         }
     }
 
+    @Test("the evidence is JSON with a tag, by which a client knows that it has it")
+    func evidence() throws {
+        let process = try StillProcess()
+        let page = try #require(AdminTests.page(AdminTests.answer("GET", "/evidence", process)))
+        let tag = try #require(page.entityTag)
+        #expect(page.status == 200 && page.body.hasSuffix("\"splits\":[],\"trips\":[]}\n"))
+        for known in [tag, "*", "\"a\", \(tag)", "\"a\",\(tag) , \"b\""] {
+            #expect(page.isKnown(by: known), "\(known)")
+        }
+        for other in [nil, "", "\"a\"", "\(tag)x"] {
+            #expect(!page.isKnown(by: other))
+        }
+        let again = AdminTests.page(
+            AdminTests.answer("GET", "/evidence", process, isAdmin: false))
+        #expect(again?.entityTag == tag, "the same on the metrics address")
+        let text = AdminTests.page(
+            AdminTests.answer("GET", "/evidence", process, query: "format=text"))
+        #expect(text?.body.contains("nothing to compare") == true)
+        let bad = AdminTests.page(
+            AdminTests.answer("GET", "/evidence", process, query: "format=xml"))
+        #expect(bad?.status == 400)
+    }
+
+    @Test("a reset of the guard names a service that is in force")
+    func resets() throws {
+        let process = try StillProcess()
+        let change = AdminTests.change(
+            AdminTests.answer("POST", "/guard/reset", process, query: "service=s"))
+        #expect(change == .resetGuard(service: "s"))
+        for (query, status) in [("service=t", 404), ("", 400), ("name=s", 400)] as [(String, UInt16)]
+        {
+            let page = AdminTests.page(
+                AdminTests.answer("POST", "/guard/reset", process, query: query))
+            #expect(page?.status == status, "\(query)")
+        }
+    }
+
     @Test("a POST comes to the change that it names, on the admin address alone")
     func changes() throws {
         let process = try StillProcess()
         let rows: [(String, String, AdminChange?)] = [
             ("/reload", "", .reload), ("/drain", "", .drain),
             ("/log", "level=debug", .logLevel(.debug)), ("/log", "level=loud", nil),
+            ("/guard/reset", "service=s", .resetGuard(service: "s")), ("/evidence", "", nil),
             ("/config", "", nil), ("/metrics", "", nil),
             (
                 "/weights", "service=s&weight=v1%3d80%25&weight=v2=20%25&force=1",

@@ -38,6 +38,7 @@ import Testing
           v:
             versions: { v1: { endpoints: ["127.0.0.1:3"] } }
             loadBalancer: { ringHash: { cookie: c } }
+            guard: { ratio: 5 }
         routes:
           - name: a
             match:

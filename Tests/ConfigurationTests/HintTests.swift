@@ -14,6 +14,15 @@ import Testing
             "{ path: { prefix: /x } }"
         ),
         (
+            "a time of too many digits", "to: s }",
+            "timeouts: { request: 9999999999h }, to: s }", 10, "expected a duration",
+            "at most five digits"
+        ),
+        (
+            "an address by another name", "to: s }",
+            "rateLimit: { requests: 10, by: addr }, to: s }", 10, "expected", "write address"
+        ),
+        (
             "a port alone", "\"127.0.0.1:8080\"", "8080", 2, "expected an address",
             "\"0.0.0.0:8080\""
         ),
@@ -100,6 +109,8 @@ import Testing
             "match: { path:"
         ),
         ("a share as a fraction", "weight: 90%", "weight: 0.9", 7, "percentage", "0.1 is 10%"),
+        ("a share of three decimals", "weight: 90%", "weight: 90.001%", 7, "percentage", "two"),
+        ("a weight with decimals", "weight: 90%", "weight: 90.5", 7, "percentage", "90.5%"),
         (
             "a number without a unit", "to: s }", "timeouts: { request: 30 }, to: s }", 10,
             "expected a duration", "30s"

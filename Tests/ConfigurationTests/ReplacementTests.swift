@@ -245,6 +245,7 @@ import Testing
         "health check": service("healthCheck: §", "", ""),
         "outlier detection": service("outlierDetection: §", "", ""),
         "success rate": service("outlierDetection: { successRate: § }", "", ""),
+        "guard": service("guard: §", "", ""),
         "warm-up": service("warmup: §", "", ""), "retries": route("retries: §", "", ""),
         "fault": route("fault: §", "", ""), "delay": route("fault: { delay: § }", "", ""),
         "abort": route("fault: { abort: § }", "", ""), "mirror": route("mirror: §", "", ""),

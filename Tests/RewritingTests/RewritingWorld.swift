@@ -67,9 +67,12 @@ struct RewritingWorld {
         var key = MatchKey()
         let isGood = key.take(head, bytes.span, looksAtHost: true, normalizesPaths: true)
         #expect(isGood)
-        let origin = RequestOrigin(
-            head, bytes.span, peer: peer, isSecure: isSecure,
-            trustedHops: snapshot.value.settings.trustedHops)
+        let hops = snapshot.value.settings.trustedHops
+        var origin: RequestOrigin?
+        if hops > 0 {
+            origin = RequestOrigin(
+                head, bytes.span, peer: peer, isSecure: isSecure, trustedHops: hops)
+        }
         let identity = Array(identity.utf8)
         var summary = ExchangeSummary()
         summary.peer = peer
@@ -80,7 +83,7 @@ struct RewritingWorld {
             edits: snapshot.value.rows[snapshot.value.routes[0].rows + 1].edits,
             isSecure: isSecure, isCopy: isCopy)
         let written = RequestHeadWriter.write(
-            request, head, bytes.span, key: key, identity: identity.span, origin: origin,
+            request, head, bytes.span, key: key, identity: identity.span, origin: &origin,
             random: &random, requestID: &id, spare: &spare, summary: &summary, to: &out)
         func text(_ range: ByteRange) -> String { ASCII.string(out.span(range)) }
         return Answer(

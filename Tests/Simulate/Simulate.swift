@@ -7,20 +7,23 @@ import Simulation
 nonisolated(unsafe) private var current: UInt64 = 0
 
 /// `simulate --seed N`: one world, told; `simulate --minutes M [--from N]`: as many as there is time
-/// for; `simulate --seeds N [--from N]`: so many.
+/// for; `simulate --seeds N [--from N]`: so many. `simulate --steps N`, of a debug build: whether the
+/// worlds of so many seeds take every step of the machines' tables, and no other.
 @main enum Simulate {
     static func main() {
         var arguments = CommandLine.arguments.dropFirst()
         var numbers: [String: UInt64] = [:]
         while let key = arguments.popFirst() {
-            guard ["--seed", "--minutes", "--seeds", "--from"].contains(key),
+            guard ["--seed", "--minutes", "--seeds", "--from", "--steps"].contains(key),
                 let text = arguments.popFirst(), let number = UInt64(text)
             else {
                 fail("usage: simulate --seed N | --minutes M [--from N] | --seeds N [--from N]")
             }
             numbers[key] = number
         }
-        if let seed = numbers["--seed"] {
+        if let count = numbers["--steps"] {
+            compareSteps(count)
+        } else if let seed = numbers["--seed"] {
             tell(seed)
         } else {
             many(
@@ -32,6 +35,15 @@ nonisolated(unsafe) private var current: UInt64 = 0
     static func fail(_ message: String) -> Never {
         print(message)
         exit(2)
+    }
+
+    /// Compares the steps that worlds take with the machines' tables.
+    static func compareSteps(_ count: UInt64) {
+        guard MachineSteps.areNoted else { fail("simulate: only debug builds note steps") }
+        let faults = MachineSteps.faults(seeds: 0..<count)
+        for fault in faults { print(fault) }
+        if !faults.isEmpty { exit(1) }
+        print("\(count) worlds took every step of the machines' tables, and no other")
     }
 
     /// Runs one seed and says all of it.

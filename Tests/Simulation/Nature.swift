@@ -58,6 +58,9 @@ final class Nature {
         snapshot = next
     }
 
+    /// All workers use the newest snapshot.
+    func settleTrips() { _ = registry.settleTrips(snapshot.value.document) }
+
     /// The snapshot in force, with a reference for whoever takes it.
     func retainedSnapshot() -> SharedBox<Snapshot> {
         snapshot.retain()
@@ -155,5 +158,6 @@ public final class SimulatedProcess {
     public func reload(yaml: String, generation: UInt64) {
         nature.compile(yaml: yaml, generation: generation)
         nature.turn {}
+        nature.settleTrips()
     }
 }

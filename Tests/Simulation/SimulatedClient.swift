@@ -254,7 +254,7 @@ public final class SimulatedClient: ClientEnd {
         if outcomes.count == requests.count { leave() }
     }
 
-    private func leave() {
+    public func leave() {
         guard let id, !isClosed else { return }
         isClosed = true
         world.end(id)

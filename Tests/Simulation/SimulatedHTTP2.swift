@@ -26,6 +26,8 @@ final class SimulatedSession {
     var opened: (StreamSlot) -> Void = { _ in }
     var received: (StreamSlot, [UInt8]) -> Void = { _, _ in }
     var closed: (StreamSlot, UInt32) -> Void = { _, _ in }
+    /// The peer has announced its end, or made it final.
+    var goneAway: () -> Void = {}
 
     init(isServer: Bool, _ world: World, _ link: ConnectionID, streamsMax: Int = 100) {
         self.world = world
@@ -101,7 +103,8 @@ final class SimulatedSession {
                 h2.credit(stream, keeping: 0)
                 received(stream, piece)
             case .closed(let stream, let code, _): closed(stream, code)
-            case .ended, .drained, .wrote, .goingAway, .settings, .breach, .malformed,
+            case .goingAway: goneAway()
+            case .ended, .drained, .wrote, .settings, .breach, .malformed,
                 .droppedTrailers:
                 break
             }
@@ -197,7 +200,7 @@ final class HTTP2OriginPeer: OriginEnd {
 /// A client that sends all its requests at once, each on a stream of its own.
 public final class SimulatedHTTP2Client: ClientEnd {
     private unowned let world: World
-    private let requests: [SimulatedRequest]
+    private var requests: [SimulatedRequest]
     private let name: String
     private var link: ConnectionID?
     private var h2: SimulatedSession?
@@ -210,6 +213,10 @@ public final class SimulatedHTTP2Client: ClientEnd {
     public var cancelsAfter: Duration?
     /// Breaks its connection after so many answers.
     public var leavesAfter: Int?
+    /// Stays when all is answered.
+    public var stays = false
+    /// GOAWAY frames that have come.
+    public private(set) var goAwayCount = 0
 
     public init(_ world: World, name: String, _ requests: [SimulatedRequest]) {
         self.world = world
@@ -233,14 +240,23 @@ public final class SimulatedHTTP2Client: ClientEnd {
         self.h2 = h2
         h2.received = { [unowned self] stream, text in texts[stream]?.text += text }
         h2.closed = { [unowned self] stream, code in finish(stream, code) }
-        for (i, request) in requests.enumerated() {
-            guard let stream = h2.makeStream() else { continue }
-            texts[stream] = (i, [])
-            h2.say(stream, Array(request.text(id: "\(name)-\(i)").utf8))
-            if i < cancels {
-                texts[stream] = nil
-                h2.release(stream, .cancel)
-            }
+        h2.goneAway = { [unowned self] in goAwayCount += 1 }
+        for i in requests.indices { say(i) }
+    }
+
+    /// Sends one more request on the connection that it has.
+    public func ask(_ request: SimulatedRequest) {
+        requests.append(request)
+        say(requests.count - 1)
+    }
+
+    private func say(_ i: Int) {
+        guard let h2, let stream = h2.makeStream() else { return }
+        texts[stream] = (i, [])
+        h2.say(stream, Array(requests[i].text(id: "\(name)-\(i)").utf8))
+        if i < cancels {
+            texts[stream] = nil
+            h2.release(stream, .cancel)
         }
     }
 
@@ -256,7 +272,7 @@ public final class SimulatedHTTP2Client: ClientEnd {
             isClosed = true
             return world.reset(link)
         }
-        if texts.isEmpty, let link, !isClosed {
+        if texts.isEmpty, !stays, let link, !isClosed {
             isClosed = true
             world.end(link)
         }

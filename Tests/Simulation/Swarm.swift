@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Evidence
 
 /// One world drawn from a seed, run to its end, and everything in it that should not be.
 ///
@@ -23,12 +24,18 @@ public final class Swarm {
     private var pinned: Set<String> = []
     private var drainedAt: Instant?
     private var isLossy = false
+    /// Some clients authenticate connections, whose version is then no draw.
+    private var hasCredentials = false
     public private(set) var requestCount = 0
 
-    public init(seed: UInt64) {
+    public convenience init(seed: UInt64) { self.init(seed: seed, checksTables: true) }
+
+    package init(seed: UInt64, checksTables: Bool) {
         self.seed = seed
         random = PRNG(seed: seed &* 15_485_863 &+ 7)
-        options = SwarmOptions(&random)
+        var options = SwarmOptions(&random)
+        options.guarding = [nil, nil, "guard: on", "guard: { ratio: 3 }"][Int(seed / 7 % 4)]
+        self.options = options
         origins = (0..<2).flatMap { version in
             SwarmOptions.addresses(version, 4).map {
                 SimulatedOrigin($0, version: "v\(version + 1)")
@@ -36,6 +43,7 @@ public final class Swarm {
         }
         for origin in origins { origin.speaksHTTP2 = options.isHTTP2Upstream }
         world = World(seed: seed, yaml: options.yaml(), origins: origins)
+        world.checksTables = checksTables
     }
 
     public func run() {
@@ -51,6 +59,9 @@ public final class Swarm {
         world.run()
         check()
     }
+
+    /// The steps that the world's machines have taken.
+    package var steps: MachineSteps { world.steps }
 
     /// The fate of each answered request.
     public var fates: [String] {
@@ -157,6 +168,7 @@ public final class Swarm {
         var requests = (0...random.below(8)).map { _ in request(session) }
         requestCount += requests.count
         if chance(30) {
+            hasCredentials = true
             for i in requests.indices where chance(40) {
                 requests[i].headers.append("authorization: NTLM \(name)")
             }
@@ -282,6 +294,7 @@ public final class Swarm {
         checkCounters(outcomes)
         checkWeights()
         checkSessions(outcomes)
+        checkEvidence(outcomes)
         if let drainedAt, !isLossy {
             let took = world.now - drainedAt
             demand(took < .seconds(240), "draining took \(took)")
@@ -323,7 +336,7 @@ public final class Swarm {
 
     /// The share is exact: of N draws each version has within one of its weight.
     private func checkWeights() {
-        guard !options.hasFallback, !options.isSticky else { return }
+        guard !options.hasFallback, !options.isSticky, tripCount == 0 else { return }
         let counts = ["v1", "v2"].map {
             world.metric("sluice_requests_total", "version=\"\($0)\",assign=\"weighted\"")
         }
@@ -344,8 +357,53 @@ public final class Swarm {
             guard let session = sessions[client], !pinned.contains(outcome.id) else { continue }
             versions[session, default: []].insert(outcome.version)
         }
+        // The guard moves the users of a version that it takes out, and nobody else.
+        if tripCount > 0 {
+            return demand(
+                versions.values.allSatisfy { $0.count == 1 || $0.contains("v2") },
+                "a session of the stable version was moved")
+        }
         for (session, seen) in versions where seen.count > 1 {
             demand(false, "session \(session) was on \(seen.sorted())")
+        }
+    }
+
+    private var tripCount: Int { world.latch(service: "s", version: "v2")?.tripCount ?? 0 }
+
+    /// The evidence is what the counters and the clients say, to the request.
+    private func checkEvidence(_ outcomes: [Outcome]) {
+        let isPlain = !options.hasFaults && !hasCredentials
+        let reports = world.evidence.filter { $0.route == "rest" }
+        demand(reports.allSatisfy { $0.lost == 0 && $0.epochs.count == 1 }, "an epoch was begun")
+        demand(
+            world.latch(service: "s", version: "v1")?.tripCount == 0, "the stable version tripped")
+        for report in reports.flatMap(\.epochs).flatMap(\.versions) {
+            let version = report.version, counts = report.counts
+            var requests: UInt64 = 0, errors: UInt64 = 0
+            for assign in ["weighted", "sticky"] {
+                let labels = "service=\"s\",version=\"\(version)\",assign=\"\(assign)\""
+                requests += world.metric("sluice_requests_total", labels)
+                errors += world.metric("sluice_errors_total", labels)
+                errors -= world.metric("sluice_errors_total", labels + ",cause=\"drain\"")
+            }
+            demand(UInt64(counts.requests) <= requests, "\(version): \(counts) of \(requests)")
+            if isPlain {
+                demand(
+                    UInt64(counts.requests) == requests && UInt64(counts.errors) == errors,
+                    "\(version): \(counts.requests), \(counts.errors) of \(requests), \(errors)")
+            }
+            let inHistograms = (counts.latency + counts.censored).reduce(0, +)
+            demand(
+                options.isSticky
+                    ? inHistograms <= counts.requests : inHistograms == counts.requests,
+                "\(version): \(inHistograms) in histograms of \(counts.requests)")
+            let seen = outcomes.filter {
+                $0.version == version && $0.status >= 500 && $0.end == .complete
+                    && !pinned.contains($0.id)
+            }
+            demand(
+                !isPlain || seen.count <= counts.errors || tripCount > 0,
+                "\(version): clients saw \(seen.count) errors of \(counts.errors)")
         }
     }
 }

@@ -12,6 +12,9 @@ public struct SwarmOptions {
     public var isSticky = false
     /// Another version may stand in for one that is unavailable.
     public var hasFallback = false
+    /// The guard may take the other version out. Drawn by the swarm, so that the worlds of older
+    /// seeds stay what they were.
+    public var guarding: String?
     /// Requests may be answered before a version was chosen, or be refused for their size.
     public var isTiny = false
     public var endpoints = [3, 1]
@@ -33,6 +36,9 @@ public struct SwarmOptions {
         drawDefaults(&random)
         allowsHalfClose = random.below(2) == 0
     }
+
+    /// Whether requests may be held back or answered on purpose.
+    public var hasFaults: Bool { route.contains { $0.hasPrefix("fault") } }
 
     private func one(_ random: inout PRNG, of choices: [String]) -> [String] {
         random.below(2) == 0 ? [] : [choices[Int(random.below(UInt64(choices.count)))]]
@@ -150,9 +156,10 @@ public struct SwarmOptions {
         let lists = (0..<2).map { v in
             SwarmOptions.addresses(v, counts[v]).map { "\"\($0)\"" }.joined(separator: ", ")
         }
-        let lines = service.filter {
-            !isQuiet || !$0.hasPrefix("healthCheck") && !$0.hasPrefix("outlier")
-        }
+        let lines =
+            service.filter {
+                !isQuiet || !$0.hasPrefix("healthCheck") && !$0.hasPrefix("outlier")
+            } + (guarding.map { [$0] } ?? [])
         return """
             listeners:
               - name: http

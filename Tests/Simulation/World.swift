@@ -76,6 +76,10 @@ public final class World {
     public private(set) var mailCount = (connections: 0, wanted: 0, freed: 0)
     /// Looks at the world whenever the data plane has had its say.
     public var afterTurn: () -> Void = {}
+    /// Whether the tables are looked through after each turn; that takes most of the time of a
+    /// debug build's world.
+    package var checksTables = true
+    private var turnCount = 0
     /// Faults of the tables, as they were found after each turn.
     public private(set) var tableFaults: [String] = []
 
@@ -103,6 +107,7 @@ public final class World {
             adoptNewest()
             act { _ in }
         }
+        nature.settleTrips()
     }
 
     /// The process is told to end.
@@ -205,7 +210,12 @@ public final class World {
     }
 
     private func checkTables() {
-        guard tableFaults.count < 20 else { return }
+        guard checksTables, tableFaults.count < 20 else { return }
+        #if DEBUG
+            // Where a look takes as long as the rest of fifty turns, one of sixteen has to do.
+            turnCount += 1
+            guard turnCount % 16 == 0 else { return }
+        #endif
         tableFaults += plane.value.check().map { "at \(now.nanoseconds / 1_000) us: \($0)" }
     }
 
@@ -265,6 +275,11 @@ public final class World {
         (tableFaults + plane.value.inventory).joined(separator: "\n")
     }
 
+    /// The steps that machines may take, and those that they have taken (`MachineSteps`).
+    package var steps: MachineSteps {
+        MachineSteps(plane.value.machines)
+    }
+
     /// Places still taken of the limits that clusters share; nothing in a sound world.
     public var held: [String: Int] { nature.registry.held.filter { $0.value != 0 } }
 
@@ -272,6 +287,19 @@ public final class World {
     public func level(service: String, version: String) -> ClusterLevel? {
         nature.registry.level(
             ofCluster: metrics.cluster(service: service, version: version, isMirror: false))
+    }
+
+    /// The deeds of the versions of each split, and the guard's sums.
+    public var evidence: [SplitReport] { nature.registry.evidenceReports() }
+
+    /// The latch of a version.
+    public func latch(service: String, version: String) -> LatchReport? {
+        nature.registry.latchReports().first { $0.service == service && $0.version == version }
+    }
+
+    /// Lets the versions of a service in again.
+    public func resetGuard(service: String) -> [String] {
+        nature.registry.resetGuard(service: service)
     }
 
     /// The sum, over all workers, of a metric family's samples whose labels contain a text.

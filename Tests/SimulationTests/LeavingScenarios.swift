@@ -324,6 +324,28 @@ import Testing
         }
     }
 
+    @Test("a stream that comes behind an announced end does not put off the final one")
+    func announcedWhileIdle() {
+        let origins = Resilience.origins()
+        origins[0].script = { $0 == 1 ? nil : .init(200, delay: .seconds(30)) }
+        let world = LeavingScenarios.world(origins)
+        let client = SimulatedHTTP2Client(world, name: "h", Resilience.gets(1))
+        client.stays = true
+        client.start()
+        world.run(until: .seconds(2))
+        #expect(client.outcomes.map(\.status) == [200])
+        world.drain()
+        // On its way before the client has heard of the end.
+        client.ask(Resilience.gets(1)[0])
+        world.run(until: .milliseconds(500))
+        #expect(client.goAwayCount == 1)
+        world.run(until: .seconds(2))
+        #expect(client.goAwayCount == 2)
+        world.run()
+        #expect(client.outcomes.map(\.status) == [200, 200])
+        #expect(world.leftovers.isEmpty, "\(world.inventory)")
+    }
+
     @Test(
         "a reader may pause as long as its route says, longer than every other time",
         arguments: [false, true])

@@ -38,7 +38,7 @@ import Testing
 
     /// The floors: what each target may import. The same table as in Package.swift and ARCHITECTURE.md.
     static let imports: [String: Set<String>] = [
-        "Base": ["CScan", "Synchronization"],
+        "Base": ["CScan", "Glibc", "Synchronization"],
         "HTTPSemantics": ["Base"],
         "JSON": [],
         "HTTP1": ["Base", "HTTPSemantics"],
@@ -51,23 +51,25 @@ import Testing
         "Upstream": ["Base", "Synchronization"],
         "Telemetry": ["Base", "HTTPSemantics", "Synchronization"],
         "Judge": ["Glibc"],
+        "Evidence": ["Base", "Judge", "Synchronization"],
         "Configuration": [
             "Base", "JSON", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream",
-            "Telemetry", "Synchronization",
+            "Telemetry", "Judge", "Evidence", "Synchronization",
         ],
         "Rewriting": ["Base", "HTTPSemantics", "HTTP1", "Routing", "Telemetry", "Configuration"],
         "Proxy": [
             "Base", "HTTPSemantics", "HTTP1", "HTTP2", "Routing", "Upstream", "Telemetry",
-            "Configuration", "Rewriting",
+            "Judge", "Evidence", "Configuration", "Rewriting",
         ],
         "Resolver": ["Platform", "Base", "Synchronization"],
         "Origin": ["Platform", "JSON", "HTTPSemantics", "HTTP1", "Base"],
         "Explain": [
-            "Base", "JSON", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Configuration",
-            "Rewriting",
+            "Base", "JSON", "HTTPSemantics", "HTTP1", "Routing", "Upstream", "Evidence",
+            "Configuration", "Rewriting",
         ],
         "Admin": [
-            "Base", "JSON", "Telemetry", "Upstream", "Configuration", "Explain", "Synchronization",
+            "Base", "JSON", "Judge", "Telemetry", "Upstream", "Evidence", "Configuration",
+            "Explain", "Synchronization",
         ],
         "Files": [
             "Base", "JSON", "HTTPSemantics", "Platform", "TLS", "Upstream", "Telemetry",
@@ -75,7 +77,8 @@ import Testing
         ],
         "Server": [
             "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
-            "Telemetry", "Configuration", "Proxy", "Resolver", "Files", "Admin", "Synchronization",
+            "Telemetry", "Evidence", "Configuration", "Proxy", "Resolver", "Files", "Admin",
+            "Synchronization",
         ],
         "sluice": [
             "ArgumentParser", "Base", "Configuration", "Explain", "Files", "JSON", "Origin",
@@ -87,6 +90,7 @@ import Testing
     static let never: [String: Set<String>] = [
         "JSON": ["Telemetry", "Configuration", "Platform"],
         "Judge": ["Base", "Telemetry", "Platform"],
+        "Evidence": ["Telemetry", "Configuration", "Platform"],
         "Routing": ["Upstream", "Configuration", "Platform"],
         "Upstream": ["Routing", "Configuration", "Platform"],
         "Configuration": ["Platform", "TLS", "Proxy"],

@@ -185,6 +185,16 @@ routes:
         self.command(proxy, "set", "s", "v1=1", "--token", token)
         self.assertEqual(self.page(proxy)["from"], "overlay by hand")
 
+    def test_weights_that_are_set_let_a_version_in_again_that_the_guard_took_out(self):
+        proxy = self.start(self.file(("80%", "20%"), service="    guard: on"))
+        self.two.answer = status(500, "x-served-by: v2")
+        until(lambda: self.served(proxy, 50) and proxy.metric("sluice_guard_tripped") == 1)
+        self.assertEqual(self.served(proxy), (100, 0))
+        self.two.answer = status(200, "x-served-by: v2")
+        self.set(proxy, "v1=90%", "v2=10%")
+        self.assertEqual(proxy.metric("sluice_guard_tripped"), 0)
+        self.assertEqual(self.served(proxy), (90, 10))
+
     # The person and the file.
 
     def test_a_file_that_would_move_many_is_not_applied_until_it_is_followed(self):

@@ -33,6 +33,17 @@ public indirect enum JSONText: Sendable {
         }
     }
 
+    /// Writes the value as text in one line, without spaces.
+    public func line() -> String {
+        switch self {
+        case .null, .bool, .integer, .number, .string: return text()
+        case .array(let values): return "[" + values.map { $0.line() }.joined(separator: ",") + "]"
+        case .object(let pairs):
+            let members = pairs.map { JSONText.quoted($0.0) + ":" + $0.1.line() }
+            return "{" + members.joined(separator: ",") + "}"
+        }
+    }
+
     /// Quotes and escapes a string as RFC 8259 §7 asks for.
     public static func quoted(_ text: String) -> String {
         var out = "\""

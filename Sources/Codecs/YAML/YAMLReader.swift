@@ -15,6 +15,8 @@ import CYAML
 
     private let parser: UnsafeMutablePointer<yaml_parser_t>
     private let limits: Limits
+    /// The whole text, which outlives the reader.
+    private let bytes: UnsafeBufferPointer<UInt8>
     private var anchors: [String: YAMLNode] = [:]
     private var nodeCount = 0
 
@@ -39,6 +41,7 @@ import CYAML
     }
 
     private init(_ bytes: UnsafeBufferPointer<UInt8>, limits: Limits) {
+        unsafe self.bytes = bytes
         unsafe parser = .allocate(capacity: 1)
         unsafe yaml_parser_initialize(parser)
         unsafe yaml_parser_set_input_string(parser, bytes.baseAddress, bytes.count)
@@ -111,10 +114,9 @@ import CYAML
         var message = "this is not YAML"
         if let problem = unsafe parser.pointee.problem { message = unsafe String(cString: problem) }
         var mark = unsafe YAMLReader.mark(parser.pointee.problem_mark)
-        // Bytes that are no text are met before there is a place: only their offset is known.
+        // Bytes that are no text are met before libyaml has a place: only their offset is known.
         if unsafe parser.pointee.error == YAML_READER_ERROR {
-            mark = YAMLMark(line: 1, column: 1)
-            message += unsafe " (byte \(parser.pointee.problem_offset) of the file)"
+            mark = unsafe YAMLReader.mark(of: parser.pointee.problem_offset, in: bytes)
         }
         var error = YAMLError(message: message, mark: mark)
         if let context = unsafe parser.pointee.context {
@@ -122,6 +124,20 @@ import CYAML
             error.contextMark = unsafe YAMLReader.mark(parser.pointee.context_mark)
         }
         return error
+    }
+
+    /// The place of a byte, whatever stands there.
+    private static func mark(of offset: Int, in bytes: UnsafeBufferPointer<UInt8>) -> YAMLMark {
+        var mark = YAMLMark(line: 1, column: 1)
+        for i in 0..<min(offset, bytes.count) {
+            let byte = unsafe bytes[i]
+            if byte == UInt8(ascii: "\n") {
+                mark = YAMLMark(line: mark.line + 1, column: 1)
+            } else if byte & 0xc0 != 0x80 {
+                mark.column += 1
+            }
+        }
+        return mark
     }
 
     // MARK: Nodes

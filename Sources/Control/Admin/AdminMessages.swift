@@ -46,11 +46,28 @@ public struct AdminResponse: Sendable {
     public var content: AdminContent
     /// Seconds after which it is worth asking again; `nil`: that says nothing.
     public var retryAfter: Int?
+    /// The entity tag of the content, with its quotes; `nil` for pages that are new each time.
+    public var entityTag: String?
 
-    public init(status: UInt16, contentType: String = "application/json", body: String) {
+    public init(
+        status: UInt16, contentType: String = "application/json", body: String,
+        entityTag: String? = nil
+    ) {
         self.status = status
         self.contentType = contentType
         content = AdminContent(Array(body.utf8))
+        self.entityTag = entityTag
+    }
+
+    /// Whether the client has the content already (RFC 9110 §13.1.2).
+    ///
+    /// - Parameter known: the request's `If-None-Match`.
+    public func isKnown(by known: String?) -> Bool {
+        guard status == 200, let entityTag, let known else { return false }
+        return known == "*"
+            || known.split(separator: ",").contains {
+                $0.drop { $0 == " " }.prefix { $0 != " " } == entityTag
+            }
     }
 
     /// The content as text.
@@ -79,6 +96,8 @@ public enum AdminAnswer {
 public enum AdminPage: Hashable, Sendable {
     case metrics(PrometheusText.Format)
     case clusters
+    /// What each version did; for people, or as JSON with an entity tag.
+    case evidence(isText: Bool)
     /// The configuration in force, with the hash of the file as it is now; `nil` when nobody knows.
     /// Whoever runs the process looks at the file first, which may take long too.
     case configuration(onDisk: String?)
@@ -97,6 +116,8 @@ public enum AdminChange: Equatable, Sendable {
     /// Stop being ready, then finish and exit.
     case drain
     case logLevel(Document.LogLevel)
+    /// Let the versions of a service in again that the guard has taken out.
+    case resetGuard(service: String)
     /// Give a service other weights than the file's; `isForced`: also where a version that gains
     /// has no endpoints.
     case setWeights(service: String, [GivenWeight], isForced: Bool)

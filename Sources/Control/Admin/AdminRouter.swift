@@ -1,3 +1,4 @@
+import Base
 import Configuration
 import Explain
 import JSON
@@ -14,6 +15,7 @@ public enum AdminRouter {
         case (_, "/metrics"):
             return work(
                 request, .metrics(PrometheusText.format(accept: request.field("accept") ?? "")))
+        case (_, "/evidence"): return evidence(request)
         case (_, "/ready"): return readOnly(request) { ready(process) }
         case (_, "/live"):
             return readOnly(request) {
@@ -47,6 +49,7 @@ public enum AdminRouter {
             return readOnly(request) { .json(AdminViews.reload(process)) }
         case "/drain": return drain(request, process)
         case "/log": return logLevel(request, process)
+        case "/guard/reset": return resetGuard(request, process)
         default: return .page(notFound())
         }
     }
@@ -59,6 +62,10 @@ public enum AdminRouter {
                 status: 200, contentType: PrometheusText.contentType(format),
                 body: MetricsPage.text(process, format: format))
         case .clusters: return .json(AdminViews.clusters(process))
+        case .evidence(isText: true):
+            return AdminResponse(
+                status: 200, contentType: "text/plain", body: EvidencePage.text(process))
+        case .evidence(isText: false): return EvidencePage.response(process)
         case .configuration(let onDisk):
             return .json(AdminViews.configuration(process, onDisk: onDisk))
         case .explanation(let query): return explain(query, process)
@@ -126,6 +133,7 @@ public enum AdminRouter {
                 GET  /clusters     services, versions, endpoints and their state
                 GET  /connections  connections and exchanges by worker, and listeners
                 GET  /explain      ?method=GET&url=http://host/path&header=name:value
+                GET  /evidence     what each version did, by epoch; ?format=text for people
                 GET  /weights      shares of versions, and where they come from; ?format=text
                 POST /weights      ?service=NAME&weight=v1=80%25&weight=v2=20%25: over the file's
                 POST /weights/follow  ?service=NAME takes the file's weights again
@@ -135,8 +143,17 @@ public enum AdminRouter {
                 POST /reload       read the configuration file again; GET says how far it is
                 POST /drain        stop being ready, then finish and exit
                 GET  /log          the log level; POST /log?level=debug changes it
+                POST /guard/reset  ?service=NAME: let its versions in again that the guard took out
 
                 """)
+    }
+
+    private static func evidence(_ request: AdminRequest) -> AdminAnswer {
+        switch request.query {
+        case "", "format=json": return work(request, .evidence(isText: false))
+        case "format=text": return work(request, .evidence(isText: true))
+        default: return .page(.error(400, "use /evidence, or /evidence?format=text"))
+        }
     }
 
     private static func ready(_ process: some ProcessView) -> AdminResponse {
@@ -256,6 +273,32 @@ public enum AdminRouter {
             let level = Document.LogLevel(rawValue: String(parts[1]))
         else { return .page(.error(400, "use /log?level=debug, info, warning or error")) }
         return .change(.logLevel(level))
+    }
+
+    private static func resetGuard(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminAnswer {
+        guard request.method == "POST" else {
+            return .page(.error(405, "/guard/reset is a change: use POST"))
+        }
+        let parts = request.query.split(separator: "=", maxSplits: 1)
+        guard parts.count == 2, parts[0] == "service" else {
+            return .page(.error(400, "use /guard/reset?service=NAME"))
+        }
+        let name = ExplainQuery.decoded(String(parts[1]))
+        guard process.snapshot.value.document.services.contains(where: { $0.name == name }) else {
+            return .page(.error(404, "there is no service \"\(name)\" in force"))
+        }
+        return .change(.resetGuard(service: name))
+    }
+
+    /// The answer to a reset of the guard.
+    /// - Parameter versions: those that were out.
+    public static func guardPage(service: String, versions: [String]) -> AdminResponse {
+        .json(
+            .object([
+                ("service", .string(service)), ("reset", .array(versions.map { .string($0) })),
+            ]))
     }
 
     /// The log level; also the answer to a change of it.

@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Evidence
 import Explain
 import JSON
 import Synchronization
@@ -42,6 +43,7 @@ enum AdminViews {
             let mirror = snapshot.value.mirrors[i]
             if mirrors[mirror.version] == nil { mirrors[mirror.version] = mirror.cluster }
         }
+        let latches = process.latches()
         var services: [JSONText] = []
         for (i, service) in document.services.enumerated() {
             let plan = snapshot.value.services[i]
@@ -49,8 +51,10 @@ enum AdminViews {
             for (v, version) in service.versions.enumerated() {
                 let cluster = snapshot.value.versions[plan.versions.start + v].cluster
                 let mirror = mirrors[plan.versions.start + v]
+                let guarding = guarding(service, version.name, latches)
                 versions.append(
-                    self.version(version, cluster, mirror: mirror, failures, now: process.now))
+                    self.version(
+                        version, cluster, mirror: mirror, guarding, failures, now: process.now))
             }
             services.append(
                 .object(
@@ -71,9 +75,22 @@ enum AdminViews {
         ]
     }
 
+    /// The acts of the guard on a version; `nil` where the service has none.
+    private static func guarding(
+        _ service: Document.Service, _ version: String, _ latches: [LatchReport]
+    ) -> JSONText? {
+        guard service.guardRatio != nil else { return nil }
+        let latch = latches.first { $0.service == service.name && $0.version == version }
+        return .object([
+            ("tripped", .bool(latch?.isTripped ?? false)),
+            ("trips", .integer(latch?.tripCount ?? 0)),
+            ("cause", latch?.lastTrip.map { .string("\($0.cause.label)") } ?? .null),
+        ])
+    }
+
     private static func version(
         _ version: Document.Version, _ cluster: SharedBox<Cluster>, mirror: SharedBox<Cluster>?,
-        _ failures: [String: String], now: Instant
+        _ guarding: JSONText?, _ failures: [String: String], now: Instant
     ) -> JSONText {
         let endpoints = (0..<cluster.value.endpoints.count).map {
             endpoint(cluster.value.endpoints[$0].state, now)
@@ -82,6 +99,7 @@ enum AdminViews {
             ("version", .string(version.name)), ("endpoints", .array(endpoints)),
         ]
         pairs += levels(cluster, now)
+        if let guarding { pairs.append(("guard", guarding)) }
         if let mirror { pairs.append(("mirror", .object(levels(mirror, now)))) }
         if let dns = version.dns {
             let name = "\(dns.name):\(dns.port)"

@@ -20,6 +20,7 @@ enum MetricsPage {
         weights(process, &page)
         certificates(process, &page)
         clusters(snapshot, process.now, &page)
+        guards(process, &page)
         names(process, &page)
         self.process(process, &page)
         page.finish()
@@ -126,6 +127,30 @@ enum MetricsPage {
             var isDrift = false
             if case .drift = source { isDrift = true }
             page.sample([("service", service.name)], isDrift ? 1 : 0)
+        }
+    }
+
+    /// The acts of the guard, for services that have one; and evidence that came too late.
+    private static func guards(_ process: some ProcessView, _ page: inout PrometheusText) {
+        let guarded = Set(
+            process.snapshot.value.document.services.filter { $0.guardRatio != nil }.map(\.name))
+        let latches = process.latches().filter { guarded.contains($0.service) }
+        page.family(gauge("sluice_guard_tripped", "1 while the guard keeps the version out."))
+        for latch in latches {
+            page.sample(
+                [("service", latch.service), ("version", latch.version)], latch.isTripped ? 1 : 0)
+        }
+        page.family(counter("sluice_guard_trips_total", "Times the guard took the version out."))
+        for latch in latches {
+            page.sample(
+                [("service", latch.service), ("version", latch.version)], UInt64(latch.tripCount))
+        }
+        page.family(
+            counter(
+                "sluice_evidence_lost_total",
+                "Requests that ended after the two epochs that evidence is kept of."))
+        for split in process.lostEvidence() {
+            page.sample([("route", split.route)], UInt64(split.lost))
         }
     }
 

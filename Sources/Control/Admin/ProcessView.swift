@@ -45,6 +45,17 @@ public protocol ProcessView {
     /// Asks the kernel about the process.
     func figures() -> ProcessFigures
 
+    // MARK: Evidence
+
+    /// The deeds of the versions of each split, and the guard's sums.
+    func evidence() -> [SplitReport]
+    /// Requests of each route that ended after the epochs that evidence is kept of.
+    func lostEvidence() -> [(route: String, lost: Int)]
+    /// Versions that the guard may have taken out.
+    func latches() -> [LatchReport]
+    /// The time of day at a point of the monotonic clock; the same for the same point.
+    func wallTime(of instant: Instant) -> WallTime
+
     // MARK: Counters
 
     var metrics: MetricRegistry { get }

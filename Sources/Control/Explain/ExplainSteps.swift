@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Evidence
 import JSON
 import Routing
 import Upstream
@@ -210,6 +211,30 @@ struct Steps {
         lines.append("version   by the next draw (assign weighted): \(text)")
         pairs.append(("assign", .string("weighted")))
         pairs.append(("why", .string(text)))
+    }
+
+    /// The guard of the service, if it has one and the route splits.
+    /// - Returns: versions that the guard has taken out.
+    mutating func guarding(_ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>) -> [Int] {
+        let service = document.services[plan.service]
+        guard plan.pinned < 0, let ratio = service.guardRatio, service.versions.count > 1 else {
+            return []
+        }
+        let first = snapshot.value.services[plan.service].versions.start
+        let out = service.versions.indices.filter {
+            $0 != service.stable && snapshot.value.versions[first + $0].latch.value.isTripped
+        }
+        let stable = service.versions[service.stable].name
+        var text =
+            "takes a version out whose errors are far more than \(stable)'s (ratio \(ratio))"
+        if !out.isEmpty {
+            text =
+                out.map { service.versions[$0].name }.joined(separator: ", ")
+                + " is out: its requests go to \(stable) (assign fallback) until "
+                + "sluice guard reset \(service.name)"
+        }
+        say("guard", "guard", text)
+        return out
     }
 
     mutating func endpoints(_ plan: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>) {

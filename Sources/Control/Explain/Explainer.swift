@@ -240,6 +240,7 @@ public enum Explainer {
         }
         // Each draw that there may be, by the rule that the data plane follows. Nobody knows of
         // connections that carry the client's identity.
+        let out = steps.guarding(plan, snapshot)
         func choice(drawn: Int, fallsBack: Bool) -> VersionChoice {
             VersionChoice.choose(
                 named: plan.pinned,
@@ -250,15 +251,18 @@ public enum Explainer {
                 },
                 bound: { -1 }, drawn: { drawn }, stable: service.stable, fallsBack: fallsBack,
                 isUsable: { version in
-                    snapshot.value.versions[service.versions.start + version].cluster.value
-                        .isAvailable(now: ground.now)
+                    if out.contains(version) { return false }
+                    return !service.fallsBack
+                        || snapshot.value.versions[service.versions.start + version].cluster.value
+                            .isAvailable(now: ground.now)
                 })
         }
         let weights =
             plan.pinned < 0 ? snapshot.value.splits[plan.split].draws.value.weights.weights : []
         let draws = plan.pinned < 0 ? weights.indices.filter { weights[$0] > 0 } : [plan.pinned]
         let found = draws.map { choice(drawn: $0, fallsBack: false) }
-        let served = draws.map { choice(drawn: $0, fallsBack: service.fallsBack) }
+        let mayMove = service.fallsBack || !out.isEmpty
+        let served = draws.map { choice(drawn: $0, fallsBack: mayMove) }
         switch found[0].way {
         case .named: steps.version(served[0], found[0], of: plan.service, "named by the route")
         case .session, .bound, .fallback:

@@ -16,16 +16,17 @@ public enum RequestHeadWriter {
     ///   - key: has the path as it was matched.
     ///   - identity: the client's certificate as an element of `x-forwarded-client-cert`; empty
     ///     without one.
-    ///   - origin: where the request comes from, behind trusted hops; not read without them.
+    ///   - origin: where the request comes from, as trusted hops say; `nil` without such hops. Lent
+    ///     by its address, since few requests have one, and not changed.
     ///   - random: a new request id is drawn from it.
-    ///   - requestID: the id that was drawn last; a copy is given this one.
+    ///   - requestID: becomes the id that is drawn; of a copy, the id of its original.
     ///   - spare: memory for edits; its bytes are lost.
     ///   - out: an empty buffer. Texts that the log shows and the origin does not get lie behind
     ///     the head.
     @inlinable @inline(__always)
     public static func write(
         _ request: OutgoingRequest, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
-        key: borrowing MatchKey, identity: Span<UInt8>, origin: borrowing RequestOrigin,
+        key: borrowing MatchKey, identity: Span<UInt8>, origin: inout RequestOrigin?,
         random: inout PRNG, requestID: inout (high: UInt64, low: UInt64),
         spare: inout ByteBuffer, summary: inout ExchangeSummary, to out: inout ByteBuffer
     ) -> WrittenHead {
@@ -39,7 +40,7 @@ public enum RequestHeadWriter {
             rewriteHead(request, head, bytes, key, &summary, &out)
         }
         added(
-            request, head, bytes, identity: identity, origin: origin, random: &random,
+            request, head, bytes, identity: identity, origin: &origin, random: &random,
             requestID: &requestID, &written, &summary, &out)
         if request.edits != 0 { edit(request, &written, &summary, spare: &spare, &out) }
         out.append("\r\n")
@@ -280,11 +281,11 @@ public enum RequestHeadWriter {
     @inlinable @inline(__always)
     static func added(
         _ request: OutgoingRequest, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
-        identity: Span<UInt8>, origin: borrowing RequestOrigin, random: inout PRNG,
+        identity: Span<UInt8>, origin: inout RequestOrigin?, random: inout PRNG,
         requestID: inout (high: UInt64, low: UInt64), _ written: inout WrittenHead,
         _ summary: inout ExchangeSummary, _ out: inout ByteBuffer
     ) {
-        if request.snapshot.value.settings.trustedHops > 0 {
+        if let origin {
             ForwardedFields.appendTrusted(
                 head, bytes, origin: origin,
                 hops: request.snapshot.value.settings.trustedHops, &summary, to: &out)

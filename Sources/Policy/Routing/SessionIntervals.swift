@@ -65,6 +65,14 @@ public struct SessionIntervals: ~Copyable, Sendable {
         return fraction
     }
 
+    /// The first and the last position of a version; `nil` for one without weight.
+    public func bounds(of version: Int) -> (first: UInt64, last: UInt64)? {
+        for i in 0..<intervals.count where intervals[i].version == version {
+            return (intervals[i].first, intervals[i].last)
+        }
+        return nil
+    }
+
     /// A version's share of all positions, 0...1.
     public func share(of version: Int) -> Double {
         for i in 0..<intervals.count where intervals[i].version == version {

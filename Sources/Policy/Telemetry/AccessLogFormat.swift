@@ -92,6 +92,11 @@ public enum AccessLogFormat: UInt8, Sendable, BitwiseCopyable {
             out.append(",\"grpcStatus\":")
             out.appendDecimal(UInt64(s.grpcStatus))
         }
+        if s.cause != .none {
+            out.append(",\"error\":\"")
+            out.append(s.cause.label)
+            out.append("\"")
+        }
         optional(",\"requestId\":", s.requestID, text, &out)
         optional(",\"userAgent\":", s.userAgent, text, &out)
         optional(",\"referer\":", s.referer, text, &out)

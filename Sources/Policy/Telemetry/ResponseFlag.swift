@@ -42,6 +42,10 @@ public struct ResponseFlags: OptionSet, Sendable, BitwiseCopyable, Hashable {
     /// DR: cut by this process's own end, when its time to drain was over. Not one of Envoy's.
     public static var drained: ResponseFlags { .init(rawValue: 1 << 16) }
 
+    /// GT: the guard has taken the request's version out, and the stable one took the request. Not
+    /// one of Envoy's.
+    public static var guarded: ResponseFlags { .init(rawValue: 1 << 17) }
+
     /// Appends the letters, comma-separated; "-" for none.
     public func append(to out: inout ByteBuffer) {
         if isEmpty { return out.append(UInt8(ascii: "-")) }
@@ -69,5 +73,6 @@ public struct ResponseFlags: OptionSet, Sendable, BitwiseCopyable, Hashable {
         put(.rateLimited, "RL")
         put(.overload, "OM")
         put(.drained, "DR")
+        put(.guarded, "GT")
     }
 }

@@ -14,6 +14,8 @@ public struct ClusterState: ~Copyable, Sendable {
     private let ejected: Atomic<Int>
     /// Bit n: worker n has requests waiting for a connection.
     private let waiting: Atomic<UInt64>
+    /// Requests in a row for which no endpoint could be reached.
+    private let unreached = Atomic<Int>(0)
 
     public init(id: Int) {
         self.id = id
@@ -107,6 +109,19 @@ public struct ClusterState: ~Copyable, Sendable {
     }
 
     func freeEjection() { ejected.wrappingSubtract(1, ordering: .relaxed) }
+
+    // MARK: Reaching
+
+    /// Counts a request for which no endpoint could be reached.
+    /// - Returns: how many there were in a row, without a connect between that succeeded.
+    public func noteUnreached() -> Int {
+        unreached.wrappingAdd(1, ordering: .relaxed).newValue
+    }
+
+    /// A connect to an endpoint has succeeded. Writes only where that is news.
+    public func noteReached() {
+        if unreached.load(ordering: .relaxed) != 0 { unreached.store(0, ordering: .relaxed) }
+    }
 
     // MARK: Waiting
 

@@ -96,6 +96,10 @@ public struct Document: Sendable, Equatable {
         /// 0...100.
         public var healthyPercentMin = 0
         public var warmup: Warmup?
+        /// The definition of an error of a version.
+        public var errors = VersionErrors()
+        /// The ratio of error rates that the guard looks for; `nil`: there is no guard.
+        public var guardRatio: Int?
         @Aside public var mark: YAMLMark
         /// Weights were written as percents.
         public var isPercent: Bool

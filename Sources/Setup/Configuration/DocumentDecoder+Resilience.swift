@@ -1,6 +1,8 @@
 import Base
 import HTTPSemantics
+import Judge
 import Routing
+import Telemetry
 import Upstream
 import YAML
 
@@ -120,6 +122,39 @@ extension DocumentDecoder {
         var warmup = Warmup(duration: length)
         warmup.shareMin = number(node, "minimumPercent", 10) * 100
         return warmup
+    }
+
+    // MARK: Errors of a version
+
+    mutating func versionErrors(_ node: YAMLNode) -> VersionErrors {
+        var errors = VersionErrors(serverErrors: false, noAnswer: false, calls: [])
+        for element in node.elements {
+            switch element.text {
+            case "5xx": errors.takesServerErrors = true
+            case "no-answer": errors.takesNoAnswer = true
+            case "grpc": for status in VersionErrors.serverCalls { errors.insert(call: status) }
+            case let name?:
+                guard let i = ObjectSchema.callStatuses.firstIndex(of: name) else { continue }
+                errors.insert(call: UInt8(i + 1))
+            case nil: break
+            }
+        }
+        if node.elements.isEmpty {
+            fail(
+                "errors is an empty list: no version could ever be found to be bad", node.start,
+                hint: "write errors: [5xx, no-answer, grpc], or leave it out")
+        }
+        return errors
+    }
+
+    mutating func guardPolicy(_ node: YAMLNode, _ service: inout Document.Service) {
+        guard node.text != "off" else { return }
+        service.guardRatio = number(node, "ratio", Int(Guard.ratio))
+        if service.versions.count < 2 {
+            warn(
+                "the guard of \"\(service.name)\" has nothing to do: there is one version",
+                node.start, hint: "add a second version, or take guard out")
+        }
     }
 
     // MARK: Retries

@@ -43,6 +43,8 @@ extension DocumentDecoder {
         if let check = node["healthCheck"] { service.healthCheck = healthCheck(check, service) }
         if let outlier = node["outlierDetection"] { outlierDetection(outlier, &service) }
         if let warmup = node["warmup"] { service.warmup = self.warmup(warmup) }
+        if let errors = node["errors"] { service.errors = versionErrors(errors) }
+        if let value = node["guard"] { guardPolicy(value, &service) }
         document.services.append(service)
     }
 

@@ -1,13 +1,18 @@
 import Base
 import JSON
 import Routing
+import Telemetry
 import Upstream
 
 // Services and versions as they were understood.
 
 extension DocumentJSON {
     static func service(_ service: Document.Service) -> JSONText {
-        .object([
+        let ratio: JSONText? = service.guardRatio.map { .object([("ratio", .integer($0))]) }
+        let own: [(String, JSONText)] = [
+            ("errors", strings(versionErrors(service.errors))), ("guard", ratio ?? .string("off")),
+        ]
+        let pairs: [(String, JSONText)] = [
             ("name", .string(service.name)), ("hosts", strings(service.hosts)),
             ("protocol", .string("\(service.protocol)")),
             ("tls", service.tls.map(upstreamTLS) ?? .string("off")),
@@ -25,7 +30,19 @@ extension DocumentJSON {
                     ?? .string("off")
             ),
             ("warmup", service.warmup.map(warmup) ?? .string("off")),
-        ])
+        ]
+        return .object(pairs + own)
+    }
+
+    private static func versionErrors(_ errors: VersionErrors) -> [String] {
+        var words: [String] = []
+        if errors.takesServerErrors { words.append("5xx") }
+        if errors.takesNoAnswer { words.append("no-answer") }
+        let statuses = ObjectSchema.callStatuses.indices.filter {
+            errors.takes(call: Int8($0 + 1))
+        }
+        if statuses.map({ UInt8($0 + 1) }) == VersionErrors.serverCalls { return words + ["grpc"] }
+        return words + statuses.map { ObjectSchema.callStatuses[$0] }
     }
 
     private static func upstreamTLS(_ tls: Document.UpstreamTLS) -> JSONText {

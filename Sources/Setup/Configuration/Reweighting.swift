@@ -97,6 +97,26 @@ extension Document {
         return weights
     }
 
+    /// The name under which a split is counted and drawn.
+    func splitName(_ owner: SnapshotPlans.SplitOwner) -> String {
+        owner.route >= 0
+            ? routes[owner.route].name
+            : SnapshotCompiler.implicitName(services[owner.service].name)
+    }
+
+    /// The names of a service's versions that have weight in some split.
+    func weightedVersions(ofService index: Int) -> Set<String> {
+        let versions = services[index].versions
+        var names = Set(versions.filter { $0.weight > 0 }.map(\.name))
+        for route in routes {
+            guard case .forward(index, nil, let split?) = route.action else { continue }
+            for (i, weight) in split.enumerated() where weight > 0 {
+                names.insert(versions[i].name)
+            }
+        }
+        return names
+    }
+
     /// Whether this document says the same as another but for weights.
     package func isSameButForWeights(as other: Document) -> Bool {
         guard services.count == other.services.count, routes.count == other.routes.count else {
@@ -151,8 +171,10 @@ extension Snapshot {
             guard let weights else { return nil }
             wanted.append(weights)
         }
-        let next = splitPlans(wanted, document, registry)
+        var next = splitPlans(wanted, document, registry)
         let epochs = registry.epochs(of: document.services, isWhole: false)
+        let owners = (0..<splits.count).map { plans.value.splitOwners[$0] }
+        SnapshotCompiler.attach(&next, owners, document, epochs, registry)
         plans.retain()
         return SharedBox(
             Snapshot(
@@ -177,10 +199,7 @@ extension Snapshot {
             }
             let owner = plans.value.splitOwners[i]
             let service = document.services[owner.service]
-            let name =
-                owner.route >= 0
-                ? document.routes[owner.route].name
-                : SnapshotCompiler.implicitName(service.name)
+            let name = document.splitName(owner)
             let intervals: SharedBox<SessionIntervals>
             let twin = last[owner.service]
             if twin >= 0, wanted[twin] == weights {
@@ -222,6 +241,7 @@ extension SnapshotCompiler {
         _ document: Document, _ inputs: Inputs, registry: SharedRegistry, after basis: Basis
     ) -> (snapshot: SharedBox<Snapshot>, isReweighted: Bool) {
         let before = basis.inputs
+        registry.note(now: inputs.now)
         if inputs.addresses == before.addresses, inputs.stickyKeys == before.stickyKeys,
             inputs.transports == before.transports,
             document.isSameButForWeights(as: basis.snapshot.value.document),

@@ -195,7 +195,7 @@ struct SchemaChecker {
         case .weight:
             isValid =
                 Units.share(text) != nil || Int(text).map { (0...1_000_000).contains($0) } ?? false
-            if text.hasPrefix("0.") { hint = "shares are percentages: 0.1 is 10%" }
+            hint = SchemaHints.weight(text)
         case .address:
             isValid = Units.address(text) != nil
             hint = SchemaHints.address(text)

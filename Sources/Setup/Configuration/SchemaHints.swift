@@ -215,6 +215,10 @@ enum SchemaHints {
         }
         if text.contains(".") { return "without fractions: 1s500ms" }
         if let mended = mended(duration: text) { return "write \(mended)" }
+        if let last = text.last, "hms".contains(last), text.dropLast().allSatisfy(\.isNumber) {
+            return "at most five digits stand before a unit"
+                + (word.map { ", and \($0) means no limit" } ?? "")
+        }
         return "the units are h, m, s and ms, in this order"
     }
 
@@ -243,12 +247,25 @@ enum SchemaHints {
         return "write \(number)"
     }
 
+    /// For text that is no weight.
+    static func weight(_ text: String) -> String {
+        if text.hasPrefix("0.") { return "shares are percentages: 0.1 is 10%" }
+        guard let point = text.firstIndex(of: ".") else { return "" }
+        if text.hasSuffix("%") { return "a percentage has at most two decimals" }
+        let whole = text.prefix(upTo: point), rest = text[text.index(after: point)...]
+        guard Int(whole) != nil, Int(rest) != nil else { return "" }
+        return rest.utf8.count <= 2
+            ? "write \(text)%, and percentages for the other versions too"
+            : "a whole number has no decimals, and a percentage at most two"
+    }
+
     /// Words of other programs for ours, by the key that they stand at; "" holds everywhere.
     private static let otherWords: [String: [String: String]] = [
         "protocol": [
             "h2": "http2", "h2c": "http2", "grpc": "http2", "http/2": "http2", "2": "http2",
             "h1": "http1", "http/1.1": "http1", "http": "http1", "1.1": "http1",
         ],
+        "by": ["addr": "address", "ip": "address", "client": "address"],
         "level": ["warn": "warning", "trace": "debug", "verbose": "debug", "fatal": "error"],
         "format": [
             "text": "logfmt", "plain": "logfmt", "common": "combined", "apache": "combined",

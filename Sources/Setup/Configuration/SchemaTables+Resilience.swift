@@ -93,6 +93,26 @@ extension ObjectSchema {
             .field("minimumPercent", .integer(1...100, orWord: nil), default: "10", "At first."),
         ], shortFor: "duration")
 
+    /// Names of gRPC statuses from 1 on, in lower case.
+    static let callStatuses = [
+        "cancelled", "unknown", "invalid-argument", "deadline-exceeded", "not-found",
+        "already-exists", "permission-denied", "resource-exhausted", "failed-precondition",
+        "aborted", "out-of-range", "unimplemented", "internal", "unavailable", "data-loss",
+        "unauthenticated",
+    ]
+
+    static let versionErrors = ["5xx", "no-answer", "grpc"] + callStatuses
+
+    static let guardPolicy = ObjectSchema(
+        name: "guard",
+        example: "{ ratio: 10 }",
+        help: "Takes a version out at once.",
+        fields: [
+            .field(
+                "ratio", .integer(2...100, orWord: nil), default: "10",
+                "How many times the stable version's rate of errors is looked for.")
+        ])
+
     static let retryConditions = [
         "connect-failure", "refused-stream", "reset", "gateway-error", "5xx", "retriable-4xx",
         "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",

@@ -117,6 +117,13 @@ extension ObjectSchema {
                 "whenUnavailable", .choice(["fail", "fallback"]), default: "fail",
                 "fail answers 503 for exactly the version's share; fallback uses the stable one."),
             .field(
+                "errors", .list(.choice(versionErrors)), default: "[5xx, no-answer, grpc]",
+                "What is an error of a version, for counters, evidence, guard and ejection; grpc "
+                    + "is unknown, deadline-exceeded, internal, unavailable and data-loss."),
+            .field(
+                "guard", .either([.choice(["on", "off"]), .object(guardPolicy)]), default: "off",
+                "Takes a version out of its share at once when it alone has the errors."),
+            .field(
                 "loadBalancer",
                 .either([
                     .choice(["leastRequest", "roundRobin", "random", "ringHash", "maglev"]),

@@ -1,10 +1,11 @@
 import Base
+import Evidence
 import Routing
 import Telemetry
 import Upstream
 
 /// State that outlives snapshots, by name: draws, the shared state of clusters and endpoints,
-/// metric rows.
+/// evidence and the guard's, metric rows.
 ///
 /// One thread at a time compiles snapshots with it; any thread may ask for levels and lay out pages
 /// meanwhile. Each call takes a lock for as long as it looks a name up: none is held while a
@@ -24,6 +25,7 @@ public final class SharedRegistry: Sendable {
         var endpoints: [EndpointKey: SharedBox<EndpointState>] = [:]
         var rateLimits: [String: SharedBox<RateLimit>] = [:]
         var epochs = EpochBook()
+        var evidence: EvidenceBook
         var random: PRNG
         /// Routes that the snapshot under way names.
         var used: Set<String> = []
@@ -38,9 +40,11 @@ public final class SharedRegistry: Sendable {
 
     /// - Parameter seed: of all draws, places of new sessions and keys of rate limits; random for a
     ///   process, fixed for tests and replays.
-    public init(metrics: MetricRegistry, seed: UInt64) {
+    /// - Parameter workers: how many worker threads count evidence; their numbers are below it.
+    public init(metrics: MetricRegistry, seed: UInt64, workers: Int = 2) {
         self.metrics = metrics
-        state = Lock(State(random: PRNG(seed: seed)))
+        state = Lock(
+            State(evidence: EvidenceBook(workers: workers), random: PRNG(seed: seed)))
     }
 
     deinit {
@@ -49,6 +53,7 @@ public final class SharedRegistry: Sendable {
             for box in state.clusters.values { box.release() }
             for box in state.endpoints.values { box.release() }
             for box in state.rateLimits.values { box.release() }
+            state.evidence.close()
         }
     }
 
@@ -106,6 +111,69 @@ public final class SharedRegistry: Sendable {
         }
     }
 
+    // MARK: Evidence
+
+    /// A snapshot is compiled from here on, at this time.
+    func note(now: Instant) { state.withLock { $0.now = now } }
+
+    /// Gives a split the evidence of its epoch and the guard's sums, each with a reference for the
+    /// caller. A service of one version has nothing to compare, and gets neither.
+    func attach(
+        _ split: inout Snapshot.SplitPlan, route: String, _ service: Document.Service,
+        epoch: UInt64
+    ) {
+        split.epoch = epoch
+        guard service.versions.count > 1 else { return }
+        let subject = EpochEvidence.Subject(
+            route: route, service: service.name, versions: service.versions.map(\.name),
+            weights: split.draws.value.weights.weights, stable: service.stable,
+            isSticky: service.sticky != nil)
+        let ratio = service.guardRatio.map { Double($0) }
+        (split.evidence, split.errors) = state.withLock { state in
+            (
+                state.evidence.evidence(subject, epoch: epoch, now: state.now),
+                state.evidence.guardian(subject, epoch: epoch, ratio: ratio)
+            )
+        }
+    }
+
+    /// The latch of a version, with a reference for the caller.
+    func latch(service: String, version: String) -> SharedBox<VersionLatch> {
+        state.withLock { $0.evidence.latch(service: service, version: version) }
+    }
+
+    /// The evidence of all splits, and the guard's sums, as they are now.
+    public func evidenceReports() -> [SplitReport] { state.withLock { $0.evidence.reports() } }
+
+    /// Requests that ended after the two epochs that evidence is kept of, by route.
+    public func lostEvidence() -> [(route: String, lost: Int)] {
+        state.withLock { $0.evidence.losses() }
+    }
+
+    /// The latches of all versions that there were since the start.
+    public func latchReports() -> [LatchReport] { state.withLock { $0.evidence.latchReports() } }
+
+    /// Lets versions of a service in again that the guard has taken out, and begins their sums
+    /// anew.
+    /// - Returns: the names of those that were out.
+    public func resetGuard(service: String) -> [String] {
+        state.withLock { $0.evidence.reset(service: service) { _ in true } }
+    }
+
+    /// A configuration is in force in all workers: trips end whose work it does, because it gives
+    /// the version no weight, or because the service has no guard any more.
+    /// - Returns: services and versions whose trip has ended.
+    public func settleTrips(_ document: Document) -> [(service: String, version: String)] {
+        document.services.enumerated().flatMap { i, service in
+            let weighted = document.weightedVersions(ofService: i)
+            return state.withLock { state in
+                state.evidence.reset(service: service.name) { version in
+                    service.guardRatio == nil || !weighted.contains(version)
+                }
+            }.map { (service.name, $0) }
+        }
+    }
+
     /// The buckets of a route, with a reference for the caller; kept while the policy stays.
     func rateLimit(route: String, _ policy: RateLimitPolicy) -> SharedBox<RateLimit> {
         state.withLock { state in
@@ -148,6 +216,7 @@ public final class SharedRegistry: Sendable {
                 state.rateLimits[route] = nil
             }
             SharedRegistry.forgetEndpoints(&state)
+            state.evidence.keep(only: state.used)
         }
     }
 

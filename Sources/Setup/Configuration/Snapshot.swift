@@ -1,4 +1,5 @@
 import Base
+import Evidence
 import HTTP2
 import HTTPSemantics
 import Routing
@@ -34,12 +35,7 @@ public struct Snapshot: ~Copyable, Sendable {
         self.hash = hash
         self.document = document
         self.settings = settings
-        self.splits = FixedArray(
-            splits.enumerated().map { i, split in
-                var split = split
-                split.epoch = epochs[plans.value.splitOwners[i].service]
-                return split
-            })
+        self.splits = FixedArray(splits)
         self.epochs = FixedArray(epochs)
         self.plans = plans
     }
@@ -48,6 +44,8 @@ public struct Snapshot: ~Copyable, Sendable {
         for i in 0..<splits.count {
             splits[i].draws.release()
             splits[i].intervals.release()
+            splits[i].evidence?.release()
+            splits[i].errors?.release()
         }
         plans.release()
     }
@@ -188,6 +186,8 @@ public struct Snapshot: ~Copyable, Sendable {
         /// Into `sticky`, or -1.
         public var sticky = -1
         public var fallsBack = false
+        /// Whether the guard may take versions out.
+        public var hasGuard = false
         /// Into `checks`, or -1.
         public var check = -1
         public var hashSource = Stickiness.Source.header
@@ -250,6 +250,10 @@ public struct Snapshot: ~Copyable, Sendable {
         public var cluster: SharedBox<Cluster>
         /// Into `faults`, or -1.
         public var fault: Int
+        /// Whether the guard has taken the version out.
+        public var latch: SharedBox<VersionLatch>
+        /// The definition of an error of the version.
+        public var errors: VersionErrors
     }
 
     public struct SplitPlan: BitwiseCopyable, Sendable {
@@ -257,6 +261,10 @@ public struct Snapshot: ~Copyable, Sendable {
         public var intervals: SharedBox<SessionIntervals>
         /// The number of the service's epoch (`Snapshot.epochs`).
         public var epoch: UInt64 = 0
+        /// Where the ends of requests are counted; `nil` where the service has one version.
+        public var evidence: SharedBox<EpochEvidence>?
+        /// The guard's sums; `nil` where the service has no guard.
+        public var errors: SharedBox<SplitGuard>?
     }
 
     /// The sum of edits for requests and answers of one row (`FieldEdits`).

@@ -77,7 +77,22 @@ public struct SnapshotCompiler: ~Copyable {
         for i in document.services.indices { compiler.addCheck(ofService: i) }
         registry.endSnapshot()
         compiler.epochs = registry.epochs(of: document.services, isWhole: true)
+        SnapshotCompiler.attach(
+            &compiler.splits, compiler.splitOwners, document, compiler.epochs, registry)
         return SharedBox(compiler.finish())
+    }
+
+    /// Gives the splits the evidence and the guard's sums of their epochs.
+    static func attach(
+        _ splits: inout [Snapshot.SplitPlan], _ owners: [SnapshotPlans.SplitOwner],
+        _ document: Document, _ epochs: [UInt64], _ registry: SharedRegistry
+    ) {
+        for (i, owner) in owners.enumerated() {
+            let service = document.services[owner.service]
+            registry.attach(
+                &splits[i], route: document.splitName(owner), service,
+                epoch: epochs[owner.service])
+        }
     }
 
     private consuming func finish() -> Snapshot {
@@ -156,6 +171,7 @@ public struct SnapshotCompiler: ~Copyable {
             start: versions.count, end: versions.count + service.versions.count)
         plan.stable = service.stable
         plan.fallsBack = service.fallsBack
+        plan.hasGuard = service.guardRatio != nil && service.versions.count > 1
         if let key = service.hashKey {
             plan.hashSource = key.source
             plan.hashName = store.intern(key.name)
@@ -178,7 +194,9 @@ public struct SnapshotCompiler: ~Copyable {
                     name: store.intern(version.name),
                     line: store.intern(versionLine(version.name)),
                     cluster: SharedBox(registry.cluster(spec)),
-                    fault: fault(version.fault, of: service.name + "/" + version.name)))
+                    fault: fault(version.fault, of: service.name + "/" + version.name),
+                    latch: registry.latch(service: service.name, version: version.name),
+                    errors: service.errors))
         }
         services.append(plan)
     }

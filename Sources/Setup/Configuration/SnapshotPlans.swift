@@ -38,7 +38,10 @@ import Upstream
     }
 
     deinit {
-        for i in 0..<versions.count { versions[i].cluster.release() }
+        for i in 0..<versions.count {
+            versions[i].cluster.release()
+            versions[i].latch.release()
+        }
         for i in 0..<sticky.count { sticky[i].release() }
         for i in 0..<filters.count { filters[i].rateLimit?.release() }
         for i in 0..<faults.count {

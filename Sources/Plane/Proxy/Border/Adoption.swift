@@ -76,7 +76,7 @@ extension Pools {
         case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
         case .connecting:
             // Somebody who waits for it began before; it ends with that exchange.
-            if !tables.attempts.holds(tables.upstream[id].attempt) {
+            if tables.upstream[id].attempt.isNone {
                 EndpointConnections.close(&tables, &turn, id, reset: false)
             }
         case .http2:
@@ -84,7 +84,7 @@ extension Pools {
             turn.endpointPools[tables.upstream[id].endpoint].speaksHTTP2 = false
             turn.endpointPools[tables.upstream[id].endpoint].lacksWebSockets = false
             StreamPools.retire(&tables, &turn, h2)
-        case .busy, .tunnel, .closed: break
+        case .open, .busy, .tunnel, .closed: break
         }
     }
 }

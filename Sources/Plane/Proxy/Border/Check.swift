@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import HTTP2
 import Upstream
 
 extension DataPlane {
@@ -17,7 +18,36 @@ extension DataPlane {
         checkUpstream(&faults)
         checkPools(&faults)
         checkLinks(&faults)
+        checkMachines(&faults)
         return faults
+    }
+
+    /// Finds steps that a machine's table lacks, also of tenants that are gone.
+    private func checkMachines(_ faults: inout [String]) {
+        for index in 0..<tables.downstream.indexEnd {
+            guard let step = tables.downstream[index: index].machine.fault else { continue }
+            faults.append("downstream \(index) went \(step.name)")
+        }
+        for index in 0..<tables.exchanges.indexEnd {
+            if let step = tables.exchanges[index: index].requestMachine.fault {
+                faults.append("exchange \(index) had its request go \(step.name)")
+            }
+            if let step = tables.exchanges[index: index].responseMachine.fault {
+                faults.append("exchange \(index) had its response go \(step.name)")
+            }
+        }
+        for index in 0..<tables.attempts.indexEnd {
+            guard let step = tables.attempts[index: index].machine.fault else { continue }
+            faults.append("attempt \(index) went \(step.name)")
+        }
+        for index in 0..<tables.upstream.indexEnd {
+            guard let step = tables.upstream[index: index].machine.fault else { continue }
+            faults.append("upstream \(index) went \(step.name)")
+        }
+        for index in 0..<tables.links.indexEnd {
+            guard let step = tables.links[index: index].machine.fault else { continue }
+            faults.append("HTTP/2 connection \(index) went \(step.name)")
+        }
     }
 
     private func checkDownstream(_ faults: inout [String]) {
@@ -27,7 +57,11 @@ extension DataPlane {
             if !tables.downstream[id].isStream { sockets += 1 }
             let exchange = tables.downstream[id].exchange
             let phase = tables.downstream[id].phase
-            let has = tables.exchanges.holds(exchange)
+            let has = !exchange.isNone
+            if has, !tables.exchanges.holds(exchange) {
+                faults.append("downstream \(index) has an exchange that is over")
+                continue
+            }
             switch phase {
             case .exchange, .tunnel:
                 if !has { faults.append("downstream \(index) is in \(phase) without an exchange") }
@@ -64,6 +98,9 @@ extension DataPlane {
                 faults.append("exchange \(index) is not its client's")
             }
             let attempt = tables.exchanges[id].attempt
+            if !attempt.isNone, !tables.attempts.holds(attempt) {
+                faults.append("exchange \(index) has an attempt that is over")
+            }
             if tables.attempts.holds(attempt), tables.attempts[attempt].exchange != id {
                 faults.append("exchange \(index) has an attempt of another")
             }
@@ -92,7 +129,11 @@ extension DataPlane {
             let endpoint = tables.attempts[id].endpoint
             if endpoint >= 0 { loads[endpoint] += 1 }
             let connection = tables.attempts[id].connection
+            if !connection.isNone, !tables.upstream.holds(connection) {
+                faults.append("attempt \(index) has a connection that is over")
+            }
             switch tables.attempts[id].phase {
+            case .placed: faults.append("attempt \(index) is at an endpoint, and goes nowhere")
             case .pending: break
             case .connecting, .sent:
                 if !tables.upstream.holds(connection) || tables.upstream[connection].attempt != id {
@@ -113,6 +154,9 @@ extension DataPlane {
         for index in 0..<tables.upstream.indexEnd {
             guard let id = tables.upstream.tenant(at: index) else { continue }
             let attempt = tables.upstream[id].attempt
+            if !attempt.isNone, !tables.attempts.holds(attempt) {
+                faults.append("upstream \(index) has an attempt that is over")
+            }
             let phase = tables.upstream[id].phase
             switch phase {
             case .idle, .closed, .http2:
@@ -125,10 +169,11 @@ extension DataPlane {
                 }
             case .connecting:
                 if !tables.upstream[id].isStream, !tables.upstream[id].isCheck,
-                    !tables.upstream[id].onlyHTTP1
+                    tables.upstream[id].purpose != .oneOverHTTP1
                 {
                     connecting[tables.upstream[id].endpoint] += 1
                 }
+            case .open: faults.append("upstream \(index) is open, for nobody")
             }
             if tables.attempts.holds(attempt), tables.attempts[attempt].connection != id {
                 faults.append("upstream \(index) has an attempt that is elsewhere")
@@ -200,6 +245,9 @@ extension DataPlane {
                 : tables.upstream.holds(socket.upstream)
                     && tables.upstream[socket.upstream].h2 == id
             if !isCarried { faults.append("HTTP/2 connection \(index) has no socket") }
+            if tables.links[id].phase == .idle, tables.links[id].engine.streamCount > 0 {
+                faults.append("HTTP/2 connection \(index) is idle with streams")
+            }
         }
     }
 }

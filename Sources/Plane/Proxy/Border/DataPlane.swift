@@ -328,7 +328,7 @@ public struct DataPlane: ~Copyable {
 
     /// Whether a connection that is being made must offer HTTP/1.1 alone.
     public func onlyHTTP1(_ slot: UpstreamID) -> Bool {
-        tables.upstream.holds(slot) && tables.upstream[slot].onlyHTTP1
+        tables.upstream.holds(slot) && tables.upstream[slot].purpose == .oneOverHTTP1
     }
 
     /// Bytes that wait to be written.

@@ -27,8 +27,8 @@ enum ClientConnections {
     static func closeDrained(
         _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID
     ) {
-        tables.downstream[id].closesAfterFlush = true
-        tables.downstream[id].phase = .lingering
+        tables.downstream[id].afterFlush = .close
+        tables.downstream[id].enter(.lingering)
         // Sends of this event are performed after it: whether bytes remain shows only then.
         if !tables.downstream[id].isBlocked {
             let deadline = turn.now + tables.downstream[id].patience
@@ -42,7 +42,6 @@ enum ClientConnections {
         if tables.downstream[id].hasEnded || tables.downstream[id].isStream {
             return close(&tables, &turn, id, reset: false)
         }
-        tables.downstream[id].phase = .lingering
         tables.downstream[id].isReadPaused = false
         turn.effects.append(.shutdownWrite(ConnectionID(downstream: id)))
         turn.effects.append(.resume(ConnectionID(downstream: id)))
@@ -55,7 +54,7 @@ enum ClientConnections {
     ) {
         if tables.downstream[id].isStream {
             // Effects of this event may still name it.
-            tables.downstream[id].phase = .closed
+            tables.downstream[id].enter(.closed)
             tables.downstream[id].timer.clear()
             return turn.effects.append(.close(ConnectionID(downstream: id), reset: reset))
         }
@@ -72,10 +71,9 @@ enum ClientConnections {
     /// The exchange is over and the connection stays: wait for the next request.
     @inline(__always)
     static func becomeIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
-        tables.downstream[id].exchange = .none
         // A stream carries one exchange.
         if tables.downstream[id].isStream { return close(&tables, &turn, id, reset: false) }
-        tables.downstream[id].phase = .idle
+        tables.downstream[id].enter(.idle)
         tables.downstream[id].parser = RequestHeadParser()
         if !tables.downstream[id].hasUnsent {
             armIdle(&tables, &turn, id)
@@ -95,7 +93,7 @@ enum ClientConnections {
     /// The connection lies idle and is to end: closed without a word it might lose the request that
     /// is on its way, so that one is answered, and told that it was the last.
     static func callLast(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
-        tables.downstream[id].expires = DownstreamConnection.called
+        tables.downstream[id].term = .lastCall
         Timers.arm(downstream: id, turn.now + lastCall, &tables, &turn)
     }
 
@@ -121,7 +119,6 @@ enum ClientConnections {
         _ tables: inout Tables, _ id: DownstreamID, _ patience: Duration
     ) {
         let h2 = tables.downstream[id].h2
-        guard tables.links.holds(h2) else { return }
         let socket = tables.links[h2].socket.downstream
         tables.downstream[socket].patience = max(tables.downstream[socket].patience, patience)
     }

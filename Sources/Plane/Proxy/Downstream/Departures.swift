@@ -76,9 +76,9 @@ extension DownstreamSide {
         case .idle, .head: ClientConnections.close(&tables, &turn, id, reset: false)
         case .exchange:
             let exchange = tables.downstream[id].exchange
-            guard tables.exchanges.holds(exchange),
-                tables.exchanges[exchange].responsePhase == .waiting
-            else { return failed(&tables, &turn, id, as: .drained) }
+            guard tables.exchanges[exchange].responsePhase == .waiting else {
+                return failed(&tables, &turn, id, as: .drained)
+            }
             Exchanges.fail(
                 &tables, &turn, exchange,
                 LocalAnswer(status: 503, flags: .drained, cause: .drain))

@@ -45,7 +45,7 @@ enum DownstreamSide {
             return HTTP2Links.received(&tables, &turn, tables.downstream[id].h2, bytes)
         }
         let at = process(&tables, &turn, id, from: bytes.lowerBound, to: end)
-        if at < end, tables.downstream.holds(id) {
+        if at < end {
             tables.downstream[id].inbound.append(
                 turn.scratch.span(ByteRange(at, end: end)))
         }
@@ -55,12 +55,11 @@ enum DownstreamSide {
     static func receivedText(
         _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, _ range: ByteRange
     ) {
-        guard tables.downstream.holds(id) else { return }
         var at = range.lower
         if !tables.downstream[id].isReadPaused, tables.downstream[id].inbound.isEmpty {
             at = process(&tables, &turn, id, from: range.lower, to: range.upper)
         }
-        if at < range.upper, tables.downstream.holds(id), tables.downstream[id].phase != .closed {
+        if at < range.upper {
             tables.downstream[id].inbound.append(
                 turn.scratch.span(ByteRange(at, end: range.upper)))
         }
@@ -74,7 +73,7 @@ enum DownstreamSide {
         let at = process(
             &tables, &turn, id, from: turn.headroom, to: turn.headroom + count)
         // One that was refused keeps nothing any more.
-        guard tables.downstream.holds(id), !tables.downstream[id].inbound.isEmpty else { return 0 }
+        guard !tables.downstream[id].inbound.isEmpty else { return 0 }
         tables.downstream[id].inbound.consume(at - turn.headroom)
         return at - turn.headroom
     }
@@ -166,15 +165,16 @@ enum DownstreamSide {
         if tables.downstream[id].phase == .http2 {
             return HTTP2Links.drained(&tables, &turn, tables.downstream[id].h2)
         }
-        if tables.downstream[id].shutsDownAfterFlush {
-            tables.downstream[id].shutsDownAfterFlush = false
+        switch tables.downstream[id].afterFlush {
+        case .nothing: break
+        case .shutDown:
+            tables.downstream[id].afterFlush = .nothing
             turn.effects.append(.shutdownWrite(ConnectionID(downstream: id)))
             let exchange = tables.downstream[id].exchange
             if Tunnels.isDone(tables, exchange) { Exchanges.closeTunnel(&tables, &turn, exchange) }
             return
-        }
-        if tables.downstream[id].closesAfterFlush {
-            tables.downstream[id].closesAfterFlush = false
+        case .close:
+            tables.downstream[id].afterFlush = .nothing
             return ClientConnections.linger(&tables, &turn, id)
         }
         if tables.downstream[id].phase == .idle { ClientConnections.armIdle(&tables, &turn, id) }
@@ -188,7 +188,7 @@ enum DownstreamSide {
     // MARK: Reading
 
     /// Understands as much as can be used now.
-    /// - Returns: the first byte that must be kept.
+    /// - Returns: the first byte that must be kept; the end when the connection is gone.
     @inline(__always)
     private static func process(
         _ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID, from start: Int, to end: Int
@@ -206,7 +206,7 @@ enum DownstreamSide {
                     let isWhole = preface(tables, turn, id, ByteRange(at, end: end))
                 {
                     guard isWhole else { return at }
-                    HTTP2Links.begin(&tables, &turn, downstream: id)
+                    guard HTTP2Links.begin(&tables, &turn, downstream: id) else { return end }
                     continue
                 }
                 guard at < end, readHead(&tables, &turn, id, &at, end) else { return at }
@@ -221,6 +221,7 @@ enum DownstreamSide {
                     : requestBytes(&tables, &turn, exchange, &at, end, andTo: copy)
                 switch progress {
                 case .ended: break
+                case .gone: return end
                 case .hungry: return at
                 case .blocked:
                     if at < end { tables.downstream[id].isReadPaused = true }
@@ -239,8 +240,6 @@ enum DownstreamSide {
                     &tables, &turn, tables.downstream[id].h2, at..<end)
                 return end
             }
-            // Any step may have closed the connection.
-            guard tables.downstream.holds(id) else { return end }
         }
     }
 
@@ -253,10 +252,13 @@ enum DownstreamSide {
         let from = at
         let isWanted = tables.exchanges[id].requestPhase != .discarding
         let progress = Exchanges.requestBytes(&tables, &turn, id, &at, end)
-        // After the last byte the copy goes its own way.
-        if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .complete {
-            tables.exchanges[id].mirror = .none
+        switch progress {
+        // Its copy has ended with it.
+        case .ended, .gone: return progress
+        case .blocked, .hungry: break
         }
+        // After the last byte the copy goes its own way.
+        if tables.exchanges[id].requestPhase == .complete { tables.exchanges[id].mirror = .none }
         guard isWanted, at > from, tables.exchanges.holds(copy) else { return progress }
         let nobody = tables.exchanges[copy].downstream
         if Mirrors.takes(tables, turn, copy, at - from) {
@@ -307,7 +309,7 @@ enum DownstreamSide {
         switch progress {
         case .incomplete:
             if tables.downstream[id].phase == .idle {
-                tables.downstream[id].phase = .head
+                tables.downstream[id].enter(.head)
                 let headers = turn.snapshots.newest.value.settings.timeouts.headers
                 Timers.arm(downstream: id, turn.now + headers, &tables, &turn)
             }
@@ -315,7 +317,7 @@ enum DownstreamSide {
         case .complete(let headBytes):
             let head = ByteRange(start: at, count: headBytes)
             at += headBytes
-            tables.downstream[id].phase = .exchange
+            tables.downstream[id].enter(.exchange)
             tables.downstream[id].hasServed = true
             tables.downstream[id].timer.clear()
             Exchanges.begin(&tables, &turn, downstream: id, head: head)
@@ -328,12 +330,13 @@ enum DownstreamSide {
     /// The listener is gone, or everything ends: the request under way is the connection's last, or
     /// the next one if that is on its way.
     static func leave(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
-        tables.downstream[id].expires = DownstreamConnection.left
+        tables.downstream[id].term = .leaving
+        tables.downstream[id].expires = turn.now
         if tables.downstream[id].phase == .http2 {
             return HTTP2Links.announceEnd(&tables, &turn, tables.downstream[id].h2)
         }
         let exchange = tables.downstream[id].exchange
-        if tables.exchanges.holds(exchange) {
+        if !exchange.isNone {
             // A response that began otherwise does not say so; the client may go on behind it.
             if tables.exchanges[exchange].responsePhase == .waiting {
                 tables.exchanges[exchange].keepsAlive = false

@@ -283,9 +283,12 @@ enum LocalReply {
 /// Redirects and fixed responses that a route orders.
 enum DirectReply {
     /// Sends a whole answer; `Exchanges.responseDone` follows.
+    ///
+    /// - Parameter origin: where the request comes from, as trusted hops say; `nil` without them.
     /// - Returns: what to answer instead, where the redirect has no place to lead to.
     static func send(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange,
+        origin: RequestOrigin?
     ) -> LocalAnswer? {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let plan = snapshot.value.routes[tables.exchanges[id].route]
@@ -299,7 +302,11 @@ enum DirectReply {
         MessageEncoder.statusLine(plan.status, to: &turn.headOut)
         if plan.kind == .redirect {
             turn.headOut.append("location: ")
-            let origin = turn.origin(of: tables.exchanges[id], snapshot)
+            let origin =
+                origin
+                ?? RequestOrigin(
+                    turn.requestHead, peer: tables.exchanges[id].summary.peer,
+                    isSecure: tables.exchanges[id].isSecure)
             let bytes = turn.scratch.span(head), path = turn.key.path(in: bytes)
             let isKnown = Redirects.appendLocation(
                 plan, snapshot.value.store, turn.requestHead, bytes, origin: origin, path: path,

@@ -52,7 +52,7 @@ enum Attempts {
     /// The attempt is over; its connection, if it has one, is the caller's to keep or close.
     static func end(_ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID) {
         let attempt = tables.exchanges[exchange].attempt
-        guard tables.attempts.holds(attempt) else { return }
+        guard !attempt.isNone else { return }
         if tables.attempts[attempt].phase == .pending {
             PendingQueue.remove(
                 &tables, &turn, attempt, cluster: tables.exchanges[exchange].summary.cluster)
@@ -88,11 +88,11 @@ enum Attempts {
     static func assign(
         _ tables: inout Tables, attempt: AttemptID, connection: UpstreamID, isReused: Bool
     ) -> Lease {
-        tables.attempts[attempt].phase = .sent
+        tables.attempts[attempt].enter(.sent)
         tables.attempts[attempt].connection = connection
         tables.attempts[attempt].isReused = isReused
         tables.upstream[connection].attempt = attempt
-        tables.upstream[connection].phase = .busy
+        tables.upstream[connection].enter(.busy)
         tables.upstream[connection].parser = ResponseHeadParser()
         tables.upstream[connection].requestCount += 1
         tables.upstream[connection].timer.clear()
@@ -101,11 +101,9 @@ enum Attempts {
 
     /// The connection that serves an exchange now, if it has one that is busy with it.
     static func connection(_ tables: borrowing Tables, of id: ExchangeID) -> UpstreamID? {
-        guard tables.exchanges.holds(id) else { return nil }
+        guard !id.isNone else { return nil }
         let attempt = tables.exchanges[id].attempt
-        guard tables.attempts.holds(attempt), tables.attempts[attempt].phase == .sent else {
-            return nil
-        }
+        guard !attempt.isNone, tables.attempts[attempt].phase == .sent else { return nil }
         return tables.attempts[attempt].connection
     }
 }

@@ -20,7 +20,7 @@ enum EndpointConnections {
         tables.upstream[id].expires =
             turn.now + turn.clusterPools[cluster].limits.connectionAgeMax
         if onlyHTTP1 {
-            tables.upstream[id].onlyHTTP1 = true
+            tables.upstream[id].purpose = .oneOverHTTP1
             // The next request is better served by a stream.
             tables.upstream[id].isRetired = true
         } else {
@@ -37,21 +37,22 @@ enum EndpointConnections {
     /// A connect has ended, one way or the other.
     static func made(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         // Neither is for requests that wait, and neither was counted.
-        if tables.upstream[id].onlyHTTP1 || tables.upstream[id].isCheck { return }
-        turn.endpointPools[tables.upstream[id].endpoint].connectingCount -= 1
+        switch tables.upstream[id].purpose {
+        case .oneOverHTTP1, .check: return
+        case .requests, .probe:
+            turn.endpointPools[tables.upstream[id].endpoint].connectingCount -= 1
+        }
     }
 
     /// The exchange that a connection serves now.
     @inline(__always)
     static func exchange(_ tables: borrowing Tables, _ id: UpstreamID) -> ExchangeID? {
         let attempt = tables.upstream[id].attempt
-        guard tables.attempts.holds(attempt) else { return nil }
-        let exchange = tables.attempts[attempt].exchange
-        return tables.exchanges.holds(exchange) ? exchange : nil
+        return attempt.isNone ? nil : tables.attempts[attempt].exchange
     }
 
     static func resume(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
-        guard tables.upstream.holds(id), tables.upstream[id].isReadPaused else { return }
+        guard tables.upstream[id].isReadPaused else { return }
         tables.upstream[id].isReadPaused = false
         turn.effects.append(.resume(ConnectionID(upstream: id)))
     }
@@ -60,9 +61,11 @@ enum EndpointConnections {
     static func close(
         _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, reset: Bool
     ) {
+        let attempt = tables.upstream[id].attempt
+        if !attempt.isNone { tables.attempts[attempt].connection = .none }
         if tables.upstream[id].isStream {
             // Effects of this event may still name it.
-            tables.upstream[id].phase = .closed
+            tables.upstream[id].enter(.closed)
             tables.upstream[id].attempt = .none
             return turn.effects.append(.close(ConnectionID(upstream: id), reset: reset))
         }

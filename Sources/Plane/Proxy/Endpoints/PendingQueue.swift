@@ -9,7 +9,7 @@ enum PendingQueue {
         _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, cluster: Int
     ) {
         let last = turn.clusterPools[cluster].lastPending
-        tables.attempts[attempt].phase = .pending
+        tables.attempts[attempt].enter(.pending)
         tables.attempts[attempt].previousPending = last
         tables.attempts[attempt].nextPending = .none
         if last.isNone {
@@ -36,6 +36,7 @@ enum PendingQueue {
         } else {
             tables.attempts[next].previousPending = previous
         }
+        tables.attempts[attempt].enter(.placed)
         turn.clusterPools[cluster].pendingCount -= 1
         guard let state = turn.clusterPools[cluster].state else { return }
         state.value.freePending()
@@ -55,8 +56,6 @@ extension Pools {
         let state = cluster.value.state
         guard state.value.takePending(max: cluster.value.limits.pendingRequestsMax) else {
             turn.counters.count(.pendingOverflow, cluster: id)
-            // Not queued, so not to be taken from the queue.
-            tables.attempts[attempt].phase = .connecting
             return .refused(.overflow)
         }
         PendingQueue.append(&tables, &turn, attempt, cluster: id)
@@ -80,7 +79,7 @@ extension Pools {
 
     /// Looks for a connection, a stream or a free place for a request of the queue.
     static func serve(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ exchange: ExchangeID,
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, of exchange: ExchangeID,
         _ cluster: Int
     ) -> Served {
         let box = Attempts.cluster(tables, of: exchange)
@@ -100,14 +99,14 @@ extension Pools {
         if box.value.protocol == .http2
             || turn.endpointPools[tables.attempts[attempt].endpoint].speaksHTTP2
         {
-            return serveStream(&tables, &turn, attempt, exchange, box)
+            return serveStream(&tables, &turn, attempt, of: exchange, box)
         }
         return connect(&tables, &turn, waiting: attempt, box) ?? .blocked
     }
 
     /// Serves a request in the queue whose endpoint speaks HTTP/2.
     private static func serveStream(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ exchange: ExchangeID,
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, of exchange: ExchangeID,
         _ cluster: SharedBox<Cluster>
     ) -> Served {
         if Upgrades.isWanted(tables, exchange),

@@ -178,7 +178,7 @@ enum Pools {
             cluster.value.state.value.freeConnection()
             return .refused(.overflow)
         }
-        tables.attempts[attempt].phase = .connecting
+        tables.attempts[attempt].enter(.connecting)
         tables.attempts[attempt].connection = id
         tables.upstream[id].attempt = attempt
         return .waits
@@ -204,7 +204,7 @@ enum Pools {
         }
         let expires = tables.upstream[id].expires
         if turn.now >= expires { return closeAged(&tables, &turn, id) }
-        tables.upstream[id].phase = .idle
+        tables.upstream[id].enter(.idle)
         IdleLists.link(&tables, &turn, id, endpoint, cluster)
         Timers.arm(
             upstream: id, min(turn.now + limits.idleTimeout, expires), &tables, &turn)
@@ -228,11 +228,11 @@ enum Pools {
         _ tables: inout Tables, _ turn: inout Turn, exchange: ExchangeID, reset: Bool = true
     ) {
         let attempt = tables.exchanges[exchange].attempt
-        if tables.attempts.holds(attempt) {
+        if !attempt.isNone {
             let connection = tables.attempts[attempt].connection
             let wasSent = tables.attempts[attempt].phase == .sent
             Attempts.end(&tables, &turn, exchange: exchange)
-            if tables.upstream.holds(connection) {
+            if !connection.isNone {
                 tables.upstream[connection].attempt = .none
                 // Bytes for nobody.
                 tables.upstream[connection].outbound.release()

@@ -10,7 +10,7 @@ import Upstream
 ///
 /// Only between requests does such a connection stand in a list: `UpstreamConnection.client` says
 /// whose, and the links of the pool's list are used for it. While it is busy the exchange knows
-/// (`Exchange.bindsConnection`). A stream of HTTP/2 has no connection of its own that could be
+/// (`Exchange.binding`). A stream of HTTP/2 has no connection of its own that could be
 /// kept for it, on either side: an endpoint's connection that authenticated a client's stream is
 /// closed behind the answer, and a stream to an endpoint carries no identity (RFC 9113 §8.1.1
 /// leaves each request to itself).
@@ -23,13 +23,13 @@ enum PrivateConnections {
         let limits = turn.clusterPools[tables.upstream[id].cluster].limits
         tables.upstream[id].inbound.release()
         tables.upstream[id].isReadPaused = false
-        guard tables.downstream.holds(client), !tables.downstream[client].isStream,
+        guard !tables.downstream[client].isStream,
             !tables.upstream[id].isStream, !tables.upstream[id].isCheck,
             !tables.upstream[id].isRetired, !turn.isDraining,
             tables.upstream[id].requestCount < limits.requestsPerConnectionMax,
             turn.now < tables.upstream[id].expires
         else { return EndpointConnections.close(&tables, &turn, id, reset: false) }
-        tables.upstream[id].phase = .idle
+        tables.upstream[id].enter(.idle)
         tables.upstream[id].client = client
         let first = tables.downstream[client].firstPrivate
         tables.upstream[id].nextIdle = first
@@ -45,10 +45,9 @@ enum PrivateConnections {
     @inline(never)
     static func closeAll(_ tables: inout Tables, _ turn: inout Turn, of client: DownstreamID) {
         while !tables.downstream[client].firstPrivate.isNone {
-            let id = tables.downstream[client].firstPrivate
-            IdleLists.unlinkPrivate(&tables, id)
-            tables.upstream[id].phase = .busy
-            EndpointConnections.close(&tables, &turn, id, reset: false)
+            // Which takes it out of the list.
+            EndpointConnections.close(
+                &tables, &turn, tables.downstream[client].firstPrivate, reset: false)
         }
     }
 
@@ -103,8 +102,7 @@ enum PrivateConnections {
         }
         IdleLists.unlinkPrivate(&tables, id)
         Attempts.begin(&tables, &turn, attempt: attempt, exchange: exchange, cluster)
-        tables.exchanges[exchange].bindsConnection = true
-        tables.exchanges[exchange].isBound = true
+        tables.exchanges[exchange].binding = .bound
         Attempts.place(&tables, &turn, attempt, cluster, position)
         return Attempts.assign(&tables, attempt: attempt, connection: id, isReused: true)
     }

@@ -15,31 +15,35 @@ enum UpstreamSide {
         guard tables.upstream.holds(id) else { return }
         tables.upstream[id].isSecure = isSecure
         EndpointConnections.made(&tables, &turn, id)
-        // No longer on its way, whatever becomes of it: `close` would count it off once more.
-        tables.upstream[id].phase = .busy
+        tables.upstream[id].enter(.open)
         let attempt = tables.upstream[id].attempt
-        if tables.upstream[id].isProbe {
-            tables.upstream[id].isProbe = false
+        turn.clusterPools[tables.upstream[id].cluster].state?.value.noteReached()
+        if tables.upstream[id].purpose == .probe {
+            tables.upstream[id].purpose = .requests
             Pools.probeSucceeded(&turn, endpoint: tables.upstream[id].endpoint)
         }
-        if tables.upstream[id].isCheck, HealthChecks.connected(&tables, &turn, id) { return }
+        if case .check(let check) = tables.upstream[id].purpose,
+            HealthChecks.connected(&tables, &turn, id, check: check)
+        {
+            return
+        }
         if isHTTP2 || turn.clusterPools[tables.upstream[id].cluster].speaksHTTP2 {
-            return startHTTP2(&tables, &turn, id, attempt)
+            return startHTTP2(&tables, &turn, id, for: attempt)
         }
         let endpoint = tables.upstream[id].endpoint
-        if turn.endpointPools[endpoint].speaksHTTP2, !tables.upstream[id].onlyHTTP1 {
+        if turn.endpointPools[endpoint].speaksHTTP2, tables.upstream[id].purpose != .oneOverHTTP1 {
             turn.endpointPools[endpoint].speaksHTTP2 = false
         }
-        guard tables.attempts.holds(attempt) else {
+        guard !attempt.isNone else {
             // Nobody waits for it any more: the next request will.
             return Pools.release(&tables, &turn, id)
         }
-        start(&tables, &turn, attempt, id)
+        start(&tables, &turn, attempt, on: id)
     }
 
     /// The attempt that asked for a connection has it.
     private static func start(
-        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, _ id: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ attempt: AttemptID, on id: UpstreamID
     ) {
         let exchange = tables.attempts[attempt].exchange
         let lease = Attempts.assign(&tables, attempt: attempt, connection: id, isReused: false)
@@ -49,22 +53,22 @@ enum UpstreamSide {
     /// The connection is one of HTTP/2: the attempt that asked for it gets its first stream, and
     /// others that wait get theirs.
     private static func startHTTP2(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ attempt: AttemptID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, for attempt: AttemptID
     ) {
         let cluster = tables.upstream[id].cluster
         tables.upstream[id].attempt = .none
-        if tables.upstream[id].isCheck { return startCheck(&tables, &turn, id, attempt) }
+        if !attempt.isNone { tables.attempts[attempt].connection = .none }
+        if tables.upstream[id].isCheck { return startCheck(&tables, &turn, id, for: attempt) }
         turn.endpointPools[tables.upstream[id].endpoint].speaksHTTP2 = true
         guard HTTP2Links.begin(&tables, &turn, upstream: id) != nil else {
             EndpointConnections.close(&tables, &turn, id, reset: true)
-            if tables.attempts.holds(attempt) {
+            if !attempt.isNone {
                 Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
             }
             return
         }
-        if tables.attempts.holds(attempt) { serveFirst(&tables, &turn, attempt, cluster) }
+        if !attempt.isNone { serveFirst(&tables, &turn, attempt, cluster) }
         turn.queueIsDue(cluster)
-        guard tables.upstream.holds(id) else { return }
         if tables.links[tables.upstream[id].h2].engine.streamCount == 0 {
             HTTP2Links.armIdle(&tables, &turn, tables.upstream[id].h2)
         }
@@ -82,9 +86,10 @@ enum UpstreamSide {
         if !Upgrades.isWanted(tables, exchange),
             let lease = StreamPools.serve(&tables, &turn, attempt, cluster: cluster)
         {
-            return Exchanges.perform(&tables, &turn, exchange, lease)
+            Exchanges.perform(&tables, &turn, exchange, lease)
+            return
         }
-        tables.attempts[attempt].connection = .none
+        tables.attempts[attempt].enter(.placed)
         tables.attempts[attempt].linkCount += 1
         guard tables.attempts[attempt].linkCount <= linksMax else {
             return Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
@@ -95,44 +100,48 @@ enum UpstreamSide {
 
     /// An HTTP/2 connection for one health check, which no other request gets a stream of.
     private static func startCheck(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ attempt: AttemptID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, for attempt: AttemptID
     ) {
-        guard tables.attempts.holds(attempt),
+        guard !attempt.isNone,
             let h2 = HTTP2Links.begin(&tables, &turn, upstream: id, isListed: false),
             let stream = StreamPools.open(&tables, &turn, h2)
         else { return EndpointConnections.close(&tables, &turn, id, reset: true) }
-        tables.upstream[stream].isCheck = true
-        start(&tables, &turn, attempt, stream)
+        tables.upstream[stream].purpose = tables.upstream[id].purpose
+        start(&tables, &turn, attempt, on: stream)
     }
 
     static func connectFailed(
         _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, isRefused: Bool
     ) {
         guard tables.upstream.holds(id) else { return }
-        if tables.upstream[id].isCheck { return checkFailed(&tables, &turn, id) }
+        if case .check(let check) = tables.upstream[id].purpose {
+            return checkFailed(&tables, &turn, id, check)
+        }
         let attempt = tables.upstream[id].attempt
         turn.counters.count(.connectFailures, cluster: tables.upstream[id].cluster)
         let endpoint = tables.upstream[id].endpoint
-        let wasProbe = tables.upstream[id].isProbe
-        if isRefused, tables.attempts.holds(attempt) {
+        let wasProbe = tables.upstream[id].purpose == .probe
+        if isRefused, !attempt.isNone {
             Pools.takeOut(&tables, &turn, attempt: attempt)
         }
-        let onlyHTTP1 = tables.upstream[id].onlyHTTP1 && !isRefused
+        let onlyHTTP1 = tables.upstream[id].purpose == .oneOverHTTP1 && !isRefused
         EndpointConnections.close(&tables, &turn, id, reset: false)
         if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
-        guard tables.attempts.holds(attempt) else { return }
+        guard !attempt.isNone else { return }
         if onlyHTTP1 {
             let answer = Upgrades.refusal(tables, &turn, attempt).answer
-            return Exchanges.fail(&tables, &turn, tables.attempts[attempt].exchange, answer)
+            Exchanges.fail(&tables, &turn, tables.attempts[attempt].exchange, answer)
+            return
         }
         Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
     }
 
     /// A health check's connection was not made, or not in time.
     private static func checkFailed(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ check: Int
     ) {
-        guard let exchange = HealthChecks.connectFailed(&tables, &turn, id) else { return }
+        guard let exchange = HealthChecks.connectFailed(&tables, &turn, id, check: check)
+        else { return }
         Exchanges.fail(
             &tables, &turn, exchange,
             LocalAnswer(status: 502, flags: .upstreamConnectFailure, cause: .connect))
@@ -141,13 +150,15 @@ enum UpstreamSide {
     /// Descriptors or memory have run out here, which is not the endpoint's fault.
     static func connectImpossible(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         guard tables.upstream.holds(id) else { return }
-        if tables.upstream[id].isCheck { return checkFailed(&tables, &turn, id) }
+        if case .check(let check) = tables.upstream[id].purpose {
+            return checkFailed(&tables, &turn, id, check)
+        }
         let attempt = tables.upstream[id].attempt
         let endpoint = tables.upstream[id].endpoint
-        let wasProbe = tables.upstream[id].isProbe
+        let wasProbe = tables.upstream[id].purpose == .probe
         EndpointConnections.close(&tables, &turn, id, reset: false)
         if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
-        guard tables.attempts.holds(attempt) else { return }
+        guard !attempt.isNone else { return }
         Exchanges.fail(
             &tables, &turn, tables.attempts[attempt].exchange,
             LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local))
@@ -157,20 +168,20 @@ enum UpstreamSide {
     static func expired(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         switch tables.upstream[id].phase {
         case .connecting:
-            if tables.upstream[id].isCheck {
-                return checkFailed(&tables, &turn, id)
+            if case .check(let check) = tables.upstream[id].purpose {
+                return checkFailed(&tables, &turn, id, check)
             }
             let attempt = tables.upstream[id].attempt
             turn.counters.count(.connectTimeouts, cluster: tables.upstream[id].cluster)
             let endpoint = tables.upstream[id].endpoint
-            let wasProbe = tables.upstream[id].isProbe
+            let wasProbe = tables.upstream[id].purpose == .probe
             EndpointConnections.close(&tables, &turn, id, reset: false)
             if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
-            guard tables.attempts.holds(attempt) else { return }
+            guard !attempt.isNone else { return }
             Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: true)
         case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
         case .http2: HTTP2Links.expired(&tables, &turn, tables.upstream[id].h2)
-        case .busy, .tunnel, .closed: break
+        case .open, .busy, .tunnel, .closed: break
         }
     }
 
@@ -181,7 +192,7 @@ enum UpstreamSide {
         var at = bytes.lowerBound
         let end = bytes.upperBound
         switch tables.upstream[id].phase {
-        case .connecting, .closed: return
+        case .connecting, .open, .closed: return
         case .http2:
             return HTTP2Links.received(&tables, &turn, tables.upstream[id].h2, at..<end)
         case .idle:
@@ -196,7 +207,7 @@ enum UpstreamSide {
             return
         case .busy:
             process(&tables, &turn, id, &at, end)
-            if at < end, tables.upstream.holds(id) {
+            if at < end {
                 tables.upstream[id].inbound.append(
                     turn.scratch.span(ByteRange(at, end: end)))
             }
@@ -207,12 +218,11 @@ enum UpstreamSide {
     static func receivedText(
         _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ range: ByteRange
     ) {
-        guard tables.upstream.holds(id) else { return }
         var at = range.lower
         if !tables.upstream[id].isReadPaused, tables.upstream[id].inbound.isEmpty {
             take(&tables, &turn, id, &at, range.upper)
         }
-        if at < range.upper, tables.upstream.holds(id), tables.upstream[id].phase != .closed {
+        if at < range.upper {
             tables.upstream[id].inbound.append(
                 turn.scratch.span(ByteRange(at, end: range.upper)))
         }
@@ -225,7 +235,7 @@ enum UpstreamSide {
     ) -> Int {
         var at = turn.headroom
         take(&tables, &turn, id, &at, turn.headroom + count)
-        guard tables.upstream.holds(id), tables.upstream[id].phase != .closed else { return 0 }
+        guard tables.upstream[id].phase != .closed else { return 0 }
         tables.upstream[id].inbound.consume(at - turn.headroom)
         return at - turn.headroom
     }
@@ -250,7 +260,7 @@ enum UpstreamSide {
         guard tables.upstream.holds(id) else { return }
         tables.upstream[id].hasEnded = true
         switch tables.upstream[id].phase {
-        case .closed: break
+        case .open, .closed: break
         case .http2:
             HTTP2Links.lost(&tables, &turn, tables.upstream[id].h2)
             EndpointConnections.close(&tables, &turn, id, reset: false)
@@ -269,16 +279,16 @@ enum UpstreamSide {
                 tables.upstream[id].body.close()
             {
                 ResponseRelay.closeDelimitedEnd(&tables, &turn, exchange)
-                return responseDone(&tables, &turn, id, exchange, isReusable: false)
+                return responseDone(&tables, &turn, exchange, on: id, isReusable: false)
             }
-            broke(&tables, &turn, id, exchange)
+            broke(&tables, &turn, exchange, on: id)
         }
     }
 
     static func failed(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         guard tables.upstream.holds(id) else { return }
         switch tables.upstream[id].phase {
-        case .closed: break
+        case .open, .closed: break
         case .http2:
             HTTP2Links.lost(&tables, &turn, tables.upstream[id].h2)
             EndpointConnections.close(&tables, &turn, id, reset: true)
@@ -292,16 +302,17 @@ enum UpstreamSide {
             guard let exchange = EndpointConnections.exchange(tables, id) else {
                 return EndpointConnections.close(&tables, &turn, id, reset: false)
             }
-            if tables.upstream[id].isMalformed { return invalid(&tables, &turn, exchange, id) }
-            broke(&tables, &turn, id, exchange)
+            if tables.upstream[id].verdict == .malformed {
+                return invalid(&tables, &turn, exchange, on: id)
+            }
+            broke(&tables, &turn, exchange, on: id)
         }
     }
 
     /// The socket did not take everything: the client must wait.
     static func blocked(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         guard let exchange = EndpointConnections.exchange(tables, id) else { return }
-        let downstream = tables.exchanges[exchange].downstream
-        if tables.downstream.holds(downstream) { tables.downstream[downstream].isReadPaused = true }
+        tables.downstream[tables.exchanges[exchange].downstream].isReadPaused = true
     }
 
     static func drained(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
@@ -321,19 +332,19 @@ enum UpstreamSide {
         }
         guard let exchange = EndpointConnections.exchange(tables, id) else { return }
         Timers.progressed(&tables, &turn, exchange)
-        let downstream = tables.exchanges[exchange].downstream
-        if tables.downstream.holds(downstream) {
-            ClientConnections.resume(&tables, &turn, downstream)
-        }
+        ClientConnections.resume(&tables, &turn, tables.exchanges[exchange].downstream)
     }
 
     // MARK: Reading
 
+    /// Understands as much as can be used now. What lies from `at` on must be kept; when the
+    /// connection is gone, that is nothing.
     @inline(__always)
     private static func process(
         _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ at: inout Int, _ end: Int
     ) {
         guard let exchange = EndpointConnections.exchange(tables, id) else {
+            at = end
             return EndpointConnections.close(&tables, &turn, id, reset: false)
         }
         var isHeadPending = false
@@ -346,66 +357,66 @@ enum UpstreamSide {
                     limits: tables.upstream[id].isStream ? turn.streamLimits : turn.limits)
             } catch {
                 at = end
-                return invalid(&tables, &turn, exchange, id)
+                return invalid(&tables, &turn, exchange, on: id)
             }
             guard case .complete(let headBytes) = progress else { return }
             let head = ByteRange(start: at, count: headBytes)
             at += headBytes
             switch turn.responseHead.status {
             case 101:
-                if Tunnels.begin(&tables, &turn, exchange, id, head, &at, end) { return }
+                if Tunnels.begin(&tables, &turn, exchange, on: id, head, &at, end) { return }
                 at = end
-                return invalid(&tables, &turn, exchange, id)
+                return invalid(&tables, &turn, exchange, on: id)
             case 102...199, 100:
                 guard ResponseRelay.interim(&tables, &turn, exchange, head) else {
                     at = end
-                    return invalid(&tables, &turn, exchange, id)
+                    return invalid(&tables, &turn, exchange, on: id)
                 }
             default:
                 if tables.exchanges[exchange].isConnect, turn.responseHead.status < 300,
-                    Tunnels.begin(&tables, &turn, exchange, id, head, &at, end)
+                    Tunnels.begin(&tables, &turn, exchange, on: id, head, &at, end)
                 {
                     return
                 }
-                if tables.exchanges[exchange].retry.watchesAnswers,
-                    isRepeated(&tables, &turn, exchange, id, head, at, end)
+                if tables.exchanges[exchange].retry.watch != .none,
+                    isRepeated(&tables, &turn, exchange, on: id, head, at, end)
                 {
                     at = end
                     return
                 }
-                ResponseRelay.begin(&tables, &turn, exchange, id, head)
+                ResponseRelay.begin(&tables, &turn, exchange, on: id, head)
                 isHeadPending = true
             }
         }
         guard
             ResponseRelay.relay(
-                &tables, &turn, exchange, id, &at, end, isHeadPending: isHeadPending)
+                &tables, &turn, exchange, on: id, &at, end, isHeadPending: isHeadPending)
         else {
             at = end
-            return invalid(&tables, &turn, exchange, id)
+            return invalid(&tables, &turn, exchange, on: id)
         }
         if tables.upstream[id].body.isComplete {
             let isClean = at == end
             at = end
-            responseDone(&tables, &turn, id, exchange, isReusable: isClean)
+            responseDone(&tables, &turn, exchange, on: id, isReusable: isClean)
         }
     }
 
     /// Whether the answer whose head was read is dropped, and the request sent once more.
     @inline(never)
     private static func isRepeated(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ id: UpstreamID,
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, on id: UpstreamID,
         _ head: ByteRange, _ at: Int, _ end: Int
     ) -> Bool {
-        let retry = Retries.watch(&tables, &turn, exchange, id, head, at, end)
+        let retry = Retries.watch(&tables, &turn, exchange, on: id, head, at, end)
         return Exchanges.perform(&tables, &turn, exchange, retry)
     }
 
     /// The origin's bytes are not HTTP, or not this response's.
     private static func invalid(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ id: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, on id: UpstreamID
     ) {
-        let retry = Retries.invalid(&tables, &turn, exchange, id)
+        let retry = Retries.invalid(&tables, &turn, exchange, on: id)
         if Exchanges.perform(&tables, &turn, exchange, retry) { return }
         Exchanges.fail(
             &tables, &turn, exchange,
@@ -415,7 +426,7 @@ enum UpstreamSide {
     /// Both directions as far as the origin is concerned: give the connection back, or close it.
     @inline(__always)
     private static func responseDone(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ exchange: ExchangeID,
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, on id: UpstreamID,
         isReusable: Bool
     ) {
         let keeps =
@@ -426,7 +437,7 @@ enum UpstreamSide {
         tables.upstream[id].attempt = .none
         if !keeps {
             EndpointConnections.close(&tables, &turn, id, reset: false)
-        } else if tables.exchanges[exchange].bindsConnection {
+        } else if tables.exchanges[exchange].binding != .none {
             let client = tables.exchanges[exchange].downstream
             PrivateConnections.keep(&tables, &turn, id, for: client)
         } else {
@@ -437,10 +448,10 @@ enum UpstreamSide {
 
     /// The connection ended before the response did.
     private static func broke(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ exchange: ExchangeID
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, on id: UpstreamID
     ) {
         turn.counters.count(.disconnects, cluster: tables.upstream[id].cluster)
-        let retry = Retries.lostConnection(&tables, &turn, exchange, id)
+        let retry = Retries.lostConnection(&tables, &turn, exchange, on: id)
         if Exchanges.perform(&tables, &turn, exchange, retry) { return }
         // The client's identity went with the connection: with a new one it proves it anew.
         if tables.exchanges[exchange].isBound { tables.exchanges[exchange].keepsAlive = false }

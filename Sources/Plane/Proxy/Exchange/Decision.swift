@@ -10,8 +10,10 @@ enum Decision {
     case forward(after: Duration)
     /// The route answers by itself: a redirect or a fixed response.
     case direct
-    /// Sluice answers, after a delay that a fault wants.
-    case answer(LocalAnswer, after: Duration)
+    /// Sluice answers.
+    case answer(LocalAnswer)
+    /// A fault answers, after a delay that it wants.
+    case abort(Faults.Abort, after: Duration)
 }
 
 /// An answer that Sluice makes itself, as a value: `Exchanges.answer` performs it.

@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Evidence
 import HTTP1
 import HTTPSemantics
 import Routing
@@ -8,14 +9,18 @@ import Upstream
 
 /// Which route, which version: the decisions of one request (splitting.md §1), in their order.
 enum Decisions {
+    /// - Parameter origin: becomes what trusted hops say of the client; `nil` without such hops.
     /// - Returns: what becomes of the request; route and version are the exchange's by then.
     @inline(__always)
     static func decide(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, head: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, head: ByteRange,
+        origin: inout RequestOrigin?
     ) -> Decision {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let settings = snapshot.value.settings
-        if settings.trustedHops > 0 { believe(&tables, &turn, id, settings.trustedHops, head) }
+        if settings.trustedHops > 0 {
+            believe(&tables.exchanges[id], turn, settings.trustedHops, head, &origin)
+        }
         let route = match(&turn, snapshot, head, arrival(tables.exchanges[id]))
         if let route, route >= 0 {
             tables.exchanges[id].route = route
@@ -62,11 +67,11 @@ enum Decisions {
     }
 
     @inline(never)
-    private static func answer(_ answer: LocalAnswer) -> Decision { .answer(answer, after: .zero) }
+    private static func answer(_ answer: LocalAnswer) -> Decision { .answer(answer) }
 
     @inline(never)
     private static func refuse(_ status: UInt16, _ cause: UInt8) -> Decision {
-        .answer(.refusal(status, cause), after: .zero)
+        .answer(.refusal(status, cause))
     }
 
     /// A client says how long its answer is of use; that may shorten the time, never lengthen it.
@@ -98,8 +103,7 @@ enum Decisions {
     private static func shed(_ turn: inout Turn) -> Decision {
         turn.counters.count(.requestsShed)
         return .answer(
-            LocalAnswer(status: 503, flags: .overload, cause: .local, endsConnection: true),
-            after: .zero)
+            LocalAnswer(status: 503, flags: .overload, cause: .local, endsConnection: true))
     }
 
     static func setRow(
@@ -117,13 +121,15 @@ enum Decisions {
     /// Reads what trusted hops say of the client, before anything is decided.
     @inline(never)
     private static func believe(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ hops: Int, _ head: ByteRange
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ hops: Int, _ head: ByteRange,
+        _ origin: inout RequestOrigin?
     ) {
-        turn.trustedOrigin = RequestOrigin(
-            turn.requestHead, turn.scratch.span(head), peer: tables.exchanges[id].summary.peer,
-            isSecure: tables.exchanges[id].isSecure, trustedHops: hops)
-        tables.exchanges[id].summary.client = turn.trustedOrigin.client
-        tables.exchanges[id].cameByHTTPS = turn.trustedOrigin.isSecure
+        let told = RequestOrigin(
+            turn.requestHead, turn.scratch.span(head), peer: exchange.summary.peer,
+            isSecure: exchange.isSecure, trustedHops: hops)
+        exchange.summary.client = told.client
+        exchange.cameByHTTPS = told.isSecure
+        origin = told
     }
 
     // MARK: Route
@@ -174,13 +180,21 @@ enum Decisions {
             },
             drawn: {
                 let version = draw(&tables, &turn, id, split: plan.split, snapshot)
-                if service.sticky >= 0 { place(&tables, id, in: version, plan.split, snapshot) }
+                if service.sticky >= 0 {
+                    place(&tables, id, in: version, plan.split, snapshot)
+                    Outcomes.beginSession(
+                        &tables.exchanges[id], hasPlace: tables.exchanges[id].owesCookie,
+                        snapshot.value.splits[plan.split])
+                }
                 return version
             },
-            stable: service.stable, fallsBack: service.fallsBack,
+            stable: service.stable,
+            // A route that names its version outright is its author's word.
+            fallsBack: service.fallsBack || service.hasGuard && plan.pinned < 0,
             isUsable: { version in
-                snapshot.value.versions[service.versions.start + version].cluster.value
-                    .isAvailable(now: turn.now)
+                isUsable(
+                    &tables.exchanges[id], turn, service, version, isNamed: plan.pinned >= 0,
+                    snapshot)
             })
         let version = choice.version
         let cluster = snapshot.value.versions[service.versions.start + version].cluster
@@ -195,6 +209,28 @@ enum Decisions {
         }
     }
 
+    /// Whether a version may have a request: the guard has not taken it out, and, where that
+    /// matters, it has a usable endpoint. Where it may not, the stable version has the request, and
+    /// the version's evidence nothing of it.
+    @inline(never)
+    private static func isUsable(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ service: Snapshot.ServicePlan,
+        _ version: Int, isNamed: Bool, _ snapshot: SharedBox<Snapshot>
+    ) -> Bool {
+        let plan = snapshot.value.versions[service.versions.start + version]
+        if service.hasGuard, !isNamed, plan.latch.value.isTripped {
+            let stable = snapshot.value.versions[service.versions.start + service.stable].cluster
+            if Outcomes.isOut(turn, plan.cluster, stable: stable) {
+                exchange.summary.flags.insert(.guarded)
+                exchange.evidence = .none
+                return false
+            }
+        }
+        if !service.fallsBack || plan.cluster.value.isAvailable(now: turn.now) { return true }
+        exchange.evidence = .none
+        return false
+    }
+
     /// The fault of the request's version, if it has one.
     @inline(never)
     private static func applyFault(
@@ -202,8 +238,15 @@ enum Decisions {
         _ head: ByteRange, after delay: Duration
     ) -> Decision {
         let fault = snapshot.value.versions[exchange.version].fault
-        guard fault >= 0 else { return .forward(after: delay) }
-        return Faults.apply(&exchange, &turn, fault, snapshot, head, after: delay)
+        var decision = Decision.forward(after: delay)
+        if fault >= 0 {
+            decision = Faults.apply(&exchange, &turn, fault, snapshot, head, after: delay)
+        }
+        // A fault on purpose is nothing that the version did.
+        if !exchange.summary.flags.isDisjoint(with: [.delayInjected, .faultInjected]) {
+            exchange.evidence = .none
+        }
+        return decision
     }
 
     /// The request belongs to a version now, no longer to the route alone.
@@ -223,6 +266,9 @@ enum Decisions {
         let draw = snapshot.value.splits[split].draws.value.draw()
         if draw.wantsLayout { turn.effects.append(.wakeControl) }
         tables.exchanges[id].summary.draw = draw.number
+        Outcomes.begin(
+            &tables.exchanges[id], worker: turn.worker, version: draw.version,
+            snapshot.value.splits[split])
         return draw.version
     }
 
@@ -238,7 +284,12 @@ enum Decisions {
         tables.exchanges[id].owesCookie = session.wantsCookie
         tables.exchanges[id].cookiePosition = session.position
         guard session.origin != .none else { return -1 }
-        return snapshot.value.splits[split].intervals.value.version(at: session.position)
+        let version = snapshot.value.splits[split].intervals.value.version(at: session.position)
+        Outcomes.begin(
+            &tables.exchanges[id], worker: turn.worker, version: version,
+            snapshot.value.splits[split])
+        Outcomes.beginSession(&tables.exchanges[id], hasPlace: true, snapshot.value.splits[split])
+        return version
     }
 
     /// The version that a connection with this client's identity leads to; -1 for none.
@@ -284,16 +335,6 @@ enum Decisions {
             turn, head)
         if let value { return XXH64.hash(turn.scratch.span(value), seed: 0) }
         return address.stableHash
-    }
-}
-
-extension Turn {
-    /// Where the request that is being decided comes from. Its client and scheme stay with the
-    /// exchange (`summary.client`, `cameByHTTPS`).
-    func origin(of exchange: borrowing Exchange, _ snapshot: SharedBox<Snapshot>) -> RequestOrigin {
-        if snapshot.value.settings.trustedHops > 0 { return trustedOrigin }
-        return RequestOrigin(
-            requestHead, peer: exchange.summary.peer, isSecure: exchange.isSecure)
     }
 }
 

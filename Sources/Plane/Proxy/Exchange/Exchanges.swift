@@ -34,11 +34,10 @@ enum Exchanges {
         tables.exchanges[id].arrival = turn.now
         tables.exchanges[id].method = turn.requestHead.method
         tables.exchanges[id].isHTTP10 = turn.requestHead.isHTTP10
-        tables.exchanges[id].isChunkedRequest = turn.requestHead.framing == .chunked
-        tables.exchanges[id].hasRequestBody = turn.requestHead.framing.hasBody
+        tables.exchanges[id].content = Exchange.Content(turn.requestHead.framing)
         tables.exchanges[id].keepsAlive = turn.requestHead.keepsAlive && !turn.isDraining
         if turn.now >= tables.downstream[downstream].expires {
-            age(&tables, &turn, id, downstream)
+            age(&tables, &turn, id, of: downstream)
         }
         tables.exchanges[id].summary.arrival = turn.wall
         tables.exchanges[id].summary.listener = tables.downstream[downstream].listener
@@ -53,19 +52,23 @@ enum Exchanges {
         tables.exchanges[id].isSecure = tables.downstream[downstream].isSecure
         tables.exchanges[id].cameByHTTPS = tables.downstream[downstream].isSecure
         tables.exchanges[id].summary.tlsVersion = tables.downstream[downstream].tlsVersion
-        if tables.exchanges[id].isSecure { prepareIdentity(&tables, &turn, downstream) }
-        switch Decisions.decide(&tables, &turn, id, head: head) {
-        case .forward(let delay): forward(&tables, &turn, id, head, after: delay)
+        // Where the request comes from, as trusted hops say; `nil` without such hops.
+        var origin: RequestOrigin?
+        switch Decisions.decide(&tables, &turn, id, head: head, origin: &origin) {
+        case .forward(let delay): forward(&tables, &turn, id, head, &origin, after: delay)
         case .direct:
             Forwarding.keepTexts(&tables.exchanges[id], turn, head)
-            if let answer = DirectReply.send(&tables, &turn, id, head) {
+            if let answer = DirectReply.send(&tables, &turn, id, head, origin: origin) {
                 return self.answer(&tables, &turn, id, answer)
             }
             responseDone(&tables, &turn, id)
-        case .answer(let answer, let delay):
+        case .answer(let answer):
             Forwarding.keepTexts(&tables.exchanges[id], turn, head)
-            if delay > .zero { return hold(&tables, &turn, id, delay) }
             self.answer(&tables, &turn, id, answer)
+        case .abort(let abort, let delay):
+            Forwarding.keepTexts(&tables.exchanges[id], turn, head)
+            if delay > .zero { return hold(&tables, &turn, id, delay, then: .abort(abort)) }
+            answer(&tables, &turn, id, abort.answer)
         }
     }
 
@@ -73,46 +76,49 @@ enum Exchanges {
     @inline(__always)
     private static func forward(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange,
-        after delay: Duration
+        _ origin: inout RequestOrigin?, after delay: Duration
     ) {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         // Large: read where it lies.
         let plan = snapshot.value.routes[tables.exchanges[id].route]
         let cluster = Attempts.cluster(tables, of: id)
+        var requestID: (high: UInt64, low: UInt64) = (0, 0)
+        let identity = tables.exchanges[id].isSecure ? identity(tables, of: id) : Span()
         Forwarding.encodeRequest(
-            &tables.exchanges[id], &turn, service: plan.service, snapshot, head)
+            &tables.exchanges[id], &turn, service: plan.service, snapshot, head, origin: &origin,
+            identity: identity, requestID: &requestID)
         Retries.prepare(
             &tables.exchanges[id], snapshot, plan.retry,
             detectsOutliers: cluster.value.detectsOutliers)
-        if plan.isSpecial, copyAndHold(&tables, &turn, id, snapshot, head, delay) { return }
+        if plan.isSpecial {
+            copy(&tables, &turn, id, snapshot, head, &origin, requestID)
+            if delay > .zero { return hold(&tables, &turn, id, delay, then: .attempt) }
+        }
         startClocks(&tables, turn, id, firstByte: plan.firstByte, idle: plan.idle)
-        lease(&tables, &turn, id, isImmediate: true)
-        // A request that is out already has armed its timer, one that was answered has none.
-        if tables.exchanges.holds(id), tables.exchanges[id].requestPhase == .head {
+        // A request that is out already has armed its timer.
+        if lease(&tables, &turn, id, isImmediate: true),
+            tables.exchanges[id].requestPhase == .head
+        {
             Timers.arm(&tables, &turn, id)
         }
     }
 
-    /// Does what only some routes want of a request that is ready to go: a copy of it, and a delay.
-    /// - Returns: whether the request waits.
+    /// Sends a copy of a request that is ready to go, where its route wants one.
     @inline(never)
-    private static func copyAndHold(
+    private static func copy(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
-        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange, _ delay: Duration
-    ) -> Bool {
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange, _ origin: inout RequestOrigin?,
+        _ requestID: (high: UInt64, low: UInt64)
+    ) {
         let plan = snapshot.value.routes[tables.exchanges[id].route]
-        if plan.filter >= 0 {
-            let mirror = snapshot.value.filters[plan.filter].mirror
-            if mirror >= 0,
-                let copy = Mirrors.begin(&tables, &turn, id, mirror, plan, snapshot, head)
-            {
-                lease(&tables, &turn, copy)
-                if tables.exchanges.holds(copy) { Timers.arm(&tables, &turn, copy) }
-            }
-        }
-        guard delay > .zero else { return false }
-        hold(&tables, &turn, id, delay)
-        return true
+        guard plan.filter >= 0 else { return }
+        let mirror = snapshot.value.filters[plan.filter].mirror
+        guard mirror >= 0,
+            let copy = Mirrors.begin(
+                &tables, &turn, id, mirror, plan, snapshot, head, origin: &origin,
+                identity: identity(tables, of: id), requestID: requestID)
+        else { return }
+        if lease(&tables, &turn, copy) { Timers.arm(&tables, &turn, copy) }
     }
 
     /// The times of a request that goes now.
@@ -148,8 +154,10 @@ enum Exchanges {
         }
         exchange.awaitsContinue =
             seen.contains(.expect) && exchange.hasRequestBody && !exchange.isHTTP10
-        if !seen.isDisjoint(with: credentials) {
-            exchange.bindsConnection = PrivateConnections.hasCredentials(turn, head)
+        if !seen.isDisjoint(with: credentials),
+            PrivateConnections.hasCredentials(turn, head)
+        {
+            exchange.binding = .binds
         }
     }
 
@@ -157,31 +165,32 @@ enum Exchanges {
     /// last.
     @inline(never)
     private static func age(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ downstream: DownstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, of downstream: DownstreamID
     ) {
         tables.exchanges[id].keepsAlive = false
-        if tables.downstream[downstream].expires > DownstreamConnection.called {
-            turn.counters.count(.agedConnections)
-        }
+        if tables.downstream[downstream].term == .open { turn.counters.count(.agedConnections) }
     }
 
-    /// The certificate that the client of a connection, or of its HTTP/2 connection, has shown.
-    private static func prepareIdentity(
-        _ tables: inout Tables, _ turn: inout Turn, _ downstream: DownstreamID
-    ) {
-        var socket = downstream
-        if tables.downstream[downstream].isStream {
-            guard tables.links.holds(tables.downstream[downstream].h2) else { return }
-            socket = tables.links[tables.downstream[downstream].h2].socket.downstream
+    /// The certificate that the client of a connection, or of its HTTP/2 connection, has shown, as
+    /// an element of `x-forwarded-client-cert`; empty without one. Lies in the connection's slot.
+    @_lifetime(immortal)
+    @inline(never)
+    private static func identity(
+        _ tables: borrowing Tables, of id: ExchangeID
+    ) -> Span<UInt8> {
+        var socket = tables.exchanges[id].downstream
+        if tables.downstream[socket].isStream {
+            socket = tables.links[tables.downstream[socket].h2].socket.downstream
         }
-        turn.identity.clear()
-        turn.identity.append(tables.downstream[socket].identity.readable)
+        return tables.downstream[socket].identity.readable
     }
 
     /// The progress of bytes of a request beyond its head.
     enum RequestProgress {
-        /// The exchange has ended and the connection goes on, or is gone.
+        /// The exchange has ended and the connection goes on.
         case ended
+        /// Exchange and connection have ended.
+        case gone
         /// They cannot go on now: keep them and stop reading.
         case blocked
         /// The bytes left over need more bytes to be understood.
@@ -199,9 +208,7 @@ enum Exchanges {
                 return tables.exchanges[id].requestPhase == .complete ? .blocked : .hungry
             case .blocked: return .blocked
             case .violated(let violation):
-                let downstream = tables.exchanges[id].downstream
-                refuseBody(&tables, &turn, id, violation)
-                return isOver(tables, downstream) ? .ended : .hungry
+                return refuseBody(&tables, &turn, id, violation) ? .ended : .gone
             }
         case .discarding:
             let downstream = tables.exchanges[id].downstream
@@ -210,30 +217,28 @@ enum Exchanges {
             case .none:
                 finish(&tables, &turn, id)
                 ClientConnections.becomeIdle(&tables, &turn, downstream)
+                return .ended
             case .broken:
                 finish(&tables, &turn, id)
                 ClientConnections.close(&tables, &turn, downstream, reset: false)
+                return .gone
             }
-            return .ended
         // Bytes behind the request belong to the next one.
         case .complete: return .blocked
         }
     }
 
-    /// Whether a client's connection has let go of its exchange.
-    private static func isOver(_ tables: borrowing Tables, _ downstream: DownstreamID) -> Bool {
-        !tables.downstream.holds(downstream) || tables.downstream[downstream].phase != .exchange
-    }
-
-    /// The client broke the framing in the middle of its body, or sent more than it may.
+    /// The client broke the framing in the middle of its body, or sent more than it may: the
+    /// exchange is over.
+    /// - Returns: whether its connection is still there.
     @inline(never)
     private static func refuseBody(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ violation: HTTP1Violation
-    ) {
+    ) -> Bool {
         turn.counters.countRefused(
             listener: tables.exchanges[id].summary.listener, cause: violation.rawValue)
         tables.exchanges[id].keepsAlive = false
-        fail(
+        return fail(
             &tables, &turn, id,
             LocalAnswer(status: violation.status, flags: .downstreamProtocolError))
     }
@@ -254,8 +259,8 @@ enum Exchanges {
                 tables.exchanges[id].summary.grpcStatus = Int8(GRPC.deadlineExceeded)
                 tables.exchanges[id].summary.cause = .timeout
             }
+            tables.exchanges[id].enter(response: .complete)
         }
-        tables.exchanges[id].responsePhase = .complete
         // A plain end, as the client's own would be: an endpoint that only reads sees it, and the
         // framing shows when the request is not whole.
         Pools.abandon(&tables, &turn, exchange: id, reset: false)
@@ -290,9 +295,10 @@ enum Exchanges {
             {
                 // It is the endpoint that does not take it.
                 Outliers.failed(tables, &turn, id)
-                return fail(
+                fail(
                     &tables, &turn, id,
                     LocalAnswer(status: 504, flags: .upstreamTimeout, cause: .timeout))
+                return
             }
             // The client stopped in the middle of its body, or sends it too slowly.
             turn.counters.count(.slowSenders)
@@ -304,22 +310,27 @@ enum Exchanges {
     }
 
     /// The attempt is over without a response: answer for the origin, or break off what has begun.
+    /// - Returns: whether the client's connection is still there.
+    @discardableResult
     static func fail(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ answer: LocalAnswer
-    ) {
+    ) -> Bool {
         Pools.abandon(&tables, &turn, exchange: id)
         if tables.exchanges[id].responsePhase == .waiting {
-            return self.answer(&tables, &turn, id, answer)
+            self.answer(&tables, &turn, id, answer)
+            return true
         }
         // A part of the response is out: the client must see that it is not all of it.
         tables.exchanges[id].summary.flags.insert(answer.flags)
         tables.exchanges[id].summary.cause = answer.cause
         if LocalReply.endCall(&tables, &turn, id, answer) {
-            return responseDone(&tables, &turn, id)
+            responseDone(&tables, &turn, id)
+            return true
         }
         let downstream = tables.exchanges[id].downstream
         finish(&tables, &turn, id)
         ClientConnections.close(&tables, &turn, downstream, reset: true)
+        return false
     }
 
     /// Answers without an origin.
@@ -340,7 +351,7 @@ enum Exchanges {
     /// The response is handed over. What is left of the request is read away, or the connection
     /// goes.
     static func responseDone(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        tables.exchanges[id].responsePhase = .complete
+        tables.exchanges[id].enter(response: .complete)
         let downstream = tables.exchanges[id].downstream
         if tables.downstream[downstream].body.isComplete {
             let keepsAlive = tables.exchanges[id].keepsAlive
@@ -354,7 +365,7 @@ enum Exchanges {
         }
         let left = tables.downstream[downstream].body.remaining ?? .max
         if tables.exchanges[id].keepsAlive, left <= DownstreamSide.discardBytesMax {
-            tables.exchanges[id].requestPhase = .discarding
+            tables.exchanges[id].enter(request: .discarding)
             Pools.abandon(&tables, &turn, exchange: id)
             Timers.progressed(&tables, &turn, id)
             ClientConnections.resume(&tables, &turn, downstream)
@@ -370,6 +381,7 @@ enum Exchanges {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         tables.exchanges[id].summary.duration = turn.now - tables.exchanges[id].arrival
         if tables.exchanges[id].kind != .client { return finishInner(&tables, &turn, id) }
+        Outcomes.finish(&tables, &turn, id)
         let copy = tables.exchanges[id].mirror
         if !copy.isNone { abandonCopy(&tables, &turn, copy) }
         // What was answered without a version starts and ends in its route's row at once.
@@ -381,7 +393,7 @@ enum Exchanges {
         if snapshot.value.settings.accessLogSample > 0 {
             AccessLog.write(tables.exchanges[id], snapshot, &turn)
         }
-        if tables.exchanges[id].isTunnel { turn.counters.count(.tunnelsClosed) }
+        if tables.exchanges[id].tunnel == .open { turn.counters.count(.tunnelsClosed) }
         free(&tables, &turn, id)
     }
 
@@ -393,20 +405,16 @@ enum Exchanges {
         guard tables.exchanges.holds(copy) else { return }
         let nobody = tables.exchanges[copy].downstream
         abandon(&tables, &turn, copy)
-        if tables.downstream.holds(nobody), tables.downstream[nobody].phase != .closed {
-            ClientConnections.close(&tables, &turn, nobody, reset: true)
-        }
+        ClientConnections.close(&tables, &turn, nobody, reset: true)
     }
 
     /// Ends both sides of a tunnel.
     static func closeTunnel(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         let downstream = tables.exchanges[id].downstream
         Pools.abandon(&tables, &turn, exchange: id, reset: false)
-        tables.exchanges[id].responsePhase = .complete
+        tables.exchanges[id].enter(response: .complete)
         finish(&tables, &turn, id)
-        if tables.downstream.holds(downstream) {
-            ClientConnections.close(&tables, &turn, downstream, reset: false)
-        }
+        ClientConnections.close(&tables, &turn, downstream, reset: false)
     }
 
     /// A request that no client sent is over: counted for itself, and not logged.
@@ -416,6 +424,7 @@ enum Exchanges {
         switch tables.exchanges[id].kind {
         case .client: break
         case .mirror:
+            Outcomes.finish(&tables, &turn, id)
             turn.counters.mirrored(
                 tables.exchanges[id].summary, rowSlot: tables.exchanges[id].rowSlot)
         case .check: HealthChecks.finished(tables, &turn, id)
@@ -425,8 +434,7 @@ enum Exchanges {
 
     @inline(__always)
     private static func free(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        let downstream = tables.exchanges[id].downstream
-        if tables.downstream.holds(downstream) { tables.downstream[downstream].exchange = .none }
+        tables.downstream[tables.exchanges[id].downstream].exchange = .none
         Attempts.freeRetryPermit(&tables, &turn, id)
         Attempts.freeRequestPermit(&tables, &turn, id)
         turn.snapshots.unpin(tables.exchanges[id].snapshot)

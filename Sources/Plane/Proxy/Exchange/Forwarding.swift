@@ -7,23 +7,27 @@ import Rewriting
 /// Hands a request that was decided to `RequestHeadWriter`, and keeps what came of it.
 enum Forwarding {
     /// Encodes the request's head into the exchange's arena and notes texts for the log there.
+    ///
+    /// - Parameters:
+    ///   - origin: where the request comes from, as trusted hops say; lent, and not changed.
+    ///   - identity: the certificate that the client has shown; empty without one.
+    ///   - requestID: becomes the id that is drawn; of a copy, the id of its original.
     @inline(__always)
     static func encodeRequest(
         _ exchange: inout Exchange, _ turn: inout Turn, service: Int,
-        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange, origin: inout RequestOrigin?,
+        identity: Span<UInt8>, requestID: inout (high: UInt64, low: UInt64)
     ) {
         let request = OutgoingRequest(
             snapshot, route: exchange.route, service: service, edits: exchange.edits,
             isSecure: exchange.isSecure, isCopy: exchange.kind == .mirror)
         let written = RequestHeadWriter.write(
             request, turn.requestHead, turn.scratch.span(head), key: turn.key,
-            identity: turn.identity.readable, origin: turn.trustedOrigin, random: &turn.random,
-            requestID: &turn.requestID, spare: &turn.spare, summary: &exchange.summary,
-            to: &exchange.arena)
+            identity: identity, origin: &origin, random: &turn.random, requestID: &requestID,
+            spare: &turn.spare, summary: &exchange.summary, to: &exchange.arena)
         exchange.head = written.range
         exchange.upgrade = written.upgrade
-        exchange.wantsTunnel = written.wantsTunnel
-        exchange.isConnect = turn.requestHead.method == .connect
+        exchange.tunnel = written.wantsTunnel ? .wanted : .none
     }
 
     /// Notes texts for the log when there is no head for an origin.

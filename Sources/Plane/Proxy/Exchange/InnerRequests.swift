@@ -21,7 +21,7 @@ enum InnerRequests {
         turn.innerCount += 1
         tables.downstream[downstream].reset()
         tables.downstream[downstream].stream = .inner
-        tables.downstream[downstream].phase = .exchange
+        tables.downstream[downstream].enter(.exchange)
         tables.downstream[downstream].hasServed = true
         tables.downstream[downstream].exchange = exchange
         tables.exchanges[exchange].reset()

@@ -13,28 +13,33 @@ extension Exchanges {
     /// - Parameters:
     ///   - connects: an idle connection will not do.
     ///   - isImmediate: see `RequestRelay.start`.
-    @inline(__always)
+    /// - Returns: whether the exchange goes on; else it was answered.
+    @inline(__always) @discardableResult
     static func lease(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, connects: Bool = false,
         isImmediate: Bool = false
-    ) {
+    ) -> Bool {
         let lease = Pools.lease(
             &tables, &turn, exchange: id, Attempts.cluster(tables, of: id), connects: connects)
-        perform(&tables, &turn, id, lease, isImmediate: isImmediate)
+        return perform(&tables, &turn, id, lease, isImmediate: isImmediate)
     }
 
     /// Does what follows from a lease.
-    @inline(__always)
+    /// - Returns: whether the exchange goes on; else it was answered.
+    @inline(__always) @discardableResult
     static func perform(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ lease: Lease,
         isImmediate: Bool = false
-    ) {
+    ) -> Bool {
         switch lease {
         case .assigned(let connection):
-            RequestRelay.start(&tables, &turn, id, connection, isImmediate: isImmediate)
+            RequestRelay.start(&tables, &turn, id, on: connection, isImmediate: isImmediate)
         case .waits: break
-        case .refused(let refusal): fail(&tables, &turn, id, refusal.answer)
+        case .refused(let refusal):
+            fail(&tables, &turn, id, refusal.answer)
+            return false
         }
+        return true
     }
 
     /// Looks after the queues of clusters where a connection, a stream or a place has come free.
@@ -65,14 +70,15 @@ extension Exchanges {
         var heldCount = 0
         while !attempt.isNone {
             let exchange = tables.attempts[attempt].exchange
-            switch Pools.serve(&tables, &turn, attempt, exchange, cluster) {
+            switch Pools.serve(&tables, &turn, attempt, of: exchange, cluster) {
             case .served(let lease):
                 perform(&tables, &turn, exchange, lease)
                 attempt = turn.clusterPools[cluster].firstPending
                 heldCount = 0
             case .refused(let refusal):
+                fail(&tables, &turn, exchange, refusal.answer)
                 // So would the next be.
-                return fail(&tables, &turn, exchange, refusal.answer)
+                return
             case .held:
                 heldCount += 1
                 guard heldCount < heldMax else { return }
@@ -86,29 +92,27 @@ extension Exchanges {
 
     /// The exchange does nothing for a time: between two attempts, or held back by a fault.
     static func hold(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ wait: Duration
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ wait: Duration,
+        then hold: Exchange.Hold
     ) {
-        tables.exchanges[id].isWaiting = true
+        tables.exchanges[id].hold = hold
         tables.exchanges[id].attemptDeadline = turn.now + wait
         Timers.arm(&tables, &turn, id)
     }
 
     /// The time is over: what waited goes on.
     static func goOn(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        tables.exchanges[id].isWaiting = false
+        let hold = tables.exchanges[id].hold
+        tables.exchanges[id].hold = .none
         tables.exchanges[id].attemptDeadline = .never
-        if let abort = tables.exchanges[id].abort {
-            tables.exchanges[id].abort = nil
-            return answer(&tables, &turn, id, abort.answer)
-        }
+        if case .abort(let abort) = hold { return answer(&tables, &turn, id, abort.answer) }
         if tables.exchanges[id].retry.count == 0 {
             // Held back by a fault: its time begins now.
             let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
             let plan = snapshot.value.routes[tables.exchanges[id].route]
             startClocks(&tables, turn, id, firstByte: plan.firstByte, idle: plan.idle)
         }
-        lease(&tables, &turn, id)
-        if tables.exchanges.holds(id) { Timers.arm(&tables, &turn, id) }
+        if lease(&tables, &turn, id) { Timers.arm(&tables, &turn, id) }
     }
 
     /// Sends the request once more, if that was decided.
@@ -119,7 +123,7 @@ extension Exchanges {
         switch retry {
         case .none: return false
         case .now(let connects): lease(&tables, &turn, id, connects: connects)
-        case .after(let wait): hold(&tables, &turn, id, wait)
+        case .after(let wait): hold(&tables, &turn, id, wait, then: .attempt)
         }
         return true
     }

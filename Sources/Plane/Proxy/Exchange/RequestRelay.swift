@@ -12,49 +12,52 @@ enum RequestRelay {
     ///   them sends the head in front of its body.
     @inline(__always)
     static func start(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID,
         isImmediate: Bool
     ) {
         if tables.exchanges[id].isGRPC {
             Forwarding.tellTimeLeft(&tables.exchanges[id], &turn)
         }
         if !tables.exchanges[id].hasRequestBody {
-            sendHead(&tables, &turn, id, connection)
+            sendHead(&tables, &turn, id, on: connection)
             return requestDone(&tables, &turn, id)
         }
-        if tables.exchanges[id].retry.replays { return replay(&tables, &turn, id, connection) }
+        if tables.exchanges[id].retry.resend != .none {
+            return replay(&tables, &turn, id, on: connection)
+        }
         if isImmediate { return }
         let downstream = tables.exchanges[id].downstream
         if tables.downstream[downstream].isReadPaused {
             // Kept bytes of the body go with the head.
             ClientConnections.resume(&tables, &turn, downstream)
         } else {
-            sendHead(&tables, &turn, id, connection)
-            tables.exchanges[id].requestPhase = .body
+            sendHead(&tables, &turn, id, on: connection)
+            tables.exchanges[id].enter(request: .body)
         }
     }
 
     /// The head and what the endpoint before has got of the body, then what follows.
     private static func replay(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ connection: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID,
+        on connection: UpstreamID
     ) {
-        tables.exchanges[exchange].retry.replays = false
-        sendHead(&tables, &turn, exchange, connection)
+        let isWhole = tables.exchanges[exchange].retry.resend == .all
+        tables.exchanges[exchange].retry.resend = .none
+        sendHead(&tables, &turn, exchange, on: connection)
         let start = turn.output.writerIndex
         turn.output.append(tables.exchanges[exchange].replay.readable)
         turn.send(
             ConnectionID(upstream: connection), .output,
             ByteRange(start, end: turn.output.writerIndex))
-        if tables.exchanges[exchange].retry.replaysAll {
-            return requestDone(&tables, &turn, exchange)
-        }
-        tables.exchanges[exchange].requestPhase = .body
+        if isWhole { return requestDone(&tables, &turn, exchange) }
+        tables.exchanges[exchange].enter(request: .body)
         ClientConnections.resume(&tables, &turn, tables.exchanges[exchange].downstream)
     }
 
     @inline(__always)
     private static func sendHead(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, _ connection: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID,
+        on connection: UpstreamID
     ) {
         let start = turn.output.writerIndex
         turn.output.append(
@@ -80,17 +83,17 @@ enum RequestRelay {
         guard let connection = Attempts.connection(tables, of: id),
             !tables.upstream[connection].hasUnsent
         else { return .blocked }
-        if tables.exchanges[id].isChunkedRequest {
-            return chunked(&tables, &turn, id, connection, &at, end)
+        if tables.exchanges[id].content == .chunked {
+            return chunked(&tables, &turn, id, on: connection, &at, end)
         }
-        plain(&tables, &turn, id, connection, &at, end)
+        plain(&tables, &turn, id, on: connection, &at, end)
         return .passed
     }
 
     /// A body of a known length, or none: one send, head and body together, nothing copied but
     /// the head.
     private static func plain(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID,
         _ at: inout Int, _ end: Int
     ) {
         let downstream = tables.exchanges[id].downstream
@@ -105,12 +108,12 @@ enum RequestRelay {
             turn.send(
                 ConnectionID(upstream: connection), .output,
                 ByteRange(first, end: turn.output.writerIndex))
-            tables.exchanges[id].requestPhase = .body
+            tables.exchanges[id].enter(request: .body)
         } else if isHeadPending {
             let head = tables.exchanges[id].head
             start = turn.scratch.place(
                 tables.exchanges[id].arena.span(head), endingAt: from)
-            tables.exchanges[id].requestPhase = .body
+            tables.exchanges[id].enter(request: .body)
         }
         tables.exchanges[id].summary.bytesReceived += UInt64(at - from)
         if tables.upstream[connection].isStream || tables.exchanges[id].retry.keepsBody {
@@ -127,7 +130,7 @@ enum RequestRelay {
 
     /// A chunked body is decoded and encoded anew: chunk sizes are ours, extensions are dropped.
     private static func chunked(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID,
         _ at: inout Int, _ end: Int
     ) -> Passage {
         let downstream = tables.exchanges[id].downstream
@@ -135,7 +138,7 @@ enum RequestRelay {
         if tables.exchanges[id].requestPhase == .head {
             turn.output.append(
                 tables.exchanges[id].arena.span(tables.exchanges[id].head))
-            tables.exchanges[id].requestPhase = .body
+            tables.exchanges[id].enter(request: .body)
         }
         let bodyStart = turn.output.writerIndex
         let from = at
@@ -182,7 +185,7 @@ enum RequestRelay {
 
     /// The whole request is on its way: from now on the origin's time counts.
     static func requestDone(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        tables.exchanges[id].requestPhase = .complete
+        tables.exchanges[id].enter(request: .complete)
         guard tables.exchanges[id].responsePhase == .waiting else { return }
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let route = tables.exchanges[id].route

@@ -18,14 +18,14 @@ enum ResponseRelay {
     /// The head goes to `turn.headOut`, and out with the first of the body.
     @inline(__always)
     static func begin(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID,
         _ head: ByteRange
     ) {
         let status = turn.responseHead.status
         tables.exchanges[id].summary.status = status
         tables.exchanges[id].summary.firstByte = turn.now - tables.exchanges[id].arrival
         if status >= 400 { noteRefusal(&tables.exchanges[id], turn, head) }
-        tables.exchanges[id].responsePhase = .body
+        tables.exchanges[id].enter(response: .body)
         tables.exchanges[id].firstByteDeadline = .never
         tables.exchanges[id].attemptDeadline = .never
         if tables.exchanges[id].retry.count > 0, status < 500 {
@@ -75,9 +75,9 @@ enum ResponseRelay {
     ) {
         if turn.responseHead.status >= 500 { exchange.summary.cause = .response }
         if turn.responseHead.status == 401 || turn.responseHead.status == 407,
-            PrivateConnections.isChallenge(turn, head)
+            exchange.binding == .none, PrivateConnections.isChallenge(turn, head)
         {
-            exchange.bindsConnection = true
+            exchange.binding = .binds
         }
     }
 
@@ -198,19 +198,19 @@ enum ResponseRelay {
     /// Passes on what is there. `isHeadPending`: `turn.headOut` goes in front.
     /// - Returns: `false` when the origin broke the framing; the exchange is then over.
     static func relay(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID,
         _ at: inout Int, _ end: Int, isHeadPending: Bool
     ) -> Bool {
         if tables.upstream[connection].body.isPlain, tables.exchanges[id].sink != .chunked {
-            plain(&tables, &turn, id, connection, &at, end, isHeadPending: isHeadPending)
+            plain(&tables, &turn, id, on: connection, &at, end, isHeadPending: isHeadPending)
             return true
         }
-        return coded(&tables, &turn, id, connection, &at, end, isHeadPending: isHeadPending)
+        return coded(&tables, &turn, id, on: connection, &at, end, isHeadPending: isHeadPending)
     }
 
     /// A body that goes on as it came: one send, nothing copied but the head in front of it.
     private static func plain(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID,
         _ at: inout Int, _ end: Int, isHeadPending: Bool
     ) {
         let downstream = ConnectionID(downstream: tables.exchanges[id].downstream)
@@ -234,7 +234,7 @@ enum ResponseRelay {
 
     /// A body that is decoded, encoded anew, or both.
     private static func coded(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID,
         _ at: inout Int, _ end: Int, isHeadPending: Bool
     ) -> Bool {
         let start = turn.output.writerIndex

@@ -8,15 +8,14 @@ import Telemetry
 enum Tunnels {
     /// - Returns: `false` when the origin switched without being asked; the client is owed 502.
     static func begin(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID,
         _ head: ByteRange, _ at: inout Int, _ end: Int
     ) -> Bool {
-        let isConnect = tables.exchanges[id].isConnect
-        guard tables.exchanges[id].wantsTunnel, tables.exchanges[id].requestPhase == .complete
+        guard tables.exchanges[id].tunnel == .wanted, tables.exchanges[id].requestPhase == .complete
         else {
             return false
         }
-        if !isConnect {
+        if !tables.exchanges[id].isConnect {
             // RFC 9110 §7.8: only a protocol that the client offered.
             guard let field = turn.responseHead.fields.first(.upgrade),
                 ASCII.equalFold(
@@ -27,14 +26,14 @@ enum Tunnels {
         let downstream = tables.exchanges[id].downstream
         tables.exchanges[id].summary.status = turn.responseHead.status
         tables.exchanges[id].summary.firstByte = turn.now - tables.exchanges[id].arrival
-        tables.exchanges[id].responsePhase = .body
+        tables.exchanges[id].enter(response: .body)
         tables.exchanges[id].firstByteDeadline = .never
         tables.exchanges[id].requestDeadline = .never
         tables.exchanges[id].keepsAlive = false
         encodeHead(&tables, &turn, id, head)
-        tables.exchanges[id].isTunnel = true
-        tables.downstream[downstream].phase = .tunnel
-        tables.upstream[connection].phase = .tunnel
+        tables.exchanges[id].tunnel = .open
+        tables.downstream[downstream].enter(.tunnel)
+        tables.upstream[connection].enter(.tunnel)
         turn.counters.count(.tunnelsOpened)
         let start = turn.output.writerIndex
         turn.output.append(turn.headOut.readable)
@@ -91,7 +90,7 @@ enum Tunnels {
             if !tables.downstream[peer.downstream].hasUnsent {
                 turn.effects.append(.shutdownWrite(peer))
             } else {
-                tables.downstream[peer.downstream].shutsDownAfterFlush = true
+                tables.downstream[peer.downstream].afterFlush = .shutDown
             }
         case .upstream:
             if !tables.upstream[peer.upstream].hasUnsent {

@@ -43,8 +43,7 @@ enum Faults {
         let delay = max(delay, own)
         guard abort.status != 0 else { return .forward(after: delay) }
         turn.counters.count(.abortsInjected, row: exchange.summary.row)
-        exchange.abort = abort
-        return .answer(abort.answer, after: delay)
+        return .abort(abort, after: delay)
     }
 
     private static func hits(_ draws: SharedBox<Draws>, _ turn: inout Turn) -> Bool {

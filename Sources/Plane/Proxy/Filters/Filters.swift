@@ -27,7 +27,7 @@ enum Filters {
                 let answer = LocalAnswer(
                     status: 429, flags: .rateLimited, cause: .local, grpcStatus: 8,
                     content: .rateLimit(limit.value.policy, verdict))
-                return .answer(answer, after: .zero)
+                return .answer(answer)
             }
         }
         guard plan.fault >= 0 else { return .forward(after: .zero) }

@@ -33,7 +33,7 @@ enum MaxForwards {
             let content =
                 turn.requestHead.method == .trace
                 ? LocalAnswer.Content.trace(head: head) : .methods
-            return .answer(LocalAnswer(status: 200, content: content), after: .zero)
+            return .answer(LocalAnswer(status: 200, content: content))
         }
         // The line that came ends here, and `Forwarding` writes another: the head is not copied.
         turn.requestHead.fields.nominate(found)
@@ -54,7 +54,7 @@ enum MaxForwards {
     }
 
     private static var refusal: Decision {
-        .answer(.refusal(400, RefusalCause.badMaxForwards), after: .zero)
+        .answer(.refusal(400, RefusalCause.badMaxForwards))
     }
 
     // MARK: TRACE

@@ -15,10 +15,17 @@ import Upstream
 enum Mirrors {
     /// Makes a copy of the request whose head lies in the scratch and was just encoded for its own
     /// endpoint.
+    ///
+    /// - Parameters:
+    ///   - origin: where the request comes from, as trusted hops say; lent, and not changed.
+    ///   - identity: the certificate that the client has shown; empty without one.
+    ///   - requestID: the id that the request was given.
     /// - Returns: the copy, which is to get its connection; `nil` for none.
     static func begin(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ index: Int,
-        _ route: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+        _ route: Snapshot.RoutePlan, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange,
+        origin: inout RequestOrigin?, identity: Span<UInt8>,
+        requestID: (high: UInt64, low: UInt64)
     ) -> ExchangeID? {
         let plan = snapshot.value.mirrors[index]
         let draw = plan.draws.value.draw()
@@ -47,8 +54,10 @@ enum Mirrors {
         tables.exchanges[copy].rowSlot = plan.row.slot
         tables.exchanges[copy].edits = plan.row.edits
         tables.exchanges[copy].holdsRequestPermit = true
+        var requestID = requestID
         Forwarding.encodeRequest(
-            &tables.exchanges[copy], &turn, service: plan.service, snapshot, head)
+            &tables.exchanges[copy], &turn, service: plan.service, snapshot, head, origin: &origin,
+            identity: identity, requestID: &requestID)
         // Deadlines that the client set hold for the copy too.
         let deadlines = (tables.exchanges[id].requestDeadline, tables.exchanges[id].callDeadline)
         (tables.exchanges[copy].requestDeadline, tables.exchanges[copy].callDeadline) = deadlines
@@ -68,23 +77,21 @@ enum Mirrors {
         let client = tables.exchanges[id].summary.client,
             version = tables.exchanges[id].summary.protocol
         let method = tables.exchanges[id].method, route = tables.exchanges[id].route
-        let isChunked = tables.exchanges[id].isChunkedRequest
-        let hasBody = tables.exchanges[id].hasRequestBody
+        let content = tables.exchanges[id].content
         let isGRPC = tables.exchanges[id].isGRPC, isSecure = tables.exchanges[id].isSecure
-        let hash = tables.exchanges[id].hash, binds = tables.exchanges[id].bindsConnection
+        let hash = tables.exchanges[id].hash, binds = tables.exchanges[id].binding != .none
         let cameByHTTPS = tables.exchanges[id].cameByHTTPS
         tables.exchanges[copy].method = method
         tables.exchanges[copy].route = route
-        tables.exchanges[copy].isChunkedRequest = isChunked
-        tables.exchanges[copy].hasRequestBody = hasBody
+        tables.exchanges[copy].content = content
         tables.exchanges[copy].isGRPC = isGRPC
-        tables.exchanges[copy].retry.watchesAnswers = isGRPC
+        tables.exchanges[copy].retry.watch = isGRPC ? .notes : .none
         tables.exchanges[copy].isSecure = isSecure
         tables.exchanges[copy].cameByHTTPS = cameByHTTPS
         tables.exchanges[copy].hash = hash
         // Credentials for a connection are copied too.
-        tables.exchanges[copy].bindsConnection = binds
-        tables.exchanges[copy].keepsAlive = !hasBody
+        tables.exchanges[copy].binding = binds ? .binds : .none
+        tables.exchanges[copy].keepsAlive = content == .none
         tables.exchanges[copy].summary.listener = listener
         tables.exchanges[copy].summary.peer = peer
         tables.exchanges[copy].summary.client = client

@@ -5,7 +5,34 @@ import Telemetry
 import Upstream
 
 /// An HTTP/2 connection: a socket's bytes on one side, streams on the other.
+///
+/// An HTTP/2 connection begins as `busy`, and ends in any phase with its socket.
+///
+///     busy ──no stream is left──────────────────▶ idle
+///     busy ──this process drains────────────────▶ ending
+///     idle ──a stream is opened─────────────────▶ busy
+///     idle ──this process drains────────────────▶ ending
 struct HTTP2Link: ~Copyable {
+    enum Phase: UInt8, MachinePhase {
+        /// Streams are open, or the first is to come.
+        case busy
+        /// No stream is open: the socket's deadline is that of a connection without work.
+        case idle
+        /// The end was announced to the client; the next deadline makes it final.
+        case ending
+
+        @inline(__always)
+        static func allows(_ phase: Phase, _ next: Phase) -> Bool {
+            switch (phase, next) {
+            case (.busy, .idle), (.busy, .ending): return true
+            case (.idle, .busy), (.idle, .ending): return true
+            default: return false
+            }
+        }
+    }
+
+    private(set) var machine = Machine(Phase.busy)
+    var phase: Phase { machine.phase }
     var engine = HTTP2Connection()
     /// The socket that carries it.
     var socket = ConnectionID(downstream: .none)
@@ -21,10 +48,6 @@ struct HTTP2Link: ~Copyable {
     var keepalive = Keepalive.State()
     /// Streams that it has carried.
     var streamsOpened = 0
-    /// The socket's deadline is that of a connection without streams.
-    var isIdle = false
-    /// The end was announced; the next deadline makes it final.
-    var isAnnounced = false
 
     init() {}
 
@@ -38,9 +61,11 @@ struct HTTP2Link: ~Copyable {
         isListed = false
         keepalive = Keepalive.State()
         streamsOpened = 0
-        isIdle = false
-        isAnnounced = false
+        machine.restart(at: .busy)
     }
+
+    @inline(__always)
+    mutating func enter(_ next: Phase) { machine.enter(next) }
 }
 
 /// Work that a worker has under way with HTTP/2 connections. Everything here happens between two
@@ -74,14 +99,22 @@ enum HTTP2Links {
     // MARK: Begin
 
     /// A client's socket speaks HTTP/2 from here on.
-    static func begin(_ tables: inout Tables, _ turn: inout Turn, downstream id: DownstreamID) {
+    /// - Returns: `false` when there was no room, and the connection is closed.
+    @discardableResult
+    static func begin(
+        _ tables: inout Tables, _ turn: inout Turn, downstream id: DownstreamID
+    ) -> Bool {
         guard let h2 = open(&tables, &turn, ConnectionID(downstream: id), isSecure: false)
-        else { return ClientConnections.close(&tables, &turn, id, reset: true) }
+        else {
+            ClientConnections.close(&tables, &turn, id, reset: true)
+            return false
+        }
         tables.downstream[id].h2 = h2
-        tables.downstream[id].phase = .http2
+        tables.downstream[id].enter(.http2)
         turn.counters.count(.downstreamSessions)
         armIdle(&tables, &turn, h2)
         if turn.isDraining { announceEnd(&tables, &turn, h2) }
+        return true
     }
 
     /// A connection to an endpoint speaks HTTP/2.
@@ -94,7 +127,7 @@ enum HTTP2Links {
         guard let h2 = open(&tables, &turn, ConnectionID(upstream: id), isSecure: isSecure)
         else { return nil }
         tables.upstream[id].h2 = h2
-        tables.upstream[id].phase = .http2
+        tables.upstream[id].enter(.http2)
         tables.upstream[id].timer.clear()
         tables.links[h2].endpoint = tables.upstream[id].endpoint
         tables.links[h2].cluster = tables.upstream[id].cluster
@@ -124,7 +157,6 @@ enum HTTP2Links {
     static func received(
         _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, _ range: Range<Int>
     ) {
-        guard tables.links.holds(h2) else { return }
         tables.links[h2].keepalive.hasHeard = true
         swap(&turn.scratch, &turn.raw)
         turn.work.handling = h2
@@ -209,17 +241,13 @@ enum HTTP2Links {
     private static func isWritable(_ tables: borrowing Tables, _ socket: ConnectionID) -> Bool {
         switch socket.side {
         case .downstream:
-            return tables.downstream.holds(socket.downstream)
-                && tables.downstream[socket.downstream].outbound.isEmpty
-        case .upstream:
-            return tables.upstream.holds(socket.upstream)
-                && tables.upstream[socket.upstream].outbound.isEmpty
+            return tables.downstream[socket.downstream].outbound.isEmpty
+        case .upstream: return tables.upstream[socket.upstream].outbound.isEmpty
         }
     }
 
     /// Everything that waited on the socket went out.
     static func drained(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
-        guard tables.links.holds(h2) else { return }
         HTTP2LinkLists.markDirty(&tables, &turn, h2)
         if tables.links[h2].engine.streamCount == 0 {
             armIdle(&tables, &turn, h2)
@@ -233,12 +261,11 @@ enum HTTP2Links {
     /// No stream is open: the socket waits for the next as one of HTTP/1.1 waits for a request.
     static func armIdle(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
         let socket = tables.links[h2].socket
+        if tables.links[h2].phase == .busy { tables.links[h2].enter(.idle) }
         switch socket.side {
         case .downstream:
             let wait = turn.snapshots.newest.value.settings.timeouts.keepAlive
-            let deadline =
-                tables.links[h2].isAnnounced ? announcement : wait
-            tables.links[h2].isIdle = !tables.links[h2].isAnnounced
+            let deadline = tables.links[h2].phase == .ending ? announcement : wait
             Timers.arm(downstream: socket.downstream, turn.now + deadline, &tables, &turn)
         case .upstream:
             let limits = turn.clusterPools[tables.links[h2].cluster].limits
@@ -268,7 +295,6 @@ enum HTTP2Links {
 
     /// The deadline of an HTTP/2 connection's socket has passed.
     static func expired(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
-        guard tables.links.holds(h2) else { return }
         let socket = tables.links[h2].socket
         if socket.side == .upstream, tables.links[h2].engine.streamCount > 0 {
             if !Keepalive.expired(&tables, &turn, h2) {
@@ -279,7 +305,7 @@ enum HTTP2Links {
         tables.links[h2].engine.resetStalled(now: turn.now)
         HTTP2LinkLists.markDirty(&tables, &turn, h2)
         armStall(&tables, &turn, h2)
-        if tables.links[h2].isAnnounced
+        if tables.links[h2].phase == .ending
             || tables.links[h2].engine.streamCount == 0
         {
             tables.links[h2].engine.shutDown()
@@ -291,8 +317,8 @@ enum HTTP2Links {
     /// The process drains, or the listener has left: GOAWAY now, with room for requests that are on
     /// their way, and a final one behind it (RFC 9113 §6.8).
     static func announceEnd(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
-        guard !tables.links[h2].isAnnounced else { return }
-        tables.links[h2].isAnnounced = true
+        guard tables.links[h2].phase != .ending else { return }
+        tables.links[h2].enter(.ending)
         tables.links[h2].engine.announceShutdown()
         HTTP2LinkLists.markDirty(&tables, &turn, h2)
         Timers.arm(
@@ -323,7 +349,6 @@ enum HTTP2Links {
         _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID,
         as departure: Departure = .left
     ) {
-        guard tables.links.holds(h2) else { return }
         endStreams(&tables, &turn, h2, as: departure)
         free(&tables, &turn, h2)
     }
@@ -336,7 +361,7 @@ enum HTTP2Links {
             let owner = tables.links[h2].engine.owner(at: index)
             if owner == 0 { continue }
             let id = ConnectionID(token: owner)
-            if isAnswered(tables, h2, id) {
+            if isAnswered(tables, id, of: h2) {
                 tables.upstream[id.upstream].outlivesLink = true
                 turn.orphanCount += 1
                 continue
@@ -347,10 +372,9 @@ enum HTTP2Links {
 
     /// Whether all of an endpoint's answer on a stream is here, and waits for its client alone.
     private static func isAnswered(
-        _ tables: borrowing Tables, _ h2: HTTP2LinkID, _ id: ConnectionID
+        _ tables: borrowing Tables, _ id: ConnectionID, of h2: HTTP2LinkID
     ) -> Bool {
-        id.side == .upstream && tables.upstream.holds(id.upstream)
-            && tables.upstream[id.upstream].phase == .busy
+        id.side == .upstream && tables.upstream[id.upstream].phase == .busy
             && tables.links[h2].engine.hasEnded(tables.upstream[id.upstream].stream)
     }
 

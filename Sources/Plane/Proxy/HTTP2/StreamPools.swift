@@ -9,7 +9,6 @@ import Upstream
 enum StreamPools {
     /// The HTTP/2 connection takes no new streams, and ends with its last.
     static func retire(_ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID) {
-        guard tables.links.holds(h2) else { return }
         HTTP2LinkLists.unlist(&tables, &turn, h2)
         guard tables.links[h2].engine.streamCount == 0 else { return }
         tables.links[h2].engine.shutDown()
@@ -105,8 +104,10 @@ enum StreamPools {
             return nil
         }
         tables.upstream[id].stream = stream
+        tables.upstream[id].enter(.open)
         tables.links[h2].streamsOpened += 1
         tables.upstream[socket].requestCount += 1
+        if tables.links[h2].phase == .idle { tables.links[h2].enter(.busy) }
         if tables.links[h2].engine.streamCount == 1 {
             Keepalive.begin(&tables, &turn, h2)
         }

@@ -14,23 +14,25 @@ enum Streams {
     ) {
         let side = tables.links[h2].socket.side
         switch event {
-        case .opened(let stream): opened(&tables, &turn, h2, stream)
+        case .opened(let stream): opened(&tables, &turn, h2, stream: stream)
         case .text(let stream, let range):
-            guard let id = connection(tables, h2, stream) else {
+            guard let id = connection(tables, h2, stream: stream) else {
                 return tables.links[h2].engine.credit(stream, keeping: 0)
             }
             received(&tables, &turn, id, range)
-            credit(&tables, &turn, id, h2, stream)
+            credit(&tables, &turn, id, on: h2, stream: stream)
         case .ended(let stream):
-            guard let id = connection(tables, h2, stream) else { return }
+            guard let id = connection(tables, h2, stream: stream) else { return }
             ended(&tables, &turn, id)
         case .closed(let stream, let code, let isUnprocessed):
-            closed(&tables, &turn, h2, stream, code, isUnprocessed: isUnprocessed)
+            closed(&tables, &turn, h2, stream: stream, code, isUnprocessed: isUnprocessed)
         case .drained(let stream):
-            guard let id = connection(tables, h2, stream) else { return }
+            guard let id = connection(tables, h2, stream: stream) else { return }
             drained(&tables, &turn, id)
         case .wrote(let stream, let byteCount):
-            guard let id = connection(tables, h2, stream), side == .downstream else { return }
+            guard let id = connection(tables, h2, stream: stream), side == .downstream else {
+                return
+            }
             DownstreamSide.wrote(&tables, &turn, id.downstream, byteCount: byteCount)
         case .goingAway:
             if side == .upstream { Keepalive.goingAway(&tables, &turn, h2) }
@@ -44,8 +46,8 @@ enum Streams {
         case .breach(let breach): breached(&tables, &turn, h2, breach)
         case .malformed(let stream):
             guard side == .downstream else {
-                if let id = connection(tables, h2, stream) {
-                    tables.upstream[id.upstream].isMalformed = true
+                if let id = connection(tables, h2, stream: stream) {
+                    tables.upstream[id.upstream].verdict = .malformed
                 }
                 return
             }
@@ -57,26 +59,21 @@ enum Streams {
     }
 
     private static func connection(
-        _ tables: borrowing Tables, _ h2: HTTP2LinkID, _ stream: StreamSlot
+        _ tables: borrowing Tables, _ h2: HTTP2LinkID, stream: StreamSlot
     ) -> ConnectionID? {
         let owner = tables.links[h2].engine.owner(stream)
         guard owner != 0 else { return nil }
         let id = ConnectionID(token: owner)
         switch id.side {
         case .downstream:
-            guard tables.downstream.holds(id.downstream),
-                tables.downstream[id.downstream].phase != .closed
-            else { return nil }
-        case .upstream:
-            guard tables.upstream.holds(id.upstream), tables.upstream[id.upstream].phase != .closed
-            else { return nil }
+            return tables.downstream[id.downstream].phase == .closed ? nil : id
+        case .upstream: return tables.upstream[id.upstream].phase == .closed ? nil : id
         }
-        return id
     }
 
     /// A client opened a stream: a connection for it.
     private static func opened(
-        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, _ stream: StreamSlot
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, stream: StreamSlot
     ) {
         let socket = tables.links[h2].socket.downstream
         guard let id = tables.downstream.take() else {
@@ -99,8 +96,8 @@ enum Streams {
         tables.links[h2].streamsOpened += 1
         // With its first stream the socket is no longer idle. Other deadlines stay: for writing,
         // for streams that the client does not read, for an announced end.
-        if tables.links[h2].isIdle {
-            tables.links[h2].isIdle = false
+        if tables.links[h2].phase == .idle {
+            tables.links[h2].enter(.busy)
             tables.downstream[socket].patience = patience
             tables.downstream[socket].timer.clear()
         }
@@ -117,19 +114,13 @@ enum Streams {
 
     /// Bytes that are no longer kept for the connection have left.
     private static func credit(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ h2: HTTP2LinkID,
-        _ stream: StreamSlot
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, on h2: HTTP2LinkID,
+        stream: StreamSlot
     ) {
-        guard tables.links.holds(h2) else { return }
         let kept: Int
         switch id.side {
-        case .downstream:
-            kept =
-                tables.downstream.holds(id.downstream)
-                ? tables.downstream[id.downstream].inbound.count : 0
-        case .upstream:
-            kept =
-                tables.upstream.holds(id.upstream) ? tables.upstream[id.upstream].inbound.count : 0
+        case .downstream: kept = tables.downstream[id.downstream].inbound.count
+        case .upstream: kept = tables.upstream[id.upstream].inbound.count
         }
         tables.links[h2].engine.credit(
             stream, keeping: kept, mayGrow: !turn.refusesRequests)
@@ -152,24 +143,32 @@ enum Streams {
     }
 
     private static func closed(
-        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, _ stream: StreamSlot,
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, stream: StreamSlot,
         _ code: UInt32, isUnprocessed: Bool
     ) {
         if code != 0 {
             turn.counters.countReset(
                 code, isDownstream: tables.links[h2].socket.side == .downstream)
         }
-        guard let id = connection(tables, h2, stream) else { return }
+        guard let id = connection(tables, h2, stream: stream) else { return }
         if id.side == .upstream {
             // The whole answer was handed over, and is being passed on.
             if tables.links[h2].engine.hasEnded(stream) { return }
-            tables.upstream[id.upstream].isUnprocessed = isUnprocessed
-            tables.upstream[id.upstream].wantsHTTP1 = code == HTTP2Code.http11Required.rawValue
-            tables.upstream[id.upstream].isBeyondLimit =
-                tables.links[h2].engine.streamCount
-                > tables.links[h2].engine.streamsAllowed
+            if tables.upstream[id.upstream].verdict == .none {
+                tables.upstream[id.upstream].verdict = verdict(
+                    tables.links[h2].engine, code, isUnprocessed: isUnprocessed)
+            }
         }
         broke(&tables, &turn, id)
+    }
+
+    private static func verdict(
+        _ engine: borrowing HTTP2Connection, _ code: UInt32, isUnprocessed: Bool
+    ) -> UpstreamConnection.Verdict {
+        if isUnprocessed {
+            return engine.streamCount > engine.streamsAllowed ? .beyondLimit : .unprocessed
+        }
+        return code == HTTP2Code.http11Required.rawValue ? .wantsHTTP1 : .none
     }
 
     /// The stream is over before its exchange is.
@@ -179,13 +178,8 @@ enum Streams {
     ) {
         switch id.side {
         case .downstream:
-            guard tables.downstream.holds(id.downstream),
-                tables.downstream[id.downstream].phase != .closed
-            else { return }
             DownstreamSide.failed(&tables, &turn, id.downstream, as: departure)
         case .upstream:
-            guard tables.upstream.holds(id.upstream), tables.upstream[id.upstream].phase != .closed
-            else { return }
             UpstreamSide.failed(&tables, &turn, id.upstream)
         }
     }
@@ -229,7 +223,7 @@ enum Streams {
         switch effect {
         case .send(let id, let source, let range):
             guard let (h2, stream) = place(tables, id) else { return false }
-            send(&tables, &turn, id, h2, stream, source, range)
+            send(&tables, &turn, id, on: h2, stream: stream, source, range)
         case .resume(let id):
             guard place(tables, id) != nil else { return false }
             turn.work.resumable.append(id)
@@ -248,7 +242,7 @@ enum Streams {
             }
         case .close(let id, let reset):
             guard let (h2, stream) = place(tables, id) else { return false }
-            close(&tables, &turn, id, h2, stream, reset: reset)
+            close(&tables, &turn, id, on: h2, stream: stream, reset: reset)
         case .checkQuiet, .connect, .askForConnection, .tellFreed, .wakeControl, .log: return false
         }
         return true
@@ -277,8 +271,8 @@ enum Streams {
     }
 
     private static func send(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ h2: HTTP2LinkID,
-        _ stream: StreamSlot, _ source: Effect.Source, _ range: ByteRange
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, on h2: HTTP2LinkID,
+        stream: StreamSlot, _ source: Effect.Source, _ range: ByteRange
     ) {
         // What is sent to nobody's end of an inner request goes nowhere.
         guard tables.links.holds(h2) else { return }
@@ -301,8 +295,8 @@ enum Streams {
 
     /// The connection is over: its stream ends behind what was handed in, or is reset.
     private static func close(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, _ h2: HTTP2LinkID,
-        _ stream: StreamSlot, reset: Bool
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ConnectionID, on h2: HTTP2LinkID,
+        stream: StreamSlot, reset: Bool
     ) {
         let code: HTTP2Code?
         var patience = Duration.unlimited
@@ -346,7 +340,6 @@ enum Streams {
             turn.scratch.append(
                 tables.downstream[id.downstream].inbound.readable.extracting(0..<count))
             let taken = DownstreamSide.reread(&tables, &turn, id.downstream, count)
-            guard tables.downstream.holds(id.downstream) else { return }
             isPaused = tables.downstream[id.downstream].isReadPaused
             if tables.downstream[id.downstream].inbound.isEmpty {
                 tables.downstream[id.downstream].inbound.release()
@@ -362,7 +355,6 @@ enum Streams {
             let count = min(tables.upstream[id.upstream].inbound.count, turn.shownBytesMax)
             turn.scratch.append(tables.upstream[id.upstream].inbound.readable.extracting(0..<count))
             let taken = UpstreamSide.reread(&tables, &turn, id.upstream, count)
-            guard tables.upstream.holds(id.upstream) else { return }
             isPaused = tables.upstream[id.upstream].isReadPaused
             if tables.upstream[id.upstream].inbound.isEmpty {
                 tables.upstream[id.upstream].inbound.release()
@@ -374,6 +366,7 @@ enum Streams {
                 turn.work.resumable.append(id)
             }
         }
-        credit(&tables, &turn, id, h2, stream)
+        // A stream that outlives its HTTP/2 connection, or nobody's, has no window to open.
+        if tables.links.holds(h2) { credit(&tables, &turn, id, on: h2, stream: stream) }
     }
 }

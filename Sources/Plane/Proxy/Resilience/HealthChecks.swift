@@ -111,12 +111,12 @@ enum HealthChecks {
         guard let connection = connect(&tables, &turn, index, check) else { return }
         turn.rounds.checks[index].isRunning = true
         if check.policy.kind == .tcp { return }
-        guard let attempt = tables.attempts.take(),
-            let (downstream, id) = InnerRequests.open(&tables, &turn, .check)
-        else {
-            // No room for a request: what that says of the endpoint is nothing.
-            turn.rounds.checks[index].isRunning = false
-            return EndpointConnections.close(&tables, &turn, connection, reset: false)
+        guard let attempt = tables.attempts.take() else {
+            return giveUp(&tables, &turn, index, connection)
+        }
+        guard let (downstream, id) = InnerRequests.open(&tables, &turn, .check) else {
+            tables.attempts.free(attempt)
+            return giveUp(&tables, &turn, index, connection)
         }
         let snapshot = turn.snapshots.newest
         let plan = snapshot.value.checks[check.plan]
@@ -128,7 +128,7 @@ enum HealthChecks {
         tables.exchanges[id].summary.cluster = check.cluster.value.id
         tables.exchanges[id].summary.endpoint = check.endpoint.value.address
         tables.exchanges[id].isGRPC = check.policy.kind == .grpc
-        tables.exchanges[id].retry.watchesAnswers = check.policy.kind == .grpc
+        tables.exchanges[id].retry.watch = check.policy.kind == .grpc ? .notes : .none
         tables.exchanges[id].method = check.policy.kind == .grpc ? .post : .get
         tables.exchanges[id].keepsAlive = true
         tables.exchanges[id].arena.append(snapshot.value.store.bytes(plan.message))
@@ -136,12 +136,20 @@ enum HealthChecks {
         tables.exchanges[id].requestDeadline = turn.now + check.policy.timeout
         tables.attempts[attempt].reset()
         tables.attempts[attempt].exchange = id
-        tables.attempts[attempt].phase = .connecting
+        tables.attempts[attempt].enter(.connecting)
         tables.attempts[attempt].position = check.position
         tables.attempts[attempt].connection = connection
         tables.exchanges[id].attempt = attempt
         tables.upstream[connection].attempt = attempt
         Timers.arm(&tables, &turn, id)
+    }
+
+    /// There is no room for a check's request: what that says of the endpoint is nothing.
+    private static func giveUp(
+        _ tables: inout Tables, _ turn: inout Turn, _ index: Int, _ connection: UpstreamID
+    ) {
+        turn.rounds.checks[index].isRunning = false
+        EndpointConnections.close(&tables, &turn, connection, reset: false)
     }
 
     private static func connect(
@@ -152,8 +160,7 @@ enum HealthChecks {
         tables.upstream[id].endpoint = check.endpoint.value.id
         tables.upstream[id].cluster = check.cluster.value.id
         tables.upstream[id].transport = check.cluster.value.transport
-        tables.upstream[id].isCheck = true
-        tables.upstream[id].check = index
+        tables.upstream[id].purpose = .check(index)
         turn.counters.count(.upstreamConnections)
         Timers.arm(upstream: id, turn.now + check.policy.timeout, &tables, &turn)
         tables.upstream[id].address = check.endpoint.value.address
@@ -165,27 +172,27 @@ enum HealthChecks {
 
     /// A check's connection was made.
     /// - Returns: whether that was all it wanted.
-    static func connected(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) -> Bool {
-        let index = tables.upstream[id].check
+    static func connected(
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, check: Int
+    ) -> Bool {
         guard tables.upstream[id].attempt.isNone,
-            turn.rounds.checks[index].policy.kind == .tcp
+            turn.rounds.checks[check].policy.kind == .tcp
         else { return false }
         EndpointConnections.close(&tables, &turn, id, reset: false)
-        finish(&turn, index, isWell: true)
+        finish(&turn, check, isWell: true)
         return true
     }
 
     /// A check's connection was not made, or not in time.
     /// - Returns: the exchange that fails with it, if it was for one.
     static func connectFailed(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, check: Int
     ) -> ExchangeID? {
-        let index = tables.upstream[id].check
         let attempt = tables.upstream[id].attempt
         EndpointConnections.close(&tables, &turn, id, reset: false)
-        guard tables.attempts.holds(attempt) else {
+        guard !attempt.isNone else {
             // Of an exchange it was the end already.
-            if turn.rounds.checks[index].policy.kind == .tcp { finish(&turn, index, isWell: false) }
+            if turn.rounds.checks[check].policy.kind == .tcp { finish(&turn, check, isWell: false) }
             return nil
         }
         let exchange = tables.attempts[attempt].exchange

@@ -14,24 +14,26 @@ enum Outliers {
         let cluster = Attempts.cluster(tables, of: id)
         // A health check says it in its own way.
         guard cluster.value.detectsOutliers, tables.exchanges[id].kind == .client else { return }
-        var outcome = OutlierEjection.Outcome(status: status)
-        if outcome == .success, tables.exchanges[id].summary.grpcStatus > 0 {
+        let call = tables.exchanges[id].summary.grpcStatus
+        if Outcomes.errors(tables, turn, id).takes(status: status, call: call) {
             // A call that ends at once: its own status is what HTTP would have said.
-            let status = UInt8(tables.exchanges[id].summary.grpcStatus)
-            outcome = OutlierEjection.Outcome(status: GRPC.httpStatus(for: status))
+            let said = status < 500 ? GRPC.httpStatus(for: UInt8(max(0, call))) : status
+            let outcome = OutlierEjection.Outcome(status: max(said, 500))
+            return take(tables, &turn, id, cluster, outcome)
         }
-        guard outcome == .success else { return take(tables, &turn, id, cluster, outcome) }
         let position = tables.attempts[tables.exchanges[id].attempt].position
         cluster.value.endpoints[position].state.value.succeeded(cluster.value.outlier)
     }
 
     /// No answer came: the connect failed, the connection broke, or a timeout passed.
     static func failed(_ tables: borrowing Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        guard tables.attempts.holds(tables.exchanges[id].attempt),
+        guard !tables.exchanges[id].attempt.isNone,
             tables.exchanges[id].kind == .client
         else { return }
         let cluster = Attempts.cluster(tables, of: id)
-        guard cluster.value.detectsOutliers else { return }
+        guard cluster.value.detectsOutliers, Outcomes.errors(tables, turn, id).takesNoAnswer else {
+            return
+        }
         take(tables, &turn, id, cluster, .localFailure)
     }
 

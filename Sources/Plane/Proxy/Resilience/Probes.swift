@@ -55,7 +55,7 @@ extension Pools {
             state.value.freeConnection()
             return schedule(&turn, index)
         }
-        tables.upstream[id].isProbe = true
+        tables.upstream[id].purpose = .probe
     }
 
     static func probeSucceeded(_ turn: inout Turn, endpoint: Int) {

@@ -31,7 +31,7 @@ enum Retries {
         detectsOutliers: Bool
     ) {
         exchange.retry.left = snapshot.value.retries[policy].retriesMax
-        exchange.retry.watchesAnswers = exchange.isGRPC || detectsOutliers
+        exchange.retry.watch = exchange.isGRPC || detectsOutliers ? .notes : .none
         // Most policies concern attempts that were never sent.
         if !snapshot.value.retries[policy].repeatsSent { return }
         prepareRepeats(&exchange, snapshot.value.retries[policy])
@@ -39,8 +39,7 @@ enum Retries {
 
     @inline(never)
     private static func prepareRepeats(_ exchange: inout Exchange, _ policy: RetryPolicy) {
-        exchange.retry.looksAtAnswers = policy.looksAtAnswers
-        if policy.looksAtAnswers { exchange.retry.watchesAnswers = true }
+        if policy.looksAtAnswers { exchange.retry.watch = .repeats }
         exchange.retry.keepsBody = exchange.hasRequestBody && mayRepeat(exchange.method, policy)
     }
 
@@ -91,16 +90,16 @@ enum Retries {
     /// The connection of an attempt is gone, or its stream, before the exchange was over.
     @inline(never)
     static func lostConnection(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID
     ) -> Retry {
         guard tables.exchanges[id].responsePhase == .waiting else { return .none }
-        if tables.upstream[connection].isUnprocessed {
-            return refused(&tables, &turn, id, connection)
+        switch tables.upstream[connection].verdict {
+        case .unprocessed, .beyondLimit: return refused(&tables, &turn, id, on: connection)
+        case .wantsHTTP1:
+            if downgrade(&tables, &turn, id, on: connection) { return .now(connects: false) }
+        case .none, .malformed: break
         }
-        if tables.upstream[connection].wantsHTTP1, downgrade(&tables, &turn, id, connection) {
-            return .now(connects: false)
-        }
-        if repair(&tables, &turn, id, connection) {
+        if repair(&tables, &turn, id, on: connection) {
             // Others that were idle may be as dead: this time a new connection is made.
             return .now(connects: true)
         }
@@ -108,27 +107,27 @@ enum Retries {
         guard policy(tables, turn, id).takesReset, canRepeat(tables, turn, id),
             takePermit(&tables, &turn, id)
         else { return .none }
-        leave(&tables, &turn, id, connection)
+        leave(&tables, &turn, id, on: connection)
         return backOff(&tables, &turn, id, .retriesAfterReset)
     }
 
     /// An endpoint's bytes were not HTTP. Nothing more can be read of the connection.
     static func invalid(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID
     ) -> Retry {
         guard tables.exchanges[id].responsePhase == .waiting else { return .none }
         Outliers.failed(tables, &turn, id)
         guard policy(tables, turn, id).takesReset, canRepeat(tables, turn, id),
             takePermit(&tables, &turn, id)
         else { return .none }
-        leave(&tables, &turn, id, connection)
+        leave(&tables, &turn, id, on: connection)
         return backOff(&tables, &turn, id, .retriesAfterReset)
     }
 
     /// A reused connection died before the first byte of the response: the origin had closed it
     /// while the request was on its way (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
     private static func repair(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID
     ) -> Bool {
         let attempt = tables.exchanges[id].attempt
         guard tables.attempts[attempt].isReused, !tables.exchanges[id].retry.isRepaired,
@@ -146,7 +145,7 @@ enum Retries {
     /// The endpoint wants the request by HTTP/1.1 (RFC 9113 §7): where ALPN may choose, it is sent
     /// once more on a connection that offers HTTP/1.1 alone. Setup, and no failure.
     private static func downgrade(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID
     ) -> Bool {
         let hasBegun = tables.exchanges[id].requestPhase != .head
         guard !tables.exchanges[id].retry.onlyHTTP1, tables.exchanges[id].interimBytes == 0,
@@ -165,14 +164,14 @@ enum Retries {
     /// The endpoint said that it has not acted on the request (RFC 9113 §8.7): any request may be
     /// sent again, once, elsewhere if there is an elsewhere.
     private static func refused(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID
     ) -> Retry {
         let hasBegun = tables.exchanges[id].requestPhase != .head
         guard !tables.exchanges[id].retry.isRefused, tables.exchanges[id].interimBytes == 0,
             !tables.exchanges[id].hasRequestBody || !hasBegun
                 || tables.exchanges[id].retry.isReplayable
         else { return .none }
-        if tables.upstream[connection].isBeyondLimit {
+        if tables.upstream[connection].verdict == .beyondLimit {
             // The endpoint allows fewer streams than when it was asked: no failure, so no retry of
             // the policy's. The request waits for its place as if it had come now.
             tables.exchanges[id].retry.isRefused = true
@@ -185,7 +184,7 @@ enum Retries {
             takePermit(&tables, &turn, id)
         else { return .none }
         tables.exchanges[id].retry.isRefused = true
-        leave(&tables, &turn, id, connection)
+        leave(&tables, &turn, id, on: connection)
         return again(&tables, &turn, id, .retriesAfterRefusal, wait: .zero)
     }
 
@@ -193,7 +192,7 @@ enum Retries {
     /// - Returns: whether it is dropped and the request is on its way again.
     @inline(never)
     static func watch(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID,
         _ head: ByteRange, _ at: Int, _ end: Int
     ) -> Retry {
         let isGRPC = tables.exchanges[id].isGRPC
@@ -204,16 +203,16 @@ enum Retries {
         {
             Outliers.answered(tables, &turn, id, status: turn.responseHead.status)
         }
-        guard tables.exchanges[id].retry.looksAtAnswers,
+        guard tables.exchanges[id].retry.watch == .repeats,
             turn.responseHead.status >= 400 || isGRPC
         else { return .none }
-        return onAnswer(&tables, &turn, id, connection, head, at, end)
+        return onAnswer(&tables, &turn, id, on: connection, head, at, end)
     }
 
     /// The final head of an answer was read. `at` is behind it.
     /// - Returns: whether it is dropped and the request is on its way again.
     private static func onAnswer(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID,
         _ head: ByteRange, _ at: Int, _ end: Int
     ) -> Retry {
         let policy = policy(tables, turn, id)
@@ -237,7 +236,7 @@ enum Retries {
             turn.now + wait < tables.exchanges[id].callDeadline,
             takePermit(&tables, &turn, id)
         else { return .none }
-        drop(&tables, &turn, id, connection, at, end)
+        drop(&tables, &turn, id, on: connection, at, end)
         return backOff(&tables, &turn, id, .retriesAfterAnswer, atLeast: wait)
     }
 
@@ -315,7 +314,7 @@ enum Retries {
 
     /// The failed attempt is over, and so is its connection.
     private static func leave(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID
     ) {
         insertTried(&tables, id)
         Attempts.end(&tables, &turn, exchange: id)
@@ -324,7 +323,7 @@ enum Retries {
 
     private static func insertTried(_ tables: inout Tables, _ id: ExchangeID) {
         let attempt = tables.exchanges[id].attempt
-        guard tables.attempts.holds(attempt) else { return }
+        guard !attempt.isNone else { return }
         tables.exchanges[id].retry.tried.insert(tables.attempts[attempt].position)
     }
 
@@ -337,7 +336,7 @@ enum Retries {
 
     /// The answer goes nowhere. Its connection is kept if all of it is there already.
     private static func drop(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ connection: UpstreamID,
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, on connection: UpstreamID,
         _ at: Int,
         _ end: Int
     ) {
@@ -375,6 +374,9 @@ enum Retries {
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ reason: ClusterMetric,
         wait: Duration
     ) -> Retry {
+        if tables.exchanges[id].retry.count == 0 {
+            Outcomes.noteFirst(&tables, turn, id, isAnswer: reason == .retriesAfterAnswer)
+        }
         tables.exchanges[id].retry.holdsPermit = true
         tables.exchanges[id].retry.count &+= 1
         turn.counters.count(reason, cluster: tables.exchanges[id].summary.cluster)
@@ -385,11 +387,13 @@ enum Retries {
     /// The request is as it was before the first attempt, but for what was kept of its body.
     private static func restart(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         turn.counters.count(.retries, cluster: tables.exchanges[id].summary.cluster)
-        if tables.exchanges[id].hasRequestBody, tables.exchanges[id].requestPhase != .head {
-            tables.exchanges[id].retry.replays = true
-            tables.exchanges[id].retry.replaysAll = tables.exchanges[id].requestPhase == .complete
+        if tables.exchanges[id].requestPhase != .head {
+            if tables.exchanges[id].hasRequestBody {
+                tables.exchanges[id].retry.resend =
+                    tables.exchanges[id].requestPhase == .complete ? .all : .part
+            }
+            tables.exchanges[id].enter(request: .head)
         }
-        tables.exchanges[id].requestPhase = .head
         tables.exchanges[id].attemptDeadline = .never
         tables.exchanges[id].summary.grpcStatus = -1
         tables.exchanges[id].summary.cause = .none

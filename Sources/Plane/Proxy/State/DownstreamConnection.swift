@@ -8,11 +8,28 @@ import Upstream
 
 /// A client's connection.
 ///
-///     idle ──bytes──▶ head ──complete──▶ exchange ──response done──▶ idle
-///                      │                  │   └──101 or CONNECT──▶ tunnel
-///                      └──refused──▶ lingering ◀──┘ close announced
+/// A connection begins as `idle`. A socket's may end in any phase; a stream's, and that of an inner
+/// request, ends as `closed`.
+///
+///     idle      ──a part of a head came──────────────────────▶ head
+///     idle      ──a whole head came, or an inner request─────▶ exchange
+///     idle      ──HTTP/2's preface came, or ALPN chose it────▶ http2
+///     idle      ──no request is accepted any more────────────▶ lingering
+///     idle      ──the stream was reset───────────────────────▶ closed
+///     head      ──the rest of the head came──────────────────▶ exchange
+///     head      ──the rest of HTTP/2's preface came──────────▶ http2
+///     head      ──refused, or its client sends no more───────▶ lingering
+///     head      ──the stream was reset───────────────────────▶ closed
+///     exchange  ──the answer is out, and the next may come───▶ idle
+///     exchange  ──101, or CONNECT was accepted───────────────▶ tunnel
+///     exchange  ──the answer is out, and was the last────────▶ lingering
+///     exchange  ──the stream, or the inner request, is over──▶ closed
+///     tunnel    ──the stream is over─────────────────────────▶ closed
+///     http2     ──the last stream has ended──────────────────▶ lingering
+///     lingering ──its client sends no more───────────────────▶ lingering
+///     lingering ──the stream is over─────────────────────────▶ closed
 public struct DownstreamConnection: ~Copyable {
-    enum Phase: UInt8, BitwiseCopyable {
+    enum Phase: UInt8, MachinePhase {
         /// Between requests.
         case idle
         /// Part of a head is there.
@@ -26,9 +43,46 @@ public struct DownstreamConnection: ~Copyable {
         case http2
         /// A stream that is over; its slot goes with the effects that still name it.
         case closed
+
+        @inline(__always)
+        static func allows(_ phase: Phase, _ next: Phase) -> Bool {
+            switch (phase, next) {
+            case (.idle, .head), (.idle, .exchange), (.idle, .http2): return true
+            case (.idle, .lingering), (.idle, .closed): return true
+            // After a reload that lets a listener speak HTTP/2 in the middle of a preface.
+            case (.head, .http2): return true
+            case (.head, .exchange), (.head, .lingering), (.head, .closed): return true
+            case (.exchange, .idle), (.exchange, .tunnel): return true
+            case (.exchange, .lingering), (.exchange, .closed): return true
+            case (.tunnel, .closed): return true
+            case (.http2, .lingering): return true
+            case (.lingering, .lingering), (.lingering, .closed): return true
+            default: return false
+            }
+        }
     }
 
-    var phase = Phase.idle
+    /// How the connection stands to the requests that may still come.
+    enum Term: UInt8, BitwiseCopyable {
+        /// Requests are welcome until the connection is as old as it may become.
+        case open
+        /// The connection's listener is gone, or everything ends: the next request is the last.
+        case leaving
+        /// A last request may come now, for a short time.
+        case lastCall
+    }
+
+    /// The step that follows when all bytes that wait are out.
+    enum AfterFlush: UInt8, BitwiseCopyable {
+        case nothing
+        /// Half of a tunnel has ended: its end is passed on.
+        case shutDown
+        /// Nothing more will be written.
+        case close
+    }
+
+    private(set) var machine = Machine(Phase.idle)
+    var phase: Phase { machine.phase }
     var listener = 0
     var peer = Address(family: .ipv4, port: 0, high: 0, low: 0)
     /// The version of TLS by its last digit: 3 for TLS 1.3. 0: not encrypted.
@@ -58,13 +112,11 @@ public struct DownstreamConnection: ~Copyable {
     var endsBehindKept = false
     /// A request was read from it.
     var hasServed = false
-    /// Nothing more will be written once `outbound` is empty.
-    var closesAfterFlush = false
-    /// Half of a tunnel has ended: pass it on once `outbound` is empty.
-    var shutsDownAfterFlush = false
+    var afterFlush = AfterFlush.nothing
     var timer = LazyTimer()
 
-    /// When it takes no new request any more.
+    var term = Term.open
+    /// From when on a request that begins is the connection's last.
     var expires = Instant.never
     /// The peer has not taken everything for a while; the timer is the time that it has for it.
     var isBlocked = false
@@ -86,37 +138,21 @@ public struct DownstreamConnection: ~Copyable {
         !isReadPaused && !hasEnded && inbound.count <= headBytes
     }
 
-    /// In place of a time that is over: the connection's listener is gone, or everything ends.
-    static var left: Instant { Instant(nanoseconds: 0) }
-    /// In place of a time that is over: it waits for a last request, but not for long.
-    static var called: Instant { Instant(nanoseconds: 1) }
-
+    /// Becomes a fresh slot, for its next tenant: without memory, but with its place on the timers'
+    /// wheel.
     mutating func reset() {
-        h2 = .none
-        stream = .none
-        isStalled = false
-        endsBehindKept = false
-        hasServed = false
-        tlsVersion = 0
-        identity.release()
-        isSecuring = false
-        phase = .idle
-        exchange = .none
-        parser = RequestHeadParser()
-        body = BodyDecoder(.none)
-        inbound.release()
-        outbound.release()
-        isReadPaused = false
-        hasEnded = false
-        closesAfterFlush = false
-        shutsDownAfterFlush = false
-        expires = .never
-        isBlocked = false
-        firstPrivate = .none
-        timer.clear()
+        let machine = machine, timer = timer
+        self = DownstreamConnection()
+        self.machine = machine
+        self.machine.restart(at: .idle)
+        self.timer = timer
+        self.timer.clear()
     }
 
     init() {}
+
+    @inline(__always)
+    mutating func enter(_ next: Phase) { machine.enter(next) }
 }
 
 extension StreamSlot {

@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Evidence
 import HTTP1
 import HTTP2
 import HTTPSemantics
@@ -9,6 +10,21 @@ import Upstream
 /// One request and its response.
 ///
 /// Request and response move on their own; the exchange ends when both have, or when one breaks.
+/// The request begins as `head`, and may end in any phase:
+///
+///     head     ──the head went out, and the body follows────▶ body
+///     head     ──all of it went out─────────────────────────▶ complete
+///     head     ──answered, and a short body is still to come▶ discarding
+///     body     ──the last of it went out────────────────────▶ complete
+///     body     ──answered, and a short body is still to come▶ discarding
+///     body     ──sent once more─────────────────────────────▶ head
+///     complete ──sent once more─────────────────────────────▶ head
+///
+/// The response begins as `waiting`, and ends as `complete`, or with the exchange:
+///
+///     waiting  ──an endpoint's answer begins────────────────▶ body
+///     waiting  ──answered here, or given up─────────────────▶ complete
+///     body     ──whole, or given up─────────────────────────▶ complete
 struct Exchange: ~Copyable {
     /// Whose request it is.
     enum Kind: UInt8, BitwiseCopyable {
@@ -19,7 +35,7 @@ struct Exchange: ~Copyable {
         case check
     }
 
-    enum RequestPhase: UInt8, BitwiseCopyable {
+    enum RequestPhase: UInt8, MachinePhase {
         /// The head waits in the arena for a connection.
         case head
         /// The head is sent, the body is being passed on.
@@ -27,23 +43,81 @@ struct Exchange: ~Copyable {
         case complete
         /// The rest of the body is read and dropped: the response did not wait for it.
         case discarding
+
+        @inline(__always)
+        static func allows(_ phase: RequestPhase, _ next: RequestPhase) -> Bool {
+            switch (phase, next) {
+            case (.head, .body), (.head, .complete), (.head, .discarding): return true
+            case (.body, .complete), (.body, .discarding), (.body, .head): return true
+            case (.complete, .head): return true
+            default: return false
+            }
+        }
     }
 
-    enum ResponsePhase: UInt8, BitwiseCopyable {
+    enum ResponsePhase: UInt8, MachinePhase {
         case waiting
         case body
         case complete
+
+        @inline(__always)
+        static func allows(_ phase: ResponsePhase, _ next: ResponsePhase) -> Bool {
+            switch (phase, next) {
+            case (.waiting, .body), (.waiting, .complete), (.body, .complete): return true
+            default: return false
+            }
+        }
     }
 
     /// How the response body's end is shown to the client.
     enum Sink: UInt8, BitwiseCopyable { case none, length, chunked, untilClose }
 
+    /// The framing of a request's content.
+    enum Content: UInt8, BitwiseCopyable {
+        case none, length, chunked
+
+        init(_ framing: BodyFraming) {
+            if framing == .chunked {
+                self = .chunked
+            } else {
+                self = framing.hasBody ? .length : .none
+            }
+        }
+    }
+
+    /// Whether the exchange is to leave HTTP: the client asked for another protocol, or for a
+    /// tunnel by CONNECT.
+    enum Tunnel: UInt8, BitwiseCopyable { case none, wanted, open }
+
+    /// Whether the connection to the endpoint is what authenticates here, so that it is one
+    /// client's alone.
+    enum Binding: UInt8, BitwiseCopyable {
+        case none
+        /// The connection becomes the client's.
+        case binds
+        /// The request goes by a connection that carries its client's identity already, and may go
+        /// by no other.
+        case bound
+    }
+
+    /// The step that waits for `attemptDeadline` to pass.
+    enum Hold: BitwiseCopyable {
+        /// Nothing waits: the deadline is that of the attempt under way.
+        case none
+        /// An attempt, the first or another.
+        case attempt
+        /// The answer of a fault.
+        case abort(Faults.Abort)
+    }
+
     private let addressOnly = AddressOnly()
     var kind = Kind.client
     var downstream = DownstreamID.none
     var attempt = AttemptID.none
-    var requestPhase = RequestPhase.head
-    var responsePhase = ResponsePhase.waiting
+    private(set) var requestMachine = Machine(RequestPhase.head)
+    private(set) var responseMachine = Machine(ResponsePhase.waiting)
+    var requestPhase: RequestPhase { requestMachine.phase }
+    var responsePhase: ResponsePhase { responseMachine.phase }
     var sink = Sink.none
 
     /// Into the worker's held snapshots.
@@ -68,33 +142,40 @@ struct Exchange: ~Copyable {
     /// The content is gRPC's: errors are told in its trailers.
     var isGRPC = false
     var keepsAlive = false
-    var isChunkedRequest = false
-    var hasRequestBody = false
-    /// The client asked for another protocol; or it is CONNECT.
-    var wantsTunnel = false
+    var content = Content.none
+    var tunnel = Tunnel.none
     /// The client waits for `100 Continue` before it sends its body (RFC 9110 §10.1.1).
     var awaitsContinue = false
-    /// Whether the connection to the endpoint is what authenticates here, so that it is this
-    /// client's alone.
-    var bindsConnection = false
-    /// Whether the request goes by a connection that carries its client's identity, and may go by
-    /// no other.
-    var isBound = false
-    var isConnect = false
-    var isTunnel = false
+    var binding = Binding.none
     /// The client is owed our session cookie with this position.
     var owesCookie = false
     var cookiePosition: UInt64 = 0
+    /// Where the request's end is counted for its version; none when the version was no fair draw.
+    var evidence = CounterLane.none
+    var unit = EvidenceUnit.request
+    /// Sessions among which the request's is, at `cookiePosition`; set with the unit of a service
+    /// that has them.
+    var places: SharedBox<SessionPlaces>?
+    /// The first attempt was an error of the version; set when another follows.
+    var hasFirstError = false
+
+    /// How a plain answer to the request is counted.
+    enum EvidenceUnit: UInt8, BitwiseCopyable {
+        case request
+        /// The request of a session at a place.
+        case session
+        /// The service has sessions, and the request belongs to none.
+        case placeless
+        /// The request was repeated: its end needs a second look.
+        case repeated
+    }
     /// Key for the hashed balancers.
     var hash: UInt64 = 0
     var holdsRequestPermit = false
     /// The cost of interim answers so far (`ResponseRelay.interimBytesMax`).
     var interimBytes: UInt32 = 0
     var retry = RetryState()
-    /// Between two attempts, or held back by a fault: `attemptDeadline` is the end of that.
-    var isWaiting = false
-    /// The answer of a fault, which waits for the fault's delay to end.
-    var abort: Faults.Abort?
+    var hold = Hold.none
     /// The exchange of this request's mirrored copy, while that is still fed its body.
     var mirror = ExchangeID.none
     /// The check that the exchange is for, when it is a check's.
@@ -105,20 +186,32 @@ struct Exchange: ~Copyable {
 
     /// Whether, and how, the request may be sent once more.
     struct RetryState: BitwiseCopyable {
+        /// Who looks at the heads of answers.
+        enum Watch: UInt8, BitwiseCopyable {
+            case none
+            /// The endpoint's ejection, or a call's status.
+            case notes
+            /// These, and the policy: an answer's status may be a reason for another attempt.
+            case repeats
+        }
+
+        /// The part of the kept body that the next connection gets.
+        enum Resend: UInt8, BitwiseCopyable {
+            case none
+            /// What the connection before has got; the rest follows as it comes.
+            case part
+            case all
+        }
+
         /// Attempts that may still follow, by the route's policy, and those that did.
         var left: UInt8 = 0
         var count: UInt8 = 0
         var holdsPermit = false
-        /// An answer's status may be a reason for another attempt.
-        var looksAtAnswers = false
-        /// Somebody looks at heads of answers: this, the endpoint's ejection, or a call's status.
-        var watchesAnswers = false
+        var watch = Watch.none
         /// Another attempt may need the body, and all of it was kept so far.
         var keepsBody = false
         var isReplayable = true
-        /// The next connection gets the kept body too; the whole of it, if `replaysAll`.
-        var replays = false
-        var replaysAll = false
+        var resend = Resend.none
         /// A reused connection died under the request, or an endpoint refused it, and it was sent
         /// again: not a second time for that.
         var isRepaired = false
@@ -145,13 +238,27 @@ struct Exchange: ~Copyable {
     var attemptDeadline = Instant.never
     var timer = LazyTimer()
 
+    var hasRequestBody: Bool { content != .none }
+    /// Whether a tunnel was asked for; it may be open by now.
+    var wantsTunnel: Bool { tunnel != .none }
+    var isConnect: Bool { method == .connect }
+    var isBound: Bool { binding == .bound }
+    /// Whether a step waits for its time: there is no attempt then.
+    var isWaiting: Bool {
+        if case .none = hold { return false }
+        return true
+    }
+
+    /// Becomes as a fresh slot, for its next tenant, but for the memory of the arena. A list, and
+    /// no fresh value in the place of this one: that would be made elsewhere and copied, with each
+    /// request. `Tests/TidyTests` finds what the list forgets.
     @inline(__always)
     mutating func reset() {
         kind = .client
         downstream = .none
         attempt = .none
-        requestPhase = .head
-        responsePhase = .waiting
+        requestMachine.restart(at: .head)
+        responseMachine.restart(at: .waiting)
         sink = .none
         snapshot = 0
         route = -1
@@ -165,21 +272,18 @@ struct Exchange: ~Copyable {
         edits = 0
         isGRPC = false
         keepsAlive = false
-        isChunkedRequest = false
-        hasRequestBody = false
-        wantsTunnel = false
+        content = .none
+        tunnel = .none
         awaitsContinue = false
-        bindsConnection = false
-        isBound = false
-        isConnect = false
-        isTunnel = false
+        binding = .none
         owesCookie = false
+        evidence = .none
+        unit = .request
         hash = 0
         holdsRequestPermit = false
         interimBytes = 0
         retry = RetryState()
-        isWaiting = false
-        abort = nil
+        hold = .none
         mirror = .none
         if replay.capacity > 0 { replay.release() }
         arena.clear(keepingAtMost: 4_096)
@@ -195,4 +299,9 @@ struct Exchange: ~Copyable {
     }
 
     init() {}
+
+    @inline(__always)
+    mutating func enter(request next: RequestPhase) { requestMachine.enter(next) }
+    @inline(__always)
+    mutating func enter(response next: ResponsePhase) { responseMachine.enter(next) }
 }

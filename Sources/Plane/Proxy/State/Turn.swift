@@ -33,9 +33,6 @@ struct Turn: ~Copyable {
     var headOut = ByteBuffer(capacity: 2_048)
     /// Host and path of the request being decided, as they are matched.
     var key = MatchKey()
-    /// The certificate of the client whose request is being encoded, when the request came over
-    /// TLS.
-    var identity = ByteBuffer()
     /// `date: …` with its CRLF for the second `dateSecond`.
     private var dateLine = ByteBuffer(capacity: 64)
     private var dateSecond: Int64 = -1
@@ -85,10 +82,6 @@ struct Turn: ~Copyable {
     var refusesRequests = false
     /// Memory in which a head's text is edited.
     var spare = ByteBuffer()
-    /// Where the request being decided comes from, behind trusted hops; see `origin(of:_:)`.
-    var trustedOrigin: RequestOrigin
-    /// The two words of the request id that was made last, for a copy of its request.
-    var requestID: (high: UInt64, low: UInt64) = (0, 0)
 
     /// Bytes that one read may bring.
     static let readBytesMax = 65_536
@@ -103,8 +96,6 @@ struct Turn: ~Copyable {
         streamLimits = HeadLimits()
         requestHead = RequestHead(fieldCountMax: 1)
         responseHead = ResponseHead(fieldCountMax: 1)
-        trustedOrigin = RequestOrigin(
-            requestHead, peer: ExchangeSummary().peer, isSecure: false)
         timers = TimerWheel(now: now)
         counters = WorkerCounters(registry: setup.metrics, shard: shard)
         random = PRNG(seed: setup.seed)

@@ -8,17 +8,70 @@ import Upstream
 
 /// A connection to an endpoint.
 ///
-///     connecting ──▶ idle ⇄ busy ──101 or CONNECT──▶ tunnel
+/// A connection begins as `connecting`. A socket's may end in any phase; a stream's ends as
+/// `closed`.
+///
+///     connecting ──the socket is connected, or the stream is open──▶ open
+///     open       ──an attempt waits for it─────────────────────────▶ busy
+///     open       ──nobody waits for it any more────────────────────▶ idle
+///     open       ──HTTP/2 was chosen───────────────────────────────▶ http2
+///     idle       ──an attempt takes it─────────────────────────────▶ busy
+///     busy       ──the answer is whole, and another may come───────▶ idle
+///     busy       ──101, or CONNECT was accepted────────────────────▶ tunnel
+///     busy       ──the stream is over──────────────────────────────▶ closed
+///     tunnel     ──the stream is over──────────────────────────────▶ closed
 public struct UpstreamConnection: ~Copyable {
-    enum Phase: UInt8, BitwiseCopyable {
-        case connecting, idle, busy, tunnel
+    enum Phase: UInt8, MachinePhase {
+        case connecting
+        /// Made, within the step that says for whom.
+        case open
+        case idle, busy, tunnel
         /// A socket that carries streams.
         case http2
         /// A stream that is over; its slot goes with the effects that still name it.
         case closed
+
+        @inline(__always)
+        static func allows(_ phase: Phase, _ next: Phase) -> Bool {
+            switch (phase, next) {
+            case (.connecting, .open): return true
+            case (.open, .busy), (.open, .idle), (.open, .http2): return true
+            case (.idle, .busy): return true
+            case (.busy, .idle), (.busy, .tunnel), (.busy, .closed): return true
+            case (.tunnel, .closed): return true
+            default: return false
+            }
+        }
     }
 
-    var phase = Phase.connecting
+    /// The requests that a connection is for.
+    enum Purpose: BitwiseCopyable, Equatable {
+        /// Any of the cluster's.
+        case requests
+        /// One that HTTP/2 cannot carry: ALPN offers HTTP/1.1 alone, and no other request gets the
+        /// connection.
+        case oneOverHTTP1
+        /// None before it is known whether an endpoint that refused is back.
+        case probe
+        /// A health check, by its number, and that alone: no place in the pool, no limit.
+        case check(Int)
+    }
+
+    /// What a peer's frames say about a stream that ends before its answer is whole.
+    enum Verdict: UInt8, BitwiseCopyable {
+        case none
+        /// The peer has not acted on the request (RFC 9113 §8.7).
+        case unprocessed
+        /// Nor has it, because the stream was one of more than its settings allow by now.
+        case beyondLimit
+        /// The peer wants the request by HTTP/1.1 (RFC 9113 §7, HTTP_1_1_REQUIRED).
+        case wantsHTTP1
+        /// The frames were no HTTP: the stream was reset here.
+        case malformed
+    }
+
+    private(set) var machine = Machine(Phase.connecting)
+    var phase: Phase { machine.phase }
     /// The numbers of the endpoint and the cluster in this process.
     var endpoint = 0
     var cluster = 0
@@ -39,11 +92,7 @@ public struct UpstreamConnection: ~Copyable {
     var requestCount = 0
     /// The response under way leaves the connection usable.
     var keepsAlive = false
-    /// Opened only to see whether a refused endpoint is back.
-    var isProbe = false
-    /// Opened for a health check, and for that alone: no place in the pool, no limit.
-    var isCheck = false
-    var check = 0
+    var purpose = Purpose.requests
     /// When it serves no new request any more.
     var expires = Instant.never
     /// Whether the connection serves no new request, because its endpoint is named no more or is
@@ -57,17 +106,7 @@ public struct UpstreamConnection: ~Copyable {
     var isStalled = false
     /// Whether the stream's end comes behind the kept bytes.
     var endsBehindKept = false
-    /// The peer said that it has not acted on the request (RFC 9113 §8.7).
-    var isUnprocessed = false
-    /// The peer wants the request by HTTP/1.1 (RFC 9113 §7, HTTP_1_1_REQUIRED).
-    var wantsHTTP1 = false
-    /// Whether the stream was one of more than the peer's settings allow by now.
-    var isBeyondLimit = false
-    /// Whether the stream was reset here, because of what its frames say.
-    var isMalformed = false
-    /// Made for a request that HTTP/2 cannot carry: ALPN offers HTTP/1.1 alone, and no other
-    /// request gets it.
-    var onlyHTTP1 = false
+    var verdict = Verdict.none
     /// Whether the stream's HTTP/2 connection is gone while its whole answer is still on its way to
     /// the client.
     var outlivesLink = false
@@ -78,6 +117,10 @@ public struct UpstreamConnection: ~Copyable {
     var previousIdle = UpstreamID.none
     var timer = LazyTimer()
 
+    var isCheck: Bool {
+        if case .check = purpose { return true }
+        return false
+    }
     /// A connection of HTTP/1.1 that is a stream of HTTP/2.
     var isStream: Bool { !stream.isNone }
     /// Bytes wait that the peer does not take now.
@@ -88,37 +131,19 @@ public struct UpstreamConnection: ~Copyable {
         !isReadPaused && !hasEnded && phase != .connecting && inbound.count <= headBytes
     }
 
+    /// Becomes a fresh slot, for its next tenant: without memory, but with its place on the timers'
+    /// wheel.
     mutating func reset() {
-        h2 = .none
-        stream = .none
-        isStalled = false
-        endsBehindKept = false
-        isUnprocessed = false
-        wantsHTTP1 = false
-        isBeyondLimit = false
-        isMalformed = false
-        onlyHTTP1 = false
-        outlivesLink = false
-        isSecure = false
-        phase = .connecting
-        attempt = .none
-        parser = ResponseHeadParser()
-        body = BodyDecoder(.none)
-        inbound.release()
-        outbound.release()
-        isReadPaused = false
-        hasEnded = false
-        shutsDownAfterFlush = false
-        requestCount = 0
-        isProbe = false
-        isCheck = false
-        isRetired = false
-        expires = .never
-        client = .none
-        nextIdle = .none
-        previousIdle = .none
-        timer.clear()
+        let machine = machine, timer = timer
+        self = UpstreamConnection()
+        self.machine = machine
+        self.machine.restart(at: .connecting)
+        self.timer = timer
+        self.timer.clear()
     }
 
     init() {}
+
+    @inline(__always)
+    mutating func enter(_ next: Phase) { machine.enter(next) }
 }

@@ -41,15 +41,13 @@ enum Deadlines {
         }
         switch tables.downstream[id].phase {
         case .idle:
-            if turn.now >= tables.downstream[id].expires,
-                tables.downstream[id].expires != DownstreamConnection.called
-            {
-                if tables.downstream[id].expires != DownstreamConnection.left {
-                    turn.counters.count(.agedConnections)
-                }
-                return ClientConnections.callLast(&tables, &turn, id)
+            switch tables.downstream[id].term {
+            case .open where turn.now >= tables.downstream[id].expires:
+                turn.counters.count(.agedConnections)
+                ClientConnections.callLast(&tables, &turn, id)
+            case .leaving: ClientConnections.callLast(&tables, &turn, id)
+            case .open, .lastCall: ClientConnections.closeIfQuiet(&tables, &turn, id)
             }
-            ClientConnections.closeIfQuiet(&tables, &turn, id)
         case .lingering: ClientConnections.close(&tables, &turn, id, reset: false)
         case .head:
             DownstreamSide.refuse(&tables, &turn, id, status: 408, cause: RefusalCause.headTimeout)

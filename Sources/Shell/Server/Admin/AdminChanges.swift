@@ -30,6 +30,12 @@ extension ControlLoop {
         case .change(.logLevel(let level)):
             log.level = level
             return AdminRouter.logPage(level)
+        case .change(.resetGuard(let service)):
+            let versions = registry.resetGuard(service: service)
+            for version in versions {
+                log.info("guard reset", [("service", service), ("version", version)])
+            }
+            return AdminRouter.guardPage(service: service, versions: versions)
         }
     }
 

@@ -35,6 +35,8 @@ final class AdminConnection {
     struct Waiting {
         var isHead: Bool
         var keepsAlive: Bool
+        /// The content that the client has already (`If-None-Match`).
+        var known: String?
     }
 
     /// Answers above this length are sent from where they lie, and not copied.
@@ -66,7 +68,9 @@ final class AdminConnection {
     func handOver(
         _ request: AdminRequest, keepsAlive: Bool, _ respond: AdminServer.Respond
     ) {
-        let waiting = Waiting(isHead: request.method == "HEAD", keepsAlive: keepsAlive)
+        let waiting = Waiting(
+            isHead: request.method == "HEAD", keepsAlive: keepsAlive,
+            known: request.fields.first { $0.name == "if-none-match" }?.value)
         self.waiting = waiting
         isHandingOver = true
         let response = respond(request, ticket)
@@ -84,7 +88,20 @@ final class AdminConnection {
         guard let waiting else { return }
         self.waiting = nil
         awaitsPage = false
+        if response.isKnown(by: waiting.known), let tag = response.entityTag {
+            return writeUnchanged(tag, keepsAlive: waiting.keepsAlive)
+        }
         write(response, isHead: waiting.isHead, keepsAlive: waiting.keepsAlive)
+    }
+
+    /// The client has the content already (RFC 9110 §15.4.5).
+    private func writeUnchanged(_ tag: String, keepsAlive: Bool) {
+        MessageEncoder.statusLine(304, to: &outbound)
+        outbound.append(text: "etag: \(tag)\r\ncache-control: no-cache\r\n")
+        outbound.append(text: "\(AdminServer.markName): \(SluiceVersion.text)\r\n")
+        if !keepsAlive { outbound.append("connection: close\r\n") }
+        outbound.append("\r\n")
+        closesAfterFlush = !keepsAlive
     }
 
     /// The request breaks a rule of HTTP: an answer, the last one.
@@ -99,9 +116,16 @@ final class AdminConnection {
         MessageEncoder.statusLine(response.status, to: &outbound)
         outbound.append(text: "content-type: \(response.contentType)\r\n")
         outbound.append(text: "content-length: \(bytes.count)\r\n")
-        outbound.append("cache-control: no-store\r\nx-content-type-options: nosniff\r\n")
+        if let tag = response.entityTag {
+            outbound.append(text: "etag: \(tag)\r\ncache-control: no-cache\r\n")
+        } else {
+            outbound.append("cache-control: no-store\r\n")
+        }
+        outbound.append("x-content-type-options: nosniff\r\n")
         outbound.append(text: "\(AdminServer.markName): \(SluiceVersion.text)\r\n")
-        if let seconds = response.retryAfter { outbound.append(text: "retry-after: \(seconds)\r\n") }
+        if let seconds = response.retryAfter {
+            outbound.append(text: "retry-after: \(seconds)\r\n")
+        }
         if !keepsAlive { outbound.append("connection: close\r\n") }
         outbound.append("\r\n")
         closesAfterFlush = !keepsAlive

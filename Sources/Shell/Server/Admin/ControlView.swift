@@ -37,6 +37,8 @@ final class ControlView: ProcessView, Sendable {
     private let group: WorkerGroup
     private let retention: SeriesRetention
     private let retentionTime: Duration
+    private let registry: SharedRegistry
+    private let startedAtInstant: Instant
 
     init(_ control: ControlLoop) {
         group = control.group
@@ -70,6 +72,8 @@ final class ControlView: ProcessView, Sendable {
         expiries = control.file.tls.expiries
         open = control.listeners.open
         answers = control.resolver.answers
+        registry = control.registry
+        startedAtInstant = control.startedAtInstant
         retention = control.retention
         retentionTime = control.file.document.metricsRetention
     }
@@ -105,6 +109,15 @@ final class ControlView: ProcessView, Sendable {
             openDescriptors: figures.openDescriptors,
             descriptorsMax: Machine.raiseDescriptorLimit(),
             cpuMicroseconds: figures.cpuMicroseconds, threads: figures.threads)
+    }
+
+    func evidence() -> [SplitReport] { registry.evidenceReports() }
+    func lostEvidence() -> [(route: String, lost: Int)] { registry.lostEvidence() }
+    func latches() -> [LatchReport] { registry.latchReports() }
+
+    func wallTime(of instant: Instant) -> WallTime {
+        let since = instant - startedAtInstant
+        return WallTime(microseconds: startedAt.microseconds + since.microseconds)
     }
 
     func hiddenSeries() -> MetricRegistry.Selection {

@@ -59,6 +59,10 @@ final class ControlLoop {
     var generation: UInt64 = 1
     var status = ReloadStatus()
     let startedAt: WallTime
+    /// `startedAt` on the monotonic clock.
+    let startedAtInstant: Instant
+    /// Trips that were logged, by service and version.
+    var tripsTold: [String: Int] = [:]
     private var hasSplitsToLayOut = false
     /// The file is being looked at for an admin page.
     var hashes = false
@@ -109,7 +113,8 @@ final class ControlLoop {
                 inbox.put(.filesChanged)
             } : nil
         startedAt = SystemClock.wall()
-        readiness = Readiness(startedAt: SystemClock.now())
+        startedAtInstant = SystemClock.now()
+        readiness = Readiness(startedAt: startedAtInstant)
         poller = try Poller()
         try poller.addInput(signals.descriptor, token: Token.signals)
         try poller.addInput(resolverWakeup.descriptor, token: Token.resolver)
@@ -188,6 +193,7 @@ final class ControlLoop {
             group.controlWanted.clear()
             hasSplitsToLayOut = true
             logNews()
+            logTrips()
             advanceReload()
         default:
             admin.handle(event, poller: poller) { self.answer($0, ticket: $1) }

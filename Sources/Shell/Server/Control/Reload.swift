@@ -282,6 +282,7 @@ extension ControlLoop {
     }
 
     private func changeListeners(_ candidate: ReloadCandidate) -> [Reloads.Effect] {
+        settleTrips()
         let change = candidate.change
         if drain.hasStoppedAccepting {
             // All that were open go with the drain.

@@ -85,7 +85,8 @@ public enum Startup {
         let descriptors = Machine.raiseDescriptorLimit()
         let metrics = MetricRegistry()
         let seed = options.seed ?? Files.randomSeed()
-        let registry = SharedRegistry(metrics: metrics, seed: seed)
+        let count = workerCount(options, file.document)
+        let registry = SharedRegistry(metrics: metrics, seed: seed, workers: count)
         let resolverWakeup = try Wakeup()
         let resolver = Resolver(seed: seed) { resolverWakeup.wake() }
         try watch(file.document, resolver, log)
@@ -100,7 +101,6 @@ public enum Startup {
         let inputs = inputs(file, generation: 1, answers: resolver.answers)
         let snapshot = SnapshotCompiler.compile(file.document, inputs, registry: registry)
         snapshot.retain()
-        let count = workerCount(options, file.document)
         let logWriter = try LogWriter { log.error($0) }
         try logWriter.start()
         do throws(SystemError) {

@@ -178,6 +178,10 @@ extension ControlLoop {
         for ask in asks {
             guard let ticket = ask.ticket, let service = waitingForWeights[ticket] else { continue }
             waitingForWeights[ticket] = nil
+            // A person has decided anew; what the guard took out may take its share again.
+            for version in registry.resetGuard(service: service) {
+                log.info("guard reset", [("service", service), ("version", version)])
+            }
             let view = ControlView(self)
             if let state = WeightsPage.line(of: service, view) {
                 log.info(

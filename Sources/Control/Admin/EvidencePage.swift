@@ -1,0 +1,197 @@
+import Base
+import Configuration
+import Evidence
+import JSON
+import Judge
+
+/// The page `/evidence`: what the versions of each split did, epoch by epoch, and the guard
+/// (docs/evidence.md; the shape is config/evidence.schema.json).
+enum EvidencePage {
+    /// The page with its entity tag (RFC 9110 §8.8.3).
+    static func response(_ process: some ProcessView) -> AdminResponse {
+        let body = json(process)
+        var tag = ByteBuffer()
+        tag.append("\"")
+        tag.appendHex(XXH64.hash(Array(body.utf8).span, seed: 0), width: 16)
+        tag.append("\"")
+        return AdminResponse(status: 200, body: body, entityTag: ASCII.string(tag.readable))
+    }
+
+    /// The page as JSON in one line. Nothing in it is of the moment, so that the same evidence
+    /// gives the same bytes.
+    static func json(_ process: some ProcessView) -> String {
+        let page = JSONText.object([
+            ("version", .string(process.version)),
+            ("generation", .integer(Int(process.generation))),
+            ("startedAtMicros", .integer(Int(process.startedAt.microseconds))),
+            (
+                "buckets",
+                .object([
+                    ("firstEndMicros", .integer(250)), ("perDoubling", .integer(4)),
+                    ("count", .integer(LatencyBuckets.count)),
+                ])
+            ),
+            ("splits", .array(process.evidence().map { split($0, process) })),
+            (
+                "trips",
+                .array(
+                    process.latches().filter { $0.tripCount > 0 }.map {
+                        trip($0, process)
+                    })
+            ),
+        ])
+        return page.line() + "\n"
+    }
+
+    private static func split(_ report: SplitReport, _ process: some ProcessView) -> JSONText {
+        .object([
+            ("route", .string(report.route)),
+            ("service", .string(report.epochs.last?.service ?? "")),
+            ("lost", .integer(report.lost)),
+            ("epochs", .array(report.epochs.map { epoch($0, process) })),
+            (
+                "guard",
+                .array(
+                    report.sums.map {
+                        .object([
+                            ("version", .string($0.version)), ("sum", .number($0.sum)),
+                            ("limit", .number($0.limit)), ("errors", .integer($0.errors)),
+                            ("versionErrors", .integer($0.versionErrors)),
+                        ])
+                    })
+            ),
+        ])
+    }
+
+    private static func epoch(_ report: EpochReport, _ process: some ProcessView) -> JSONText {
+        .object([
+            ("epoch", .integer(Int(report.epoch))),
+            ("begunAtMicros", .integer(Int(process.wallTime(of: report.begun).microseconds))),
+            ("stable", .string(report.stable)),
+            ("unit", .string(report.isSticky ? "session" : "request")),
+            ("versions", .array(report.versions.map(version))),
+        ])
+    }
+
+    private static func version(_ report: VersionReport) -> JSONText {
+        let counts = report.counts
+        return .object([
+            ("version", .string(report.version)), ("weight", .integer(report.weight)),
+            ("weightSum", .integer(report.weightSum)), ("requests", .integer(counts.requests)),
+            ("errors", .integer(counts.errors)), ("clientErrors", .integer(counts.clientErrors)),
+            ("firstErrors", .integer(counts.firstErrors)), ("left", .integer(counts.left)),
+            ("latency", histogram(counts.latency)), ("censored", histogram(counts.censored)),
+            (
+                "sessions",
+                report.places.map {
+                    .object([("seen", .integer($0.seen)), ("failed", .integer($0.failed))])
+                } ?? .null
+            ),
+        ])
+    }
+
+    /// The buckets up to the last that is not empty.
+    private static func histogram(_ buckets: [Int]) -> JSONText {
+        let end = (buckets.lastIndex { $0 != 0 } ?? -1) + 1
+        return .array(buckets[..<end].map { .integer($0) })
+    }
+
+    private static func trip(_ report: LatchReport, _ process: some ProcessView) -> JSONText {
+        let trip = report.lastTrip
+        return .object([
+            ("service", .string(report.service)), ("version", .string(report.version)),
+            ("tripped", .bool(report.isTripped)), ("count", .integer(report.tripCount)),
+            ("cause", .string(trip.map { "\($0.cause.label)" } ?? "")),
+            ("sum", .number(trip?.sum ?? 0)), ("limit", .number(trip?.limit ?? 0)),
+            ("errors", .integer(trip?.errors ?? 0)),
+            ("versionErrors", .integer(trip?.versionErrors ?? 0)),
+            (
+                "atMicros",
+                trip.map { .integer(Int(process.wallTime(of: $0.at).microseconds)) } ?? .null
+            ),
+        ])
+    }
+
+    // MARK: A table
+
+    /// The page as a table for people: versions of a split below each other, the epoch in force
+    /// first.
+    static func text(_ process: some ProcessView) -> String {
+        var out = ""
+        for report in process.evidence() {
+            for epoch in report.epochs.reversed() {
+                let isLast = epoch.epoch == report.epochs.last?.epoch
+                out += "route \(report.route)  service \(epoch.service)  epoch \(epoch.epoch)"
+                out += isLast ? "\n" : " (the one before)\n"
+                out += table(epoch)
+            }
+            for sum in report.sums {
+                out += "  guard of \(sum.version): \(decimals(sum.sum, 2)) of "
+                out += "\(decimals(sum.limit, 2)), \(sum.errors) errors seen, "
+                out += "\(sum.versionErrors) of them its own\n"
+            }
+            if report.lost > 0 {
+                out += "  \(report.lost) requests ended too late for the two epochs kept\n"
+            }
+        }
+        for latch in process.latches() where latch.isTripped {
+            out += "guard: \(latch.version) of \(latch.service) is out"
+            out += latch.lastTrip.map { " (\($0.cause.label))" } ?? ""
+            out += "; sluice guard reset \(latch.service) lets it in again\n"
+        }
+        return out.isEmpty
+            ? "no service of this process has two versions, so there is nothing to compare\n" : out
+    }
+
+    private static func table(_ epoch: EpochReport) -> String {
+        var rows = [
+            [
+                "version", "share", "requests", "errors", "rate", "client", "first", "left", "p50",
+                "p95",
+            ] + (epoch.isSticky ? ["sessions", "failed"] : [])
+        ]
+        for version in epoch.versions {
+            let counts = version.counts
+            let share = Double(version.weight) / Double(max(1, version.weightSum))
+            var row = [
+                version.version + (version.version == epoch.stable ? " *" : ""), percent(share),
+                "\(counts.requests)", "\(counts.errors)",
+                counts.requests > 0
+                    ? percent(Double(counts.errors) / Double(counts.requests)) : "-",
+                "\(counts.clientErrors)", "\(counts.firstErrors)", "\(counts.left)",
+                time(counts.latency, 0.5), time(counts.latency, 0.95),
+            ]
+            if epoch.isSticky {
+                row += ["\(version.places?.seen ?? 0)", "\(version.places?.failed ?? 0)"]
+            }
+            rows.append(row)
+        }
+        let widths = rows[0].indices.map { column in
+            rows.map { $0[column].unicodeScalars.count }.max() ?? 0
+        }
+        return rows.map { row in
+            let cells = row.enumerated().map { i, cell in
+                let pad = String(repeating: " ", count: widths[i] - cell.unicodeScalars.count)
+                return i == 0 ? cell + pad : pad + cell
+            }
+            return "  " + cells.joined(separator: "  ") + "\n"
+        }.joined()
+    }
+
+    private static func percent(_ share: Double) -> String { decimals(share * 100, 2) + " %" }
+
+    private static func time(_ histogram: [Int], _ share: Double) -> String {
+        if histogram.allSatisfy({ $0 == 0 }) { return "-" }
+        return decimals(LatencyBuckets.quantile(histogram, share) * 1_000, 1) + " ms"
+    }
+
+    /// A number that is not negative with so many decimals.
+    private static func decimals(_ value: Double, _ places: Int) -> String {
+        var scale = 1
+        for _ in 0..<places { scale *= 10 }
+        let scaled = Int((value * Double(scale)).rounded())
+        let fraction = String(scaled % scale)
+        return "\(scaled / scale)."
+            + String(repeating: "0", count: places - fraction.utf8.count) + fraction
+    }
+}

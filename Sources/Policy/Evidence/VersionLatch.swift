@@ -1,0 +1,97 @@
+import Base
+import Synchronization
+
+/// Why the guard took a version out.
+public enum TripCause: UInt8, BitwiseCopyable, Sendable, CaseIterable {
+    /// The version had far more than its share of the errors.
+    case errors
+    /// No endpoint of the version could be reached, several requests in a row.
+    case unreachable
+
+    public var label: StaticString {
+        switch self {
+        case .errors: return "errors"
+        case .unreachable: return "unreachable"
+        }
+    }
+}
+
+/// The numbers of a trip, for people.
+public struct Trip: BitwiseCopyable, Sendable, Equatable {
+    public var cause = TripCause.errors
+    /// The sum when it reached its limit; for `unreachable` requests in a row without an endpoint.
+    public var sum = 0.0
+    public var limit = 0.0
+    /// Errors of both versions that the guard had seen, and those of the version that tripped.
+    public var errors = 0
+    public var versionErrors = 0
+    public var at = Instant(nanoseconds: 0)
+
+    public init() {}
+}
+
+/// Whether the guard has taken one version of a service out: shared by all workers and all splits
+/// of the service, longer than snapshots live.
+///
+///             trip: too many errors, or not to be reached
+///     open ────────────────────────────────────────────────▶ tripped
+///      ▲                                                        │
+///      └── reset, by a person or by weights of 0 in force ──────┘
+///
+/// To trip is one atomic exchange, and every decision behind it sees it.
+public struct VersionLatch: ~Copyable, Sendable {
+    /// The trip count, and in the lowest bit whether the version is out.
+    private let state = Atomic<UInt64>(0)
+    /// The trip count whose numbers are written.
+    private let told = Atomic<UInt64>(0)
+    private let numbers = SharedCounters(count: 6)
+
+    public init() {}
+
+    public var isTripped: Bool {
+        @inline(__always) get { state.load(ordering: .relaxed) & 1 == 1 }
+    }
+
+    /// How often the version was taken out since the process began.
+    public var tripCount: Int { Int(state.load(ordering: .relaxed) >> 1) }
+
+    /// Takes the version out.
+    /// - Returns: whether this call did; `false` when the version was out already.
+    public func trip(_ trip: Trip) -> Bool {
+        let held = state.load(ordering: .relaxed)
+        guard held & 1 == 0 else { return false }
+        guard
+            state.compareExchange(
+                expected: held, desired: held + 3, ordering: .acquiringAndReleasing
+            ).exchanged
+        else { return false }
+        numbers.set(UInt64(trip.cause.rawValue), at: 0)
+        numbers.set(trip.sum.bitPattern, at: 1)
+        numbers.set(trip.limit.bitPattern, at: 2)
+        numbers.set(UInt64(max(0, trip.errors)), at: 3)
+        numbers.set(UInt64(max(0, trip.versionErrors)), at: 4)
+        numbers.set(trip.at.nanoseconds, at: 5)
+        told.store((held + 3) >> 1, ordering: .releasing)
+        return true
+    }
+
+    /// The numbers of the last trip, and which it was; `nil` before the first.
+    public var lastTrip: (number: Int, trip: Trip)? {
+        let number = told.load(ordering: .acquiring)
+        guard number > 0 else { return nil }
+        var trip = Trip()
+        trip.cause = TripCause(rawValue: UInt8(truncatingIfNeeded: numbers[0])) ?? .errors
+        trip.sum = Double(bitPattern: numbers[1])
+        trip.limit = Double(bitPattern: numbers[2])
+        trip.errors = Int(truncatingIfNeeded: numbers[3])
+        trip.versionErrors = Int(truncatingIfNeeded: numbers[4])
+        trip.at = Instant(nanoseconds: numbers[5])
+        return (Int(number), trip)
+    }
+
+    /// Lets the version in again.
+    /// - Returns: whether it was out.
+    public func reset() -> Bool {
+        state.bitwiseAnd(~1, ordering: .acquiringAndReleasing).oldValue & 1 == 1
+    }
+}

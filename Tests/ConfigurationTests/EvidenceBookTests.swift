@@ -1,0 +1,167 @@
+import Base
+import Configuration
+import Evidence
+import Routing
+import Telemetry
+import Testing
+
+/// Evidence and latches over reloads.
+@Suite struct EvidenceBookTests {
+    private static func text(
+        _ weights: String = "90, 10", service: String = "", routes: String = "",
+        versions: String = ""
+    ) -> String {
+        let parts = weights.split(separator: ",").map { $0.filter { $0 != " " } }
+        return """
+            listeners: [{ name: http, address: "127.0.0.1:8080" }]
+            services:
+              s:
+                stable: v1
+                versions:
+                  v1: { weight: \(parts[0]), endpoints: ["127.0.0.1:1"] }
+                  v2: { weight: \(parts[1]), endpoints: ["127.0.0.1:2"] }
+                  \(versions)
+                \(service)
+              alone: { versions: { v1: { endpoints: ["127.0.0.1:3"] } } }
+            routes:
+              \(routes)
+              - { name: solo, match: { path: { exact: /solo } }, to: alone }
+              - { name: rest, to: s }
+            """
+    }
+
+    /// One after the other, each by the lighter way where there is one.
+    private func publish(_ texts: [String], _ look: (Int, SharedRegistry) throws -> Void) throws {
+        let process = ReweightingTests.Process()
+        for (i, text) in texts.enumerated() {
+            _ = process.publish(try ReweightingTests().document(text), shares: true)
+            let snapshot = try #require(process.basis).snapshot
+            // Each version of the last route ends a request in each configuration.
+            let split = snapshot.value.splits[snapshot.value.splits.count - 1]
+            let evidence = try #require(split.evidence)
+            for version in evidence.value.subject.versions.indices {
+                evidence.value.lane(worker: 0, version: version).record(RequestOutcome())
+            }
+            try look(i, process.registry)
+        }
+    }
+
+    private func rest(_ registry: SharedRegistry) throws -> SplitReport {
+        try #require(registry.evidenceReports().first { $0.route == "rest" })
+    }
+
+    @Test("an epoch goes on over reloads that leave the weights alone; two are kept")
+    func epochs() throws {
+        let texts = [
+            EvidenceBookTests.text(), EvidenceBookTests.text(service: "connectTimeout: 1s"),
+            EvidenceBookTests.text("80, 20"), EvidenceBookTests.text("70, 30"),
+        ]
+        let kept: [[UInt64: Int]] = [[1: 2], [1: 4], [1: 4, 2: 2], [2: 2, 3: 2]]
+        try publish(texts) { i, registry in
+            var found: [UInt64: Int] = [:]
+            for epoch in try rest(registry).epochs {
+                found[epoch.epoch] = epoch.versions.map(\.counts.requests).reduce(0, +)
+            }
+            #expect(found == kept[i])
+            #expect(!registry.evidenceReports().contains { $0.route == "solo" })
+        }
+    }
+
+    @Test("a version of weight 0 that comes and goes adds no epoch, and loses no count")
+    func sameEpoch() throws {
+        let more = EvidenceBookTests.text(
+            versions: "v3: { weight: 0, endpoints: [\"127.0.0.1:4\"] }")
+        let plain = EvidenceBookTests.text()
+        try publish([plain, more, plain, more]) { i, registry in
+            let report = try rest(registry)
+            #expect(report.epochs.count == 1 && report.epochs[0].epoch == 1)
+            let counts = Dictionary(
+                uniqueKeysWithValues: report.epochs[0].versions.map {
+                    ($0.version, $0.counts.requests)
+                })
+            #expect(counts["v1"] == i + 1 && counts["v2"] == i + 1)
+        }
+    }
+
+    @Test("requests that end after two more changes of weights are counted as lost")
+    func lost() throws {
+        let process = ReweightingTests.Process()
+        _ = process.publish(try ReweightingTests().document(EvidenceBookTests.text()), shares: true)
+        // An exchange keeps the snapshot that it began with.
+        let old = try #require(process.basis).snapshot
+        old.retain()
+        for weights in ["80, 20", "70, 30"] {
+            _ = process.publish(
+                try ReweightingTests().document(EvidenceBookTests.text(weights)), shares: true)
+        }
+        let last = old.value.splits.count - 1
+        let evidence = try #require(old.value.splits[last].evidence)
+        for _ in 0..<3 { evidence.value.lane(worker: 1, version: 1).record(RequestOutcome()) }
+        #expect(try rest(process.registry).lost == 3)
+        evidence.value.lane(worker: 1, version: 1).record(RequestOutcome())
+        old.release()
+        #expect(try rest(process.registry).lost == 4)
+        #expect(try rest(process.registry).lost == 4)
+    }
+
+    @Test("routes of a service with the same weights have their sessions together, others apart")
+    func sessions() throws {
+        let process = ReweightingTests.Process()
+        let text = EvidenceBookTests.text(
+            service: "sticky: { cookie: c, issue: off }",
+            routes: "- { name: a, match: { path: { exact: /a } }, to: s }\n"
+                + "  - { name: own, match: { path: { exact: /o } }, to: s, split: { v1: 1, v2: 1 } }")
+        _ = process.publish(try ReweightingTests().document(text), shares: true)
+        let snapshot = try #require(process.basis).snapshot
+        let places = (0..<snapshot.value.splits.count).compactMap {
+            snapshot.value.splits[$0].evidence?.value.places
+        }
+        try #require(places.count == 3)
+        let areNew = [0, 2, 1].map { places[$0].value.see(1 << 60) }
+        #expect(areNew == [true, false, true], "rest has the weights of a, own has others")
+    }
+
+    @Test("a trip is reset by weights of 0 everywhere, by no guard, and by nothing else")
+    func trips() throws {
+        let ground = EvidenceBookTests.text(service: "guard: on")
+        let own = "- { name: own, match: { path: { exact: /o } }, to: s, split: { v1: 1, v2: 1 } }"
+        let steps: [(text: String, resets: Bool)] = [
+            (ground, false), (EvidenceBookTests.text("50, 50", service: "guard: on"), false),
+            (EvidenceBookTests.text("100, 0", service: "guard: on", routes: own), false),
+            (EvidenceBookTests.text("100, 0", service: "guard: { ratio: 5 }"), true),
+            (EvidenceBookTests.text(), true),
+        ]
+        for (text, resets) in steps {
+            let process = ReweightingTests.Process()
+            _ = process.publish(try ReweightingTests().document(ground), shares: true)
+            let snapshot = try #require(process.basis).snapshot
+            let isTripped = snapshot.value.versions[1].latch.value.trip(Trip())
+            #expect(isTripped)
+            _ = process.publish(try ReweightingTests().document(text), shares: true)
+            let next = try #require(process.basis).snapshot
+            let ended = process.registry.settleTrips(next.value.document)
+            #expect(ended.map(\.version) == (resets ? ["v2"] : []))
+            let isOut = next.value.versions[1].latch.value.isTripped
+            #expect(isOut == !resets)
+        }
+    }
+
+    @Test("errors and guard are read as they are written")
+    func reading() throws {
+        func service(_ text: String) throws -> Document.Service {
+            try ReweightingTests().document(EvidenceBookTests.text(service: text)).services[0]
+        }
+        let plain = try service("")
+        #expect(plain.errors == VersionErrors() && plain.guardRatio == nil)
+        #expect(try service("errors: [5xx, no-answer, grpc]").errors == VersionErrors())
+        let own = try service("errors: [no-answer, resource-exhausted, unavailable]").errors
+        #expect(own == VersionErrors(serverErrors: false, calls: [8, 14]))
+        #expect(try service("guard: on").guardRatio == 10)
+        #expect(try service("guard: off").guardRatio == nil)
+        #expect(try service("guard: { ratio: 4 }").guardRatio == 4)
+        for bad in ["errors: []", "errors: [4xx]", "guard: { ratio: 1 }", "guard: maybe"] {
+            let reading = ConfigurationReading(Array(EvidenceBookTests.text(service: bad).utf8))
+            #expect(reading.document == nil && !reading.errors.isEmpty, "\(bad)")
+        }
+    }
+}
