@@ -165,7 +165,13 @@ let package = Package(
                 "Configuration", "JSON", "Routing", "Upstream", "Evidence", "Telemetry", "YAML",
                 "Base",
             ]),
-        tests("ServerTests", ["Server", "Base"]),
+        // Disks and the like that tests of several targets share.
+        .target(
+            name: "Support", dependencies: ["Platform", "Base"], path: "Tests/Support",
+            swiftSettings: strict),
+        tests("JSONTests", ["JSON", "Base"]),
+        tests("FilesTests", ["Files", "Support", "Configuration", "Platform", "Base"]),
+        tests("ServerTests", ["Server", "Configuration", "Base"]),
         tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),
         tests(
             "ExplainTests",

@@ -52,9 +52,13 @@ struct ValidateCommand: ParsableCommand {
                     JSONText.object([
                         ("valid", .bool(true)), ("hash", .string(file.hash)),
                         ("warnings", file.warningsJSON),
+                        ("overlayProblem", file.overlayProblem.map { .string($0) } ?? .null),
                     ]).text())
             } else {
                 if !file.warnings.isEmpty { print(file.warnings) }
+                if let problem = file.overlayProblem {
+                    print("\(config): warning: the overlay is not believed: \(problem)")
+                }
                 print("\(config): valid (hash \(file.hash))")
             }
         case .failure(let rejection):
@@ -105,7 +109,10 @@ struct ExplainCommand: ParsableCommand {
         let ground = ExplainGround(
             snapshot: compiled.snapshot, file: file.path,
             listenerNumber: { compiled.number(ofListener: $0) }, now: SystemClock.now(),
-            wall: SystemClock.wall())
+            wall: SystemClock.wall(), sources: file.overlayFile == nil ? [] : file.sources)
+        if let problem = file.overlayProblem {
+            Files.write(2, all: "sluice: the overlay is left out: \(problem)\n")
+        }
         switch Explainer.explain(query, ground) {
         case .success(let explanation):
             print(
@@ -154,7 +161,8 @@ struct DiffCommand: ParsableCommand {
               sluice diff <(git show HEAD:sluice.yaml) sluice.yaml
 
             Compares every field by what it means, then says which share of sessions moves to
-            another version and what a reload does. Files that the two name are not read. Exit
+            another version and what a reload does, under the overlay that the new file names;
+            other files that the two name are not read. Exit
             code 0; with --exit-code 1 when they differ; 2 when one of them is bad.
             """)
 
@@ -167,7 +175,9 @@ struct DiffCommand: ParsableCommand {
 
     func run() throws {
         guard
-            let difference = ConfigurationDiff(from: try reading(old), to: try reading(new))
+            case let next = try reading(new),
+            let difference = ConfigurationDiff(
+                from: try reading(old), to: next, under: overlay(of: next))
         else { throw ExitCode(2) }
         if output.isJSON {
             print(difference.json(old: old, new: new).text())
@@ -175,6 +185,17 @@ struct DiffCommand: ParsableCommand {
             print(difference.text(old: old, new: new), terminator: "")
         }
         if exitCode, !difference.isSame { throw ExitCode(1) }
+    }
+
+    /// The overlay that the new file names, where this user may read it.
+    private func overlay(of next: ConfigurationReading) -> Overlay {
+        guard let rollouts = next.document?.rollouts else { return Overlay() }
+        switch OverlayFile(rollouts, beside: new).read() {
+        case .overlay(let overlay): return overlay
+        case .bad(let problem):
+            Files.write(2, all: "sluice: the overlay is left out: \(problem)\n")
+            return Overlay()
+        }
     }
 
     private func reading(_ path: String) throws -> ConfigurationReading {

@@ -14,6 +14,7 @@ struct Sluice: ParsableCommand {
               sluice run -c sluice.yaml --watch     serve it, and reload it when it changes
               sluice explain -c sluice.yaml GET http://reviews/cart -H 'cookie: session=abc'
               sluice diff old.yaml new.yaml         which routes change, which users move
+              sluice weights set shop v1=80% v2=20% -c sluice.yaml   shift a running process's users
               sluice reload -c sluice.yaml          make the running process read its file
               sluice evidence -c sluice.yaml        what each version did, side by side
 
@@ -22,8 +23,8 @@ struct Sluice: ParsableCommand {
         version: SluiceVersion.text,
         subcommands: [
             RunCommand.self, ValidateCommand.self, ExplainCommand.self, DiffCommand.self,
-            SchemaCommand.self, DemoCommand.self, ReloadCommand.self, DrainCommand.self,
-            EvidenceCommand.self, GuardCommand.self, VersionCommand.self,
+            WeightsCommand.self, SchemaCommand.self, DemoCommand.self, ReloadCommand.self,
+            DrainCommand.self, EvidenceCommand.self, GuardCommand.self, VersionCommand.self,
         ])
 
     static func main() {

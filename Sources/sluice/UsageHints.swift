@@ -10,7 +10,8 @@ enum UsageHints {
         "why": "explain", "route": "explain", "match": "explain", "compare": "diff",
         "restart": "reload", "refresh": "reload", "hup": "reload", "stop": "drain",
         "quit": "drain", "shutdown": "drain", "exit": "drain", "origin": "demo", "echo": "demo",
-        "jsonschema": "schema", "-v": "version", "-V": "version",
+        "jsonschema": "schema", "weight": "weights", "shift": "weights", "set-weights": "weights",
+        "-v": "version", "-V": "version",
     ]
 
     /// A hint for a first word that is no command; `nil` when the word is one, or an option.
@@ -71,7 +72,7 @@ enum UsageHints {
     /// A hint for a file name that stands without `-c` in front of it.
     static func missingOption(_ arguments: [String]) -> String? {
         guard let command = arguments.first,
-            ["run", "validate", "explain", "reload", "drain"].contains(command),
+            ["run", "validate", "explain", "weights", "reload", "drain"].contains(command),
             !arguments.contains(where: { $0.hasPrefix("-c") || $0.hasPrefix("--config") }),
             let file = arguments.dropFirst().first(where: { word in
                 yamlExtensions.contains { word.hasSuffix("." + $0) }

@@ -38,6 +38,12 @@ final class StillProcess: ProcessView {
     }
     var reloadStep: String?
     var certificates: [CertificateView] { [] }
+    var sources: [OverlayMerge.Source] = [.file]
+    var weights: WeightsState {
+        WeightsState(
+            overlayPath: "/state/overlay.json", problem: nil, unwritten: nil, sources: sources,
+            file: snapshot.value.document)
+    }
     var notReadyReason: String? { reason }
     var isDraining: Bool { false }
     var logLevel: Document.LogLevel { .info }
@@ -61,7 +67,8 @@ final class StillProcess: ProcessView {
 @Suite struct AdminTests {
     static let paths = [
         "/", "/config", "/clusters", "/connections", "/explain", "/metrics", "/ready", "/live",
-        "/reload", "/drain", "/log", "/evidence", "/guard/reset", "/nothing",
+        "/reload", "/drain", "/log", "/weights", "/weights/follow", "/weights/export", "/evidence",
+        "/guard/reset", "/nothing",
     ]
 
     static func answer(
@@ -142,6 +149,17 @@ final class StillProcess: ProcessView {
             ("/log", "level=debug", .logLevel(.debug)), ("/log", "level=loud", nil),
             ("/guard/reset", "service=s", .resetGuard(service: "s")), ("/evidence", "", nil),
             ("/config", "", nil), ("/metrics", "", nil),
+            (
+                "/weights", "service=s&weight=v1%3d80%25&weight=v2=20%25&force=1",
+                .setWeights(
+                    service: "s",
+                    [
+                        .init(version: "v1", weight: "80%"), .init(version: "v2", weight: "20%"),
+                    ], isForced: true)
+            ), ("/weights", "service=s&weight=v1", nil), ("/weights", "weight=v1=1", nil),
+            ("/weights", "service=s&other=1", nil), ("/weights/export", "service=s", nil),
+            ("/weights/follow", "service=s", .followFile(service: "s", isForced: false)),
+            ("/weights/follow", "service=s&weight=v1=1", nil), ("/weights/follow", "", nil),
         ]
         for (path, query, change) in rows {
             let answer = AdminTests.answer("POST", path, process, query: query)
@@ -171,6 +189,43 @@ final class StillProcess: ProcessView {
             let answer = AdminTests.answer("POST", "/reload", process, fields: fields)
             #expect(AdminTests.page(answer)?.status == status, "\(fields)")
         }
+    }
+
+    @Test("weights are shown with where they come from, on every page that has them")
+    func weights() throws {
+        let process = try StillProcess()
+        func body(_ path: String, _ query: String = "") throws -> String {
+            try #require(AdminTests.page(AdminTests.answer("GET", path, process, query: query)))
+                .body
+        }
+        let plain = try body("/weights", "format=text")
+        #expect(
+            plain == "SERVICE  VERSION      WEIGHT  FROM\ns        v1 (stable)  100%    file\n")
+        #expect(try body("/metrics").contains("sluice_weights_overlaid{service=\"s\"} 0\n"))
+        let entry = Overlay.Entry(
+            shares: [.init("v1", 1)], rollout: .init(name: "r", epoch: 4),
+            fingerprint: "0123456789abcdef")
+        process.sources = [.drift(entry, file: [.init("v1", 2)], .moves(0.125))]
+        let table = try body("/weights", "format=text")
+        #expect(table.contains("v1 (stable)  100%    rollout r, file: 100%\n"))
+        #expect(
+            table.contains(
+                "s: the file has changed to v1 100 %, which is not applied: they would move "
+                    + "12.50 % of the users; sluice weights follow s takes it\n"))
+        for path in ["/weights", "/config"] {
+            let text = try body(path)
+            #expect(text.contains("\"from\": \"rollout r\""), "\(path)")
+            #expect(text.contains("\"why\": \"they would move 12.50 % of the users\""), "\(path)")
+        }
+        #expect(try body("/clusters").contains("\"weightsFrom\": \"rollout r\""))
+        #expect(try body("/explain", "url=/").contains("\"weightsFrom\": \"rollout r: v1 100 %; "))
+        let metrics = try body("/metrics")
+        #expect(metrics.contains("sluice_weights_overlaid{service=\"s\"} 1\n"))
+        #expect(metrics.contains("sluice_weights_drift{service=\"s\"} 1\n"))
+        #expect(metrics.contains("sluice_overlay_believed 1\n"))
+        #expect(
+            try body("/weights/export", "service=s")
+                == "services:\n  s:\n    stable: v1\n    versions:\n      v1: { weight: 100% }\n")
     }
 
     @Test("/ready says why not, and asking changes nothing")

@@ -235,7 +235,7 @@ import Testing
         "limits": process("defaults: { limits: § }", "", ""),
         "forwarding": process("defaults: { forwarding: § }", "", ""),
         "log": process("log: §", "", ""), "access log": process("accessLog: §", "", ""),
-        "drain": process("drain: §", "", ""),
+        "drain": process("drain: §", "", ""), "rollouts": process("rollouts: §", "", ""),
         "route": Slip("{ name: rest, to: s }", "§", "", ""),
         "match": route("match: §", "", ""), "path": route("match: { path: § }", "", ""),
         "value condition": route("match: { headers: { x: § } }", "", ""),

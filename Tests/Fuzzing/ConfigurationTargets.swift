@@ -28,4 +28,42 @@ enum ConfigurationTargets {
             document, .init(generation: 1, hash: "0"), registry: registry
         ).release()
     }
+
+    /// A file whose services the seeds of overlays name.
+    private static let under = """
+        listeners: [{ name: http, address: "127.0.0.1:8080" }]
+        services:
+          shop:
+            stable: v1
+            hosts: [shop.test]
+            sticky: { cookie: c, issue: off }
+            versions:
+              v1: { weight: 95%, endpoints: ["127.0.0.1:1"] }
+              v2: { weight: 5%, endpoints: ["127.0.0.1:2"] }
+          other:
+            versions: { v1: { weight: 1, endpoints: ["127.0.0.1:3"] }, v2: { weight: 1 } }
+        routes:
+          - { name: own, match: { path: { exact: /own } }, to: shop, split: { v1: 1, v2: 1 } }
+          - { name: rest, to: other }
+        """
+
+    /// An overlay that is taken is read again as it is written, and makes a document that compiles.
+    static func overlay(_ input: [UInt8]) throws {
+        guard let overlay = try? OverlayCodec.read(input) else { return }
+        let text = OverlayCodec.text(overlay)
+        let again = try? OverlayCodec.read(Array(text.utf8))
+        try demand(again == overlay, "read otherwise than it was written")
+        guard let file = ConfigurationReading(Array(under.utf8)).document else {
+            return try demand(false, "the file is good")
+        }
+        let merge = OverlayMerge(file, under: overlay)
+        try demand(merge.sources.count == file.services.count, "a source for each service")
+        let held = merge.sources.count { $0.entry != nil }
+        try demand(held + merge.dropped.count == overlay.services.count, "an entry is lost")
+        for i in file.services.indices { _ = WeightWords.lines(merge.document, service: i) }
+        let registry = SharedRegistry(metrics: MetricRegistry(), seed: 1)
+        SnapshotCompiler.compile(
+            merge.document, .init(generation: 1, hash: "0"), registry: registry
+        ).release()
+    }
 }

@@ -28,6 +28,7 @@ public struct FuzzTarget: Sendable {
         FuzzTarget(name: "cookie", body: ValueTargets.cookie),
         FuzzTarget(name: "values", body: ValueTargets.values),
         FuzzTarget(name: "configuration", body: ConfigurationTargets.read),
+        FuzzTarget(name: "overlay", body: ConfigurationTargets.overlay),
         FuzzTarget(name: "http2-client", body: HTTP2Targets.client),
         FuzzTarget(name: "http2-origin", body: HTTP2Targets.origin),
         FuzzTarget(name: "exchange", body: ExchangeTargets.plain),

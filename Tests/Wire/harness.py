@@ -232,6 +232,10 @@ class Proxy:
         self.path = os.path.join(self.folder.name, "sluice.yaml")
         self.admin_text = admin
         self.write(config)
+        self.run(options, wrap, preexec)
+
+    def run(self, options, wrap=(), preexec=None):
+        """Starts the process for the file that is there."""
         self.process = subprocess.Popen(
             [*wrap, BINARY, "run", "-c", self.path, "--workers", "2", *options], stderr=subprocess.PIPE, text=True,
             preexec_fn=preexec)

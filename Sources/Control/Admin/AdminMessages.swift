@@ -103,6 +103,10 @@ public enum AdminPage: Hashable, Sendable {
     case configuration(onDisk: String?)
     /// The explanation of a request, which the query describes.
     case explanation(query: String)
+    /// The weights of all services, and where they come from.
+    case weights(asText: Bool)
+    /// The lines of the file that say a service's weights.
+    case weightLines(service: String)
 }
 
 /// A change that somebody with the right to it asks for.
@@ -114,4 +118,20 @@ public enum AdminChange: Equatable, Sendable {
     case logLevel(Document.LogLevel)
     /// Let the versions of a service in again that the guard has taken out.
     case resetGuard(service: String)
+    /// Give a service other weights than the file's; `isForced`: also where a version that gains
+    /// has no endpoints.
+    case setWeights(service: String, [GivenWeight], isForced: Bool)
+    /// Give a service the file's weights again.
+    case followFile(service: String, isForced: Bool)
+
+    /// The weight of one version in a person's notation.
+    public struct GivenWeight: Equatable, Sendable {
+        public var version: String
+        public var weight: String
+
+        public init(version: String, weight: String) {
+            self.version = version
+            self.weight = weight
+        }
+    }
 }

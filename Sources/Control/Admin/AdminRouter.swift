@@ -37,6 +37,13 @@ public enum AdminRouter {
         case "/clusters": return work(request, .clusters)
         case "/connections": return readOnly(request) { .json(AdminViews.connections(process)) }
         case "/explain": return work(request, .explanation(query: request.query))
+        case "/weights": return weights(request)
+        case "/weights/follow": return follow(request)
+        case "/weights/export":
+            guard let service = parameters(request)?.service else {
+                return readOnly(request) { .error(400, "use /weights/export?service=NAME") }
+            }
+            return work(request, .weightLines(service: service))
         case "/reload":
             if request.method == "POST" { return .change(.reload) }
             return readOnly(request) { .json(AdminViews.reload(process)) }
@@ -62,6 +69,8 @@ public enum AdminRouter {
         case .configuration(let onDisk):
             return .json(AdminViews.configuration(process, onDisk: onDisk))
         case .explanation(let query): return explain(query, process)
+        case .weights(let asText): return WeightsPage.answer(asText: asText, process)
+        case .weightLines(let service): return WeightsPage.export(service, process)
         }
     }
 
@@ -125,6 +134,10 @@ public enum AdminRouter {
                 GET  /connections  connections and exchanges by worker, and listeners
                 GET  /explain      ?method=GET&url=http://host/path&header=name:value
                 GET  /evidence     what each version did, by epoch; ?format=text for people
+                GET  /weights      shares of versions, and where they come from; ?format=text
+                POST /weights      ?service=NAME&weight=v1=80%25&weight=v2=20%25: over the file's
+                POST /weights/follow  ?service=NAME takes the file's weights again
+                GET  /weights/export  ?service=NAME: the lines to commit to the file
                 GET  /metrics      Prometheus text, OpenMetrics by Accept
                 GET  /ready /live  for probes
                 POST /reload       read the configuration file again; GET says how far it is
@@ -167,11 +180,67 @@ public enum AdminRouter {
         let metrics = process.metrics
         let ground = ExplainGround(
             snapshot: process.snapshot, file: process.path,
-            listenerNumber: { metrics.listener($0) }, now: process.now, wall: process.wall)
+            listenerNumber: { metrics.listener($0) }, now: process.now, wall: process.wall,
+            sources: process.weights.overlayPath == nil ? [] : process.weights.sources)
         switch Explainer.explain(query, ground) {
         case .success(let explanation): return .json(explanation.json)
         case .failure(let failure): return .error(400, failure.text)
         }
+    }
+
+    // MARK: Weights
+
+    /// The query of a change of weights, understood.
+    private struct WeightParameters {
+        var service = ""
+        var weights: [AdminChange.GivenWeight] = []
+        var isForced = false
+    }
+
+    /// - Returns: `nil` for a query that says something else, or names no service.
+    private static func parameters(_ request: AdminRequest) -> WeightParameters? {
+        var found = WeightParameters()
+        for pair in request.query.split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1)
+            guard parts.count == 2 else { return nil }
+            let value = ExplainQuery.decoded(String(parts[1]))
+            switch parts[0] {
+            case "service": found.service = value
+            case "force": found.isForced = value == "1"
+            case "weight":
+                let given = value.split(separator: "=", maxSplits: 1)
+                guard given.count == 2 else { return nil }
+                found.weights.append(
+                    .init(version: String(given[0]), weight: String(given[1])))
+            default: return nil
+            }
+        }
+        return found.service.isEmpty ? nil : found
+    }
+
+    private static func weights(_ request: AdminRequest) -> AdminAnswer {
+        guard request.method == "POST" else {
+            guard ["", "format=text", "format=json"].contains(request.query) else {
+                return readOnly(request) { .error(400, "use /weights, or /weights?format=text") }
+            }
+            return work(request, .weights(asText: request.query == "format=text"))
+        }
+        guard let found = parameters(request) else {
+            return .page(
+                .error(400, "use /weights?service=NAME&weight=v1=80%25&weight=v2=20%25"))
+        }
+        return .change(
+            .setWeights(service: found.service, found.weights, isForced: found.isForced))
+    }
+
+    private static func follow(_ request: AdminRequest) -> AdminAnswer {
+        guard request.method == "POST" else {
+            return .page(.error(405, "/weights/follow is a change: use POST"))
+        }
+        guard let found = parameters(request), found.weights.isEmpty else {
+            return .page(.error(400, "use /weights/follow?service=NAME"))
+        }
+        return .change(.followFile(service: found.service, isForced: found.isForced))
     }
 
     // MARK: Changes, and what they change

@@ -17,6 +17,7 @@ enum AdminViews {
             ("fileHasChanged", onDisk.map { .bool($0 != process.hash) } ?? .null),
             ("lastRejection", .string(process.reloads.lastRejection)),
             ("workers", .array(process.workers.map { .integer(Int($0.generation)) })),
+            ("weights", .array(WeightsPage.services(process))),
             ("configuration", DocumentJSON.document(process.snapshot.value.document)),
         ])
     }
@@ -56,9 +57,22 @@ enum AdminViews {
                         version, cluster, mirror: mirror, guarding, failures, now: process.now))
             }
             services.append(
-                .object([("service", .string(service.name)), ("versions", .array(versions))]))
+                .object(
+                    [("service", .string(service.name)), ("versions", .array(versions))]
+                        + weights(i, process)))
         }
         return .object([("services", .array(services))])
+    }
+
+    /// Where a service's weights come from, beside its versions.
+    private static func weights(
+        _ index: Int, _ process: some ProcessView
+    ) -> [(String, JSONText)] {
+        let source = WeightsPage.source(index, process)
+        return [
+            ("weightsFrom", .string(source.author)),
+            ("epoch", .integer(Int(clamping: process.snapshot.value.epochs[index]))),
+        ]
     }
 
     /// The acts of the guard on a version; `nil` where the service has none.

@@ -17,6 +17,7 @@ enum MetricsPage {
             to: &page, expected: expected(snapshot.value.document),
             refusedCause: { process.refusedCause($0) })
         configuration(process, &page)
+        weights(process, &page)
         certificates(process, &page)
         clusters(snapshot, process.now, &page)
         guards(process, &page)
@@ -98,6 +99,35 @@ enum MetricsPage {
         page.sample([], process.isDraining ? 1 : 0)
         page.family(gauge("sluice_build_info", "1, with the version of the program."))
         page.sample([("version", process.version)], 1)
+    }
+
+    /// Weights that are not the file's; nothing where the configuration has no `rollouts:`.
+    private static func weights(_ process: some ProcessView, _ page: inout PrometheusText) {
+        let state = process.weights
+        guard state.overlayPath != nil else { return }
+        page.family(
+            gauge(
+                "sluice_overlay_believed", "1 when the overlay's file was read, or there is none."))
+        page.sample([], state.problem == nil ? 1 : 0)
+        page.family(
+            gauge("sluice_overlay_written", "1 when the overlay in force is on the disk."))
+        page.sample([], state.unwritten == nil ? 1 : 0)
+        let services = zip(process.snapshot.value.document.services, state.sources)
+        page.family(
+            gauge("sluice_weights_overlaid", "1 while a service has other weights than the file's.")
+        )
+        for (service, source) in services {
+            page.sample([("service", service.name)], source.entry == nil ? 0 : 1)
+        }
+        page.family(
+            gauge(
+                "sluice_weights_drift",
+                "1 while the file's weights of a service have changed and are not applied."))
+        for (service, source) in services {
+            var isDrift = false
+            if case .drift = source { isDrift = true }
+            page.sample([("service", service.name)], isDrift ? 1 : 0)
+        }
     }
 
     /// The acts of the guard, for services that have one; and evidence that came too late.

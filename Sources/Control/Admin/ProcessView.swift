@@ -25,6 +25,8 @@ public protocol ProcessView {
     /// The step that a reload is at, in words; `nil` when none is under way.
     var reloadStep: String? { get }
     var certificates: [CertificateView] { get }
+    /// Where the services' weights come from.
+    var weights: WeightsState { get }
 
     // MARK: State
 

@@ -10,6 +10,7 @@ struct Steps {
     private let file: String
     private let document: Document
     private let now: Instant
+    private let sources: [OverlayMerge.Source]
     private var lines: [String] = []
     private var pairs: [(String, JSONText)] = []
     private var rules: [JSONText] = []
@@ -18,6 +19,7 @@ struct Steps {
         file = ground.file
         document = ground.snapshot.value.document
         now = ground.now
+        sources = ground.sources
     }
 
     /// Four decimals, without Foundation.
@@ -130,6 +132,21 @@ struct Steps {
         }
         lines.append("split     " + parts.joined(separator: ", ") + "; off by less than 1 request")
         pairs.append(("split", .array(parts.map { .string($0) })))
+        if plan.service < sources.count { weights(sources[plan.service]) }
+    }
+
+    /// Where the weights of the split come from.
+    private mutating func weights(_ source: OverlayMerge.Source) {
+        switch source {
+        case .file: say("weights", "weightsFrom", source.author + "'s")
+        case .overlay(let entry):
+            say("weights", "weightsFrom", "\(source.author): \(entry.text), over the file's")
+        case .drift(let entry, let file, let obstacle):
+            say(
+                "weights", "weightsFrom",
+                "\(source.author): \(entry.text); the file has changed to \(Overlay.text(file)), "
+                    + "which is not applied: \(obstacle.text)")
+        }
     }
 
     /// - Parameters:

@@ -61,11 +61,15 @@ public struct ExplainGround {
     public var listenerNumber: (String) -> Int
     public var now: Instant
     public var wall: WallTime
+    /// Where the services' weights come from, in the document's order; empty where they can only
+    /// be the file's.
+    public var sources: [OverlayMerge.Source] = []
 
     public init(
         snapshot: SharedBox<Snapshot>, file: String, listenerNumber: @escaping (String) -> Int,
-        now: Instant, wall: WallTime
+        now: Instant, wall: WallTime, sources: [OverlayMerge.Source] = []
     ) {
+        self.sources = sources
         self.snapshot = snapshot
         self.file = file
         self.listenerNumber = listenerNumber

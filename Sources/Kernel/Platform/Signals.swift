@@ -17,7 +17,7 @@ public final class Signals: Sendable {
         descriptor = unsafe signalfd(
             -1, &set, Int32(SFD_NONBLOCK) | Int32(SFD_CLOEXEC))
         guard descriptor >= 0 else { throw SystemError("signalfd") }
-        cplatform_ignore_sigpipe()
+        cplatform_ignore_write_signals()
     }
 
     deinit { Socket.close(descriptor) }

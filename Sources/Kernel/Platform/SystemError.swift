@@ -17,7 +17,8 @@ public struct SystemError: Error, Sendable, Equatable {
 
     /// Causes that a message can give advice on.
     public enum Cause: Sendable {
-        case missing, forbidden, isDirectory, tooLarge, inUse, noSuchAddress, noSuchFamily, other
+        case missing, forbidden, isDirectory, tooLarge, inUse, noSuchAddress, noSuchFamily
+        case noSpace, readOnly, other
     }
 
     public var cause: Cause {
@@ -26,6 +27,8 @@ public struct SystemError: Error, Sendable, Equatable {
         case EACCES, EPERM: return .forbidden
         case EISDIR: return .isDirectory
         case EFBIG: return .tooLarge
+        case ENOSPC, EDQUOT: return .noSpace
+        case EROFS: return .readOnly
         case EADDRINUSE: return .inUse
         case EADDRNOTAVAIL: return .noSuchAddress
         case EAFNOSUPPORT: return .noSuchFamily

@@ -19,17 +19,49 @@ public struct ConfigurationDiff: Sendable {
     public let shifts: [Shift]
     /// Acts of a reload on sockets, connections and counts, a sentence each.
     public let effects: [String]
+    /// The fate of the overlay under the new file, a sentence for each service that it has.
+    public let overlays: [String]
 
     public var isSame: Bool { changes.isEmpty }
 
     /// Both readings must be without errors; `nil` otherwise.
-    public init?(from old: ConfigurationReading, to new: ConfigurationReading) {
+    /// - Parameter overlay: what is put over the weights of both.
+    public init?(
+        from old: ConfigurationReading, to new: ConfigurationReading,
+        under overlay: Overlay = Overlay()
+    ) {
         guard let before = old.document, let after = new.document, let oldTree = old.tree,
             let newTree = new.tree
         else { return nil }
         changes = FieldComparison(old: oldTree, new: newTree).changes
-        shifts = ConfigurationDiff.shifts(before, after)
+        let merge = OverlayMerge(after, under: overlay)
+        shifts = ConfigurationDiff.shifts(
+            OverlayMerge(before, under: overlay).document, merge.document)
+        overlays = ConfigurationDiff.sentences(merge, after)
         effects = ReloadEffects.of(changes, before, after)
+    }
+
+    private static func sentences(_ merge: OverlayMerge, _ file: Document) -> [String] {
+        var sentences: [String] = []
+        for (service, source) in zip(file.services, merge.sources) {
+            switch source {
+            case .file: break
+            case .overlay(let entry):
+                sentences.append(
+                    "\(service.name): \(entry.text), \(source.author); the file's weights have no "
+                        + "effect")
+            case .drift(let entry, let shares, let obstacle):
+                sentences.append(
+                    "\(service.name): \(entry.text), \(source.author); the file's, "
+                        + "\(Overlay.text(shares)), are not applied: \(obstacle.text); sluice "
+                        + "weights follow \(service.name) takes them")
+            }
+        }
+        return sentences
+            + merge.dropped.map {
+                "\($0.service): the overlay (\($0.entry.text), \($0.entry.author)) ends: "
+                    + $0.why.text
+            }
     }
 
     // MARK: Routes
@@ -168,14 +200,14 @@ public struct ConfigurationDiff: Sendable {
         return Double(moved) / Double(count)
     }
 
-    private static func percent(_ weight: Int, _ weights: SplitWeights) -> String {
+    static func percent(_ weight: Int, _ weights: SplitWeights) -> String {
         let hundredths = (weight * 1_000_000 / weights.sum + 50) / 100
         let rest = hundredths % 100
         let decimals = rest == 0 ? "" : ".\(rest / 10)\(rest % 10)"
         return "\(hundredths / 100)\(decimals) %"
     }
 
-    private static func percent(_ share: Double) -> String {
+    static func percent(_ share: Double) -> String {
         let hundredths = Int((share * 10_000).rounded())
         return "\(hundredths / 100).\(hundredths % 100 / 10)\(hundredths % 10) %"
     }
@@ -205,6 +237,8 @@ extension ConfigurationDiff {
             }
             text += "  route \(shift.route): \(parts.joined(separator: "; "))\n"
         }
+        if !overlays.isEmpty { text += "\nweights over the file's\n" }
+        for sentence in overlays { text += "  \(sentence)\n" }
         if !effects.isEmpty { text += "\nwhat a reload does\n" }
         for effect in effects { text += "  \(effect)\n" }
         return text
@@ -261,6 +295,7 @@ extension ConfigurationDiff {
                         ])
                     })
             ),
+            ("overlays", .array(overlays.map { .string($0) })),
             ("effects", .array(effects.map { .string($0) })),
         ])
     }

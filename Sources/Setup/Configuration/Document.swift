@@ -208,6 +208,19 @@ public struct Document: Sendable, Equatable {
         public var sample: Int
     }
 
+    /// Where weights are kept that were put over this file's.
+    public struct Rollouts: Sendable, Equatable {
+        /// As the file has it; relative names are beside the file.
+        public var directory: String
+        /// As the file has it; relative names are in the directory.
+        public var overlay: String
+
+        public init(directory: String, overlay: String = "overlay.json") {
+            self.directory = directory
+            self.overlay = overlay
+        }
+    }
+
     public enum LogLevel: String, Sendable, CaseIterable { case debug, info, warning, error }
 
     public var listeners: [Listener] = []
@@ -230,6 +243,8 @@ public struct Document: Sendable, Equatable {
     public var logLevel = LogLevel.info
     public var logsJSON = false
     public var accessLog: AccessLog?
+    /// `nil`: nothing is put over this file's weights.
+    public var rollouts: Rollouts?
     public var drainDelay = Duration.seconds(5)
     public var drainGrace = Duration.seconds(30)
 

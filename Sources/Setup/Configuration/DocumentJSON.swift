@@ -39,6 +39,14 @@ public enum DocumentJSON {
             ),
             ("accessLog", document.accessLog.map(accessLog) ?? .string("off")),
             (
+                "rollouts",
+                document.rollouts.map {
+                    .object([
+                        ("directory", .string($0.directory)), ("overlay", .string($0.overlay)),
+                    ])
+                } ?? .null
+            ),
+            (
                 "drain",
                 .object([
                     ("delay", time(document.drainDelay)), ("grace", time(document.drainGrace)),

@@ -29,6 +29,9 @@ extension ObjectSchema {
                 "accessLog", .either([.choice(["off"]), .object(accessLog)]), default: "off",
                 "A line for each request."),
             .field("drain", .object(drain), "How the process stops."),
+            .field(
+                "rollouts", .object(rollouts),
+                "Weights that are put over those of this file, by hand or by a rollout."),
         ], allowsExtensions: true, isGroup: true)
 
     static let listener = ObjectSchema(
@@ -77,6 +80,21 @@ extension ObjectSchema {
                 "How long the series of versions, routes and listeners that are gone stay; of a "
                     + "service's only those that went last, the others for 5m at most."),
         ], shortFor: "address")
+
+    static let rollouts = ObjectSchema(
+        name: "rollouts",
+        example: "{ directory: /var/lib/sluice }",
+        help: "Weights over those of the file.",
+        fields: [
+            .required(
+                "directory", .text(expected: "a directory's name"),
+                "Where Sluice keeps what it must remember: of mode 0700, its user's own, made at "
+                    + "the first need; without a leading / beside this file."),
+            .field(
+                "overlay", .text(expected: "a file name"), default: "overlay.json",
+                "The file of the weights that `sluice weights set` and rollouts put over this "
+                    + "file's, in the directory; or, with a leading /, anywhere."),
+        ])
 
     static let service = ObjectSchema(
         name: "service",

@@ -7,7 +7,19 @@ import TLS
 /// A configuration file with everything it names, read from disk.
 public struct ConfigurationFile: Sendable {
     public let path: String
-    public let document: Document
+    /// As the file has it.
+    public let own: Document
+    /// The document that is to be in force: the file's, under the overlay.
+    public private(set) var document: Document
+    /// Where each service's weights come from, in the document's order.
+    public private(set) var sources: [OverlayMerge.Source] = []
+    /// Entries of the overlay that have no force any more.
+    package private(set) var dropped:
+        [(service: String, entry: Overlay.Entry, why: OverlayMerge.Dropping)] = []
+    /// The place of the overlay; `nil` where the file has no `rollouts:`.
+    public let overlayFile: OverlayFile?
+    /// The overlay as it was read beside the file.
+    package let overlayReading: OverlayFile.Reading
     public let hash: String
     public let stickyKeys: [String: [SipHash]]
     package let tls: TLSFiles
@@ -124,10 +136,35 @@ public struct ConfigurationFile: Sendable {
                     files: files))
         }
         let shown = Rejection(warnings, path, reading.bytes)
-        return .success(
-            ConfigurationFile(
-                path: path, document: document, hash: reading.hash, stickyKeys: keys, tls: tls,
-                files: files, warnings: shown.text, warningsJSON: shown.json))
+        let place = document.rollouts.map { OverlayFile($0, beside: path) }
+        let file = ConfigurationFile(
+            path: path, own: document, document: document, overlayFile: place,
+            overlayReading: place?.read() ?? .overlay(Overlay()), hash: reading.hash,
+            stickyKeys: keys, tls: tls, files: files + (place.map { [$0.path] } ?? []),
+            warnings: shown.text, warningsJSON: shown.json)
+        return .success(file.overlaid(by: file.overlayRead))
+    }
+
+    /// The overlay that was read; an empty one where the file was not believed.
+    package var overlayRead: Overlay {
+        if case .overlay(let overlay) = overlayReading { return overlay }
+        return Overlay()
+    }
+
+    /// Why the overlay's file is not believed, and what to do; `nil` when it is.
+    public var overlayProblem: String? {
+        if case .bad(let text) = overlayReading { return text }
+        return nil
+    }
+
+    /// This file under another overlay; where it has no `rollouts:`, under none.
+    package func overlaid(by overlay: Overlay) -> ConfigurationFile {
+        let merge = OverlayMerge(own, under: overlayFile == nil ? Overlay() : overlay)
+        var file = self
+        file.document = merge.document
+        file.sources = merge.sources
+        file.dropped = merge.dropped
+        return file
     }
 
     /// Names of the key and PEM files, as the configuration has them.

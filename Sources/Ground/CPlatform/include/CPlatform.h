@@ -13,9 +13,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -51,6 +53,17 @@ static inline int cplatform_open(const char *path, int flags, mode_t mode) {
     return open(path, flags, mode);
 }
 
+static inline int cplatform_openat(int directory, const char *name, int flags, mode_t mode) {
+    return openat(directory, name, flags, mode);
+}
+
+// Swift sees the structure of that name alone.
+static inline int cplatform_flock(int fd, int operation) { return flock(fd, operation); }
+
+static inline int cplatform_renameat(int from, const char *name, int to, const char *other) {
+    return renameat(from, name, to, other);
+}
+
 // Random bytes of the kernel's, without a file that a container may lack.
 static inline ssize_t cplatform_random(void *bytes, size_t count) {
     return syscall(SYS_getrandom, bytes, count, 0);
@@ -72,7 +85,11 @@ static inline ssize_t cplatform_send(int fd, const void *bytes, size_t count) {
 }
 
 static inline int cplatform_errno(void) { return errno; }
-static inline void cplatform_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
+// A peer that has left, and a file that may not grow, are errors of a write and end no process.
+static inline void cplatform_ignore_write_signals(void) {
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
 
 #define CPLATFORM_EPOLL_EDGE (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 static inline uint32_t cplatform_epoll_edge(void) { return (uint32_t)CPLATFORM_EPOLL_EDGE; }

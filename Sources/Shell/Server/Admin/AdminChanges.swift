@@ -22,6 +22,11 @@ extension ControlLoop {
         case .change(.drain):
             beginDrain(cause: "admin")
             return AdminRouter.drainPage(ControlView(self))
+        case .change(.setWeights(let service, let words, let isForced)):
+            return setWeights(
+                service, words.map { ($0.version, $0.weight) }, isForced: isForced, ticket: ticket)
+        case .change(.followFile(let service, let isForced)):
+            return followFile(service, isForced: isForced, ticket: ticket)
         case .change(.logLevel(let level)):
             log.level = level
             return AdminRouter.logPage(level)

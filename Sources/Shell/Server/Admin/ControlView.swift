@@ -30,6 +30,7 @@ final class ControlView: ProcessView, Sendable {
     let workers: [WorkerView]
     let limits: ProcessLimits
     let metrics: MetricRegistry
+    let weights: WeightsState
     private let expiries: [TLSFiles.Expiry]
     private let open: [Listeners.Open]
     private let answers: [Resolver.Name: Resolver.Answer]
@@ -64,6 +65,10 @@ final class ControlView: ProcessView, Sendable {
         limits = ProcessLimits(
             connections: group.admission.connectionsMax, bufferBytes: group.admission.bufferLimit)
         metrics = control.registry.metrics
+        weights = WeightsState(
+            overlayPath: control.file.overlayFile?.path, problem: control.overlayProblem,
+            unwritten: control.overlays.unwritten, sources: control.file.sources,
+            file: control.file.own)
         expiries = control.file.tls.expiries
         open = control.listeners.open
         answers = control.resolver.answers

@@ -29,12 +29,19 @@ final class ControlLoop {
     let inbox: ControlInbox
     /// Reads and checks files; a file system may keep it for ever.
     let reading: JobThread
+    /// Writes the overlay; a disk may keep it for ever.
+    let writing: JobThread
     /// Compiles snapshots, and takes them apart.
     let compiling: JobThread
     /// Makes admin pages that take long.
     let making: JobThread
     var pages = Pages()
     var reloads = Reloads()
+    var overlays: Overlays
+    /// Why the overlay's file was not believed when it was read last.
+    var overlayProblem: String?
+    /// Services whose weights somebody has changed who waits for an answer, by the ticket.
+    var waitingForWeights: [UInt64: String] = [:]
     /// The snapshot in force, with a reference of this loop's own.
     var basis: SnapshotCompiler.Basis
     /// Snapshots that were in force and may be in use still.
@@ -96,6 +103,9 @@ final class ControlLoop {
         self.inbox = inbox
         reading = try JobThread(name: "reading")
         compiling = try JobThread(name: "compiling")
+        writing = try JobThread(name: "writing")
+        overlays = Overlays(file.overlayRead, isOnDisk: file.overlayProblem == nil)
+        overlayProblem = file.overlayProblem
         making = try JobThread(name: "pages")
         watch =
             options.watches
@@ -116,6 +126,7 @@ final class ControlLoop {
         let census = ControlLoop.census(
             basis.snapshot, listeners: Set(listeners.open.map(\.id)), registry.metrics)
         noteSeries(census)
+        settleOverlay()
     }
 
     deinit {
@@ -141,6 +152,7 @@ final class ControlLoop {
             admin.sendOn { self.answer($0, ticket: $1) }
             let now = SystemClock.now()
             if reloads.nextDeadline <= now { perform(reloads.timePassed(now: now)) }
+            if overlays.nextDeadline <= now { perform(overlays.timePassed(now: now)) }
             for item in agenda.takeDue(now: now) { perform(item) }
             if let code = advanceDrain(now) { return code }
         }
@@ -164,7 +176,7 @@ final class ControlLoop {
         if drain.isUnderWay || !readiness.hasBegun {
             agenda.set(.look, noLaterThan: SystemClock.now() + .milliseconds(20))
         }
-        let next = min(agenda.next, reloads.nextDeadline)
+        let next = min(agenda.next, reloads.nextDeadline, overlays.nextDeadline)
         if next.isNever { return -1 }
         return Int32(clamping: (next - SystemClock.now()).millisecondsUp)
     }

@@ -13,6 +13,9 @@ final class FileWatch: Sendable {
         var files: [String]
         /// How each file was when it was last looked at, or read.
         var stamps: [String: Files.Stamp?]
+        /// Files that this process is writing itself, and how many such writes have ended.
+        var own: Set<String> = []
+        var ownCount = 0
     }
 
     /// How long after the last change the files are looked at: editors write in several steps.
@@ -66,15 +69,35 @@ final class FileWatch: Sendable {
         state.withLock { $0.stamps.merge(stamps) { _, new in new } }
     }
 
+    /// This process is about to write a file itself, until `noteWritten`: what becomes of the file
+    /// is no news.
+    func willWrite(_ file: String) { state.withLock { _ = $0.own.insert(file) } }
+
+    func noteWritten(_ file: String) {
+        let stamp = Files.stamp(file)
+        state.withLock { state in
+            state.own.remove(file)
+            state.ownCount += 1
+            if state.files.contains(file) { state.stamps[file] = .some(stamp) }
+        }
+    }
+
     /// - Returns: whether a file is another than when it was last looked at, or read.
     private func look() -> Bool {
-        let now = FileWatch.stamps(state.withLock { $0.files })
-        return state.withLock { state in
-            defer { state.stamps.merge(now) { _, new in new } }
-            return now.contains { file, stamp in
-                guard let known = state.stamps[file] else { return false }
-                return known != stamp
+        while true {
+            let (files, count) = state.withLock { ($0.files, $0.ownCount) }
+            let now = FileWatch.stamps(files)
+            let isNews = state.withLock { state -> Bool? in
+                // A write of our own has ended meanwhile, and the stamps may be older than it.
+                guard state.ownCount == count else { return nil }
+                let theirs = now.filter { !state.own.contains($0.key) }
+                defer { state.stamps.merge(theirs) { _, new in new } }
+                return theirs.contains { file, stamp in
+                    guard let known = state.stamps[file] else { return false }
+                    return known != stamp
+                }
             }
+            if let isNews { return isNews }
         }
     }
 

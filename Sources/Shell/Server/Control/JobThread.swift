@@ -1,5 +1,6 @@
 import Admin
 import Base
+import Files
 import Platform
 
 /// A thread beside the control loop for jobs that may take long, which it does one behind the
@@ -58,6 +59,8 @@ enum ControlLetter: Sendable {
     case accepted(ReloadCandidate)
     case rejected(ReloadRejection)
     case compiled(CompiledSnapshot)
+    /// A write of the overlay has ended; `failure`: why it did not succeed.
+    case overlayWritten(failure: OverlayFile.WriteFailure?)
     /// A file that is watched is another than it was.
     case filesChanged
     /// The hash of the file as it is now, for the admin request with the ticket.

@@ -22,6 +22,8 @@ struct ReloadStatus {
 struct ReloadCandidate: Sendable {
     var file: ConfigurationFile
     var accessLog: LogWriter.Prepared
+    /// The overlay's serial number when the reading began.
+    var overlaySerial: UInt64
     /// Sockets that come and go, once they are open.
     var change = Listeners.Change()
 }
@@ -60,6 +62,7 @@ extension ControlLoop {
         case .rejected(let rejection): perform(reloads.reject(rejection, now: now))
         case .compiled(let product): perform(reloads.compiled(product, now: now))
         case .filesChanged: askForReload(cause: "watch")
+        case .overlayWritten(let failure): takeWritten(failure: failure)
         case .hashed(let ticket, let hash): hashed(hash, ticket: ticket)
         case .pageMade(let page): pageMade(page)
         }
@@ -92,8 +95,7 @@ extension ControlLoop {
         case .publish(let product, let candidate): return publish(product, candidate)
         case .changeListeners(let candidate): return changeListeners(candidate)
         case .finish(let candidate, let asks): finish(candidate, asks)
-        case .finishRenewal:
-            log.info("names resolved anew", [("generation", "\(generation)")])
+        case .finishRenewal(let asks): finishRenewal(asks)
         case .refuse(let asks, let refusal): refuse(asks, refusal)
         case .discard(let candidate):
             LogWriter.discard(candidate.accessLog)
@@ -109,14 +111,16 @@ extension ControlLoop {
 
     private func startReading() {
         let (path, tickets) = (options.configPath, tickets)
-        let (inbox, watch, logWriter) = (inbox, watch, logWriter)
+        let (inbox, watch, logWriter, serial) = (inbox, watch, logWriter, overlays.serial)
         reading.put {
             watch?.willRead()
-            let outcome = ControlLoop.read(path, tickets, logWriter) { inbox.put(.fileRead) }
+            let outcome = ControlLoop.read(path, tickets, logWriter, serial) {
+                inbox.put(.fileRead)
+            }
             switch outcome {
             case .accepted(let candidate): watch?.noteRead(candidate.file.files)
             case .rejected(let rejection): watch?.noteRead(rejection.files)
-            case .fileRead, .compiled, .filesChanged, .hashed, .pageMade: break
+            case .fileRead, .compiled, .filesChanged, .hashed, .overlayWritten, .pageMade: break
             }
             inbox.put(outcome)
         }
@@ -125,7 +129,8 @@ extension ControlLoop {
     /// Reads and checks the file, and opens its access log. On the reading thread: a file system
     /// that hangs, and a file that is large, stop nobody.
     private static func read(
-        _ path: String, _ tickets: TLSTickets?, _ logWriter: LogWriter, whenRead: () -> Void
+        _ path: String, _ tickets: TLSTickets?, _ logWriter: LogWriter, _ overlaySerial: UInt64,
+        whenRead: () -> Void
     ) -> ControlLetter {
         switch ConfigurationFile.load(path, tickets: tickets, whenRead: whenRead) {
         case .failure(let rejection):
@@ -134,7 +139,8 @@ extension ControlLoop {
             do throws(SystemError) {
                 return .accepted(
                     ReloadCandidate(
-                        file: next, accessLog: try logWriter.prepare(next.accessLogPath)))
+                        file: next, accessLog: try logWriter.prepare(next.accessLogPath),
+                        overlaySerial: overlaySerial))
             } catch {
                 return .rejected(
                     ReloadRejection(text: next.accessLogFailure(error), files: next.files))
@@ -190,7 +196,7 @@ extension ControlLoop {
     private func startCompiling(_ candidate: ReloadCandidate?) {
         // What the answers have from here on is part of the compilation.
         _ = takeAddresses()
-        let next = candidate?.file ?? file
+        let next = candidate.map { $0.file.overlaid(by: overlay(for: $0)) } ?? file
         let change = candidate?.change ?? Listeners.Change()
         let inputs = Startup.inputs(next, generation: generation + 1, answers: resolver.answers)
         let numbers = listeners.numbers(after: change)
@@ -240,7 +246,7 @@ extension ControlLoop {
     ) -> [Reloads.Effect] {
         generation = product.basis.inputs.generation
         if let candidate {
-            file = candidate.file
+            adopt(candidate)
             log.configure(level: file.document.logLevel, isJSON: file.document.logsJSON)
             group.admission.apply(file.document.limits)
             watchNames(of: [file.document])
@@ -302,6 +308,7 @@ extension ControlLoop {
         log.info(
             "configuration reloaded",
             [("cause", causes(asks)), ("hash", file.hash), ("generation", "\(generation)")])
+        settleOverlay()
         answer(asks, .accepted(generation: generation, hash: file.hash))
     }
 

@@ -45,10 +45,10 @@ package enum ReloadStep: Equatable, Sendable {
 ///     holding ──ask──▶ reading
 ///
 /// The **publisher** brings a candidate, or the document in force
-/// with new addresses (a renewal), to the workers:
+/// with new addresses or weights (a renewal), to the workers:
 ///
 ///     idle ──candidate──▶ preparing ──sockets open──▶ names ──tried, or 1 s──▶ compiling
-///      └──new addresses──────────────────────────────────────────────────────▶ compiling
+///      └──new addresses, new weights─────────────────────────────────────────▶ compiling
 ///     compiling ──▶ confirming ──all workers, or 1 s──▶ leaving ──sockets let go, or 1 s──▶ idle
 ///                                   └──of a renewal──▶ idle
 ///
@@ -57,7 +57,8 @@ package enum ReloadStep: Equatable, Sendable {
 /// - An ask during a reading is answered by one further reading, which begins when the first ends:
 ///   whoever asks is answered for the file as it was read after the ask. A candidate that waits
 ///   while somebody asks again is dropped for the newer file.
-/// - New addresses during `names` are part of what is compiled; later ones make one renewal.
+/// - New addresses during `names` are part of what is compiled; later ones make one renewal. So do
+///   new weights of the overlay, and whoever asked for them is answered when that is in force.
 /// - A drain refuses asks and readings; what is compiled already is published. Renewals go on,
 ///   because requests do.
 package struct ReloadMachine<Candidate, Product> {
@@ -87,18 +88,31 @@ package struct ReloadMachine<Candidate, Product> {
     /// A publication that is on its way to the workers.
     package enum Work {
         case reload(Candidate, asks: [Ask])
-        case renewal
+        case renewal(asks: [Ask])
+    }
+
+    /// A renewal that comes behind what is under way: addresses or weights have changed which the
+    /// compilation may not have seen.
+    package struct Owed {
+        package var isDue = false
+        /// Who waits for new weights.
+        package var asks: [Ask] = []
+
+        package static var nothing: Owed { Owed() }
+
+        fileprivate func with(_ ask: Ask?) -> Owed {
+            Owed(isDue: true, asks: asks + (ask.map { [$0] } ?? []))
+        }
     }
 
     package enum Publisher {
         case idle
-        case preparing(asks: [Ask])
-        /// `owesRenewal`: addresses have changed that the document in force may name.
-        case names(Candidate, asks: [Ask], owesRenewal: Bool, until: Instant)
+        case preparing(asks: [Ask], owed: Owed)
+        case names(Candidate, asks: [Ask], owed: Owed, until: Instant)
         /// `until`: when slowness is worth a line in the log; a compilation is never given up.
-        case compiling(Work, owesRenewal: Bool, until: Instant)
-        case confirming(Work, owesRenewal: Bool, until: Instant)
-        case leaving(Candidate, asks: [Ask], owesRenewal: Bool, until: Instant)
+        case compiling(Work, owed: Owed, until: Instant)
+        case confirming(Work, owed: Owed, until: Instant)
+        case leaving(Candidate, asks: [Ask], owed: Owed, until: Instant)
     }
 
     package enum Refusal: Equatable, Sendable {
@@ -127,7 +141,7 @@ package struct ReloadMachine<Candidate, Product> {
         case changeListeners(Candidate)
         /// Everything is in force: close what was let go of, answer, log.
         case finish(Candidate, [Ask])
-        case finishRenewal
+        case finishRenewal([Ask])
         /// Nothing changes: answer, log.
         case refuse([Ask], Refusal)
         /// Undo what was opened and watched for it.
@@ -205,10 +219,13 @@ package struct ReloadMachine<Candidate, Product> {
         case .holding(_, let asks): all += asks
         }
         switch publisher {
-        case .preparing(let asks), .names(_, let asks, _, _), .leaving(_, let asks, _, _),
-            .compiling(.reload(_, let asks), _, _), .confirming(.reload(_, let asks), _, _):
-            all += asks
-        case .idle, .compiling, .confirming: break
+        case .idle: break
+        case .preparing(let asks, let owed), .names(_, let asks, let owed, _),
+            .leaving(_, let asks, let owed, _), .compiling(.reload(_, let asks), let owed, _),
+            .confirming(.reload(_, let asks), let owed, _),
+            .compiling(.renewal(let asks), let owed, _),
+            .confirming(.renewal(let asks), let owed, _):
+            all += asks + owed.asks
         }
         return all
     }
@@ -287,104 +304,114 @@ package struct ReloadMachine<Candidate, Product> {
     // MARK: The publisher
 
     private mutating func begin(_ candidate: Candidate, _ asks: [Ask]) -> [Effect] {
-        publisher = .preparing(asks: asks)
+        publisher = .preparing(asks: asks, owed: .nothing)
         return [.prepare(candidate)]
     }
 
     /// The candidate's sockets are open.
     package mutating func prepared(_ candidate: Candidate, now: Instant) -> [Effect] {
-        guard case .preparing(let asks) = publisher else {
+        guard case .preparing(let asks, let owed) = publisher else {
             preconditionFailure("what is prepared was to be prepared")
         }
         if isDraining {
             publisher = .idle
-            return [.discard(candidate), .refuse(asks, .draining)]
+            return [.discard(candidate), .refuse(asks, .draining)] + next(owed: owed, now)
         }
         publisher = .names(
-            candidate, asks: asks, owesRenewal: false, until: now + ReloadMachine.namesLimit)
+            candidate, asks: asks, owed: owed, until: now + ReloadMachine.namesLimit)
         return [.watchNames(candidate)]
     }
 
     /// The candidate cannot listen where it says.
     package mutating func unprepared(_ rejection: ReloadRejection, now: Instant) -> [Effect] {
-        guard case .preparing(let asks) = publisher else {
+        guard case .preparing(let asks, let owed) = publisher else {
             preconditionFailure("what is not prepared was to be prepared")
         }
         publisher = .idle
-        return [.refuse(asks, .rejected(rejection))] + next(owesRenewal: false, now)
+        return [.refuse(asks, .rejected(rejection))] + next(owed: owed, now)
     }
 
     /// Every name that is watched was looked up once.
     package mutating func namesTried(now: Instant) -> [Effect] {
-        guard case .names(let candidate, let asks, _, _) = publisher else { return [] }
-        return compile(.reload(candidate, asks: asks), now)
+        guard case .names(let candidate, let asks, let owed, _) = publisher else { return [] }
+        // New addresses and weights are part of what is compiled now; who waits for weights is
+        // answered by a renewal behind it, as in every other state.
+        return compile(
+            .reload(candidate, asks: asks), owed.asks.isEmpty ? .nothing : owed, now)
     }
 
     /// A name has other addresses than before.
-    package mutating func addressesChanged(now: Instant) -> [Effect] {
+    package mutating func addressesChanged(now: Instant) -> [Effect] { renew(nil, now) }
+
+    /// The overlay gives other weights than before.
+    /// - Parameter ask: who waits until these are in force.
+    package mutating func weightsChanged(_ ask: Ask?, now: Instant) -> [Effect] { renew(ask, now) }
+
+    private mutating func renew(_ ask: Ask?, _ now: Instant) -> [Effect] {
         switch publisher {
-        case .idle: return compile(.renewal, now)
-        case .preparing: break  // Ends before anything else happens, and then names are watched.
-        case .names(let candidate, let asks, _, let until):
-            publisher = .names(candidate, asks: asks, owesRenewal: true, until: until)
-        case .compiling(let work, _, let until):
-            publisher = .compiling(work, owesRenewal: true, until: until)
-        case .confirming(let work, _, let until):
-            publisher = .confirming(work, owesRenewal: true, until: until)
-        case .leaving(let candidate, let asks, _, let until):
-            publisher = .leaving(candidate, asks: asks, owesRenewal: true, until: until)
+        case .idle: return compile(.renewal(asks: ask.map { [$0] } ?? []), .nothing, now)
+        case .preparing(let asks, let owed):
+            publisher = .preparing(asks: asks, owed: owed.with(ask))
+        case .names(let candidate, let asks, let owed, let until):
+            publisher = .names(candidate, asks: asks, owed: owed.with(ask), until: until)
+        case .compiling(let work, let owed, let until):
+            publisher = .compiling(work, owed: owed.with(ask), until: until)
+        case .confirming(let work, let owed, let until):
+            publisher = .confirming(work, owed: owed.with(ask), until: until)
+        case .leaving(let candidate, let asks, let owed, let until):
+            publisher = .leaving(candidate, asks: asks, owed: owed.with(ask), until: until)
         }
         return []
     }
 
-    private mutating func compile(_ work: Work, _ now: Instant) -> [Effect] {
-        publisher = .compiling(
-            work, owesRenewal: false, until: now + ReloadMachine.compileLimit)
+    private mutating func compile(_ work: Work, _ owed: Owed, _ now: Instant) -> [Effect] {
+        publisher = .compiling(work, owed: owed, until: now + ReloadMachine.compileLimit)
         if case .reload(let candidate, _) = work { return [.compile(candidate)] }
         return [.compile(nil)]
     }
 
     package mutating func compiled(_ product: Product, now: Instant) -> [Effect] {
-        guard case .compiling(let work, let owesRenewal, _) = publisher else {
+        guard case .compiling(let work, let owed, _) = publisher else {
             preconditionFailure("what is compiled was to be compiled")
         }
         publisher = .confirming(
-            work, owesRenewal: owesRenewal, until: now + ReloadMachine.confirmLimit)
+            work, owed: owed, until: now + ReloadMachine.confirmLimit)
         if case .reload(let candidate, _) = work { return [.publish(product, candidate)] }
         return [.publish(product, nil)]
     }
 
     /// Every worker uses what was published.
     package mutating func confirmed(now: Instant) -> [Effect] {
-        guard case .confirming(let work, let owesRenewal, _) = publisher else { return [] }
+        guard case .confirming(let work, let owed, _) = publisher else { return [] }
         switch work {
         case .reload(let candidate, let asks):
             publisher = .leaving(
-                candidate, asks: asks, owesRenewal: owesRenewal,
+                candidate, asks: asks, owed: owed,
                 until: now + ReloadMachine.leaveLimit)
             return [.changeListeners(candidate)]
-        case .renewal:
+        case .renewal(let asks):
             publisher = .idle
-            return [.finishRenewal] + next(owesRenewal: owesRenewal, now)
+            return [.finishRenewal(asks)] + next(owed: owed, now)
         }
     }
 
     /// Every worker has let go of the sockets that leave.
     package mutating func listenersReleased(now: Instant) -> [Effect] {
-        guard case .leaving(let candidate, let asks, let owesRenewal, _) = publisher else {
+        guard case .leaving(let candidate, let asks, let owed, _) = publisher else {
             return []
         }
         publisher = .idle
-        return [.finish(candidate, asks)] + next(owesRenewal: owesRenewal, now)
+        return [.finish(candidate, asks)] + next(owed: owed, now)
     }
 
-    /// The publisher is free: a candidate that waits comes next, which brings new addresses too.
-    private mutating func next(owesRenewal: Bool, _ now: Instant) -> [Effect] {
-        if case .holding(let candidate, let asks) = reader {
+    /// The publisher is free. A candidate that waits comes next, which brings new addresses too;
+    /// but who waits for weights does not wait for a candidate that may be refused.
+    private mutating func next(owed: Owed, _ now: Instant) -> [Effect] {
+        if owed.asks.isEmpty, case .holding(let candidate, let asks) = reader {
             reader = .idle
             return begin(candidate, asks)
         }
-        return owesRenewal ? compile(.renewal, now) : []
+        return owed.isDue ? compile(.renewal(asks: owed.asks), .nothing, now) : []
     }
 
     // MARK: Time, and the end
@@ -406,8 +433,8 @@ package struct ReloadMachine<Candidate, Product> {
         case .confirming(_, _, let until) where until <= now: effects += confirmed(now: now)
         case .leaving(_, _, _, let until) where until <= now:
             effects += listenersReleased(now: now)
-        case .compiling(let work, let owesRenewal, let until) where until <= now:
-            publisher = .compiling(work, owesRenewal: owesRenewal, until: .never)
+        case .compiling(let work, let owed, let until) where until <= now:
+            publisher = .compiling(work, owed: owed, until: .never)
             effects.append(.warnOfSlowCompilation)
         case .idle, .preparing, .names, .compiling, .confirming, .leaving: break
         }
@@ -433,10 +460,10 @@ package struct ReloadMachine<Candidate, Product> {
             reader = .idle
             effects += [.discard(candidate), .refuse(asks, .draining)]
         }
-        if case .names(let candidate, let asks, let owesRenewal, _) = publisher {
+        if case .names(let candidate, let asks, let owed, _) = publisher {
             publisher = .idle
             effects += [.discard(candidate), .refuse(asks, .draining)]
-            effects += next(owesRenewal: owesRenewal, now)
+            effects += next(owed: owed, now)
         }
         return effects
     }

@@ -1,0 +1,106 @@
+import Base
+import Routing
+
+/// Weights that were put over those of the configuration file, by hand or by a rollout, which never
+/// rewrite a user's file. A value; the files on a disk are read and written by `OverlayFile`.
+public struct Overlay: Sendable, Equatable {
+    /// The share of one version.
+    public struct Share: Sendable, Equatable {
+        public var version: String
+        /// Relative to the sum of all; not negative.
+        public var weight: Int
+
+        public init(_ version: String, _ weight: Int) {
+            self.version = version
+            self.weight = weight
+        }
+    }
+
+    /// The rollout that put weights there.
+    public struct Rollout: Sendable, Equatable {
+        public var name: String
+        /// The number of the rollout's step, from 1.
+        public var epoch: Int
+
+        public init(name: String, epoch: Int) {
+            self.name = name
+            self.epoch = epoch
+        }
+    }
+
+    /// The weights of one service, and of every `split:` of its routes.
+    public struct Entry: Sendable, Equatable {
+        /// At most 16 versions, each once, which `SplitWeights` takes; versions that are not
+        /// named have no share.
+        public var shares: [Share]
+        /// The stable version; `nil`: the file's.
+        public var stable: String?
+        /// `nil`: set by hand.
+        public var rollout: Rollout?
+        /// The fingerprint of the service's section in the file that the entry was made over.
+        public var fingerprint: String
+
+        public init(
+            shares: [Share], stable: String? = nil, rollout: Rollout? = nil, fingerprint: String
+        ) {
+            self.shares = shares
+            self.stable = stable
+            self.rollout = rollout
+            self.fingerprint = fingerprint
+        }
+    }
+
+    /// Entries by the service's name.
+    public var services: [String: Entry]
+
+    public init(services: [String: Entry] = [:]) { self.services = services }
+
+    /// The largest number of services in one overlay.
+    public static let servicesMax = 10_000
+}
+
+/// A change of an overlay: one service gets an entry, or loses the one it has.
+public struct OverlayChange: Sendable, Equatable {
+    public var service: String
+    /// `nil`: the file's weights hold from here on.
+    public var entry: Overlay.Entry?
+
+    public init(service: String, entry: Overlay.Entry?) {
+        self.service = service
+        self.entry = entry
+    }
+}
+
+extension Overlay {
+    public mutating func apply(_ change: OverlayChange) {
+        services[change.service] = change.entry
+    }
+}
+
+extension Overlay.Entry {
+    /// `v1 80 %, v2 20 %`, as the pages and the log write shares; versions without one are left
+    /// out.
+    public var text: String { Overlay.text(shares) }
+
+    /// Who put the weights there: `by hand`, or `rollout NAME`.
+    public var author: String { rollout.map { "rollout \($0.name)" } ?? "by hand" }
+
+    /// The share of a version, 0 for one that is not named.
+    func weight(of version: String) -> Int {
+        shares.first { $0.version == version }?.weight ?? 0
+    }
+}
+
+extension Overlay {
+    /// `v1 80 %, v2 20 %`; versions without a share are left out.
+    public static func text(_ shares: [Share]) -> String {
+        guard let weights = SplitWeights(shares.map(\.weight)) else { return "nothing" }
+        return zip(shares, weights.weights).compactMap { share, weight in
+            weight == 0
+                ? nil : "\(share.version) \(ConfigurationDiff.percent(weight, weights))"
+        }.joined(separator: ", ")
+    }
+
+    /// Words for a part of all users, 0...1: `15.00 %`.
+    public static func percent(_ part: Double) -> String { ConfigurationDiff.percent(part) }
+}

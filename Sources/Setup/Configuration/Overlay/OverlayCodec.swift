@@ -1,0 +1,158 @@
+import JSON
+import Routing
+
+/// The text of an overlay's file: JSON, with the same bytes for equal overlays.
+public enum OverlayCodec {
+    /// The number of the form; another Sluice may write another one.
+    static let format = 1
+    /// The largest file that is read, in bytes.
+    public static let bytesMax = 4 << 20
+
+    public static func text(_ overlay: Overlay) -> String {
+        let services = overlay.services.sorted { $0.key < $1.key }
+        return JSONText.object([
+            ("format", .integer(format)),
+            ("services", .object(services.map { ($0.key, entry($0.value)) })),
+        ]).text() + "\n"
+    }
+
+    private static func entry(_ entry: Overlay.Entry) -> JSONText {
+        var pairs: [(String, JSONText)] = [
+            ("weights", .object(entry.shares.map { ($0.version, .integer($0.weight)) }))
+        ]
+        if let stable = entry.stable { pairs.append(("stable", .string(stable))) }
+        if let rollout = entry.rollout {
+            pairs.append(
+                (
+                    "rollout",
+                    .object([
+                        ("name", .string(rollout.name)), ("epoch", .integer(rollout.epoch)),
+                    ])
+                ))
+        }
+        return .object(pairs + [("fingerprint", .string(entry.fingerprint))])
+    }
+
+    /// Reads a text. Whoever wrote it is not believed: everything that an overlay promises is
+    /// checked, and the error says where and what.
+    public static func read(_ bytes: [UInt8]) throws(JSONError) -> Overlay {
+        var limits = JSONReader.Limits()
+        limits.bytesMax = bytesMax
+        limits.nodesMax = 1_000_000
+        limits.depthMax = 8
+        let root = try JSONReader.read(bytes, limits: limits)
+        // Another form may have other keys.
+        if let number = root["format"], number.integer != format {
+            throw error("this Sluice reads format \(format)", number)
+        }
+        try check(root, keys: ["format", "services"], required: ["format", "services"])
+        var overlay = Overlay()
+        let services = try members(root["services"] ?? root, "the services")
+        guard services.count <= Overlay.servicesMax else {
+            throw error("more than \(Overlay.servicesMax) services", root)
+        }
+        for member in services {
+            guard SchemaChecker.isName(member.name) else {
+                throw JSONError("this is no name of a service", at: member.mark)
+            }
+            overlay.services[member.name] = try entry(member.value)
+        }
+        return overlay
+    }
+
+    private static func entry(_ node: JSONNode) throws(JSONError) -> Overlay.Entry {
+        try check(
+            node, keys: ["weights", "stable", "rollout", "fingerprint"],
+            required: ["weights", "fingerprint"])
+        let shares = try shares(node["weights"] ?? node)
+        var stable: String?
+        if let value = node["stable"] {
+            guard let name = value.text, shares.contains(where: { $0.version == name }) else {
+                throw error("expected one of the versions that have weights here", value)
+            }
+            stable = name
+        }
+        var rollout: Overlay.Rollout?
+        if let value = node["rollout"] { rollout = try self.rollout(value) }
+        let print = node["fingerprint"] ?? node
+        guard let fingerprint = print.text, fingerprint.utf8.count == 16,
+            fingerprint.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+            )
+        else { throw error("expected 16 hexadecimal digits", print) }
+        return Overlay.Entry(
+            shares: shares, stable: stable, rollout: rollout, fingerprint: fingerprint)
+    }
+
+    private static func shares(_ node: JSONNode) throws(JSONError) -> [Overlay.Share] {
+        let members = try members(node, "the weights")
+        guard (1...16).contains(members.count) else {
+            throw error("expected the weights of 1 to 16 versions", node)
+        }
+        var shares: [Overlay.Share] = []
+        for member in members {
+            guard SchemaChecker.isName(member.name) else {
+                throw JSONError("this is no name of a version", at: member.mark)
+            }
+            guard let weight = member.value.integer, (0...weightMax).contains(weight) else {
+                throw error("expected a whole number from 0 to \(weightMax)", member.value)
+            }
+            shares.append(Overlay.Share(member.name, weight))
+        }
+        guard let reduced = SplitWeights(shares.map(\.weight)) else {
+            throw error("all weights are 0", node)
+        }
+        guard reduced.sum <= SplitWeights.sumMax else {
+            throw error(
+                "the weights reduce to a sum of \(reduced.sum), above \(SplitWeights.sumMax)", node)
+        }
+        return shares
+    }
+
+    /// As the configuration file's weights.
+    private static let weightMax = 1_000_000
+
+    private static func rollout(_ node: JSONNode) throws(JSONError) -> Overlay.Rollout {
+        try check(node, keys: ["name", "epoch"], required: ["name", "epoch"])
+        guard let name = node["name"]?.text, SchemaChecker.isName(name) else {
+            throw error("expected the name of a rollout", node["name"] ?? node)
+        }
+        guard let epoch = node["epoch"]?.integer, epoch >= 1 else {
+            throw error("expected a number from 1", node["epoch"] ?? node)
+        }
+        return Overlay.Rollout(name: name, epoch: epoch)
+    }
+
+    // MARK: Shapes
+
+    private static func error(_ message: String, _ node: JSONNode) -> JSONError {
+        JSONError(message, at: node.mark)
+    }
+
+    private static func members(
+        _ node: JSONNode, _ what: String
+    ) throws(JSONError) -> [JSONNode.Member] {
+        guard let members = node.members else {
+            throw error("\(what) are \(node.kind), expected an object", node)
+        }
+        return members
+    }
+
+    /// An object has no other keys than these, because a key that is not understood may change what
+    /// the others mean.
+    private static func check(
+        _ node: JSONNode, keys: [String], required: [String]
+    ) throws(JSONError) {
+        guard let members = node.members else {
+            throw error("this is \(node.kind), expected an object", node)
+        }
+        if let other = members.first(where: { !keys.contains($0.name) }) {
+            throw JSONError(
+                "there is no key \(JSONText.quoted(other.name)) here, but "
+                    + keys.joined(separator: ", "),
+                at: other.mark)
+        }
+        for key in required where node[key] == nil {
+            throw error("\(key) is missing", node)
+        }
+    }
+}

@@ -1,0 +1,138 @@
+import ArgumentParser
+import Base
+import Platform
+import Server
+
+struct WeightsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "weights",
+        abstract: "Show a running process's weights, or put others over the file's.",
+        discussion: """
+            EXAMPLES
+              sluice weights -c sluice.yaml
+              sluice weights set shop v1=80% v2=20% -c sluice.yaml
+              sluice weights follow shop -c sluice.yaml
+              sluice weights export shop -c sluice.yaml
+
+            Weights that are set stay over reloads and restarts; they are kept in the
+            directory that rollouts: names in the file, which itself stays as it is.
+            """,
+        subcommands: [
+            WeightsShow.self, WeightsSet.self, WeightsFollow.self, WeightsExport.self,
+        ], defaultSubcommand: WeightsShow.self)
+}
+
+/// Asks a process and prints its answer.
+///
+/// - Returns: when the answer is 200; ends with 2 when the process refuses, and with 1 when it
+///   cannot do what it is asked.
+private func ask(_ target: AdminTarget, _ method: String, _ path: String) throws {
+    let reply = try AdminClient.request(
+        try target.address(), method, path, token: target.token)
+    print(reply.body, terminator: "")
+    switch reply.status {
+    case 200: return
+    case 400..<500: throw ExitCode(2)
+    default: throw ExitCode(1)
+    }
+}
+
+/// A text as it must stand in a query.
+private func encoded(_ text: String) -> String {
+    text.utf8.map { byte -> String in
+        if ASCII.isAlpha(byte) || ASCII.isDigit(byte) || [0x2d, 0x2e, 0x5f].contains(byte) {
+            return String(Unicode.Scalar(byte))
+        }
+        let digits = String(byte, radix: 16)
+        return "%" + (digits.count == 1 ? "0" : "") + digits
+    }.joined()
+}
+
+struct WeightsShow: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show", abstract: "Print the weights, and where each comes from.",
+        discussion: """
+            EXAMPLES
+              sluice weights -c sluice.yaml
+              sluice weights --admin 127.0.0.1:15000 --json
+            """)
+
+    @OptionGroup var target: AdminTarget
+    @Flag(help: "Print JSON.") var json = false
+
+    func run() throws { try ask(target, "GET", json ? "/weights" : "/weights?format=text") }
+}
+
+struct WeightsSet: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "set", abstract: "Put weights over the file's, and wait until they hold.",
+        discussion: """
+            EXAMPLES
+              sluice weights set shop v1=80% v2=20% -c sluice.yaml
+              sluice weights set shop v1=100% --admin 127.0.0.1:15000
+
+            The service and every split: of its routes get these shares; versions that
+            are not named get none. Exit code 0 when every worker uses them, 2 when they
+            are refused, 1 when they could not be written.
+            """)
+
+    @OptionGroup var target: AdminTarget
+    @Flag(help: "Also where a version that gains has no endpoints.") var force = false
+    @Argument(help: "The service.", completion: .list([])) var service: String
+    @Argument(
+        help: "Weights, VERSION=SHARE each: percents that total 100%, or whole numbers.",
+        completion: .list([]))
+    var weights: [String]
+
+    func validate() throws {
+        if service.contains("=") {
+            throw ValidationError(
+                "the service is missing; it stands in front of the weights: sluice weights set "
+                    + "SERVICE \(service)")
+        }
+        if let word = weights.first(where: { !$0.contains("=") }) {
+            throw ValidationError(
+                "\"\(word)\" is no weight, expected VERSION=SHARE such as \(word)=20%")
+        }
+    }
+
+    func run() throws {
+        let query = weights.map { "&weight=" + encoded($0) }.joined()
+        try ask(
+            target, "POST",
+            "/weights?service=\(encoded(service))\(query)\(force ? "&force=1" : "")")
+    }
+}
+
+struct WeightsFollow: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "follow", abstract: "Take the file's weights again.",
+        discussion: "EXAMPLES\n  sluice weights follow shop -c sluice.yaml")
+
+    @OptionGroup var target: AdminTarget
+    @Flag(help: "Also where a version that gains has no endpoints.") var force = false
+    @Argument(help: "The service.", completion: .list([])) var service: String
+
+    func run() throws {
+        try ask(
+            target, "POST",
+            "/weights/follow?service=\(encoded(service))\(force ? "&force=1" : "")")
+    }
+}
+
+struct WeightsExport: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "export", abstract: "Print the lines of the file that say what is in force.",
+        discussion: """
+            EXAMPLES
+              sluice weights export shop -c sluice.yaml
+
+            Once the file says the same, the overlay of the service ends by itself at
+            the next reload, and nobody moves.
+            """)
+
+    @OptionGroup var target: AdminTarget
+    @Argument(help: "The service.", completion: .list([])) var service: String
+
+    func run() throws { try ask(target, "GET", "/weights/export?service=\(encoded(service))") }
+}

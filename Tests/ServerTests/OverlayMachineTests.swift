@@ -1,0 +1,172 @@
+import Base
+import Configuration
+import Server
+import Testing
+
+/// Changes of the overlay on their way to the disk, in random histories against what must hold.
+@Suite struct OverlayMachineTests {
+    typealias Machine = OverlayMachine<Int>
+
+    static func entry(_ weight: Int) -> Overlay.Entry {
+        Overlay.Entry(
+            shares: [.init("v1", 100 - weight), .init("v2", weight)],
+            fingerprint: "0123456789abcdef")
+    }
+
+    static func request(_ service: Int, _ weight: Int?, _ ask: Int?) -> Machine.Request {
+        .init([.init(service: "s\(service)", entry: weight.map(entry))], ask: ask)
+    }
+
+    /// A disk and the people who wait, around a machine.
+    struct House {
+        var machine = Machine(Overlay(), isOnDisk: true)
+        var now = Instant(nanoseconds: 1)
+        /// As it is after a crash.
+        var disk = Overlay()
+        var pending: Overlay?
+        var published: [Overlay] = []
+        var done: Set<Int> = [], refused: Set<Int> = []
+
+        mutating func perform(_ effects: [Machine.Effect]) {
+            for effect in effects {
+                switch effect {
+                case .write(let overlay, let goesBack):
+                    #expect(pending == nil, "one write at a time")
+                    #expect(!goesBack || overlay == machine.overlay)
+                    pending = overlay
+                case .publish(let asks):
+                    published.append(machine.overlay)
+                    for ask in asks { answer(ask, isDone: true) }
+                case .refuse(let asks, let why):
+                    #expect(!why.isEmpty)
+                    for ask in asks { answer(ask, isDone: false) }
+                case .warn(let why): #expect(machine.unwritten == why)
+                case .recovered: #expect(machine.unwritten == nil && disk == machine.overlay)
+                }
+            }
+        }
+
+        mutating func answer(_ ask: Int, isDone: Bool) {
+            #expect(!done.contains(ask) && !refused.contains(ask), "answered once")
+            if isDone { done.insert(ask) } else { refused.insert(ask) }
+        }
+
+        mutating func settle(fails: Bool, halfWay: Bool) {
+            guard let overlay = pending else { return }
+            pending = nil
+            if !fails || halfWay { disk = overlay }
+            perform(
+                fails
+                    ? machine.failed("no room", isOldKept: !halfWay, now: now)
+                    : machine.written(now: now))
+        }
+    }
+
+    @Test("every ask is answered once, going back is in force at once, and the disk follows")
+    func histories() {
+        for seed in 1...300 as ClosedRange<UInt64> {
+            var random = PRNG(seed: seed)
+            var house = House()
+            var asked = 0
+            for _ in 0..<60 {
+                let service = Int(random.below(3)), weight = Int(random.below(50))
+                switch random.below(6) {
+                case 0, 1:
+                    asked += 1
+                    let before = house.machine.overlay
+                    house.perform(
+                        house.machine.goForward(
+                            OverlayMachineTests.request(service, weight, asked), now: house.now))
+                    #expect(house.machine.overlay == before, "forward waits for the disk")
+                case 2:
+                    asked += 1
+                    let ask = asked
+                    house.perform(
+                        house.machine.goBack(
+                            OverlayMachineTests.request(service, nil, ask), now: house.now))
+                    #expect(house.done.contains(ask))
+                    #expect(house.machine.overlay.services["s\(service)"] == nil)
+                    #expect(house.published.last == house.machine.overlay)
+                case 3:
+                    house.settle(fails: random.below(2) == 0, halfWay: random.below(2) == 0)
+                case 4: house.settle(fails: false, halfWay: false)
+                default:
+                    house.now = house.now + .seconds(Int64(random.below(4)))
+                    if house.machine.nextDeadline <= house.now {
+                        house.perform(house.machine.timePassed(now: house.now))
+                    }
+                }
+            }
+            // The disk is well again: in the end it has what is in force, and nobody waits.
+            for _ in 0..<10 {
+                house.settle(fails: false, halfWay: false)
+                house.now = house.now + .seconds(10)
+                house.perform(house.machine.timePassed(now: house.now))
+            }
+            #expect(house.disk == house.machine.overlay, "seed \(seed)")
+            #expect(house.machine.asks.isEmpty)
+            #expect(house.done.union(house.refused).count == asked)
+            #expect(house.machine.unwritten == nil)
+        }
+    }
+
+    @Test("a change that was refused is not on the disk in the end, though its write got half way")
+    func refusedIsUndone() {
+        var house = House()
+        house.perform(
+            house.machine.goForward(OverlayMachineTests.request(1, 20, 1), now: house.now))
+        house.settle(fails: true, halfWay: true)
+        #expect(house.refused == [1])
+        #expect(house.disk.services["s1"] != nil)
+        #expect(house.machine.unwritten == "no room")
+        house.now = house.machine.nextDeadline
+        house.perform(house.machine.timePassed(now: house.now))
+        house.settle(fails: false, halfWay: false)
+        #expect(house.disk == Overlay())
+        #expect(house.machine.unwritten == nil)
+    }
+
+    @Test("a change that is refused before the old overlay was touched owes the disk nothing")
+    func refusedAtOnce() {
+        var house = House()
+        house.perform(
+            house.machine.goForward(OverlayMachineTests.request(1, 20, 1), now: house.now))
+        house.settle(fails: true, halfWay: false)
+        #expect(house.refused == [1])
+        #expect(house.machine.nextDeadline.isNever && house.machine.unwritten == nil)
+    }
+
+    @Test("going back overtakes a forward change of the same service that is being written")
+    func overtaken() {
+        var house = House()
+        house.perform(
+            house.machine.goForward(OverlayMachineTests.request(1, 20, 1), now: house.now))
+        house.perform(
+            house.machine.goForward(OverlayMachineTests.request(2, 30, 2), now: house.now))
+        house.perform(
+            house.machine.goBack(OverlayMachineTests.request(1, nil, 3), now: house.now))
+        #expect(house.refused == [1] && house.done == [3])
+        for _ in 0..<3 { house.settle(fails: false, halfWay: false) }
+        #expect(house.done == [2, 3])
+        #expect(house.disk.services.keys.sorted() == ["s2"])
+        #expect(house.machine.overlay == house.disk)
+    }
+
+    @Test("an overlay that was read is older than a change that came meanwhile")
+    func readings() {
+        var house = House()
+        let serial = house.machine.serial
+        #expect(!house.machine.isNewer(than: serial))
+        house.perform(
+            house.machine.goForward(OverlayMachineTests.request(1, 20, 1), now: house.now))
+        #expect(house.machine.isNewer(than: house.machine.serial), "a write is under way")
+        house.settle(fails: false, halfWay: false)
+        #expect(house.machine.isNewer(than: serial))
+        #expect(!house.machine.isNewer(than: house.machine.serial))
+        house.machine.take(Overlay())
+        #expect(house.machine.overlay == Overlay())
+        house.perform(
+            house.machine.goBack(OverlayMachineTests.request(1, nil, 2), now: house.now))
+        #expect(house.pending == nil, "the disk has it already")
+    }
+}
