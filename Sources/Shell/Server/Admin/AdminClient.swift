@@ -16,6 +16,11 @@ public enum AdminClient {
         /// The server took the request and has not answered it: what was asked for may be under
         /// way.
         public var isUnanswered = false
+
+        public init(description: String, isUnanswered: Bool = false) {
+            self.description = description
+            self.isUnanswered = isUnanswered
+        }
     }
 
     /// The longest that one request may take, where the caller does not say.

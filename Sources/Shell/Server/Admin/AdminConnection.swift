@@ -29,6 +29,9 @@ final class AdminConnection {
     private(set) var awaitsPage = false
     /// The request is being handed over: whoever answers at once need not go on with the next.
     private(set) var isHandingOver = false
+    /// The client sends nothing more. What it has asked for is answered, and then the connection
+    /// is over.
+    var hasEnded = false
     /// When bytes last came or went.
     var lastProgress: Instant
 
@@ -77,9 +80,6 @@ final class AdminConnection {
     /// The answer will be a page.
     func awaitPage() { awaitsPage = true }
 
-    /// The client sends nothing more; it may have ended its side alone.
-    func endOfRequests() { waiting?.keepsAlive = false }
-
     func answer(_ response: AdminResponse) {
         guard let waiting else { return }
         self.waiting = nil
@@ -101,7 +101,9 @@ final class AdminConnection {
         outbound.append(text: "content-length: \(bytes.count)\r\n")
         outbound.append("cache-control: no-store\r\nx-content-type-options: nosniff\r\n")
         outbound.append(text: "\(AdminServer.markName): \(SluiceVersion.text)\r\n")
-        if let seconds = response.retryAfter { outbound.append(text: "retry-after: \(seconds)\r\n") }
+        if let seconds = response.retryAfter {
+            outbound.append(text: "retry-after: \(seconds)\r\n")
+        }
         if !keepsAlive { outbound.append("connection: close\r\n") }
         outbound.append("\r\n")
         closesAfterFlush = !keepsAlive
