@@ -61,6 +61,7 @@ extension ControlLoop {
         case .compiled(let product): perform(reloads.compiled(product, now: now))
         case .filesChanged: askForReload(cause: "watch")
         case .hashed(let ticket, let hash): hashed(hash, ticket: ticket)
+        case .forgotten(let selection): forgotten(selection)
         case .pageMade(let page): pageMade(page)
         }
     }
@@ -116,7 +117,7 @@ extension ControlLoop {
             switch outcome {
             case .accepted(let candidate): watch?.noteRead(candidate.file.files)
             case .rejected(let rejection): watch?.noteRead(rejection.files)
-            case .fileRead, .compiled, .filesChanged, .hashed, .pageMade: break
+            case .fileRead, .compiled, .filesChanged, .hashed, .forgotten, .pageMade: break
             }
             inbox.put(outcome)
         }
@@ -269,7 +270,11 @@ extension ControlLoop {
     func releaseSnapshots() {
         let free = retired.filter { $0.isUnique }
         retired.removeAll { $0.isUnique }
-        if !free.isEmpty { compiling.put { for snapshot in free { snapshot.release() } } }
+        if !free.isEmpty {
+            compiling.put { for snapshot in free { snapshot.release() } }
+            // What they alone have named is nobody's behind that.
+            forgetSeries()
+        }
         if !retired.isEmpty {
             agenda.set(.releaseSnapshots, at: SystemClock.now() + .seconds(1))
         }
