@@ -241,6 +241,19 @@ final class StillProcess: ProcessView {
         #expect(page?.status == 200)
     }
 
+    @Test("/reload says how far a reload is, and how the last one ended")
+    func reloads() throws {
+        let process = try StillProcess()
+        func body() -> String {
+            AdminTests.page(AdminTests.answer("GET", "/reload", process))?.body ?? ""
+        }
+        for line in ["\"underWay\": null", "\"rejected\": 1", "\"lastRejection\": \"bad\""] {
+            #expect(body().contains(line), "\(line)")
+        }
+        process.reloadStep = "checking the file"
+        #expect(body().contains("\"underWay\": \"checking the file\""))
+    }
+
     @Test("/connections counts what is under way, by worker")
     func connections() throws {
         let process = try StillProcess()

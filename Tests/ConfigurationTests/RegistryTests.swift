@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Telemetry
 import Testing
 
 /// State that outlives snapshots: the state of endpoints, by service, version and address.
@@ -56,6 +57,84 @@ import Testing
         #expect(condition == [])
         third.release()
         fourth.release()
+    }
+
+    @Test("reloads that rename everything leave no trail of rows, clusters and slots")
+    func renames() throws {
+        let metrics = MetricRegistry(), shards = [CounterShard(), CounterShard()]
+        let registry = SharedRegistry(metrics: metrics, seed: 1)
+        var held: SharedBox<Snapshot>?
+        var retention = SeriesRetention()
+        var extent = metrics.extent
+        for generation in 1...200 {
+            let now = Instant(nanoseconds: UInt64(generation) * 1_000_000_000)
+            let name = "n\(generation)"
+            let text = """
+                listeners: [{ name: http, address: "127.0.0.1:8080" }]
+                services:
+                  \(name):
+                    stable: \(name)
+                    versions:
+                      \(name): { weight: 1, endpoints: ["127.0.0.1:9000"] }
+                      other: { weight: 0, endpoints: ["127.0.0.1:9001"] }
+                routes:
+                  - { name: \(name), to: \(name), mirror: { to: \(name)/other } }
+                """
+            let document = try #require(ConfigurationReading(Array(text.utf8)).document)
+            let next = SnapshotCompiler.compile(
+                document, .init(generation: UInt64(generation), hash: ""), registry: registry)
+            var named = MetricRegistry.Selection()
+            for i in 0..<next.value.rows.count { named.rows.insert(next.value.rows[i].id) }
+            for i in 0..<next.value.mirrors.count {
+                named.rows.insert(next.value.mirrors[i].row.id)
+                named.clusters.insert(next.value.mirrors[i].cluster.value.id)
+            }
+            for i in 0..<next.value.versions.count {
+                named.clusters.insert(next.value.versions[i].cluster.value.id)
+            }
+            // Requests count in each of them.
+            for id in named.rows {
+                let slot = try #require(metrics.slot(ofRow: id))
+                #expect(shards.allSatisfy { $0.value(slot) == 0 }, "a number begins at zero")
+                shards[0].add(1, to: slot)
+            }
+            retention.apply(.init(named, metrics), now: now)
+            let hidden = retention.hidden(retention: .seconds(3), now: now) { _ in false }
+            // The old snapshot is in use still: nothing of it is let go of.
+            let early = registry.forget(hidden, shards)
+            #expect(early.rows.isDisjoint(with: named.rows))
+            retention.forget(early)
+            held?.release()
+            held = next
+            if generation == 20 { extent = metrics.extent }
+        }
+        held?.release()
+        #expect(metrics.extent == extent, "twenty are as many as there ever are")
+        #expect(extent.rows < 50 && extent.clusters < 30)
+    }
+
+    @Test("a number of a cluster that requests, connections or waiters use is not another's")
+    func clusters() throws {
+        let metrics = registry.metrics
+        let first = try compile([10], 1)
+        let cluster = first.value.versions[1].cluster.value.id
+        let state = first.value.versions[1].cluster.value.state
+        let isTaken = state.value.takeConnection(max: 1)
+        #expect(isTaken)
+        var hidden = MetricRegistry.Selection()
+        hidden.clusters = [cluster]
+        #expect(registry.forget(hidden, []).clusters == [])
+        first.release()
+        #expect(registry.forget(hidden, []).clusters == [], "its endpoints are known")
+        let text = Text.replacing(BadConfigurationTests.base, "v2", with: "v3")
+        let document = try #require(ConfigurationReading(Array(text.utf8)).document)
+        let second = SnapshotCompiler.compile(
+            document, .init(generation: 2, hash: ""), registry: registry)
+        #expect(registry.forget(hidden, []).clusters == [], "a connection is open")
+        state.value.freeConnection()
+        #expect(registry.forget(hidden, []).clusters == [cluster])
+        #expect(metrics.cluster(service: "new", version: "v") == cluster)
+        second.release()
     }
 
     @Test("pods that come and go leave no trail of numbers")

@@ -303,6 +303,18 @@ public final class World {
     }
 
     /// The sum, over all workers, of a metric family's samples whose labels contain a text.
+    /// Lets go of the series of all that is gone, as if their time on the page were over.
+    /// - Returns: how many rows and clusters nobody uses any more.
+    @discardableResult public func forgetGone() -> Int {
+        let contents = metrics.contents()
+        var gone = MetricRegistry.Selection()
+        gone.rows = Set(contents.rows.map(\.id))
+        gone.clusters = Set(contents.clusters.map(\.id))
+        // What the snapshot in force names is held by it.
+        let forgotten = nature.registry.forget(gone, nature.workers.map(\.shard))
+        return forgotten.rows.count + forgotten.clusters.count
+    }
+
     public func metric(_ family: String, _ label: String = "") -> UInt64 {
         var page = PrometheusText(format: .prometheus)
         RequestMetricsPage(registry: metrics, shards: nature.workers.map(\.shard)).write(

@@ -1,5 +1,5 @@
 """More than there is room for: descriptors, connections, memory, speed; and clients that hold on to what they have."""
-import json, os, resource, select, socket, threading, unittest
+import json, os, resource, select, socket, threading, time, unittest
 from harness import OK, Case, Demo, Origin, Proxy, config, status, until
 
 

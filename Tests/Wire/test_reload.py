@@ -1,7 +1,7 @@
 """Reloads that take long: what is served and answered meanwhile. A file that is a pipe is read for as long as the test
 wants, as one on a file system that hangs."""
-import http.client, json, os, signal, socket, threading, unittest
-from harness import Case, config, until
+import http.client, json, os, signal, socket, subprocess, threading, unittest
+from harness import BINARY, Case, config, until
 
 NEVER = "no-such-name.invalid"
 
@@ -91,6 +91,21 @@ drain: {{ delay: 0s, grace: 5s }}
         page = json.loads(proxy.page("/config", proxy.admin))
         self.assertEqual((page["fileHasChanged"], page["generation"]), (True, 2))
         self.assertEqual(proxy.metric('sluice_config_reloads_total{result="accepted"}'), 1)
+
+    def test_the_command_says_how_far_a_reload_is_that_takes_longer_than_it_waits(self):
+        port = self.backend().port
+        proxy = self.start_with(config(port))
+        command = [BINARY, "reload", "--admin", f"127.0.0.1:{proxy.admin}"]
+        run = subprocess.run(command + ["--timeout", "200ms"], capture_output=True, text=True)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("is not known after 200ms: the process is reading the file. The reload goes on", run.stderr)
+        self.assertEqual(json.loads(proxy.page("/reload", proxy.admin))["underWay"], "reading the file")
+        # It does go on, without anybody who waits.
+        self.feed(proxy, config(port))
+        until(lambda: json.loads(proxy.page("/reload", proxy.admin))["underWay"] is None)
+        self.assertEqual(json.loads(proxy.page("/reload", proxy.admin))["accepted"], 1)
+        run = subprocess.run(command + ["--timeout", "soon"], capture_output=True, text=True)
+        self.assertIn('--timeout is "soon", expected a duration', run.stderr)
 
     def test_whoever_asks_is_answered_for_the_file_as_it_was_read_after(self):
         first, second = self.backend(), self.backend()

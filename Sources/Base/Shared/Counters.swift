@@ -84,6 +84,12 @@ import Synchronization
         return unsafe cell.pointee.load(ordering: .relaxed)
     }
 
+    /// Sets a counter back to zero. Any thread may, while the owner surely does not add to it.
+    public func clear(_ slot: Int) {
+        guard let cell = unsafe cell(slot) else { return }
+        unsafe cell.pointee.store(0, ordering: .relaxed)
+    }
+
     @usableFromInline func makeBlock(for slot: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
         let count = 1 << CounterShard.blockBits
         let block = UnsafeMutablePointer<Atomic<UInt64>>.allocate(capacity: count)

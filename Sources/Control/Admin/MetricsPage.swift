@@ -8,6 +8,13 @@ import Upstream
 /// configuration.
 enum MetricsPage {
     static func text(_ process: some ProcessView, format: PrometheusText.Format) -> String {
+        // Slots stay what they are until their counters have been read.
+        process.metrics.reading { write(process, format: format) }
+    }
+
+    private static func write(
+        _ process: some ProcessView, format: PrometheusText.Format
+    ) -> String {
         var page = PrometheusText(format: format)
         let snapshot = process.snapshot
         let requests = RequestMetricsPage(

@@ -3,8 +3,9 @@ import Configuration
 import Telemetry
 
 /// The process as the admin pages may know it: looks, and no way to change anything. Whoever runs
-/// the process makes a view for one page; all properties but the counters and the state of endpoints
-/// describe one moment. One thread at a time uses a view, and it need not be the one that made it.
+/// the process makes a view for one page; all properties but the counters and the state of
+/// endpoints describe one moment. One thread at a time uses a view, and it need not be the one that
+/// made it.
 public protocol ProcessView {
     var now: Instant { get }
     var wall: WallTime { get }

@@ -12,10 +12,10 @@ public enum Transfer: Sendable, BitwiseCopyable {
 /// Thin, typed calls on non-blocking stream sockets. A socket is its descriptor's number; whoever
 /// opened it closes it, once.
 public enum Socket {
-    /// Opens a listening socket whose port a wider or narrower address of this process has still, as
-    /// `0.0.0.0:80` beside `127.0.0.1:80`. The kernel allows that where every socket of the port is
-    /// one with SO_REUSEPORT, so all are for the moment in which the new one is bound. Clients come
-    /// to the narrower address until that is closed.
+    /// Opens a listening socket whose port a wider or narrower address of this process has still,
+    /// as `0.0.0.0:80` beside `127.0.0.1:80`. The kernel allows that where every socket of the port
+    /// is one with SO_REUSEPORT, so all are for the moment in which the new one is bound. Clients
+    /// come to the narrower address until that is closed.
     ///
     /// - Parameter siblings: the listening sockets of this process on the port.
     public static func listen(

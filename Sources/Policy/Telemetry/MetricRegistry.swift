@@ -1,9 +1,18 @@
 import Base
+import Synchronization
 
 /// Which slot of the shards a series lives in. Outlives every snapshot, so that a reload never
 /// resets a counter. Names appear only here and on the page; workers know numbers.
 ///
 /// Any thread may ask; a worker asks once per new series and remembers.
+///
+/// Memory of what is gone is used again. A row or cluster is held by each snapshot that names it
+/// (`row`, `cluster`, `release`), and so by every request that counts there, because a request
+/// keeps the snapshot that it began with. `forget` lets go of those that nobody holds: their slots
+/// are set to zero and, like their numbers, given to others. Two parties might still take one for
+/// the other: a page that is being written, so nothing is forgotten meanwhile (`reading`); and a
+/// worker that remembers the slot of a number's series, which forgets all that it remembers before
+/// it counts for a newer snapshot (`WorkerCounters.refresh`, `forgetCount`).
 public final class MetricRegistry: Sendable {
     /// Labels of one row: what is counted per (route, service, version).
     public struct RowLabels: Hashable, Sendable {
@@ -43,33 +52,60 @@ public final class MetricRegistry: Sendable {
     }
 
     struct State {
-        var rows: [RowLabels] = []
-        var rowIDs: [RowLabels: Int] = [:]
-        var rowSlots: [Int] = []
+        var rows = NumberedLabels()
+        var clusters = NumberedLabels()
         var listeners: [String] = []
-        var clusters: [RowLabels] = []
-        var clusterIDs: [RowLabels: Int] = [:]
         var slots: [UInt64: Int] = [:]
-        var order: [UInt64] = []
-        var nextSlot = WorkerMetric.reserved
+        /// Keys of series that belong to neither a row nor a cluster.
+        var others: [UInt64] = []
+        /// Slots of series, and first slots of rows, that are free again.
+        var freeSlots: [Int] = []
+        var freeRuns: [Int] = []
+        /// Behind the run that is everybody's when there is no room.
+        var nextSlot = WorkerMetric.reserved + RowSlot.count
+        /// Pages that are being written.
+        var readers = 0
+
+        /// - Returns: `overflow` when there is no room for more.
+        mutating func takeSlot() -> Int {
+            if let slot = freeSlots.popLast() { return slot }
+            guard nextSlot < CounterShard.slotMax else { return overflow }
+            nextSlot += 1
+            return nextSlot - 1
+        }
+
+        mutating func takeRun() -> Int {
+            if let slot = freeRuns.popLast() { return slot }
+            guard nextSlot + RowSlot.count <= CounterShard.slotMax else { return overflow }
+            nextSlot += RowSlot.count
+            return nextSlot - RowSlot.count
+        }
     }
 
-    private let state = Lock(State())
+    /// The slots where everything is counted that has no room of its own, and that no page shows.
+    static var overflow: Int { WorkerMetric.reserved }
+
+    let state = Lock(State())
+    private let forgets = Atomic<UInt64>(0)
 
     public init() {}
 
-    /// The row of a (route, service, version); made when it is new.
+    /// How often something was forgotten: what was remembered of numbers before is not true any
+    /// more for snapshots that come after.
+    public var forgetCount: UInt64 { forgets.load(ordering: .acquiring) }
+
+    /// The row of a (route, service, version), made when it is new, and held until `release`.
     /// - Returns: the row's number and the first of its slots.
     public func row(_ labels: RowLabels) -> (id: Int, slot: Int) {
         state.withLock { state in
-            if let id = state.rowIDs[labels] { return (id, state.rowSlots[id]) }
-            let id = state.rows.count
-            state.rows.append(labels)
-            state.rowIDs[labels] = id
-            state.rowSlots.append(state.nextSlot)
-            state.nextSlot += RowSlot.count
-            precondition(state.nextSlot < CounterShard.slotMax, "room for the row's slots")
-            return (id, state.rowSlots[id])
+            let id: Int
+            if let number = state.rows.number(labels) {
+                id = number
+            } else {
+                id = state.rows.add(labels, slot: state.takeRun())
+            }
+            state.rows.hold(id)
+            return (id, state.rows.entry(id)?.slot ?? MetricRegistry.overflow)
         }
     }
 
@@ -81,24 +117,43 @@ public final class MetricRegistry: Sendable {
         }
     }
 
-    /// The number of a (service, version), stable for the life of the process.
+    /// The number of a (service, version); made when it is new. It is theirs for as long as
+    /// somebody holds it.
     public func cluster(service: String, version: String, isMirror: Bool = false) -> Int {
         let labels = RowLabels(
             route: "", service: service, version: version, isMirror: isMirror)
         return state.withLock { state in
-            if let id = state.clusterIDs[labels] { return id }
-            state.clusters.append(labels)
-            state.clusterIDs[labels] = state.clusters.count - 1
-            return state.clusters.count - 1
+            state.clusters.number(labels) ?? state.clusters.add(labels, slot: -1)
+        }
+    }
+
+    /// The number of a (service, version), held until `release`.
+    /// - Returns: also whether it is new, and may have been another's before.
+    public func hold(
+        service: String, version: String, isMirror: Bool
+    ) -> (id: Int, isNew: Bool) {
+        let labels = RowLabels(
+            route: "", service: service, version: version, isMirror: isMirror)
+        return state.withLock { state in
+            let held = state.clusters.number(labels)
+            let id = held ?? state.clusters.add(labels, slot: -1)
+            state.clusters.hold(id)
+            return (id, held == nil)
+        }
+    }
+
+    /// A snapshot is gone that held rows and clusters: once for every time that each was held.
+    public func release(rows: [Int], clusters: [Int]) {
+        state.withLock { state in
+            for id in rows { state.rows.release(id) }
+            for id in clusters { state.clusters.release(id) }
         }
     }
 
     /// The names behind a cluster's number.
     public func clusterLabels(_ id: Int) -> RowLabels {
-        state.withLock { state in
-            id >= 0 && id < state.clusters.count
-                ? state.clusters[id] : RowLabels(route: "", service: "", version: "")
-        }
+        state.withLock { $0.clusters.entry(id)?.labels }
+            ?? RowLabels(route: "", service: "", version: "")
     }
 
     /// Kind, listener, row or cluster, assign, and code, cause or metric in one word.
@@ -113,96 +168,28 @@ public final class MetricRegistry: Sendable {
     public func slot(forKey key: UInt64) -> Int {
         state.withLock { state in
             if let slot = state.slots[key] { return slot }
-            let slot = state.nextSlot
-            precondition(slot < CounterShard.slotMax, "room for the series' slot")
-            state.nextSlot += 1
+            let slot = state.takeSlot()
             state.slots[key] = slot
-            state.order.append(key)
+            let number = MetricRegistry.row(ofKey: key)
+            switch SeriesKind(rawValue: key >> 60) {
+            case .requests, .errors, .calls, .filters: state.rows.note(key: key, of: number)
+            case .cluster: state.clusters.note(key: key, of: number)
+            case .refused, .resets, .handshakes, .handshakeFailures, nil: state.others.append(key)
+            }
             return slot
         }
     }
 
-    /// One series with its labels, for the page.
-    public struct Series: Sendable {
-        public var kind: SeriesKind
-        public var listener: String
-        public var labels: RowLabels
-        public var assign: Assign
-        public var code: UInt16
-        public var slot: Int
-        public var key: UInt64
-    }
+    static func listener(ofKey key: UInt64) -> Int { Int(key >> 48 & 0xfff) }
+    static func row(ofKey key: UInt64) -> Int { Int(key >> 20 & 0xfff_ffff) }
 
-    public struct Row: Sendable {
-        public var labels: RowLabels
-        public var slot: Int
-    }
+    /// The first of a row's slots; `nil` when the row was forgotten.
+    public func slot(ofRow id: Int) -> Int? { state.withLock { $0.rows.entry(id)?.slot } }
 
-    /// Numbers of rows, clusters and listeners.
-    public struct Selection: Sendable, Equatable {
-        public var rows: Set<Int> = []
-        public var clusters: Set<Int> = []
-        public var listeners: Set<Int> = []
-        public init() {}
-    }
+    func noteForgotten() { forgets.add(1, ordering: .releasing) }
 
-    /// Everything that has a slot now. Without `hidden` a position in a list is the number.
-    public struct Contents: Sendable {
-        public var rows: [Row]
-        public var series: [Series]
-        public var clusters: [RowLabels]
-        public var listeners: [String]
-    }
-
-    /// The first of a row's slots.
-    public func slot(ofRow id: Int) -> Int { state.withLock { $0.rowSlots[id] } }
-
-    /// Whether a series is of something hidden. Rows and listeners are no part of every kind.
-    private static func isHidden(_ series: Series, _ hidden: Selection) -> Bool {
-        let listener = Int(series.key >> 48 & 0xfff), row = Int(series.key >> 20 & 0xfff_ffff)
-        switch series.kind {
-        case .requests, .errors:
-            return hidden.rows.contains(row) || hidden.listeners.contains(listener)
-        case .calls, .filters: return hidden.rows.contains(row)
-        case .refused: return hidden.listeners.contains(listener)
-        case .cluster: return hidden.clusters.contains(row)
-        case .resets, .handshakes, .handshakeFailures: return false
-        }
-    }
-
-    /// Everything that has a slot now, but for what is hidden.
-    public func contents(hiding hidden: Selection = Selection()) -> Contents {
-        var all = everything()
-        if hidden == Selection() { return all }
-        func shown<Element>(_ list: [Element], _ hidden: Set<Int>) -> [Element] {
-            list.indices.filter { !hidden.contains($0) }.map { list[$0] }
-        }
-        all.rows = shown(all.rows, hidden.rows)
-        all.series = all.series.filter { !MetricRegistry.isHidden($0, hidden) }
-        all.clusters = shown(all.clusters, hidden.clusters)
-        all.listeners = shown(all.listeners, hidden.listeners)
-        return all
-    }
-
-    private func everything() -> Contents {
-        state.withLock { state in
-            let rows = zip(state.rows, state.rowSlots).map { Row(labels: $0, slot: $1) }
-            let series = state.order.compactMap { key -> Series? in
-                guard let kind = SeriesKind(rawValue: key >> 60), let slot = state.slots[key] else {
-                    return nil
-                }
-                let listener = Int(key >> 48 & 0xfff), row = Int(key >> 20 & 0xfff_ffff)
-                let names = kind == .cluster ? state.clusters : state.rows
-                return Series(
-                    kind: kind,
-                    listener: listener < state.listeners.count ? state.listeners[listener] : "",
-                    labels: row < names.count
-                        ? names[row] : RowLabels(route: "", service: "", version: ""),
-                    assign: Assign(rawValue: UInt8(key >> 16 & 0xf)) ?? .none,
-                    code: UInt16(key & 0xffff), slot: slot, key: key)
-            }
-            return Contents(
-                rows: rows, series: series, clusters: state.clusters, listeners: state.listeners)
-        }
+    /// How much memory there is for series: rows, clusters, and slots of each shard.
+    public var extent: (rows: Int, clusters: Int, slots: Int) {
+        state.withLock { ($0.rows.entries.count, $0.clusters.entries.count, $0.nextSlot) }
     }
 }

@@ -224,7 +224,9 @@ public struct RequestMetricsPage {
         for metric in ClusterMetric.allCases {
             guard let entry = MetricCatalog.cluster(metric) else { continue }
             begin(entry.family, after: &last, &page)
-            for labels in contents.clusters where labels.isMirror || metric != .mirrorsDropped {
+            for cluster in contents.clusters
+            where cluster.labels.isMirror || metric != .mirrorsDropped {
+                let labels = cluster.labels
                 var pairs = [("service", labels.service), ("version", labels.version)]
                 if labels.isMirror { pairs.append(("pool", "mirror")) }
                 if let label = entry.label { pairs.append(label) }

@@ -4,9 +4,13 @@ import Base
 /// Versions that carry a build's name would otherwise stay for ever, thousands in a year.
 ///
 /// Of each service the version that went last stays for the retention time. A version that went
-/// before it leaves after `grace`, in which every collector has read it, or at once if it has
-/// counted no request. A version with requests in flight stays, and for `grace` behind their end.
-/// Nothing is reset: a version that comes back goes on counting where it was.
+/// before it leaves after `grace`, in which every collector has read it. What has counted no
+/// request leaves at once: there is nothing to read. At most `goneMax` rows and as many clusters
+/// stay, those that went last. A version with requests in flight stays, and for `grace` behind
+/// their end.
+/// What has left the page is forgotten (`MetricRegistry.forget`): a version that comes back later
+/// counts from zero, which a collector takes for what it is, a reset; one that comes back before
+/// goes on counting where it was.
 ///
 /// Reading a page changes nothing. The control loop tells what is in force (`apply`) and looks now
 /// and then whether what is gone is still busy (`look`).
@@ -27,6 +31,9 @@ public struct SeriesRetention: Sendable {
     /// shorter: a Prometheus server forgets a series after five minutes, so that nobody reads more
     /// seldom.
     public static let grace = Duration.seconds(300)
+    /// Rows, and clusters, that are gone and stay to be read, however many are replaced in the
+    /// time.
+    public static let goneMax = 50_000
     /// How often `look` is to be called while something is gone.
     public static let interval = Duration.seconds(60)
 
@@ -50,26 +57,30 @@ public struct SeriesRetention: Sendable {
         public init(_ named: MetricRegistry.Selection, _ registry: MetricRegistry) {
             self.named = named
             let all = registry.contents()
-            rows = Census.absent(
-                all.rows.map { ($0.labels.service, $0.labels.version) }, named.rows)
-            clusters = Census.absent(all.clusters.map { ($0.service, $0.version) }, named.clusters)
-            listeners = Census.absent(all.listeners.map { _ in ("", "") }, named.listeners)
+            rows = Census.absent(all.rows.map { ($0.id, $0.labels) }, named.rows)
+            clusters = Census.absent(all.clusters.map { ($0.id, $0.labels) }, named.clusters)
+            let none = MetricRegistry.RowLabels(route: "", service: "", version: "")
+            listeners = Census.absent(all.listeners.indices.map { ($0, none) }, named.listeners)
         }
 
         private static func absent(
-            _ labels: [(group: String, version: String)], _ named: Set<Int>
+            _ all: [(id: Int, labels: MetricRegistry.RowLabels)], _ named: Set<Int>
         ) -> [Absent] {
-            labels.enumerated().compactMap { id, label in
+            all.compactMap { id, labels in
                 named.contains(id)
-                    ? nil : Absent(id: id, group: label.group, version: label.version)
+                    ? nil : Absent(id: id, group: labels.service, version: labels.version)
             }
         }
     }
 
-    /// Whether `look` has still something to find: what is gone and idle for `grace` does nothing
-    /// any more.
-    public func isWaiting(now: Instant) -> Bool {
-        rows.values.contains { now - $0.busyUntil < SeriesRetention.grace }
+    /// Whether something is gone and not forgotten, so that `look` and `hidden` have something to
+    /// find. Listeners are never forgotten.
+    public var isWaiting: Bool { !rows.isEmpty || !clusters.isEmpty }
+
+    /// The registry has forgotten rows and clusters; their numbers may be others' from now on.
+    public mutating func forget(_ forgotten: MetricRegistry.Selection) {
+        for id in forgotten.rows { rows[id] = nil }
+        for id in forgotten.clusters { clusters[id] = nil }
     }
 
     /// A configuration is in force: whatever it does not name is gone.
@@ -92,13 +103,16 @@ public struct SeriesRetention: Sendable {
     /// Notes what of that which is gone is in flight.
     /// - Parameter isBusy: whether requests of a row are.
     public mutating func look(now: Instant, isBusy: (Int) -> Bool) {
+        var busy: Set<String> = []
         for (id, row) in rows where isBusy(id) {
             rows[id]?.busyUntil = now
-            // What a version is doing concerns all of its series.
-            for (cluster, item) in clusters
-            where item.group == row.group && item.version == row.version {
-                clusters[cluster]?.busyUntil = now
-            }
+            busy.insert(SeriesRetention.name(row.group, row.version))
+        }
+        if busy.isEmpty { return }
+        // What a version is doing concerns all of its series.
+        for (id, cluster) in clusters
+        where busy.contains(SeriesRetention.name(cluster.group, cluster.version)) {
+            clusters[id]?.busyUntil = now
         }
     }
 
@@ -114,16 +128,36 @@ public struct SeriesRetention: Sendable {
         var seen = self
         // Listeners have no rows of their own.
         var counted: Set<String> = [SeriesRetention.name("", "")]
-        for (id, row) in rows where hasCounted(id) {
-            counted.insert(SeriesRetention.name(row.group, row.version))
+        var silent: Set<Int> = []
+        for (id, row) in rows {
+            if hasCounted(id) {
+                counted.insert(SeriesRetention.name(row.group, row.version))
+            } else {
+                silent.insert(id)
+            }
         }
         // Of what is in flight the end is still to come.
         seen.look(now: .never, isBusy: isBusy)
         var hidden = MetricRegistry.Selection()
-        hidden.rows = left(seen.rows, counted, retention, now)
+        hidden.rows = left(seen.rows, counted, retention, now).union(silent)
+        hidden.rows.formUnion(surplus(seen.rows, hidden.rows))
         hidden.clusters = left(seen.clusters, counted, retention, now)
+        for (id, cluster) in seen.clusters
+        where !counted.contains(SeriesRetention.name(cluster.group, cluster.version)) {
+            hidden.clusters.insert(id)
+        }
+        hidden.clusters.formUnion(surplus(seen.clusters, hidden.clusters))
         hidden.listeners = left(seen.listeners, counted, retention, now)
         return hidden
+    }
+
+    /// Those that went first, of more than may stay; those in flight stay.
+    private func surplus(_ gone: [Int: Gone], _ hidden: Set<Int>) -> [Int] {
+        let more = gone.count - hidden.count - SeriesRetention.goneMax
+        guard more > 0 else { return [] }
+        let staying = gone.filter { !hidden.contains($0.key) && !$0.value.busyUntil.isNever }
+        return staying.sorted { ($0.value.since, $0.key) < ($1.value.since, $1.key) }
+            .prefix(more).map(\.key)
     }
 
     private static func name(_ group: String, _ version: String) -> String {

@@ -14,11 +14,23 @@ public struct WorkerCounters: ~Copyable {
     }
     private var known: FixedArray<Entry>
     private var knownCount = 0
+    /// `MetricRegistry.forgetCount` when what is known was known to be true.
+    private var forgetCount: UInt64 = 0
 
     public init(registry: MetricRegistry, shard: CounterShard) {
         self.registry = registry
         self.shard = shard
         known = FixedArray(repeating: Entry(key: 0, slot: 0), count: 256)
+    }
+
+    /// A newer snapshot is about to be used, whose numbers may have been others' before: forgets
+    /// which slots their series had.
+    public mutating func refresh() {
+        let count = registry.forgetCount
+        if count == forgetCount { return }
+        forgetCount = count
+        known = FixedArray(repeating: Entry(key: 0, slot: 0), count: 256)
+        knownCount = 0
     }
 
     @inline(__always) public func count(_ metric: WorkerMetric, _ amount: UInt64 = 1) {

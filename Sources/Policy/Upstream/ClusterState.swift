@@ -28,6 +28,18 @@ public struct ClusterState: ~Copyable, Sendable {
         waiting = Atomic(0)
     }
 
+    /// Nothing is under way, waits or is held against an endpoint.
+    public var isIdle: Bool {
+        connectionCount == 0 && requestCount == 0 && pendingCount == 0 && retryCount == 0
+            && ejectedCount == 0 && waiters == 0
+    }
+
+    /// The number is another cluster's from now on; nothing is under way.
+    public func beginAnew() {
+        requests.store(0, ordering: .relaxed)
+        spent.store(.min, ordering: .relaxed)
+    }
+
     private func take(_ counter: borrowing Atomic<Int>, max: Int) -> Bool {
         if counter.wrappingAdd(1, ordering: .relaxed).oldValue < max { return true }
         counter.wrappingSubtract(1, ordering: .relaxed)

@@ -221,12 +221,13 @@ public final class SharedRegistry: Sendable {
     }
 
     func cluster(_ spec: ClusterSpec) -> Cluster {
-        let id = metrics.cluster(
+        let (id, isNew) = metrics.hold(
             service: spec.service, version: spec.version, isMirror: spec.isMirror)
         return state.withLock { state in
             let held: SharedBox<ClusterState>
             if let known = state.clusters[id] {
                 held = known
+                if isNew { held.value.beginAnew() }
             } else {
                 held = SharedBox(ClusterState(id: id))
                 state.clusters[id] = held
@@ -278,6 +279,27 @@ public final class SharedRegistry: Sendable {
             state.endpoints[key] = nil
             box.release()
         }
+    }
+
+    /// Lets go of series that have left the page, as far as nobody uses their rows and clusters. On
+    /// the thread that compiles.
+    ///
+    /// The shared state of a cluster stays in its place, for the next that gets the number.
+    ///
+    /// - Parameter shards: of all workers.
+    /// - Returns: what was forgotten.
+    public func forget(
+        _ hidden: MetricRegistry.Selection, _ shards: [CounterShard]
+    ) -> MetricRegistry.Selection {
+        var selection = hidden
+        selection.clusters = state.withLock { state in
+            let known = Set(state.endpoints.keys.map(\.cluster))
+            return hidden.clusters.filter { id in
+                guard let box = state.clusters[id] else { return true }
+                return box.isUnique && box.value.isIdle && !known.contains(id)
+            }
+        }
+        return metrics.forget(selection, shards)
     }
 
     /// Places taken of all clusters' limits, by name of the limit.

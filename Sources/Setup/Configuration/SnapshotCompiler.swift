@@ -107,7 +107,7 @@ public struct SnapshotCompiler: ~Copyable {
             faults: FixedArray(faults), mirrors: FixedArray(mirrors), checks: FixedArray(checks),
             store: store, listenerProtocols: FixedArray(listenerProtocols()),
             halfClosers: FixedArray(halfClosers()), splitOwners: FixedArray(splitOwners),
-            lacksSplits: lacksSplits)
+            lacksSplits: lacksSplits, metrics: metrics)
         return Snapshot(
             generation: inputs.generation, hash: inputs.hash, document: document,
             settings: settings, splits: splits, epochs: epochs, plans: SharedBox(plans))

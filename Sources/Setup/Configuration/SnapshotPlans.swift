@@ -1,5 +1,6 @@
 import Base
 import Routing
+import Telemetry
 import Upstream
 
 /// The part of a snapshot that weights do not change: routes and how they match, services, versions
@@ -28,6 +29,8 @@ import Upstream
     let splitOwners: FixedArray<SplitOwner>
     /// Some route forwards by weights that are all zero, and so has no split.
     let lacksSplits: Bool
+    /// Where the rows and clusters are held.
+    let metrics: MetricRegistry
 
     /// Whose weights a split has.
     struct SplitOwner: BitwiseCopyable, Sendable {
@@ -38,6 +41,7 @@ import Upstream
     }
 
     deinit {
+        releaseNumbers()
         for i in 0..<versions.count {
             versions[i].cluster.release()
             versions[i].latch.release()
@@ -52,5 +56,16 @@ import Upstream
             mirrors[i].cluster.release()
             mirrors[i].draws.release()
         }
+    }
+
+    private borrowing func releaseNumbers() {
+        var held: (rows: [Int], clusters: [Int]) = ([], [])
+        for i in 0..<rows.count { held.rows.append(rows[i].id) }
+        for i in 0..<versions.count { held.clusters.append(versions[i].cluster.value.id) }
+        for i in 0..<mirrors.count {
+            held.rows.append(mirrors[i].row.id)
+            held.clusters.append(mirrors[i].cluster.value.id)
+        }
+        metrics.release(rows: held.rows, clusters: held.clusters)
     }
 }

@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Telemetry
 import Upstream
 
 // A new snapshot is in force: what it names gets its place in this worker's tables, what it no
@@ -9,6 +10,7 @@ extension Pools {
     static func adopt(_ tables: inout Tables, _ turn: inout Turn) {
         let snapshot = turn.snapshots.newest
         turn.generation = snapshot.value.generation
+        turn.counters.refresh()
         for i in 0..<snapshot.value.versions.count {
             place(&turn, snapshot.value.versions[i].cluster)
         }

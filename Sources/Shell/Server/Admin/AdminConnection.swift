@@ -29,6 +29,9 @@ final class AdminConnection {
     private(set) var awaitsPage = false
     /// The request is being handed over: whoever answers at once need not go on with the next.
     private(set) var isHandingOver = false
+    /// The client sends nothing more. What it has asked for is answered, and then the connection
+    /// is over.
+    var hasEnded = false
     /// When bytes last came or went.
     var lastProgress: Instant
 
@@ -80,9 +83,6 @@ final class AdminConnection {
 
     /// The answer will be a page.
     func awaitPage() { awaitsPage = true }
-
-    /// The client sends nothing more; it may have ended its side alone.
-    func endOfRequests() { waiting?.keepsAlive = false }
 
     func answer(_ response: AdminResponse) {
         guard let waiting else { return }

@@ -167,11 +167,10 @@ final class AdminServer {
                 connection.lastProgress = SystemClock.now()
                 takeRequests(connection, respond)
             case .wouldBlock: return true
-            case .endOfStream where connection.waiting != nil:
+            case .endOfStream:
                 // It may have ended its side alone; one that is gone shows when it is answered.
-                connection.endOfRequests()
-                return true
-            case .endOfStream: return connection.owesBytes
+                connection.hasEnded = true
+                return !connection.isIdle
             case .failed: return false
             }
         }
@@ -180,7 +179,6 @@ final class AdminServer {
     /// Hands over requests and sends answers for as long as both go on.
     private func advance(_ connection: AdminConnection, _ respond: Respond) {
         while true {
-            let hadPage = connection.page != nil
             switch connection.send(now: SystemClock.now()) {
             case .blocked: return
             case .broken: return close(connection)
@@ -188,9 +186,11 @@ final class AdminServer {
             case .done: break
             }
             if connection.closesAfterFlush { return close(connection) }
-            // Requests that came meanwhile waited for the page's end.
-            guard hadPage, !connection.inbound.isEmpty else { return }
+            // Requests that came meanwhile have waited for the page's end.
             takeRequests(connection, respond)
+            if connection.owesBytes { continue }
+            if connection.hasEnded, connection.isIdle { close(connection) }
+            return
         }
     }
 

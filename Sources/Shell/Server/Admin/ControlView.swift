@@ -121,9 +121,10 @@ final class ControlView: ProcessView, Sendable {
     }
 
     func hiddenSeries() -> MetricRegistry.Selection {
-        retention.hidden(
-            retention: retentionTime, now: now, isBusy: { group.isBusy(row: $0, metrics) },
-            hasCounted: { group.hasCounted(row: $0, metrics) })
+        let activity = RowActivity(metrics: metrics, shards: workers.map(\.shard))
+        return retention.hidden(
+            retention: retentionTime, now: now, isBusy: activity.isBusy,
+            hasCounted: activity.hasCounted)
     }
 
     func refusedCause(_ number: UInt8) -> String { RefusalCause.label(number) }

@@ -8,7 +8,8 @@ package struct Agenda {
         case rotateTickets
         /// Let go of snapshots that nobody uses any more.
         case releaseSnapshots
-        /// Look which of the versions that are gone still have requests in flight.
+        /// Look which of the versions that are gone still have requests in flight, and forget
+        /// those that have left the page.
         case lookAtSeries
         /// Give up clients of the admin endpoint that take nothing of their answers.
         case lookAtClients

@@ -51,6 +51,8 @@ final class ControlLoop {
     var listeners = Listeners()
     private(set) var readiness: Readiness
     var retention = SeriesRetention()
+    /// Series are being forgotten by the compiling thread.
+    var isForgetting = false
 
     var file: ConfigurationFile
     /// The document that the process began with: what only a start changes is as it says.
@@ -164,7 +166,9 @@ final class ControlLoop {
             tickets?.rotate()
             agenda.set(.rotateTickets, at: SystemClock.now() + ControlLoop.ticketLife)
         case .releaseSnapshots: releaseSnapshots()
-        case .lookAtSeries: lookAtSeries(SystemClock.now())
+        case .lookAtSeries:
+            lookAtSeries(SystemClock.now())
+            forgetSeries()
         case .lookAtClients: lookAtClients(SystemClock.now())
         case .look: break
         }
@@ -244,21 +248,6 @@ final class ControlLoop {
 
     /// - Returns: whether the process became ready just now.
     func advanceReadiness() -> Bool { readiness.advance(self) }
-
-    /// A configuration is in force: the series that it does not name are gone.
-    func noteSeries(_ census: SeriesRetention.Census) {
-        let now = SystemClock.now()
-        retention.apply(census, now: now)
-        lookAtSeries(now)
-    }
-
-    /// Notes which of the versions that are gone still have requests in flight.
-    private func lookAtSeries(_ now: Instant) {
-        retention.look(now: now) { group.isBusy(row: $0, registry.metrics) }
-        if retention.isWaiting(now: now) {
-            agenda.set(.lookAtSeries, at: now + SeriesRetention.interval)
-        }
-    }
 
     // MARK: Drain
 

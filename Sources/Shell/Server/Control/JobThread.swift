@@ -2,6 +2,7 @@ import Admin
 import Base
 import Files
 import Platform
+import Telemetry
 
 /// A thread beside the control loop for jobs that may take long, which it does one behind the
 /// other. It starts with its first job and stays.
@@ -65,6 +66,8 @@ enum ControlLetter: Sendable {
     case filesChanged
     /// The hash of the file as it is now, for the admin request with the ticket.
     case hashed(ticket: UInt64, String)
+    /// Rows and clusters that were forgotten; their numbers are others' from now on.
+    case forgotten(MetricRegistry.Selection)
     /// The page that was being made.
     case pageMade(AdminResponse)
 }

@@ -105,8 +105,8 @@ struct Listeners {
         }
     }
 
-    /// Opens a socket; where sockets of this process have the port with a wider or narrower address,
-    /// beside them.
+    /// Opens a socket; where sockets of this process have the port with a wider or narrower
+    /// address, beside them.
     private func bind(
         _ address: Address, isDual: Bool, _ change: Change
     ) throws(SystemError) -> Int32 {

@@ -64,6 +64,7 @@ extension ControlLoop {
         case .filesChanged: askForReload(cause: "watch")
         case .overlayWritten(let failure): takeWritten(failure: failure)
         case .hashed(let ticket, let hash): hashed(hash, ticket: ticket)
+        case .forgotten(let selection): forgotten(selection)
         case .pageMade(let page): pageMade(page)
         }
     }
@@ -120,7 +121,8 @@ extension ControlLoop {
             switch outcome {
             case .accepted(let candidate): watch?.noteRead(candidate.file.files)
             case .rejected(let rejection): watch?.noteRead(rejection.files)
-            case .fileRead, .compiled, .filesChanged, .hashed, .overlayWritten, .pageMade: break
+            case .fileRead, .compiled, .filesChanged, .hashed, .overlayWritten: break
+            case .forgotten, .pageMade: break
             }
             inbox.put(outcome)
         }
@@ -275,7 +277,11 @@ extension ControlLoop {
     func releaseSnapshots() {
         let free = retired.filter { $0.isUnique }
         retired.removeAll { $0.isUnique }
-        if !free.isEmpty { compiling.put { for snapshot in free { snapshot.release() } } }
+        if !free.isEmpty {
+            compiling.put { for snapshot in free { snapshot.release() } }
+            // What they alone have named is nobody's behind that.
+            forgetSeries()
+        }
         if !retired.isEmpty {
             agenda.set(.releaseSnapshots, at: SystemClock.now() + .seconds(1))
         }

@@ -79,24 +79,33 @@ final class WorkerGroup: Sendable {
 
     func add(_ worker: Worker) { members.withLock { $0.append(worker) } }
 
-    /// Whether requests of a row are in flight.
-    func isBusy(row: Int, _ metrics: MetricRegistry) -> Bool {
-        let slot = metrics.slot(ofRow: row), shards = workers.map(\.shard)
-        func sum(_ part: Int) -> UInt64 { shards.reduce(0) { $0 &+ $1.value(slot + part) } }
-        // In this order: what ends in between is then not taken for a request that runs.
-        let finished = sum(MetricRegistry.RowSlot.finished)
-        return sum(MetricRegistry.RowSlot.started) > finished
-    }
-
-    /// Whether a row has counted a request.
-    func hasCounted(row: Int, _ metrics: MetricRegistry) -> Bool {
-        let slot = metrics.slot(ofRow: row) + MetricRegistry.RowSlot.started
-        return workers.contains { $0.shard.value(slot) > 0 }
-    }
+    var shards: [CounterShard] { workers.map(\.shard) }
 
     func tellAll(_ mail: Mail) {
         for worker in workers { worker.mailbox.put(mail) }
     }
+}
+
+/// Asks the counters of all workers about rows.
+struct RowActivity: Sendable {
+    let metrics: MetricRegistry
+    let shards: [CounterShard]
+
+    /// Whether requests of a row are in flight.
+    func isBusy(_ row: Int) -> Bool {
+        guard let slot = metrics.slot(ofRow: row) else { return false }
+        // In this order: what ends in between is then not taken for a request that runs.
+        let finished = sum(slot + MetricRegistry.RowSlot.finished)
+        return sum(slot + MetricRegistry.RowSlot.started) > finished
+    }
+
+    /// Whether a row has counted a request.
+    func hasCounted(_ row: Int) -> Bool {
+        guard let slot = metrics.slot(ofRow: row) else { return false }
+        return sum(slot + MetricRegistry.RowSlot.started) > 0
+    }
+
+    private func sum(_ slot: Int) -> UInt64 { shards.reduce(0) { $0 &+ $1.value(slot) } }
 }
 
 /// Open client connections of each worker.
