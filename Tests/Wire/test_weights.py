@@ -329,7 +329,10 @@ routes:
             ["mount", "-t", "tmpfs", "-o", "size=128k,mode=700", "none", state], capture_output=True)
         if mounted.returncode != 0:
             self.skipTest("mounts are not permitted here")
-        self.addCleanup(lambda: subprocess.run(["umount", state], check=True))
+        def mount(*words):
+            # What the process has just written may be open for another moment.
+            until(lambda: subprocess.run(words, capture_output=True).returncode == 0)
+        self.addCleanup(lambda: mount("umount", state))
         self.set(proxy, "v1=75%", "v2=25%")
         with open(self.overlay(proxy)) as file:
             old = file.read()
@@ -345,10 +348,10 @@ routes:
         self.set(proxy, "v1=76%", "v2=24%")
         until(lambda: self.entries(proxy)["s"]["weights"]["v2"] == 6)
         self.assertEqual(proxy.metric("sluice_overlay_written"), 1)
-        subprocess.run(["mount", "-o", "remount,ro", state], check=True)
+        mount("mount", "-o", "remount,ro", state)
         self.assertIn("mounted read-only", self.set(proxy, "v1=70%", "v2=30%", code=1)["error"])
         self.assertEqual(self.served(proxy), (76, 24))
-        subprocess.run(["mount", "-o", "remount,rw", state], check=True)
+        mount("mount", "-o", "remount,rw", state)
         os.unlink(os.path.join(state, "filler"))
         self.assertEqual(self.set(proxy, "v1=70%", "v2=30%")["weights"]["v2"], "30%")
 
