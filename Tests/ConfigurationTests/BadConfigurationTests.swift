@@ -208,6 +208,26 @@ import Testing
         ("  - { name: rest, to: s }", "  - [", 11, "did not find expected node"),
     ]
 
+    @Test(
+        "fields that say how a message is read, or have a meaning of their own, are not written",
+        arguments: ["version", "flags"],
+        [
+            "content-length", "Transfer-Encoding", "connection", "host", "upgrade", "trailer", "te",
+            "keep-alive", "proxy-connection", "HTTP2-Settings", "x-sluice-mirror", "date",
+            "set-cookie", "content-type", "via", "grpc-status", "x-request-id",
+        ])
+    func fieldsWithMeaning(key: String, name: String) throws {
+        let text =
+            BadConfigurationTests.base
+            + "\ndefaults: { forwarding: { \(key): \(name) } }"
+        let reading = ConfigurationReading(Array(text.utf8))
+        #expect(reading.document == nil)
+        let error = try #require(reading.errors.first)
+        #expect(error.message == "\"\(name)\" cannot be written as forwarding.\(key)")
+        #expect(error.mark.line == 11)
+        #expect(error.hint.hasSuffix(key == "version" ? "x-served-by" : "x-sluice-flags"))
+    }
+
     @Test("a bad file gets its place, what was expected, and is not loaded", arguments: cases)
     func refuses(old: String, new: String, line: Int, message: String) throws {
         let text = Text.replacing(BadConfigurationTests.base, old, with: new)

@@ -126,6 +126,18 @@ import Testing
         #expect(!answer.text.contains("mine"), "\(row.0): \(answer.text)")
     }
 
+    @Test("a client of a unix socket has no address, and the origin is told of it as unknown")
+    func unixClients() throws {
+        var world = RewritingWorld(peer: Address(family: .unix, port: 0, high: 0, low: 0))
+        let answer = try world.write("GET / HTTP/1.1|Host: a.test")
+        #expect(answer.text.contains("|x-forwarded-for: unknown|"), "\(answer.text)")
+        world.forwarding = "trustedHops: 2"
+        let behind = try world.write(
+            "GET / HTTP/1.1|Host: a.test|X-Forwarded-For: 1.2.3.4, 5.6.7.8")
+        #expect(
+            behind.text.contains("|x-forwarded-for: 1.2.3.4, 5.6.7.8, unknown|"), "\(behind.text)")
+    }
+
     /// Rows: subject · hops · the request's fields · what the origin is told.
     static let hops: [(String, Int, String, String)] = [
         (

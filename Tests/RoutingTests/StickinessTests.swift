@@ -109,4 +109,33 @@ import Testing
         let line = ASCII.string(out.readable).dropFirst("set-cookie: ".count)
         return String(line.prefix { $0 != ";" })
     }
+
+    @Test("a cookie that an older key has signed is issued anew with the first key at once")
+    func olderKey() throws {
+        let (one, two) = (StickinessTests.one, StickinessTests.two)
+        let rotated = StickinessTests.stickiness([two, one])
+        let old = "sid=" + StickinessTests.value(7, one)
+        let found = try StickinessTests.session([old], rotated)
+        #expect(found.position == 7 &+ rotated.value.saltHash && found.wantsCookie)
+        var line = ByteBuffer()
+        rotated.value.appendSetCookie(
+            position: found.position, wall: StickinessTests.now, isSecure: false, to: &line)
+        let issued = "sid=" + StickinessTests.value(7, two)
+        #expect(ASCII.string(line.readable).hasPrefix("set-cookie: \(issued);"))
+        let again = try StickinessTests.session([issued], rotated)
+        #expect(!again.wantsCookie, "once is enough")
+        let alone = StickinessTests.stickiness([two])
+        #expect(try StickinessTests.session([issued], alone).position == found.position)
+        // A key that is listed twice is the first.
+        let twice = StickinessTests.stickiness([two, one, two])
+        #expect(try !StickinessTests.session([issued], twice).wantsCookie)
+    }
+
+    @Test("a cookie that a sibling has signed is left alone, or the two would replace it for ever")
+    func siblingsKey() throws {
+        let (one, two) = (StickinessTests.one, StickinessTests.two)
+        let sticky = StickinessTests.stickiness([one], siblings: [two])
+        let found = try StickinessTests.session(["sid=" + StickinessTests.value(7, two)], sticky)
+        #expect(found.origin == .issued && !found.wantsCookie)
+    }
 }

@@ -159,7 +159,15 @@ final class OriginPeer: OriginEnd {
         }
         if isTunnel { return wire.deliver(bytes) }
         inbound += bytes
+        if inbound.starts(with: "PRI * HTTP/2.0".utf8) { return refuseHTTP2() }
         while !isTunnel, isOpen, let request = nextRequest() { answer(request) }
+    }
+
+    /// HTTP/2's preface came: answered in HTTP/1.1 and closed, as servers of HTTP/1.1 do.
+    private func refuseHTTP2() {
+        isOpen = false
+        wire.deliver(Array("HTTP/1.1 400 X\r\ncontent-length: 0\r\n\r\n".utf8))
+        wire.end()
     }
 
     /// The next whole request.

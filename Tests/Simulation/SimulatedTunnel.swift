@@ -14,6 +14,8 @@ public final class SimulatedTunnel: ClientEnd {
     private var said: [UInt8] = []
     private var pieces: [Int]
     private var isClosed = false
+    /// Says nothing at the end, and does not end.
+    public var staysOpen = false
     /// The answer to the handshake; 0 before it came.
     public private(set) var status = 0
     /// The handshake's answer.
@@ -49,6 +51,7 @@ public final class SimulatedTunnel: ClientEnd {
     private func next() {
         guard heard.count == said.count else { return }
         guard let size = pieces.popLast() else {
+            if staysOpen { return }
             if let id, !isClosed { world.end(id) }
             isClosed = true
             return

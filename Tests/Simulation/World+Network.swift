@@ -113,7 +113,9 @@ extension World {
                     drive(.received(id, 0))
                     continue
                 }
-                guard link.hasEnded, !link.endSeen else { return }
+                // What is kept and to be seen again comes first (`WorkerLoop.isToBeSeenAgain`).
+                guard link.hasEnded, !link.endSeen, !(plane.value.hasKept(id) && ready.contains(id))
+                else { return }
                 links[id]?.endSeen = true
                 return drive(link.wasReset ? .failed(id) : .ended(id))
             }
@@ -152,7 +154,8 @@ extension World {
         case .askForConnection(let cluster): mail(.connectionWanted(cluster: cluster))
         case .tellFreed(let workers, let cluster):
             mail(.connectionFreed(cluster: cluster)) { workers & (1 << UInt64($0)) != 0 }
-        case .wakeControl, .log: break
+        case .log(let range): logLines.append(ASCII.string(plane.value.logLine(range)))
+        case .wakeControl: break
         }
     }
 
@@ -197,11 +200,15 @@ extension World {
 
     private func send(_ id: ConnectionID, _ source: Effect.Source, _ range: ByteRange) {
         guard links[id] != nil else { return }
-        if plane.value.outboundCount(id) > 0 { return plane.value.keepUnsent(id, source, range) }
+        if plane.value.outboundCount(id) > 0 {
+            plane.value.keepUnsent(id, source, range)
+            return noteUnsent(id)
+        }
         let taken = min(range.length, writeRoom(id))
         pass(id, plane.value.bytes(source, ByteRange(start: range.lower, count: taken)))
         if taken < range.length {
             plane.value.keepUnsent(id, source, ByteRange(range.lower + taken, end: range.upper))
+            noteUnsent(id)
             after(flushDelay(id)) { [self] in flush(id) }
         }
     }

@@ -74,6 +74,10 @@ public final class World {
     var listener = 0
     /// Letters of each kind that came from other workers.
     public private(set) var mailCount = (connections: 0, wanted: 0, freed: 0)
+    /// Lines of the access log, where the configuration has one.
+    public internal(set) var logLines: [String] = []
+    /// The most bytes that have waited for one client's socket.
+    public private(set) var unsentBytesMax = 0
     /// Looks at the world whenever the data plane has had its say.
     public var afterTurn: () -> Void = {}
     /// Whether the tables are looked through after each turn; that takes most of the time of a
@@ -207,6 +211,11 @@ public final class World {
         }
         func serveReady() { world.serveReady() }
         func takeMail() { world.takeMail() }
+    }
+
+    func noteUnsent(_ id: ConnectionID) {
+        guard id.side == .downstream else { return }
+        unsentBytesMax = max(unsentBytesMax, plane.value.outboundCount(id))
     }
 
     private func checkTables() {

@@ -105,6 +105,40 @@ import Testing
         #expect(world.leftovers["downstream"] == nil)
     }
 
+    /// Answers that Sluice makes itself: a fixed one, a redirect, no route, a refused method.
+    private static let local = """
+        listeners: [{ name: http, address: "127.0.0.1:80" }]
+        services: { s: { versions: { v1: { endpoints: ["10.0.0.1:80"] } } } }
+        routes:
+          - name: fixed
+            match: { path: { exact: / } }
+            respond: { body: "\(String(repeating: "z", count: 10_000))" }
+          - { name: moved, match: { path: { exact: /moved } }, redirect: { host: x.example } }
+          - { name: there, match: { path: { exact: /there } }, to: s }
+        """
+
+    @Test(
+        "pipelined requests wait while answers do, whoever made the answers",
+        arguments: [("GET", "/", 10_300), ("GET", "/moved", 400), ("GET", "/none", 400)])
+    func pipelinedAnswers(method: String, path: String, answerBytes: Int) {
+        let world = World(
+            seed: 1, yaml: OverloadScenarios.local,
+            origins: [SimulatedOrigin("10.0.0.1:80", version: "v1")])
+        world.faults.latencyMax = .zero
+        world.faults.takesPerSecond = 500_000
+        let count = 2_000
+        let client = SimulatedClient(
+            world, name: "a", Array(repeating: SimulatedRequest(method, path), count: count))
+        client.start(
+            raw: String(repeating: "\(method) \(path) HTTP/1.1\r\nHost: a\r\n\r\n", count: count))
+        client.end()
+        world.run()
+        #expect(client.outcomes.count == count, "all are answered, the last before the end")
+        #expect(client.outcomes.allSatisfy { $0.end == .complete })
+        #expect(world.unsentBytesMax <= 65_536 + answerBytes)
+        #expect(world.leftovers.isEmpty)
+    }
+
     @Test("a client that takes its answer by the byte is ended, one that is merely slow is not")
     func slowReaders() {
         for (rate, isEnded) in [(20, true), (400, false)] {

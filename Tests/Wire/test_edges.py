@@ -1,5 +1,6 @@
 """What goes wrong around the proxy, and what stands around it: other proxies, names, descriptors, signals."""
 import collections, http.client, json, os, resource, shutil, signal, socket, subprocess, tempfile, threading, unittest
+import frames
 from harness import HALF_CLOSE, OK, Demo, Origin, Proxy, answering, config, until
 
 
@@ -193,6 +194,20 @@ drain: {{ delay: 0s, grace: 5s }}
         until(lambda: read(path).count("\n") == 20_000 - dropped)
         paths = {json.loads(line)["path"] for line in read(path).splitlines()}
         self.assertEqual(len(paths), 20_000 - dropped)
+
+    def test_a_stream_whose_head_is_no_http_has_its_line(self):
+        proxy, path = self.logging()
+        client = frames.Client(proxy.port)
+        self.addCleanup(client.close)
+        client.request(1, extra=[("connection", "close")])
+        self.assertEqual(client.outcome(1), "rst PROTOCOL_ERROR")
+        client.request(3, path="/next")
+        self.assertEqual(client.outcome(3), "200")
+        until(lambda: read(path).count("\n") == 2)
+        first, second = (json.loads(line) for line in read(path).splitlines())
+        self.assertEqual((first["status"], first["flags"], first["protocol"], first["peer"]), (0, "DPE", "HTTP/2", "127.0.0.1"))
+        self.assertEqual((second["status"], second["flags"], second["path"]), (200, "-", "/next"))
+        self.assertEqual(proxy.metric(r'sluice_requests_total.*route="".*code="0"'), 1)
 
     def test_descriptors_run_out_and_come_back(self):
         origin = self.origin()

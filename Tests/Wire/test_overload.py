@@ -1,5 +1,7 @@
 """More than there is room for: descriptors, connections, memory, speed; and clients that hold on to what they have."""
-import json, os, resource, select, socket, threading, time, unittest
+import json, os, re, resource, select, socket, ssl, threading, time, unittest
+import frames
+from certificates import Authority
 from harness import OK, Case, Demo, Origin, Proxy, config, status, until
 
 
@@ -120,6 +122,79 @@ class Overload(Case):
         self.assertLess(proxy.metric("sluice_buffer_bytes"), 8 << 20)
         for reader in readers:
             reader.close()
+        until(lambda: proxy.get().status == 200)
+
+
+class OwnAnswers(Case):
+    """Answers that Sluice makes itself: few of them wait, however many a client asks for and does not take."""
+    BODY = "z" * 60_000
+    ROUTES = f'routes: [{{ name: fixed, respond: {{ body: "{BODY}" }} }}]'
+    REQUEST, COUNT = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1_800
+
+    def idle_origin(self):
+        return self.backend().port
+
+    def asks_and_waits(self, proxy, connection):
+        """Asks for 108 MB and takes nothing, until some of it waits; then takes all of it."""
+        connection.settimeout(60)
+        sender = threading.Thread(target=lambda: connection.sendall(self.REQUEST * self.COUNT))
+        sender.start()
+        sender.join()
+        until(lambda: proxy.metric("sluice_buffer_bytes") > 60_000)
+        self.assertLess(proxy.metric("sluice_requests_total"), self.COUNT)
+        waits = proxy.metric("sluice_buffer_bytes")
+        got, body = 0, len(self.BODY)
+        whole = self.COUNT * body
+        while got < whole:
+            piece = connection.recv(1 << 20)
+            self.assertTrue(piece)
+            got += piece.count(b"z")
+        self.assertEqual(got, whole)
+        self.assertEqual(proxy.metric("sluice_requests_total"), self.COUNT)
+        return waits
+
+    def test_pipelined_answers_do_not_pile_up(self):
+        proxy = self.start(config(self.idle_origin(), routes=self.ROUTES))
+        before = proxy.metric("sluice_buffer_bytes")
+        with proxy.connect() as connection:
+            # 64 KiB, one answer, 48 KB of requests, each in a buffer that may be twice as large.
+            self.assertLess(self.asks_and_waits(proxy, connection) - before, 1 << 20)
+
+    def test_pipelined_answers_do_not_pile_up_over_tls(self):
+        authority = Authority()
+        self.addCleanup(authority.close)
+        certificate, key = authority.issue("server", "DNS:localhost")
+        proxy = self.start(config(
+            self.idle_origin(), routes=self.ROUTES,
+            listener=f" }}, {{ name: https, address: \"127.0.0.1:0\", tls: {{ certificate: {certificate}, key: {key} }}"))
+        port = int(re.search(r"https=127\.0\.0\.1:(\d+)", proxy.log[-1]).group(1))
+        before = proxy.metric("sluice_buffer_bytes")
+        context = ssl.create_default_context(cafile=authority.ca)
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as connection:
+                self.assertLess(self.asks_and_waits(proxy, connection) - before, 2 << 20)
+
+    def test_pipelined_requests_in_front_of_an_end_are_all_answered(self):
+        proxy = self.start(config(self.idle_origin(), routes=self.ROUTES))
+        out = proxy.raw(self.REQUEST * 100, half_close=True)
+        self.assertEqual(out.count(b"HTTP/1.1 200"), 100)
+        self.assertEqual(out.count(b"z"), 100 * len(self.BODY))
+
+    def test_streams_with_shut_windows_are_as_many_answers_as_streams_and_count(self):
+        proxy = self.start(config(
+            self.idle_origin(), routes=self.ROUTES,
+            extra="defaults: { limits: { bufferBytes: 4MiB }, forwarding: { flags: x-flags } }"))
+        client = frames.Client(proxy.port, True, (4, 0))
+        self.addCleanup(client.close)
+        for i in range(101):
+            client.request(2 * i + 1)
+        self.assertEqual(client.outcome(201), "rst REFUSED_STREAM")
+        held = proxy.metric("sluice_buffer_bytes")
+        self.assertGreater(held, 100 * 60_000, "what waits for a window is counted")
+        self.assertLess(held, 100 * 140_000, "and is a body for each stream")
+        refused = until(lambda: (r := proxy.get()).status == 503 and r)
+        self.assertEqual(refused.getheader("x-flags"), "OM")
+        client.close()
         until(lambda: proxy.get().status == 200)
 
 

@@ -48,6 +48,24 @@ class Sessions(Case):
             proxy.reload()
         self.assertEqual(len(set(seen)), 20)
 
+    def test_a_reload_that_moves_users_whom_the_weights_do_not_move_is_warned_of(self):
+        port = self.backend().port
+        def text(*versions):
+            lines = "".join(f"\n      {name}: {{ weight: {weight}%, endpoints: {endpoints(port)} }}" for name, weight in versions)
+            return ('\nlisteners: [{ name: http, address: "127.0.0.1:0" }]\nservices:\n  s:\n    stable: v1\n'
+                    f"    sticky: {{ issue: sid }}\n    versions:{lines}\nroutes: [{{ name: all, to: s }}]\n")
+        proxy = self.start(text(("v1", 90), ("v2", 10), ("v3", 0)))
+        for versions, users in (((("v1", 80), ("v2", 10), ("v3", 10)), None), ((("v1", 90), ("v2", 0), ("v3", 10)), None),
+                                ((("v1", 90), ("v3", 10)), "20.00 %")):
+            seen = len(proxy.log)
+            proxy.write(text(*versions))
+            proxy.reload()
+            until(lambda: any("configuration reloaded" in line for line in proxy.log[seen:]))
+            warnings = [line for line in proxy.log[seen:] if "users move" in line]
+            self.assertEqual(len(warnings), 1 if users else 0, warnings)
+            if users:
+                self.assertIn(f'route=all users="{users}" cause="v3 is number 1 of the versions beside the stable one', warnings[0])
+
     def test_a_genuine_cookie_is_found_wherever_it_stands(self):
         ours, theirs = self.keys("a"), self.keys("b")
         proxy, other = self.start(self.sticky(keys=ours)), self.start(self.sticky(keys=theirs))

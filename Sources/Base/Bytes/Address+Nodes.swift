@@ -31,6 +31,13 @@ extension Address {
         }
     }
 
+    /// Appends the address as a node of a forwarding chain, without its port. A client of a unix
+    /// socket has no address, and is `unknown` (RFC 7239 §6.2).
+    public func appendNode(to buffer: inout ByteBuffer) {
+        if family == .unix { return buffer.append("unknown") }
+        appendHost(to: &buffer)
+    }
+
     /// Nothing, or a colon and a port; RFC 7239 §6.3 allows a hidden one behind "_".
     private static func isPort(_ bytes: Span<UInt8>) -> Bool {
         if bytes.isEmpty { return true }

@@ -84,7 +84,9 @@ extension HTTP2Connection {
     /// Resets one stream, because of an error of that stream alone (§5.4.2).
     mutating func streamError(_ slot: StreamSlot, _ code: HTTP2Code) {
         guard streams.holds(slot), !streams[slot].isClosed else { return }
-        events.append(.malformed(stream: slot))
+        var hasHead = true
+        if case .head = streams[slot].inbound { hasHead = false }
+        events.append(.malformed(stream: slot, hasHead: hasHead))
         reset(slot, code)
         spendProvoked()
     }

@@ -94,8 +94,8 @@ public struct HTTP2Connection: ~Copyable {
     public internal(set) var wasToldTooManyPings = false
     /// Streams that have an owner, or had.
     public internal(set) var streamCount = 0
-    /// The connection is over; no byte is read any more.
-    var isBroken = false
+    /// Whether the peer broke the protocol of the connection; no byte is read any more.
+    public internal(set) var isBroken = false
     var hasPeerGoneAway = false
     var hasGoneAway = false
 

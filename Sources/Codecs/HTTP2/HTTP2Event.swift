@@ -25,6 +25,7 @@ public enum HTTP2Event: Sendable, BitwiseCopyable {
     case breach(HTTP2Breach)
     /// Trailers came behind a message whose length was stated, where they have no place.
     case droppedTrailers(stream: StreamSlot)
-    /// A stream was refused because of what its header block said.
-    case malformed(stream: StreamSlot)
+    /// A stream was refused because of what its frames said; `hasHead` when the head of its message
+    /// was whole before, and was told of.
+    case malformed(stream: StreamSlot, hasHead: Bool)
 }

@@ -19,7 +19,7 @@ public enum ForwardedFields {
     ) {
         out.append("x-forwarded-for: ")
         let start = out.writerIndex
-        summary.peer.appendHost(to: &out)
+        summary.peer.appendNode(to: &out)
         summary.forwardedFor = ByteRange(start, end: out.writerIndex)
         if !head.authority.isEmpty {
             out.append(
@@ -44,7 +44,7 @@ public enum ForwardedFields {
         out.append("x-forwarded-for: ")
         let start = out.writerIndex
         appendNodes(&out, head, origin.source, hops, bytes)
-        summary.peer.appendHost(to: &out)
+        summary.peer.appendNode(to: &out)
         summary.forwardedFor = ByteRange(start, end: out.writerIndex)
         out.append(
             origin.isSecure
@@ -61,7 +61,7 @@ public enum ForwardedFields {
         // Hops that do not write this field pass on what the client wrote, so it is written anew.
         if head.fields.seen.contains(.realIP) {
             out.append("x-real-ip: ")
-            origin.client.appendHost(to: &out)
+            origin.client.appendNode(to: &out)
             out.append("\r\n")
         }
     }
@@ -93,7 +93,7 @@ public enum ForwardedFields {
         let node = ForwardedElement.value("for", in: element, bytes) ?? .empty
         let text = bytes.extracting(node.range)
         if let address = Address(node: text) {
-            address.appendHost(to: &out)
+            address.appendNode(to: &out)
         } else if !text.isEmpty, ASCII.tokenLength(text) == text.count {
             out.append(text)
         } else {

@@ -23,6 +23,8 @@ public struct Stickiness: ~Copyable, Sendable {
     private let store: ByteStore
     /// The first signs, all verify; none: cookies are issued without a signature.
     private let keys: [SipHash]
+    /// The number of the service's own keys, which come first.
+    private let ownKeyCount: Int
     /// Whether cookies without a signature are taken.
     private let acceptsUnsigned: Bool
 
@@ -47,6 +49,7 @@ public struct Stickiness: ~Copyable, Sendable {
         self.ttlSeconds = ttlSeconds
         saltHash = XXH64.hash(salt, seed: 0)
         self.keys = keys + siblingKeys
+        ownKeyCount = keys.count
         acceptsUnsigned = keys.isEmpty
     }
 
@@ -60,7 +63,9 @@ public struct Stickiness: ~Copyable, Sendable {
         public var origin: Origin
         /// Already shifted by the salt: to be looked up in the intervals.
         public var position: UInt64
-        /// The answer must set the cookie: it is missing, or past half its life.
+        /// The answer must set the cookie: it is missing, past half its life, or signed by an
+        /// older key of the service's, which is to be taken out one day. A sibling's cookie is left
+        /// alone, or two services would replace each other's for ever.
         public var wantsCookie: Bool
         /// A cookie by the issued name was there and was not ours.
         public var hadForgery: Bool
@@ -104,7 +109,9 @@ public struct Stickiness: ~Copyable, Sendable {
                 if age <= ttlSeconds {
                     return Session(
                         origin: .issued, position: ticket.position &+ saltHash,
-                        wantsCookie: age > ttlSeconds / 2, hadForgery: hadForgery)
+                        wantsCookie: age > ttlSeconds / 2
+                            || ticket.key > 0 && ticket.key < ownKeyCount,
+                        hadForgery: hadForgery)
                 }
             }
         }

@@ -8,6 +8,9 @@ public enum StickyCookie {
     public struct Ticket: Equatable, Sendable, BitwiseCopyable {
         public var position: UInt64
         public var issuedSeconds: Int64
+        /// The place of the key that has verified the ticket in the list of keys; 0 for a ticket
+        /// without a signature, and for one that is to be encoded.
+        public var key = 0
         public init(position: UInt64, issuedSeconds: Int64) {
             self.position = position
             self.issuedSeconds = issuedSeconds
@@ -51,6 +54,7 @@ public enum StickyCookie {
         _ text: Span<UInt8>, keys: borrowing [SipHash], acceptsUnsigned: Bool
     ) -> Ticket? {
         let isSigned = text.count == 28
+        var key = 0
         guard isSigned ? !keys.isEmpty : text.count == 18 && acceptsUnsigned else { return nil }
         var bytes = InlineArray<21, UInt8>(repeating: 0)
         var word: UInt32 = 0
@@ -71,18 +75,21 @@ public enum StickyCookie {
         if isSigned {
             var mac: UInt64 = 0
             for i in 0..<8 { mac = mac << 8 | UInt64(bytes[13 + i]) }
-            var isGenuine = false
-            for i in keys.indices {
+            key = -1
+            // Backwards, and all of them: of a key that is listed twice the first place counts.
+            for i in keys.indices.reversed() {
                 // Compared as whole words: no byte of the MAC can be guessed on its own.
-                if keys[i].mac(bytes.span.extracting(0..<bodyBytes)) == mac { isGenuine = true }
+                if keys[i].mac(bytes.span.extracting(0..<bodyBytes)) == mac { key = i }
             }
-            guard isGenuine else { return nil }
+            guard key >= 0 else { return nil }
         }
         var position: UInt64 = 0
         for i in 0..<8 { position = position << 8 | UInt64(bytes[1 + i]) }
         var issued: Int64 = 0
         for i in 0..<4 { issued = issued << 8 | Int64(bytes[9 + i]) }
-        return Ticket(position: position, issuedSeconds: issued)
+        var ticket = Ticket(position: position, issuedSeconds: issued)
+        ticket.key = key
+        return ticket
     }
 
     private static func letter(_ value: UInt8) -> UInt8 {

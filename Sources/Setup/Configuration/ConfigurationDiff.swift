@@ -67,7 +67,7 @@ public struct ConfigurationDiff: Sendable {
     // MARK: Routes
 
     /// Where a route's requests go.
-    private struct Aim {
+    struct Aim {
         var document: Document
         var service: Int
         var weights: SplitWeights
@@ -87,7 +87,7 @@ public struct ConfigurationDiff: Sendable {
         }
     }
 
-    private static func aims(_ document: Document) -> [(route: String, aim: Aim?)] {
+    static func aims(_ document: Document) -> [(route: String, aim: Aim?)] {
         var aims: [(String, Aim?)] = document.routes.map { route in
             guard case .forward(let service, let version, let split) = route.action else {
                 return (route.name, nil)
@@ -144,7 +144,7 @@ public struct ConfigurationDiff: Sendable {
     }
 
     /// Says by what else sessions are known now, in words; `nil` when that stays.
-    private static func identity(_ was: Aim, _ now: Aim) -> String? {
+    static func identity(_ was: Aim, _ now: Aim) -> String? {
         guard let a = was.config.sticky, let b = now.config.sticky else { return nil }
         if a.source != b.source || a.name != b.name {
             return "sessions are known by another cookie or header: users begin as new ones"
@@ -156,7 +156,7 @@ public struct ConfigurationDiff: Sendable {
         return nil
     }
 
-    private static func sessionsMoved(_ was: Aim, _ now: Aim) -> Double {
+    static func sessionsMoved(_ was: Aim, _ now: Aim) -> Double {
         let before = SessionIntervals(weights: was.weights, stable: was.config.stable)
         let after = SessionIntervals(weights: now.weights, stable: now.config.stable)
         if identity(was, now) == nil {

@@ -320,15 +320,19 @@ extension DocumentDecoder {
     }
 
     private mutating func checkEditable(_ name: String, _ mark: YAMLMark) {
-        let known = KnownField.intern(Array(name.utf8).span)
-        let hint: String
-        switch known {
-        case .host: hint = "use rewrite: { host: … }"
-        case .mirror: hint = "it marks copies, so that no copy is copied again"
-        case _ where known.isHopByHop || known == .contentLength:
-            hint = "it belongs to the framing of the message"
-        default: return
-        }
+        guard let hint = DocumentDecoder.reasonNotToWrite(name) else { return }
         fail("\"\(name)\" cannot be edited", mark, hint: hint)
+    }
+
+    /// Why the configuration may not have a field of this name written; `nil` if it may. The fields
+    /// named here say how a message is read, and the proxy alone knows that.
+    static func reasonNotToWrite(_ name: String) -> String? {
+        switch KnownField.intern(Array(name.utf8).span) {
+        case .host: return "use rewrite: { host: … }"
+        case .mirror: return "it marks copies, so that no copy is copied again"
+        case let known where known.isHopByHop || known == .contentLength:
+            return "it belongs to the framing of the message"
+        default: return nil
+        }
     }
 }

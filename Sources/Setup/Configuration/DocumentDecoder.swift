@@ -1,5 +1,6 @@
 import Base
 import HTTP2
+import HTTPSemantics
 import Routing
 import Telemetry
 import YAML
@@ -232,6 +233,17 @@ struct DocumentDecoder {
             fail(
                 "\"\(text)\" is not a header name", value.start,
                 hint: "write \(key): \(key == "version" ? "x-served-by" : "x-sluice-flags")")
+            return nil
+        }
+        // Any field that HTTP or the proxy gives a meaning would have two lines, or two meanings.
+        let hasMeaning = KnownField.intern(Array(text.utf8).span) != .other
+        if let reason = DocumentDecoder.reasonNotToWrite(text)
+            ?? (hasMeaning ? "it has a meaning of its own" : nil)
+        {
+            fail(
+                "\"\(text)\" cannot be written as forwarding.\(key)", value.start,
+                hint: "\(reason); write \(key): "
+                    + (key == "version" ? "x-served-by" : "x-sluice-flags"))
             return nil
         }
         return text

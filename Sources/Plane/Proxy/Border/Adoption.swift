@@ -53,6 +53,8 @@ extension Pools {
                 turn.endpointPools[endpoint].lacksWebSockets = false
                 turn.endpointPools[endpoint].hasToldOfWebSockets = false
             }
+            // Configured anew: whatever is still wrong is told once more.
+            turn.endpointPools[endpoint].hasToldOfProtocol = false
             turn.endpointPools[endpoint].generation = turn.generation
         }
     }

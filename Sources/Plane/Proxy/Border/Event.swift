@@ -130,6 +130,10 @@ public struct EndpointNews: Sendable, BitwiseCopyable {
         /// A WebSocket was refused: the endpoint has none over HTTP/2, and is not asked for
         /// HTTP/1.1.
         case lacksWebSockets
+        /// The endpoint answers with HTTP/1.1 where HTTP/2 is spoken to it.
+        case speaksHTTP1
+        /// The endpoint answers with frames of HTTP/2 where HTTP/1.1 is spoken to it.
+        case speaksHTTP2
     }
 
     public var kind: Kind

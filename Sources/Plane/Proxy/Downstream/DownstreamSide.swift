@@ -10,6 +10,9 @@ enum DownstreamSide {
     /// A request body of a known length up to this is read and dropped rather than the connection
     /// closed.
     static let discardBytesMax: UInt64 = 65_536
+    /// Bytes of answers composed in one event, above which the next pipelined request waits until
+    /// they are handed to the socket: only then does it show whether the client takes them.
+    private static let composedBytesMax = 65_536
 
     // MARK: Events
 
@@ -202,6 +205,11 @@ enum DownstreamSide {
                     tables.downstream[id].isReadPaused = true
                     return at
                 }
+                if at < end, turn.output.count >= composedBytesMax {
+                    // Seen again behind the sends of this event, which may block the connection.
+                    turn.effects.append(.resume(ConnectionID(downstream: id)))
+                    return at
+                }
                 if !tables.downstream[id].hasServed, at < end,
                     let isWhole = preface(tables, turn, id, ByteRange(at, end: end))
                 {
@@ -298,12 +306,8 @@ enum DownstreamSide {
                 turn.scratch.span(ByteRange(at, end: end)), into: &turn.requestHead,
                 limits: tables.downstream[id].isStream ? turn.streamLimits : turn.limits)
         } catch {
-            let violation = error
-            let isCall = tables.downstream[id].isStream && hasCall(turn, ByteRange(at, end: end))
+            refuse(&tables, &turn, id, error, ByteRange(at, end: end))
             at = end
-            refuse(
-                &tables, &turn, id, status: violation.status, cause: violation.rawValue,
-                isCall: isCall)
             return false
         }
         switch progress {

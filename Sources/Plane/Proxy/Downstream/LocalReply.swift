@@ -42,11 +42,13 @@ enum LocalReply {
         } else {
             let text = answer.text
             begin(
-                status: answer.status, type: "text/plain", length: text.utf8CodeUnitCount + 1,
-                &turn)
+                status: answer.status, type: "text/plain", length: contentBytes(text), &turn)
             addFields(tables.exchanges[id], answer, &turn, snapshot)
             finish(&tables, &turn, id, snapshot)
-            if method != .head { appendLine(text, &turn) }
+            if method != .head {
+                appendLine(text, &turn)
+                tables.exchanges[id].summary.bytesSent = UInt64(contentBytes(text))
+            }
         }
         end(tables, &turn, id, from: start)
     }
@@ -78,7 +80,7 @@ enum LocalReply {
             turn.headOut.append(text)
             endGRPC(&turn)
         } else {
-            begin(status: status, type: "text/plain", length: text.utf8CodeUnitCount + 1, &turn)
+            begin(status: status, type: "text/plain", length: contentBytes(text), &turn)
         }
         addFlags(flags, &turn, turn.snapshots.newest)
         turn.headOut.append(turn.date())
@@ -86,6 +88,9 @@ enum LocalReply {
         turn.output.append(turn.headOut.readable)
         if !isCall { appendLine(text, &turn) }
     }
+
+    /// Bytes of an answer's content, which is one line.
+    static func contentBytes(_ text: StaticString) -> Int { text.utf8CodeUnitCount + 1 }
 
     private static func appendLine(_ text: StaticString, _ turn: inout Turn) {
         turn.output.append(text)

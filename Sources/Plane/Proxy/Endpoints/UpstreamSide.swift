@@ -356,6 +356,7 @@ enum UpstreamSide {
                     turn.scratch.span(ByteRange(at, end: end)), into: &turn.responseHead,
                     limits: tables.upstream[id].isStream ? turn.streamLimits : turn.limits)
             } catch {
+                WrongProtocol.look(tables, &turn, id, ByteRange(at, end: end))
                 at = end
                 return invalid(&tables, &turn, exchange, on: id)
             }

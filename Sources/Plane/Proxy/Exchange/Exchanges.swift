@@ -275,6 +275,8 @@ enum Exchanges {
         if tables.downstream[downstream].phase == .tunnel,
             flags != .streamIdle || !tables.downstream[downstream].hasUnsent
         {
+            // Silence is how most tunnels end that nobody closes: no error of the version.
+            tables.exchanges[id].summary.flags.insert(flags)
             return closeTunnel(&tables, &turn, id)
         }
         let requestPhase = tables.exchanges[id].requestPhase

@@ -158,6 +158,7 @@ enum HTTP2Links {
         _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, _ range: Range<Int>
     ) {
         tables.links[h2].keepalive.hasHeard = true
+        if !tables.links[h2].engine.hasSettings { WrongProtocol.look(tables, &turn, h2, range) }
         swap(&turn.scratch, &turn.raw)
         turn.work.handling = h2
         turn.work.eventAt = 0
@@ -365,6 +366,10 @@ enum HTTP2Links {
                 tables.upstream[id.upstream].outlivesLink = true
                 turn.orphanCount += 1
                 continue
+            }
+            // What an endpoint sends that is no HTTP/2 is no answer, even if it then closes.
+            if id.side == .upstream, tables.links[h2].engine.isBroken {
+                tables.upstream[id.upstream].isMalformed = true
             }
             Streams.broke(&tables, &turn, id, as: departure)
         }

@@ -38,13 +38,14 @@ enum Streams {
             if side == .upstream { Keepalive.goingAway(&tables, &turn, h2) }
         case .settings:
             if side == .upstream {
+                turn.endpointPools[tables.links[h2].endpoint].hasToldOfProtocol = false
                 turn.endpointPools[tables.links[h2].endpoint].lacksWebSockets =
                     !tables.links[h2].engine.allowsWebSockets
                 turn.queueIsDue(tables.links[h2].cluster)
             }
         case .droppedTrailers: turn.counters.count(.trailersDropped)
         case .breach(let breach): breached(&tables, &turn, h2, breach)
-        case .malformed(let stream):
+        case .malformed(let stream, let hasHead):
             guard side == .downstream else {
                 if let id = connection(tables, h2, stream: stream) {
                     tables.upstream[id.upstream].verdict = .malformed
@@ -55,6 +56,7 @@ enum Streams {
             turn.counters.countRefused(
                 listener: tables.downstream[socket.downstream].listener,
                 cause: RefusalCause.malformedStream)
+            if !hasHead { DownstreamSide.noteMalformedHead(tables, &turn, socket.downstream) }
         }
     }
 

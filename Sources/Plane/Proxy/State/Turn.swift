@@ -276,6 +276,8 @@ struct EndpointPool: BitwiseCopyable {
     /// whether that was logged.
     var lacksWebSockets = false
     var hasToldOfWebSockets = false
+    /// Whether it was logged that the endpoint speaks another version of HTTP than is configured.
+    var hasToldOfProtocol = false
     /// Requests in flight from this worker.
     var load = 0
     var probe = -1

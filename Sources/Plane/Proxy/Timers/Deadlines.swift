@@ -49,8 +49,7 @@ enum Deadlines {
             case .open, .lastCall: ClientConnections.closeIfQuiet(&tables, &turn, id)
             }
         case .lingering: ClientConnections.close(&tables, &turn, id, reset: false)
-        case .head:
-            DownstreamSide.refuse(&tables, &turn, id, status: 408, cause: RefusalCause.headTimeout)
+        case .head: DownstreamSide.refuseLateHead(&tables, &turn, id)
         case .http2: HTTP2Links.expired(&tables, &turn, tables.downstream[id].h2)
         case .exchange, .tunnel, .closed: break
         }

@@ -220,6 +220,15 @@ final class ControlLoop {
                 log.warning(
                     "WebSocket refused: the endpoint does not offer them over HTTP/2 (RFC 8441); "
                         + "set protocol: auto or http1 for the service", fields)
+            case .speaksHTTP1:
+                log.warning(
+                    "endpoint answers with HTTP/1.1 to HTTP/2; set protocol: http1 or auto for the "
+                        + "service, or have the endpoint speak HTTP/2 without an upgrade (h2c)",
+                    fields)
+            case .speaksHTTP2:
+                log.warning(
+                    "endpoint answers with HTTP/2 to HTTP/1.1; set protocol: http2 for the service",
+                    fields)
             case .becameHealthy: log.info("endpoint healthy", fields)
             case .toldTooManyPings:
                 log.warning(

@@ -35,6 +35,8 @@ struct CompiledSnapshot: Sendable {
     var directory: TLSDirectory
     /// The census of its series; `nil` where the snapshot names those of the one before.
     var census: SeriesRetention.Census?
+    /// Users whom it moves although no weight asks for that.
+    var moves: [SessionMove]
 }
 
 enum ReloadOutcome {
@@ -206,6 +208,7 @@ extension ControlLoop {
         open.commit(change)
         let ids = Set(open.open.map(\.id))
         let (basis, registry, inbox, previous) = (basis, registry, inbox, group.directory)
+        let before = candidate.map { _ in file.document }
         let isSameListeners = candidate == nil || change.isEmpty
         compiling.put {
             let (snapshot, isReweighted) = SnapshotCompiler.compile(
@@ -219,7 +222,8 @@ extension ControlLoop {
                 .compiled(
                     CompiledSnapshot(
                         basis: .init(snapshot: snapshot, inputs: inputs), directory: directory,
-                        census: census)))
+                        census: census,
+                        moves: before.map { SessionMove.all(from: $0, to: next.document) } ?? [])))
         }
     }
 
@@ -243,10 +247,18 @@ extension ControlLoop {
 
     // MARK: Into force
 
+    /// Moves of users that one reload's warnings tell of.
+    private static let movesToldMax = 8
+
     private func publish(
         _ product: CompiledSnapshot, _ candidate: ReloadCandidate?
     ) -> [Reloads.Effect] {
         generation = product.basis.inputs.generation
+        for move in product.moves.prefix(ControlLoop.movesToldMax) {
+            log.warning(
+                "users move to another version, which the weights do not ask for",
+                [("route", move.route), ("users", move.share), ("cause", move.cause)])
+        }
         if let candidate {
             adopt(candidate)
             log.configure(level: file.document.logLevel, isJSON: file.document.logsJSON)

@@ -122,6 +122,10 @@ extension WorkerLoop {
                     plane.handle(.received(id, 0))
                     perform()
                 }
+                // The peer said that it was the end (close_notify), and kept the socket open.
+                if sockets.entry(id)?.hasHungUp == true, !isToBeSeenAgain(id) {
+                    ended(id, link, isProper: true)
+                }
                 return
             case .endOfStream:
                 sockets.setHungUp(id)
@@ -227,6 +231,7 @@ extension WorkerLoop {
             plane.handle(.received(id, 0))
             perform()
             guard plane.wantsRead(id) else { return tellHungUp(id) }
+            if isToBeSeenAgain(id) { return }
         }
         plane.handle(isProper ? .ended(id) : .failed(id))
         perform()

@@ -166,10 +166,15 @@ struct WorkerLoop: ~Copyable, Driver {
             drive(.received(id, 0))
             // Kept bytes that are still not wanted: the end is seen after them.
             guard plane.wantsRead(id) else { return tellHungUp(id) }
+            if isToBeSeenAgain(id) { return }
         }
         // The send that failed has taken the reset out of the socket.
         drive(sockets.entry(id)?.wasReset == true ? .failed(id) : .ended(id))
     }
+
+    /// Whether the data plane keeps bytes that it wants to see once more in this turn or the next:
+    /// the end behind them is told then.
+    func isToBeSeenAgain(_ id: ConnectionID) -> Bool { plane.hasKept(id) && ready.contains(id) }
 
     /// Nothing more is read of the connection now: when its peer has sent its last byte, the data
     /// plane is told already.
