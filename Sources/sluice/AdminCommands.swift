@@ -15,8 +15,32 @@ struct AdminTarget: ParsableArguments {
         help: "The admin address itself, such as 127.0.0.1:15000.",
         completion: .list(["127.0.0.1:15000"]))
     var admin: String?
-    @Option(help: "The admin token, where one is configured.", completion: .list([]))
-    var token: String?
+    @Option(
+        name: .customLong("token"),
+        help: "The admin token; otherwise that of the file that -c names.",
+        completion: .list([]))
+    var givenToken: String?
+
+    /// The token to show: the one that was given, else that of the configuration's token file.
+    var token: String? {
+        if let givenToken { return givenToken }
+        guard let config else { return nil }
+        return try? ConfigurationFile.load(config).get().adminToken
+    }
+
+    /// What to do when the process does not take the token.
+    var tokenAdvice: String {
+        if givenToken != nil {
+            return "the process has another token than --token says; it is the first line of the "
+                + "file that admin.token names, as the process has read it last"
+        }
+        if token != nil {
+            return "the process has another token than the file now: the file was changed and is "
+                + "not loaded yet, or is another process's; give the old one with --token, or send "
+                + "the process SIGHUP"
+        }
+        return "the process asks for a token: give it with --token, or name its file with -c"
+    }
 
     func address() throws -> Address {
         if let admin {
@@ -41,6 +65,15 @@ struct AdminTarget: ParsableArguments {
                     + "the process's line \"sluice started\" has it: give it with --admin")
         }
         return address
+    }
+}
+
+extension AdminTarget {
+    /// Ends the command where the process wants another token than it was shown.
+    func refuse(_ reply: AdminClient.Reply) throws {
+        guard reply.status == 401 else { return }
+        Files.write(2, all: "sluice: \(tokenAdvice)\n")
+        throw ExitCode(1)
     }
 }
 
@@ -77,20 +110,21 @@ struct ReloadCommand: ParsableCommand {
             guard error.isUnanswered else { throw error }
             throw AdminClient.Failure(
                 description: "the outcome of the reload is not known after \(timeout): "
-                    + ReloadCommand.progress(address))
+                    + ReloadCommand.progress(address, target.token))
         }
-        print(reply.body, terminator: "")
+        try target.refuse(reply)
+        try say(reply.body, terminator: "")
         if reply.status == 409 { throw ExitCode(2) }
         if reply.status != 200 { throw ExitCode(1) }
     }
 
     /// How far the reload is, and how its end will be known.
-    private static func progress(_ address: Address) -> String {
+    private static func progress(_ address: Address, _ token: String?) -> String {
         let ending =
             "its outcome will be in the process's log, and in GET /reload of its admin address"
         guard
             let reply = try? AdminClient.request(
-                address, "GET", "/reload", token: nil, limit: .seconds(5))
+                address, "GET", "/reload", token: token, limit: .seconds(5))
         else {
             return "the process does not say how far it is, and the reload may be going on; "
                 + ending
@@ -125,20 +159,22 @@ struct DrainCommand: ParsableCommand {
                     + Advice.duration(timeout))
         }
         let address = try target.address()
-        let reply = try AdminClient.request(address, "POST", "/drain", token: target.token)
+        let token = target.token
+        let reply = try AdminClient.request(address, "POST", "/drain", token: token)
+        try target.refuse(reply)
         guard reply.status == 200 else {
-            print(reply.body, terminator: "")
+            try say(reply.body, terminator: "")
             throw ExitCode(1)
         }
         let deadline = SystemClock.now() + limit
         while SystemClock.now() < deadline {
             SystemClock.pause(.milliseconds(50))
-            if (try? AdminClient.request(address, "GET", "/drain", token: nil)) == nil {
-                print("drained")
+            if (try? AdminClient.request(address, "GET", "/drain", token: token)) == nil {
+                try say("drained")
                 return
             }
         }
-        print("sluice: the process still runs after \(timeout)")
+        try say("sluice: the process still runs after \(timeout)")
         throw ExitCode(1)
     }
 }

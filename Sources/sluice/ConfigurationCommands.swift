@@ -48,26 +48,21 @@ struct ValidateCommand: ParsableCommand {
         switch ConfigurationFile.load(config, warnsOfPorts: true) {
         case .success(let file):
             if isJSON {
-                print(
+                try say(
                     JSONText.object([
                         ("valid", .bool(true)), ("hash", .string(file.hash)),
                         ("warnings", file.warningsJSON),
                         ("overlayProblem", file.overlayProblem.map { .string($0) } ?? .null),
                     ]).text())
             } else {
-                if !file.warnings.isEmpty { print(file.warnings) }
+                if !file.warnings.isEmpty { try say(file.warnings) }
                 if let problem = file.overlayProblem {
-                    print("\(config): warning: the overlay is not believed: \(problem)")
+                    try say("\(config): warning: the overlay is not believed: \(problem)")
                 }
-                print("\(config): valid (hash \(file.hash))")
+                try say("\(config): valid (hash \(file.hash))")
             }
         case .failure(let rejection):
-            if isJSON {
-                print(
-                    JSONText.object([("valid", .bool(false)), ("errors", rejection.json)]).text())
-            } else {
-                print(rejection.text)
-            }
+            try say(rejection: rejection.text, rejection.json, isJSON: isJSON)
             throw ExitCode(2)
         }
     }
@@ -101,7 +96,7 @@ struct ExplainCommand: ParsableCommand {
 
     func run() throws {
         try checkWords()
-        let file = try loaded(source.config)
+        let file = try loaded(source.config, isJSON: output.isJSON)
         var query = ExplainQuery(method: method, url: url)
         query.headers = header
         query.listener = listener
@@ -115,11 +110,15 @@ struct ExplainCommand: ParsableCommand {
         }
         switch Explainer.explain(query, ground) {
         case .success(let explanation):
-            print(
+            try say(
                 output.isJSON ? explanation.json.text() : explanation.text,
                 terminator: output.isJSON ? "\n" : "")
         case .failure(let failure):
-            print("sluice: \(failure.text)")
+            if output.isJSON {
+                try say(JSONText.object([("error", .string(failure.text))]).text())
+            } else {
+                try say("sluice: \(failure.text)")
+            }
             throw ExitCode(1)
         }
     }
@@ -180,9 +179,9 @@ struct DiffCommand: ParsableCommand {
                 from: try reading(old), to: next, under: overlay(of: next))
         else { throw ExitCode(2) }
         if output.isJSON {
-            print(difference.json(old: old, new: new).text())
+            try say(difference.json(old: old, new: new).text())
         } else {
-            print(difference.text(old: old, new: new), terminator: "")
+            try say(difference.text(old: old, new: new), terminator: "")
         }
         if exitCode, !difference.isSame { throw ExitCode(1) }
     }
@@ -202,7 +201,7 @@ struct DiffCommand: ParsableCommand {
         switch ConfigurationFile.read(path) {
         case .success(let reading): return reading
         case .failure(let rejection):
-            print(rejection.text)
+            try say(rejection: rejection.text, rejection.json, isJSON: output.isJSON)
             throw ExitCode(2)
         }
     }
@@ -213,15 +212,15 @@ struct SchemaCommand: ParsableCommand {
         commandName: "schema", abstract: "Print the JSON Schema of the configuration file.",
         discussion: "EXAMPLES\n  sluice schema > sluice.schema.json")
 
-    func run() { print(SchemaJSON.document().text()) }
+    func run() throws { try say(SchemaJSON.document().text()) }
 }
 
 /// Loads a file, or prints what is wrong with it and ends with 2.
-func loaded(_ path: String) throws -> ConfigurationFile {
+func loaded(_ path: String, isJSON: Bool = false) throws -> ConfigurationFile {
     switch ConfigurationFile.load(path) {
     case .success(let file): return file
     case .failure(let rejection):
-        print(rejection.text)
+        try say(rejection: rejection.text, rejection.json, isJSON: isJSON)
         throw ExitCode(2)
     }
 }

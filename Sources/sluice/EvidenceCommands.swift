@@ -21,7 +21,8 @@ struct EvidenceCommand: ParsableCommand {
         let path = json ? "/evidence" : "/evidence?format=text"
         let reply = try AdminClient.request(
             try target.address(), "GET", path, token: target.token)
-        print(reply.body, terminator: "")
+        try target.refuse(reply)
+        try say(reply.body, terminator: "")
         if reply.status != 200 { throw ExitCode(1) }
     }
 }
@@ -61,7 +62,8 @@ struct GuardCommand: ParsableCommand {
             let reply = try AdminClient.request(
                 try target.address(), "POST", "/guard/reset?service=\(service)",
                 token: target.token)
-            print(reply.body, terminator: "")
+            try target.refuse(reply)
+            try say(reply.body, terminator: "")
             if reply.status != 200 { throw ExitCode(1) }
         }
     }

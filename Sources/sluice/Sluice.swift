@@ -29,6 +29,8 @@ struct Sluice: ParsableCommand {
 
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
+        // Whoever starts the process may send it a signal at once.
+        if arguments.first == "run" { Signals.holdBack() }
         let commands = configuration.subcommands.compactMap {
             $0.configuration.commandName
         }
@@ -70,7 +72,7 @@ struct VersionCommand: ParsableCommand {
 
     @Flag(help: "Print JSON.") var json = false
 
-    func run() {
-        print(json ? "{\"version\": \"\(SluiceVersion.text)\"}" : "sluice \(SluiceVersion.text)")
+    func run() throws {
+        try say(json ? "{\"version\": \"\(SluiceVersion.text)\"}" : "sluice \(SluiceVersion.text)")
     }
 }

@@ -29,7 +29,8 @@ struct WeightsCommand: ParsableCommand {
 private func ask(_ target: AdminTarget, _ method: String, _ path: String) throws {
     let reply = try AdminClient.request(
         try target.address(), method, path, token: target.token)
-    print(reply.body, terminator: "")
+    try target.refuse(reply)
+    try say(reply.body, terminator: "")
     switch reply.status {
     case 200: return
     case 400..<500: throw ExitCode(2)

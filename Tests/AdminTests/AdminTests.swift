@@ -16,7 +16,14 @@ final class StillProcess: ProcessView {
         let text = """
             listeners: [{ name: http, address: "127.0.0.1:8080" }]
             services: { s: { versions: { v1: { endpoints: ["127.0.0.1:9000"] } } } }
-            routes: [{ name: r, to: s }]
+            routes:
+              - name: r
+                to: s
+                headers:
+                  request:
+                    set: { authorization: "Bearer S3CRET", cookie: "a=S3CRET", x-plain: plain-value }
+                    add: { x-api-key: S3CRET, Proxy-Authorization: S3CRET }
+                  response: { set: { set-cookie: "a=S3CRET" } }
             """
         let document = try #require(ConfigurationReading(Array(text.utf8)).document)
         registry = SharedRegistry(metrics: metrics, seed: 1)
@@ -169,13 +176,16 @@ final class StillProcess: ProcessView {
         }
     }
 
-    @Test("a change needs the token, and nobody's page may ask for one")
+    @Test("everything but the probes' pages needs the token, and no page may ask for one")
     func guards() throws {
         let process = try StillProcess()
         process.token = "secret"
         let rows: [([(name: String, value: String)], UInt16?)] = [
             ([("host", "localhost"), ("authorization", "Bearer secret")], nil),
+            ([("host", "localhost"), ("authorization", "bearer secret")], nil),
             ([("host", "localhost"), ("authorization", "Bearer secreT")], 401),
+            ([("host", "localhost"), ("authorization", "Basic secret")], 401),
+            ([("host", "localhost"), ("authorization", "Bearer")], 401),
             ([("host", "localhost")], 401),
             ([("host", "evil.test"), ("authorization", "Bearer secret")], 403),
             (
@@ -188,6 +198,36 @@ final class StillProcess: ProcessView {
         for (fields, status) in rows {
             let answer = AdminTests.answer("POST", "/reload", process, fields: fields)
             #expect(AdminTests.page(answer)?.status == status, "\(fields)")
+        }
+    }
+
+    @Test("a token is asked for by each page but those for probes", arguments: paths)
+    func pages(path: String) throws {
+        let process = try StillProcess()
+        process.token = "secret"
+        let isOpen = path == "/ready" || path == "/live"
+        for method in ["GET", "HEAD", "PUT"] {
+            let page = AdminTests.page(AdminTests.answer(method, path, process))
+            #expect((page?.status == 401) == !isOpen, "\(method) \(path)")
+            let shown = AdminTests.answer(
+                method, path, process,
+                fields: [("host", "localhost"), ("authorization", "Bearer secret")])
+            #expect(AdminTests.page(shown)?.status != 401)
+            let metrics = AdminTests.answer(method, path, process, isAdmin: false)
+            #expect(AdminTests.page(metrics)?.status != 401, "the metrics address asks nobody")
+        }
+    }
+
+    @Test("values of edits that may be secret are shown by /config and /explain to nobody")
+    func secrets() throws {
+        let process = try StillProcess()
+        for (path, query) in [("/config", ""), ("/explain", "method=GET&url=/")] {
+            let page = try #require(
+                AdminTests.page(AdminTests.answer("GET", path, process, query: query)))
+            #expect(page.status == 200)
+            #expect(!page.body.contains("S3CRET"), "\(path)")
+            #expect(page.body.contains("plain-value"), "\(path)")
+            #expect(page.body.contains("(not shown)"), "\(path)")
         }
     }
 

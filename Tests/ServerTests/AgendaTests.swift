@@ -33,7 +33,8 @@ import Testing
 
 @Suite struct DrainStateTests {
     let start = Instant(nanoseconds: 1_000_000_000)
-    let busy = DrainState.Workers(openCount: 3, haveLetGo: false, haveStopped: false)
+    let busy = DrainState.Workers(
+        openCount: 3, haveLetGo: false, haveStopped: false, isLogWritten: false)
 
     @Test("a drain announces itself, lets go of its sockets, serves what is open, and ends")
     func whole() {
@@ -53,6 +54,9 @@ import Testing
         #expect(drain.step(now: start + .seconds(6), workers) == .stopWorkers)
         #expect(drain.step(now: start + .seconds(6), workers) == .wait)
         workers.haveStopped = true
+        #expect(drain.step(now: start + .seconds(6), workers) == .stopLog)
+        #expect(drain.step(now: start + .seconds(6), workers) == .wait)
+        workers.isLogWritten = true
         #expect(drain.step(now: start + .seconds(6), workers) == .exit)
         #expect(drain.step(now: start + .seconds(6), workers) == .wait)
     }
@@ -65,7 +69,26 @@ import Testing
         #expect(drain.step(now: start + .seconds(1), busy) == .closeListeners)
         #expect(drain.step(now: start + .milliseconds(29_999), busy) == .wait)
         #expect(drain.step(now: start + .seconds(30), busy) == .stopWorkers)
-        #expect(drain.step(now: start + .seconds(32), busy) == .exit)
+        #expect(drain.step(now: start + .seconds(32), busy) == .stopLog)
+        #expect(drain.step(now: start + .milliseconds(33_999), busy) == .wait)
+        #expect(drain.step(now: start + .seconds(34), busy) == .exit)
+    }
+
+    @Test("a log that nobody reads is given up when the grace is over, or is cut short")
+    func log() {
+        var workers = busy
+        (workers.openCount, workers.haveLetGo, workers.haveStopped) = (0, true, true)
+        for isCut in [false, true] {
+            var drain = DrainState()
+            drain.begin(now: start, delay: .zero, grace: .seconds(30))
+            for step in [DrainState.Step.stopAccepting, .closeListeners, .stopWorkers, .stopLog] {
+                #expect(drain.step(now: start, workers) == step)
+            }
+            #expect(drain.step(now: start + .milliseconds(29_999), workers) == .wait)
+            if isCut { drain.end(now: start) }
+            let end = isCut ? start + .milliseconds(29_999) : start + .seconds(30)
+            #expect(drain.step(now: end, workers) == .exit)
+        }
     }
 
     @Test("a second signal ends the waiting, wherever the drain is")

@@ -361,6 +361,46 @@ class Usage(Commands):
         self.assertEqual(run.returncode, 1)
         self.assertIn("ports below 1024 need a privilege", run.stderr)
 
+    def test_a_pipe_where_a_key_file_is_wanted_is_an_error_and_no_wait(self):
+        pipe = os.path.join(self.folder.name, "pipe")
+        os.mkfifo(pipe)
+        keys = BASE.replace("issue: sid", "issue: sid, keys: pipe")
+        token = BASE + 'admin: { address: "127.0.0.1:0", token: pipe }\n'
+        tls = BASE.replace('127.0.0.1:8080"', '127.0.0.1:8080", tls: { certificate: pipe, key: pipe }')
+        for text in (keys, token, tls):
+            run = self.sluice("validate", "-c", self.file(text))
+            self.assertEqual(run.returncode, 2)
+            self.assertIn("it is no plain file", run.stdout)
+
+    def test_what_is_wrong_is_json_where_json_is_asked_for(self):
+        good, bad = self.file(BASE), self.file("nonsense: 1\n", "bad.yaml")
+        for arguments in (("validate", "-c", bad), ("explain", "-c", bad, "GET", "/"), ("diff", good, bad), ("diff", bad, good),
+                          ("explain", "-c", "/nonexistent", "GET", "/")):
+            run = self.sluice(*arguments, "--json")
+            self.assertEqual(run.returncode, 2, arguments)
+            found = json.loads(run.stdout)
+            self.assertFalse(found["valid"])
+            self.assertTrue(found["errors"][0]["message"])
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "needs /dev/full")
+    def test_output_that_cannot_be_written_is_a_failure(self):
+        good = self.file(BASE)
+        for arguments in (("schema",), ("version",), ("validate", "-c", good), ("diff", good, good), ("explain", "-c", good, "GET", "/")):
+            with open("/dev/full", "w") as full:
+                run = subprocess.run([BINARY, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+            self.assertEqual(run.returncode, 1, arguments)
+            self.assertIn("No space left", run.stderr)
+
+    def test_a_file_that_is_no_socket_at_a_unix_path_is_named_as_such(self):
+        path = os.path.join(self.folder.name, "sock")
+        text = 'metrics: "127.0.0.1:0"\nadmin: "127.0.0.1:0"\n' + BASE.replace("127.0.0.1:8080", "unix:" + path)
+        self.file("hi", "sock")
+        run = self.sluice("run", "-c", self.file(text))
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("what stands there is no socket", run.stderr)
+        with open(path) as file:
+            self.assertEqual(file.read(), "hi")
+
     def test_a_token_file_that_is_missing_or_empty_is_an_error_at_its_line(self):
         for path, words in (("/nonexistent", "No such file"), (self.file("\n", "token"), "has no token")):
             text = BASE + f'admin: {{ address: "127.0.0.1:0", token: {path} }}\n'

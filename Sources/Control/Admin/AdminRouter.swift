@@ -4,28 +4,34 @@ import Explain
 import JSON
 import Telemetry
 
-/// Admin requests → pages and changes. A GET never changes anything; changes are POSTs, with the
-/// token when one is configured.
+/// Admin requests → pages and changes. A GET never changes anything; changes are POSTs. Where a
+/// token is configured, everything on the admin address but the probes' pages asks for it.
 public enum AdminRouter {
     /// Answers a request from what the process is seen to be.
     public static func answer(
         to request: AdminRequest, _ process: some ProcessView
     ) -> AdminAnswer {
         switch (request.isAdmin, request.path) {
-        case (_, "/metrics"):
-            return work(
-                request, .metrics(PrometheusText.format(accept: request.field("accept") ?? "")))
-        case (_, "/evidence"): return evidence(request)
         case (_, "/ready"): return readOnly(request) { ready(process) }
         case (_, "/live"):
             return readOnly(request) {
                 AdminResponse(status: 200, contentType: "text/plain", body: "live\n")
             }
+        case (let isAdmin, "/metrics"), (let isAdmin, "/evidence"):
+            // A scraper may name the host as it likes.
+            if isAdmin, let refusal = tokenRefusal(request, process) { return .page(refusal) }
+            return request.path == "/metrics" ? metrics(request) : evidence(request)
         case (true, _):
-            if let refusal = refusal(request, process) { return .page(refusal) }
+            if let refusal = refusal(request, process) ?? tokenRefusal(request, process) {
+                return .page(refusal)
+            }
             return admin(request, process)
         default: return .page(notFound())
         }
+    }
+
+    private static func metrics(_ request: AdminRequest) -> AdminAnswer {
+        work(request, .metrics(PrometheusText.format(accept: request.field("accept") ?? "")))
     }
 
     private static func admin(
@@ -92,12 +98,24 @@ public enum AdminRouter {
         if request.isLoopback, name != "localhost", !isAddress {
             return .error(403, "the Host of an admin request is localhost or an address")
         }
-        if request.method == "POST", let token = process.token,
-            !same(request.field("authorization") ?? "", "Bearer " + token)
-        {
-            return .error(401, "a change needs the admin token as Authorization: Bearer …")
-        }
         return nil
+    }
+
+    /// Whoever names no user is asked for the token, and whoever names the wrong one is too.
+    private static func tokenRefusal(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminResponse? {
+        guard let token = process.token else { return nil }
+        // The name of a scheme has no case (RFC 9110 §11.1).
+        let parts = (request.field("authorization") ?? "").split(
+            separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
+        if parts.count == 2, parts[0].lowercased() == "bearer", same(String(parts[1]), token) {
+            return nil
+        }
+        return .error(
+            401,
+            "this address needs the token of admin.token as Authorization: Bearer …; /live and "
+                + "/ready do not")
     }
 
     /// Compares without telling by time where two texts differ.

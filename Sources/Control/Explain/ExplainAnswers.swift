@@ -102,7 +102,8 @@ extension Steps {
         var parts = edits.removed.filter { !written.contains($0) }.map { "remove \($0)" }
         for line in edits.lines {
             let isSet = edits.removed.contains(line.name.lowercased())
-            parts.append("\(isSet ? "set" : "add") \(line.name): \(line.value)")
+            let value = SecretFields.shown(line.value, of: line.name)
+            parts.append("\(isSet ? "set" : "add") \(line.name): \(value)")
         }
         let title = version.isEmpty ? direction : "\(version), \(direction)"
         say(

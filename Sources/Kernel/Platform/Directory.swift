@@ -15,10 +15,11 @@ public enum Directory {
     /// Links that are followed on the way to one file; the kernel's own bound.
     private static let linksMax = 40
 
-    /// The directories in which a change may make a path lead to another file: that of the file,
-    /// and those of every link on the way to it, whatever directory the links lead into.
-    public static func onTheWay(to path: String) -> Set<String> {
-        var found: Set<String> = []
+    /// The directories in which a change may make a path lead to another file, each with the names
+    /// that matter there: that of the file, and those of every link on the way to it, whatever
+    /// directory the links lead into.
+    public static func onTheWay(to path: String) -> [String: Set<String>] {
+        var found: [String: Set<String>] = [:]
         var place = path.hasPrefix("/") ? "/" : "."
         var left = path.split(separator: "/").map(String.init)
         var links = 0
@@ -27,7 +28,7 @@ public enum Directory {
             if name == "." { continue }
             let full = place == "/" ? "/" + name : place + "/" + name
             if let target = link(full) {
-                found.insert(place)
+                found[place, default: []].insert(name)
                 links += 1
                 // Links in a circle lead nowhere.
                 if links > linksMax { return found }
@@ -35,7 +36,7 @@ public enum Directory {
                 left = target.split(separator: "/").map(String.init) + left
             } else if left.isEmpty || Files.stamp(full) == nil {
                 // The file, or where the way ends for now.
-                found.insert(place)
+                found[place, default: []].insert(name)
                 return found
             } else {
                 place = full
@@ -72,12 +73,37 @@ public enum Directory {
 
         deinit { Socket.close(descriptor) }
 
-        /// Takes all events so far; `true` when there were any.
-        public func drain() -> Bool {
+        /// What happened in a directory.
+        public struct Event: Sendable {
+            /// The entry; empty where the directory itself has gone, or where events were lost.
+            public var name: String
+            /// An entry was made. A plain file by that name may be empty still: it is told of again
+            /// when whoever writes it has closed it.
+            public var isCreation: Bool
+        }
+
+        /// Takes all events so far.
+        public func drain() -> [Event] {
+            var events: [Event] = []
             var bytes = [UInt8](repeating: 0, count: 4_096)
-            var any = false
-            while unsafe read(descriptor, &bytes, bytes.count) > 0 { any = true }
-            return any
+            let headBytes = MemoryLayout<inotify_event>.size
+            while true {
+                let count = unsafe read(descriptor, &bytes, bytes.count)
+                guard count > 0 else { return events }
+                var at = 0
+                while at + headBytes <= count {
+                    let head = unsafe bytes.withUnsafeBytes {
+                        unsafe $0.loadUnaligned(fromByteOffset: at, as: inotify_event.self)
+                    }
+                    let end = min(at + headBytes + Int(head.len), count)
+                    let name = bytes[(at + headBytes)..<end].prefix { $0 != 0 }
+                    events.append(
+                        Event(
+                            name: String(decoding: name, as: UTF8.self),
+                            isCreation: head.mask & UInt32(IN_CREATE) != 0))
+                    at = end
+                }
+            }
         }
     }
 }

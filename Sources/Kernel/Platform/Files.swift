@@ -8,6 +8,25 @@ public enum Files {
         let fd = unsafe cplatform_open(path, O_RDONLY | O_CLOEXEC, 0)
         guard fd >= 0 else { throw SystemError("open") }
         defer { Socket.close(fd) }
+        return try read(fd, bytesMax: bytesMax)
+    }
+
+    /// Reads a plain file of at most `bytesMax` bytes. A pipe, which might keep its reader for
+    /// ever, or a device is an error.
+    public static func readPlain(_ path: String, bytesMax: Int) throws(SystemError) -> [UInt8] {
+        let fd = unsafe cplatform_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0)
+        guard fd >= 0 else { throw SystemError("open") }
+        defer { Socket.close(fd) }
+        var info = stat()
+        guard unsafe fstat(fd, &info) == 0 else { throw SystemError("fstat") }
+        switch info.st_mode & mode_t(S_IFMT) {
+        case mode_t(S_IFREG): return try read(fd, bytesMax: bytesMax)
+        case mode_t(S_IFDIR): throw SystemError("read", code: EISDIR)
+        default: throw SystemError("open", code: SystemError.notPlain)
+        }
+    }
+
+    private static func read(_ fd: Int32, bytesMax: Int) throws(SystemError) -> [UInt8] {
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65_536)
         while true {
@@ -45,6 +64,14 @@ public enum Files {
     public static func stamp(_ path: String) -> Stamp? {
         var info = stat()
         return unsafe stat(path, &info) == 0 ? Stamp(info) : nil
+    }
+
+    /// Whether a path leads to a plain file that has this one name. Such a file is complete when its
+    /// writer closes it; a link to another is complete when it is made.
+    public static func isPlainWithOneName(_ path: String) -> Bool {
+        var info = stat()
+        guard unsafe lstat(path, &info) == 0 else { return false }
+        return info.st_mode & mode_t(S_IFMT) == mode_t(S_IFREG) && info.st_nlink == 1
     }
 
     /// Opens a file to append to, made when it is not there. A pipe that nobody reads is an error,
@@ -88,6 +115,34 @@ public enum Files {
     public static func write(_ fd: Int32, _ bytes: Span<UInt8>) -> Int {
         unsafe bytes.withUnsafeBufferPointer { p in
             unsafe max(0, CPlatform.write(fd, p.baseAddress, p.count))
+        }
+    }
+
+    /// Writes all bytes, and waits for as long as the file takes none: also where another process
+    /// that shares the open file has made it one that does not wait.
+    ///
+    /// - Returns: how many were written, and what kept the others from it.
+    public static func append(
+        _ fd: Int32, _ bytes: Span<UInt8>
+    ) -> (count: Int, failure: SystemError?) {
+        unsafe bytes.withUnsafeBufferPointer { p in
+            var done = 0
+            while done < p.count {
+                let n = unsafe CPlatform.write(fd, p.baseAddress! + done, p.count - done)
+                if n > 0 {
+                    done += n
+                    continue
+                }
+                let error = SystemError("write", code: n == 0 ? ENOSPC : cplatform_errno())
+                switch error.code {
+                case EINTR: continue
+                case EAGAIN:
+                    var entry = pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)
+                    _ = unsafe poll(&entry, 1, -1)
+                default: return (done, error)
+                }
+            }
+            return (done, nil)
         }
     }
 

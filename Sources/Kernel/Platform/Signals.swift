@@ -7,6 +7,16 @@ public final class Signals: Sendable {
 
     public let descriptor: Int32
 
+    /// Keeps back the signals that would end a process which does not expect them yet: SIGHUP and
+    /// SIGUSR1, which ask a process that runs for something. `next` gives them, once there are
+    /// signals to ask. SIGTERM and SIGINT end the process until then. To be called first of all.
+    public static func holdBack() {
+        var set = sigset_t()
+        unsafe sigemptyset(&set)
+        for signal in [SIGHUP, SIGUSR1] { unsafe sigaddset(&set, signal) }
+        _ = unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+    }
+
     public init() throws(SystemError) {
         var set = sigset_t()
         unsafe sigemptyset(&set)

@@ -83,7 +83,7 @@ public enum Socket {
         var info = stat()
         guard unsafe lstat(path, &info) == 0 else { return }
         guard info.st_mode & mode_t(S_IFMT) == mode_t(S_IFSOCK) else {
-            throw SystemError("bind", code: EADDRINUSE)
+            throw SystemError("bind", code: EEXIST)
         }
         let probe = try open(.unix)
         let answer = unsafe SocketAddress.with(address) { unsafe CPlatform.connect(probe, $0, $1) }

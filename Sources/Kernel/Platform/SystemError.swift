@@ -10,15 +10,22 @@ public struct SystemError: Error, Sendable, Equatable {
         self.code = code
     }
 
+    /// The code of an error that no system call gives: a pipe, a device or a socket stands where a
+    /// plain file is wanted.
+    static let notPlain: Int32 = -1
+
     /// `bind: Address already in use`.
-    public var message: String { unsafe "\(call): \(String(cString: strerror(code)))" }
+    public var message: String {
+        if code == SystemError.notPlain { return "it is no plain file" }
+        return unsafe "\(call): \(String(cString: strerror(code)))"
+    }
 
     public static func == (a: SystemError, b: SystemError) -> Bool { a.code == b.code }
 
     /// Causes that a message can give advice on.
     public enum Cause: Sendable {
         case missing, forbidden, isDirectory, tooLarge, inUse, noSuchAddress, noSuchFamily
-        case noSpace, readOnly, other
+        case exists, noSpace, readOnly, other
     }
 
     public var cause: Cause {
@@ -27,6 +34,7 @@ public struct SystemError: Error, Sendable, Equatable {
         case EACCES, EPERM: return .forbidden
         case EISDIR: return .isDirectory
         case EFBIG: return .tooLarge
+        case EEXIST: return .exists
         case ENOSPC, EDQUOT: return .noSpace
         case EROFS: return .readOnly
         case EADDRINUSE: return .inUse

@@ -13,7 +13,8 @@ extension DocumentDecoder {
             if !document.admin.allSatisfy(\.isLoopback), document.adminTokenPath == nil {
                 warn(
                     "the admin endpoint can be reached from other machines", node.start,
-                    hint: "use a loopback address, or give it a token")
+                    hint: "use a loopback address, or give a token, which all of its pages but "
+                        + "/live and /ready then ask for")
             }
         }
         if let node = root["metrics"] {

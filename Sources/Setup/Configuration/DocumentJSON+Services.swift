@@ -1,4 +1,5 @@
 import Base
+import HTTPSemantics
 import JSON
 import Routing
 import Telemetry
@@ -181,7 +182,7 @@ extension DocumentJSON {
 
     private static func direction(_ edits: Document.HeaderEdits.Direction) -> JSONText {
         func lines(_ list: [(name: String, value: String)]) -> JSONText {
-            .object(list.map { ($0.name, .string($0.value)) })
+            .object(list.map { ($0.name, .string(SecretFields.shown($0.value, of: $0.name))) })
         }
         return .object([
             ("set", lines(edits.set)), ("add", lines(edits.add)), ("remove", strings(edits.remove)),

@@ -22,6 +22,8 @@ public struct ConfigurationFile: Sendable {
     package let overlayReading: OverlayFile.Reading
     public let hash: String
     public let stickyKeys: [String: [SipHash]]
+    /// The token that the admin pages ask for; `nil` where the file names none. Never shown.
+    public let adminToken: String?
     package let tls: TLSFiles
     /// Every other file that the configuration is made of, to be watched with it.
     package let files: [String]
@@ -112,14 +114,12 @@ public struct ConfigurationFile: Sendable {
                         hint: failure.hint))
             }
         }
-        if let name = document.adminTokenPath {
-            let full = resolve(name, beside: path)
-            if let failure = AdminToken.load(full).failure {
-                errors.append(
-                    reading.problem(
-                        failure, of: ["admin", "token"],
-                        hint: "its first line is the token; openssl rand -hex 16 prints one"))
-            }
+        let admin = AdminToken.load(document, beside: path)
+        if let failure = admin.failure {
+            errors.append(
+                reading.problem(
+                    failure, of: ["admin", "token"],
+                    hint: "its first line is the token; openssl rand -hex 16 prints one"))
         }
         let tls = TLSFiles.load(document, reading, base: path, tickets: tickets)
         errors += tls.errors
@@ -140,7 +140,8 @@ public struct ConfigurationFile: Sendable {
         let file = ConfigurationFile(
             path: path, own: document, document: document, overlayFile: place,
             overlayReading: place?.read() ?? .overlay(Overlay()), hash: reading.hash,
-            stickyKeys: keys, tls: tls, files: files + (place.map { [$0.path] } ?? []),
+            stickyKeys: keys, adminToken: admin.token, tls: tls,
+            files: files + (place.map { [$0.path] } ?? []),
             warnings: shown.text, warningsJSON: shown.json)
         return .success(file.overlaid(by: file.overlayRead))
     }
@@ -167,9 +168,10 @@ public struct ConfigurationFile: Sendable {
         return file
     }
 
-    /// Names of the key and PEM files, as the configuration has them.
+    /// Names of the token, key and PEM files, as the configuration has them.
     private static func names(_ document: Document) -> [String] {
         var names: [String] = []
+        if let token = document.adminTokenPath { names.append(token) }
         for listener in document.listeners {
             guard let tls = listener.tls else { continue }
             names += tls.certificates.flatMap { [$0.certificate, $0.key] }
@@ -262,19 +264,24 @@ public struct ConfigurationFile: Sendable {
 }
 
 /// A file whose first line is the admin token. Never shown anywhere.
-package enum AdminToken {
-    /// - Returns: the token, or why there is none.
-    package static func load(_ path: String) -> (token: String, failure: String?) {
+enum AdminToken {
+    /// - Returns: the token, where the configuration names one, or why there is none.
+    static func load(
+        _ document: Document, beside base: String
+    ) -> (token: String?, failure: String?) {
+        guard let name = document.adminTokenPath else { return (nil, nil) }
+        let path = ConfigurationFile.resolve(name, beside: base)
         let bytes: [UInt8]
         do throws(SystemError) {
-            bytes = try Files.read(path, bytesMax: 4_096)
+            bytes = try Files.readPlain(path, bytesMax: 4_096)
         } catch {
-            return ("", "\(path) cannot be read: \(error.message)")
+            return (nil, "\(path) cannot be read: \(error.message)")
         }
         let line = String(decoding: bytes, as: UTF8.self).split(separator: "\n").first
         let token = line.map { String($0.filter { !$0.isWhitespace }) } ?? ""
         // An empty one would be known to everybody.
-        return (token, token.isEmpty ? "\(path) has no token" : nil)
+        if token.isEmpty { return (nil, "\(path) has no token") }
+        return (token, nil)
     }
 }
 
@@ -288,7 +295,7 @@ enum KeysFile {
     static func load(_ path: String) -> Result<[SipHash], Failure> {
         let bytes: [UInt8]
         do throws(SystemError) {
-            bytes = try Files.read(path, bytesMax: 65_536)
+            bytes = try Files.readPlain(path, bytesMax: 65_536)
         } catch {
             return .failure(
                 Failure(

@@ -23,6 +23,8 @@ package enum ListenHints {
         case .forbidden where address.port > 0 && address.port < 1_024:
             return "; ports below 1024 need a privilege: \(Advice.privilegedPort)"
         case .missing where isUnix: return "; the socket's directory is not there"
+        case .exists where isUnix:
+            return "; what stands there is no socket: remove it, or give another path"
         case .noSuchFamily where address.family == .ipv6:
             let plain = address.isLoopback ? "127.0.0.1" : "0.0.0.0"
             return "; this machine has no IPv6: write \(plain):\(address.port), which takes IPv4"

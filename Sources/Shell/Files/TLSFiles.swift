@@ -193,7 +193,7 @@ package struct TLSFiles: Sendable {
     private mutating func read(_ name: String, _ path: [String]) -> PEMFile? {
         let full = ConfigurationFile.resolve(name, beside: base)
         do throws(SystemError) {
-            return PEMFile(try Files.read(full, bytesMax: TLSFiles.bytesMax))
+            return PEMFile(try Files.readPlain(full, bytesMax: TLSFiles.bytesMax))
         } catch {
             problems.unreadable(full, error, path)
             return nil

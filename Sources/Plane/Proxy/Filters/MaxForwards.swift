@@ -69,28 +69,10 @@ enum MaxForwards {
         for i in 0..<turn.requestHead.fields.count {
             let field = turn.requestHead.fields[i]
             let name = turn.scratch.span(field.name.shifted(by: head.lower))
-            if isSecret(name) { continue }
+            if SecretFields.contains(name) { continue }
             MessageEncoder.field(
                 name, turn.scratch.span(field.value.shifted(by: head.lower)), to: &content)
         }
         content.append("\r\n")
-    }
-
-    /// Parts of the names of fields whose values may be secret: `Authorization`, `Cookie`,
-    /// `X-API-Key`, `X-Forwarded-Client-Cert` and whatever else follows the custom.
-    private static let secretWords: InlineArray<8, StaticString> = [
-        "auth", "cookie", "token", "secret", "key", "cert", "session", "pass",
-    ]
-
-    private static func isSecret(_ name: Span<UInt8>) -> Bool {
-        for i in 0..<secretWords.count {
-            let count = secretWords[i].utf8CodeUnitCount
-            guard name.count >= count else { continue }
-            for at in 0...(name.count - count)
-            where ASCII.equalFold(name.extracting(at..<(at + count)), secretWords[i]) {
-                return true
-            }
-        }
-        return false
     }
 }

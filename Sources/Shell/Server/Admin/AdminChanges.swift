@@ -66,9 +66,9 @@ extension ControlLoop {
         lookAtClients(SystemClock.now())
     }
 
-    /// Gives up clients that take nothing of their answers.
+    /// Gives up clients of the admin and metrics endpoints whose time is over.
     func lookAtClients(_ now: Instant) {
-        let next = admin.giveUpStalled(now: now)
+        let next = admin.giveUpLate(now: now)
         if !next.isNever { agenda.set(.lookAtClients, noLaterThan: next) }
     }
 

@@ -8,8 +8,8 @@ import Platform
 ///
 ///     reading ──a request is handed over──▶ waiting ──answer──▶ sending ──sent──▶ reading
 ///
-/// An answer that is there at once skips `waiting`. Requests behind one that waits, or behind a
-/// page that is being sent, stay in `inbound`.
+/// An answer that is there at once skips `waiting`. No request is read while the answer to the one
+/// before is not with the client, so that a client that reads nothing can ask for nothing more.
 final class AdminConnection {
     let descriptor: Int32
     let isAdmin: Bool
@@ -29,11 +29,10 @@ final class AdminConnection {
     private(set) var awaitsPage = false
     /// The request is being handed over: whoever answers at once need not go on with the next.
     private(set) var isHandingOver = false
-    /// The client sends nothing more. What it has asked for is answered, and then the connection
-    /// is over.
-    var hasEnded = false
-    /// When bytes last came or went.
-    var lastProgress: Instant
+    /// Whom the connection waits for, and until when.
+    private(set) var wait: AdminWait
+    /// It is among those that are to have another turn.
+    var isQueued = false
 
     struct Waiting {
         var isHead: Bool
@@ -52,18 +51,18 @@ final class AdminConnection {
         self.isAdmin = isAdmin
         self.isLoopback = isLoopback
         ticket = UInt64(UInt32(bitPattern: descriptor)) << 32 | UInt64(serial)
-        lastProgress = now
+        wait = .head(since: now)
     }
 
     /// Something is left to be sent.
     var owesBytes: Bool { !outbound.isEmpty || page != nil }
     /// A page is being made or sent for it.
     var hasPage: Bool { awaitsPage || page != nil }
-    /// Nothing is under way, so that closing it costs its client little.
-    var isIdle: Bool { waiting == nil && !owesBytes }
 
-    /// The next request may be handed over.
-    var takesRequest: Bool { waiting == nil && page == nil && !closesAfterFlush }
+    /// Bytes of a request came.
+    func received(now: Instant) {
+        if case .nextRequest = wait { wait = .head(since: now) }
+    }
 
     // MARK: One request after another
 
@@ -75,6 +74,7 @@ final class AdminConnection {
             isHead: request.method == "HEAD", keepsAlive: keepsAlive,
             known: request.fields.first { $0.name == "if-none-match" }?.value)
         self.waiting = waiting
+        wait = .answer
         isHandingOver = true
         let response = respond(request, ticket)
         isHandingOver = false
@@ -112,6 +112,8 @@ final class AdminConnection {
     }
 
     private func write(_ response: AdminResponse, isHead: Bool, keepsAlive: Bool) {
+        let now = SystemClock.now()
+        wait = .reader(began: now, progress: now, taken: 0)
         let bytes = response.content.bytes
         MessageEncoder.statusLine(response.status, to: &outbound)
         outbound.append(text: "content-type: \(response.contentType)\r\n")
@@ -123,6 +125,10 @@ final class AdminConnection {
         }
         outbound.append("x-content-type-options: nosniff\r\n")
         outbound.append(text: "\(AdminServer.markName): \(SluiceVersion.text)\r\n")
+        if response.status == 401 {
+            // RFC 9110 §11.6.1: says how to come in.
+            outbound.append("www-authenticate: Bearer realm=\"sluice\"\r\n")
+        }
         if let seconds = response.retryAfter {
             outbound.append(text: "retry-after: \(seconds)\r\n")
         }
@@ -147,11 +153,12 @@ final class AdminConnection {
         var left = AdminConnection.sliceBytes
         while !outbound.isEmpty {
             switch Socket.send(descriptor, outbound.readable) {
-            case .bytes(let count): outbound.consume(count)
+            case .bytes(let count):
+                outbound.consume(count)
+                wait.took(count, now: now)
             case .wouldBlock: return .blocked
             case .endOfStream, .failed: return .broken
             }
-            lastProgress = now
         }
         while let bytes = page?.bytes, sentCount < bytes.count {
             if left <= 0 { return .slice }
@@ -160,12 +167,15 @@ final class AdminConnection {
             case .bytes(let count):
                 sentCount += count
                 left -= count
+                wait.took(count, now: now)
             case .wouldBlock: return .blocked
             case .endOfStream, .failed: return .broken
             }
-            lastProgress = now
         }
         page = nil
+        if case .reader = wait {
+            wait = inbound.isEmpty ? .nextRequest(since: now) : .head(since: now)
+        }
         return .done
     }
 }

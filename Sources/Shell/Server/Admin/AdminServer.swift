@@ -25,24 +25,30 @@ final class AdminServer {
     /// The field that says that an answer is Sluice's, with its version: other servers answer 200
     /// to `/reload` too.
     static let markName = "x-sluice-admin"
-    static let connectionsMax = 64
-    /// Connections that pages are being made for or sent to. The others are for probes.
-    static let pagesMax = 32
-    /// Bytes of pages that are being sent: one more than fits is still made.
-    static let pageBytesMax = 128 << 20
     static let requestBytesMax = 65_536
-    /// A client that takes nothing of its answer for so long is given up.
-    static let stallLimit = Duration.seconds(30)
+    /// Requests of one connection that are answered before others have their turn.
+    private static let requestsPerTurn = 64
+
+    /// The places of one of the two endpoints. Each has its own, so that whoever fills the metrics
+    /// endpoint, which other machines reach, shuts nobody out of the admin endpoint.
+    struct Places {
+        var connectionsMax: Int
+        /// Connections that pages are being made for or sent to. The others are for probes.
+        var pagesMax: Int
+        /// Bytes of pages that are being sent: one more than fits is still made.
+        var pageBytesMax: Int
+
+        static let metrics = Places(connectionsMax: 64, pagesMax: 32, pageBytesMax: 128 << 20)
+        static let admin = Places(connectionsMax: 32, pagesMax: 16, pageBytesMax: 32 << 20)
+    }
 
     private let listeners: [Listener]
-    /// Must come as a bearer token with every change; `nil`: none is asked for.
-    let token: String?
     private var connections: [Int32: AdminConnection] = [:]
     private var nextSerial: UInt32 = 0
     /// Tickets of connections that could be sent more at once.
     private var unfinished: [UInt64] = []
 
-    init(_ document: Document, configPath: String, log: ProcessLog) throws(Listeners.Failure) {
+    init(_ document: Document) throws(Listeners.Failure) {
         var listeners: [Listener] = []
         for address in document.admin {
             listeners.append(try AdminServer.listen(address, document, isAdmin: true))
@@ -51,12 +57,6 @@ final class AdminServer {
             listeners.append(try AdminServer.listen(address, document, isAdmin: false))
         }
         self.listeners = listeners
-        if let path = document.adminTokenPath {
-            // The configuration was not taken without it.
-            token = AdminToken.load(ConfigurationFile.resolve(path, beside: configPath)).token
-        } else {
-            token = nil
-        }
     }
 
     /// The addresses of one of the two endpoints, apart by commas.
@@ -118,10 +118,9 @@ final class AdminServer {
         if let listener = listeners.first(where: { $0.descriptor == descriptor }) {
             return accept(listener, poller)
         }
-        guard let connection = connections[descriptor] else { return }
-        if event.isReadable || event.isHungUp, !read(connection, respond) {
-            return close(connection)
-        }
+        // An event of a connection that made room meanwhile is not for the one in its place.
+        guard let connection = connection(event.token) else { return }
+        if event.hasError { return close(connection) }
         advance(connection, respond)
     }
 
@@ -129,27 +128,36 @@ final class AdminServer {
         guard case .success(let (descriptor, _)) = Socket.accept(listener.descriptor) else {
             return
         }
-        if connections.count >= AdminServer.connectionsMax { closeIdlest() }
-        guard connections.count < AdminServer.connectionsMax else {
+        let now = SystemClock.now()
+        guard hasPlace(isAdmin: listener.isAdmin, now: now) else {
             return Socket.close(descriptor)
         }
+        // A peer whose machine has gone answers no probe.
+        Socket.setKeepAlive(descriptor)
         nextSerial &+= 1
         let connection = AdminConnection(
             descriptor, isAdmin: listener.isAdmin, isLoopback: listener.isLoopback,
-            serial: nextSerial, now: SystemClock.now())
+            serial: nextSerial, now: now)
         connections[descriptor] = connection
         do throws(SystemError) {
-            try poller.addConnection(descriptor, token: AdminServer.token(descriptor))
+            try poller.addConnection(descriptor, token: connection.ticket)
         } catch {
             close(connection)
         }
     }
 
     /// A probe must find a place however many connections others keep open: the one that has been
-    /// idle for longest, or has not sent its request whole, makes room.
-    private func closeIdlest() {
-        let idle = connections.values.filter { $0.isIdle }
-        if let idlest = idle.min(by: { $0.lastProgress < $1.lastProgress }) { close(idlest) }
+    /// idle for longest, or else a reader that pauses, makes room.
+    private func hasPlace(isAdmin: Bool, now: Instant) -> Bool {
+        let own = connections.values.filter { $0.isAdmin == isAdmin }
+        let places = isAdmin ? Places.admin : Places.metrics
+        if own.count < places.connectionsMax { return true }
+        let rooms = own.compactMap { connection in
+            connection.wait.room(now: now).map { (room: $0, connection: connection) }
+        }
+        guard let first = rooms.min(by: { $0.room < $1.room }) else { return false }
+        close(first.connection)
+        return true
     }
 
     private func close(_ connection: AdminConnection) {
@@ -157,41 +165,42 @@ final class AdminServer {
         Socket.close(connection.descriptor)
     }
 
-    /// - Returns: `false` when the connection is over.
-    private func read(_ connection: AdminConnection, _ respond: Respond) -> Bool {
-        while true {
-            switch Socket.receive(connection.descriptor, into: &connection.inbound, atMost: 16_384)
-            {
-            case .bytes:
-                guard connection.inbound.count <= AdminServer.requestBytesMax else { return false }
-                connection.lastProgress = SystemClock.now()
-                takeRequests(connection, respond)
-            case .wouldBlock: return true
-            case .endOfStream:
-                // It may have ended its side alone; one that is gone shows when it is answered.
-                connection.hasEnded = true
-                return !connection.isIdle
-            case .failed: return false
-            }
-        }
-    }
-
-    /// Hands over requests and sends answers for as long as both go on.
+    /// Sends answers and hands over requests for as long as both go on, one behind the other.
     private func advance(_ connection: AdminConnection, _ respond: Respond) {
-        while true {
+        for _ in 0..<AdminServer.requestsPerTurn {
             switch connection.send(now: SystemClock.now()) {
             case .blocked: return
             case .broken: return close(connection)
-            case .slice: return unfinished.append(connection.ticket)
+            case .slice: return queue(connection)
             case .done: break
             }
             if connection.closesAfterFlush { return close(connection) }
-            // Requests that came meanwhile have waited for the page's end.
-            takeRequests(connection, respond)
-            if connection.owesBytes { continue }
-            if connection.hasEnded, connection.isIdle { close(connection) }
-            return
+            guard connection.waiting == nil else { return }
+            if takeRequest(connection, respond) { continue }
+            guard readOn(connection) else { return }
         }
+        queue(connection)
+    }
+
+    /// Reads more of a request.
+    /// - Returns: whether bytes came; else the connection is over, or will be told of more.
+    private func readOn(_ connection: AdminConnection) -> Bool {
+        switch Socket.receive(connection.descriptor, into: &connection.inbound, atMost: 16_384) {
+        case .bytes:
+            connection.received(now: SystemClock.now())
+            if connection.inbound.count <= AdminServer.requestBytesMax { return true }
+        case .wouldBlock: return false
+        case .endOfStream, .failed: break
+        }
+        close(connection)
+        return false
+    }
+
+    /// The connection is to have another turn, behind the others.
+    private func queue(_ connection: AdminConnection) {
+        if connection.isQueued { return }
+        connection.isQueued = true
+        unfinished.append(connection.ticket)
     }
 
     /// Some connection could be sent more: `sendOn` is to be called soon.
@@ -200,7 +209,9 @@ final class AdminServer {
     /// Sends one connection more of its page; others that wait for it have their turn next time.
     func sendOn(_ respond: Respond) {
         if unfinished.isEmpty { return }
-        if let connection = connection(unfinished.removeFirst()) { advance(connection, respond) }
+        guard let connection = connection(unfinished.removeFirst()) else { return }
+        connection.isQueued = false
+        advance(connection, respond)
     }
 
     private func connection(_ ticket: UInt64) -> AdminConnection? {
@@ -217,14 +228,17 @@ final class AdminServer {
     /// - Returns: `false` when too many pages are under way, or too much of them is held by clients
     ///   that read slowly.
     func takePage(_ ticket: UInt64) -> Bool {
+        guard let asking = connection(ticket) else { return false }
+        let places = asking.isAdmin ? Places.admin : Places.metrics
+        let own = connections.values.filter { $0.isAdmin == asking.isAdmin }
         var held: [ObjectIdentifier: Int] = [:]
-        for connection in connections.values {
+        for connection in own {
             if let page = connection.page { held[ObjectIdentifier(page)] = page.bytes.count }
         }
-        guard connections.values.count(where: { $0.hasPage }) < AdminServer.pagesMax,
-            held.values.reduce(0, +) < AdminServer.pageBytesMax
+        guard own.count(where: { $0.hasPage }) < places.pagesMax,
+            held.values.reduce(0, +) < places.pageBytesMax
         else { return false }
-        connection(ticket)?.awaitPage()
+        asking.awaitPage()
         return true
     }
 
@@ -234,47 +248,46 @@ final class AdminServer {
         guard let connection = connection(ticket), connection.waiting != nil else { return }
         connection.answer(response)
         if connection.isHandingOver { return }
-        takeRequests(connection, respond)
         advance(connection, respond)
     }
 
-    /// Gives up clients that take nothing of their answers.
-    /// - Returns: when to look again; `.never` while nobody is owed anything.
-    func giveUpStalled(now: Instant) -> Instant {
+    /// Gives up clients whose time is over.
+    /// - Returns: when to look again; `.never` while no client is waited for.
+    func giveUpLate(now: Instant) -> Instant {
         var next = Instant.never
-        for connection in Array(connections.values) where connection.owesBytes {
-            let until = connection.lastProgress + AdminServer.stallLimit
-            if until <= now { close(connection) } else { next = min(next, until) }
+        for connection in Array(connections.values) {
+            let deadline = connection.wait.deadline
+            if deadline <= now { close(connection) } else { next = min(next, deadline) }
         }
         return next
     }
 
     // MARK: Requests
 
-    /// Hands over every whole request that is there, until one waits for its answer.
-    private func takeRequests(_ connection: AdminConnection, _ respond: Respond) {
-        while !connection.inbound.isEmpty, connection.takesRequest {
-            var head = RequestHead(fieldCountMax: 100)
-            var parser = RequestHeadParser()
-            let limits = HeadLimits(headBytesMax: 16_384)
-            let bytes = connection.inbound.readable
-            do throws(HTTP1Violation) {
-                guard
-                    case .complete(let headBytes) = try parser.parse(
-                        bytes, into: &head, limits: limits)
-                else { return }
-                var at = headBytes
-                guard let body = try AdminServer.body(bytes, head.framing, &at, limits) else {
-                    return
-                }
-                let request = AdminServer.request(head, bytes, body, connection)
-                let keepsAlive = head.keepsAlive
-                connection.inbound.consume(at)
-                connection.handOver(request, keepsAlive: keepsAlive, respond)
-            } catch {
-                connection.refuse(error)
+    /// Hands over the next request.
+    /// - Returns: `false` while it is not there whole.
+    private func takeRequest(_ connection: AdminConnection, _ respond: Respond) -> Bool {
+        if connection.inbound.isEmpty { return false }
+        var head = RequestHead(fieldCountMax: 100)
+        var parser = RequestHeadParser()
+        let limits = HeadLimits(headBytesMax: 16_384)
+        let bytes = connection.inbound.readable
+        do throws(HTTP1Violation) {
+            guard
+                case .complete(let headBytes) = try parser.parse(bytes, into: &head, limits: limits)
+            else { return false }
+            var at = headBytes
+            guard let body = try AdminServer.body(bytes, head.framing, &at, limits) else {
+                return false
             }
+            let request = AdminServer.request(head, bytes, body, connection)
+            let keepsAlive = head.keepsAlive
+            connection.inbound.consume(at)
+            connection.handOver(request, keepsAlive: keepsAlive, respond)
+        } catch {
+            connection.refuse(error)
         }
+        return true
     }
 
     /// The whole body, or `nil` while some of it is missing.

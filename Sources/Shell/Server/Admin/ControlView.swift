@@ -55,7 +55,7 @@ final class ControlView: ProcessView, Sendable {
         notReadyReason = control.readiness.reason(control)
         isDraining = control.drain.isUnderWay
         logLevel = control.log.level
-        token = control.admin.token
+        token = control.file.adminToken
         let loads = group.loads
         workers = group.workers.map {
             WorkerView(

@@ -286,8 +286,14 @@ final class ControlLoop {
             case .stopWorkers:
                 cutCount = openConnections
                 group.tellAll(.stop)
+            case .stopLog: logWriter.stop()
             case .exit:
-                logWriter.stop()
+                if !logWriter.hasEnded {
+                    log.error(
+                        "the access log was given up with lines that are not written: nobody "
+                            + "reads it, or its disk does not answer",
+                        [("path", file.accessLogPath ?? "")])
+                }
                 resolver.stop()
                 log.info("stopped", [("connectionsCut", "\(cutCount)")])
                 return 0
@@ -298,7 +304,8 @@ final class ControlLoop {
     private var workers: DrainState.Workers {
         DrainState.Workers(
             openCount: openConnections, haveLetGo: haveLetGo,
-            haveStopped: group.workers.allSatisfy { $0.hasStopped.load(ordering: .acquiring) })
+            haveStopped: group.workers.allSatisfy { $0.hasStopped.load(ordering: .acquiring) },
+            isLogWritten: logWriter.hasEnded)
     }
 
     var openConnections: Int {

@@ -3,7 +3,8 @@ import Base
 /// Where a drain stands: a small machine over time.
 ///
 ///     serving ──begin──▶ announced ──delay──▶ leaving ──sockets let go, or 1 s──▶ closing
-///     closing ──nobody left, or grace──▶ stopping ──workers have stopped, or 2 s──▶ over
+///     closing ──nobody left, or grace──▶ stopping ──workers have stopped, or 2 s──▶ logging
+///     logging ──access log written, or grace, at least 2 s──▶ over
 package struct DrainState {
     private enum Phase {
         case serving
@@ -11,7 +12,9 @@ package struct DrainState {
         /// The workers let go of the listening sockets; clients are served until `end`.
         case leaving(until: Instant, end: Instant)
         case closing(until: Instant)
-        case stopping(until: Instant)
+        case stopping(until: Instant, end: Instant)
+        /// The access log's last lines are written.
+        case logging(until: Instant)
         case over
     }
 
@@ -23,6 +26,8 @@ package struct DrainState {
         /// Close the sockets, and tell the workers to let connections end.
         case closeListeners
         case stopWorkers
+        /// Tell the log writer to end: nobody writes lines any more.
+        case stopLog
         case exit
     }
 
@@ -32,16 +37,21 @@ package struct DrainState {
         package var openCount: Int
         package var haveLetGo: Bool
         package var haveStopped: Bool
+        /// The log writer has written their lines and ended.
+        package var isLogWritten: Bool
 
-        package init(openCount: Int, haveLetGo: Bool, haveStopped: Bool) {
+        package init(openCount: Int, haveLetGo: Bool, haveStopped: Bool, isLogWritten: Bool) {
             self.openCount = openCount
             self.haveLetGo = haveLetGo
             self.haveStopped = haveStopped
+            self.isLogWritten = isLogWritten
         }
     }
 
     package static let leaveLimit = Duration.seconds(1)
     package static let stopLimit = Duration.seconds(2)
+    /// What the access log's last lines may take at least, when the grace is over.
+    package static let logLimit = Duration.seconds(2)
 
     private var phase = Phase.serving
 
@@ -56,7 +66,7 @@ package struct DrainState {
     package var hasStoppedAccepting: Bool {
         switch phase {
         case .serving, .announced: false
-        case .leaving, .closing, .stopping, .over: true
+        case .leaving, .closing, .stopping, .logging, .over: true
         }
     }
 
@@ -68,10 +78,12 @@ package struct DrainState {
     /// Ends the waiting: whatever is still there is cut.
     package mutating func end(now: Instant) {
         switch phase {
-        case .serving, .stopping, .over: break
+        case .serving, .over: break
         case .announced: phase = .announced(until: now, grace: .zero)
         case .leaving(let until, _): phase = .leaving(until: until, end: now)
         case .closing: phase = .closing(until: now)
+        case .stopping(let until, _): phase = .stopping(until: until, end: now)
+        case .logging: phase = .logging(until: now)
         }
     }
 
@@ -89,10 +101,15 @@ package struct DrainState {
             return .closeListeners
         case .closing(let until):
             guard workers.openCount == 0 || now >= until else { return .wait }
-            phase = .stopping(until: now + DrainState.stopLimit)
+            phase = .stopping(until: now + DrainState.stopLimit, end: until)
             return .stopWorkers
-        case .stopping(let until):
+        case .stopping(let until, let end):
             guard workers.haveStopped || now >= until else { return .wait }
+            phase = .logging(until: max(end, now + DrainState.logLimit))
+            return .stopLog
+        case .logging(let until):
+            // A pipe that nobody reads takes no line, whatever time there is.
+            guard workers.isLogWritten || now >= until else { return .wait }
             phase = .over
             return .exit
         }

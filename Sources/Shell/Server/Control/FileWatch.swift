@@ -5,9 +5,11 @@ import Platform
 /// that now leads elsewhere. Links are followed into other directories, as Kubernetes' `..data`
 /// and chains of links need it.
 ///
-/// Directories are watched, and what happens in them is compared with the stamps of the files:
-/// a log that is written beside the configuration is no change of it. All of this is done on a
-/// thread of its own, because a file system that hangs answers nobody.
+/// Directories are watched for the names on the way to the files; a file whose name was told of is
+/// compared with its stamp. Whatever else is written beside the configuration makes nobody look at
+/// it, and a file that is saved in place is looked at when its writer has closed it, not before: a
+/// half of it is never loaded. All of this is done on a thread of its own, because a file system
+/// that hangs answers nobody.
 final class FileWatch: Sendable {
     private struct State {
         var files: [String]
@@ -82,10 +84,12 @@ final class FileWatch: Sendable {
         }
     }
 
-    /// - Returns: whether a file is another than when it was last looked at, or read.
-    private func look() -> Bool {
+    /// - Returns: whether one of these files is another than when it was last looked at, or read.
+    private func look(at touched: Set<String>) -> Bool {
         while true {
-            let (files, count) = state.withLock { ($0.files, $0.ownCount) }
+            let (files, count) = state.withLock { state in
+                (state.files.filter { touched.contains($0) }, state.ownCount)
+            }
             let now = FileWatch.stamps(files)
             let isNews = state.withLock { state -> Bool? in
                 // A write of our own has ended meanwhile, and the stamps may be older than it.
@@ -124,10 +128,39 @@ final class FileWatch: Sendable {
         }
     }
 
+    /// The directories by which files are reached, and in them the names that matter.
+    private struct Ways {
+        var watches: [String: Watched] = [:]
+        /// By file: the names on its way, by directory.
+        var names: [String: [String: Set<String>]] = [:]
+
+        /// Takes all events so far.
+        /// - Returns: the files that may be others now.
+        func takeEvents() -> Set<String> {
+            var touched: Set<String> = []
+            for (directory, watched) in watches {
+                for event in watched.watch.drain() where matters(event, directory) {
+                    for (file, names) in names {
+                        guard let own = names[directory] else { continue }
+                        if event.name.isEmpty || own.contains(event.name) { touched.insert(file) }
+                    }
+                }
+            }
+            return touched
+        }
+
+        private func matters(_ event: Directory.Watch.Event, _ directory: String) -> Bool {
+            guard event.isCreation else { return true }
+            let path = directory == "/" ? "/" + event.name : directory + "/" + event.name
+            return !Files.isPlainWithOneName(path)
+        }
+    }
+
     private func watch() throws(SystemError) {
         var poller = try Poller()
         try poller.addInput(wakeup.descriptor, token: 0)
-        var watches: [String: Watched] = [:]
+        var ways = Ways()
+        var touched: Set<String> = []
         // Whatever happened before the directories are watched is found by the first look.
         var lookAt = SystemClock.now()
         while true {
@@ -137,35 +170,45 @@ final class FileWatch: Sendable {
                 wakeup.clear()
                 lookAt = min(lookAt, SystemClock.now())
             }
-            if watches.values.reduce(false, { $1.watch.drain() || $0 }) {
+            let more = ways.takeEvents()
+            if !more.isEmpty {
+                touched.formUnion(more)
                 lookAt = SystemClock.now() + FileWatch.debounce
             }
             guard lookAt <= SystemClock.now() else { continue }
             lookAt = .never
-            renew(&watches, poller)
-            if look() { tell() }
+            touched.formUnion(renew(&ways, poller))
+            if look(at: touched) { tell() }
+            touched = []
         }
     }
 
     /// Watches the directories by which the files are reached now: one of them may be another than
     /// it was, at the same path, or may have come back.
-    private func renew(_ watches: inout [String: Watched], _ poller: borrowing Poller) {
-        var wanted: Set<String> = []
-        for file in state.withLock({ $0.files }) {
-            wanted.formUnion(Directory.onTheWay(to: file))
-        }
+    ///
+    /// - Returns: the files that nobody has told of until now: they may be others than they were.
+    private func renew(_ ways: inout Ways, _ poller: borrowing Poller) -> Set<String> {
+        var names: [String: [String: Set<String>]] = [:]
+        for file in state.withLock({ $0.files }) { names[file] = Directory.onTheWay(to: file) }
+        var unseen = Set(names.keys.filter { ways.names[$0] == nil })
+        let wanted = names.values.reduce(into: Set<String>()) { $0.formUnion($1.keys) }
         // Closing its descriptor takes a watch from the poller too.
-        watches = watches.filter { wanted.contains($0.key) && $0.value.leads(to: $0.key) }
-        for directory in wanted.sorted() where watches[directory] == nil {
+        ways.watches = ways.watches.filter {
+            wanted.contains($0.key) && $0.value.leads(to: $0.key)
+        }
+        for directory in wanted.sorted() where ways.watches[directory] == nil {
+            for (file, own) in names where own[directory] != nil { unseen.insert(file) }
             do throws(SystemError) {
                 let watch = try Directory.Watch(directory)
                 try poller.addInput(watch.descriptor, token: 1)
-                watches[directory] = Watched(watch: watch, stamp: Files.stamp(directory))
+                ways.watches[directory] = Watched(watch: watch, stamp: Files.stamp(directory))
             } catch {
                 log.error(
                     "files cannot be watched; send SIGHUP instead",
                     [("directory", directory), ("error", error.message)])
             }
         }
+        ways.names = names
+        return unseen
     }
 }

@@ -375,6 +375,7 @@ extension ControlLoop {
 
     func answer(_ ticket: UInt64, _ response: AdminResponse) {
         admin.answer(ticket, response) { self.answer($0, ticket: $1) }
+        lookAtClients(SystemClock.now())
     }
 
     private func warnAboutFixedSettings(_ next: Document, _ change: Listeners.Change) {

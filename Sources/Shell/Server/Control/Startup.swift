@@ -40,12 +40,19 @@ public enum Startup {
     /// when
     ///   the configuration is bad.
     public static func run(_ options: ServerOptions) -> Int32 {
-        let log = ProcessLog()
+        let log: ProcessLog
+        do throws(SystemError) {
+            log = try ProcessLog()
+        } catch {
+            Files.write(2, all: "sluice: \(error.message)\n")
+            return 1
+        }
+        defer { log.flush(limit: ProcessLog.flushLimit) }
         do throws(Failure) {
             let control = try start(options, log)
             return control.run()
         } catch {
-            Files.write(2, all: "sluice: " + error.text + "\n")
+            log.plain("sluice: " + error.text + "\n")
             return error.code
         }
     }
@@ -82,6 +89,8 @@ public enum Startup {
         _ tickets: TLSTickets
     ) throws -> ControlLoop {
         let signals = try Signals()
+        // Behind the signals, whose mask its thread inherits.
+        try log.start()
         let descriptors = Machine.raiseDescriptorLimit()
         let metrics = MetricRegistry()
         let seed = options.seed ?? Files.randomSeed()
@@ -101,7 +110,7 @@ public enum Startup {
         let inputs = inputs(file, generation: 1, answers: resolver.answers)
         let snapshot = SnapshotCompiler.compile(file.document, inputs, registry: registry)
         snapshot.retain()
-        let logWriter = try LogWriter { log.error($0) }
+        let logWriter = try LogWriter(log: log)
         try logWriter.start()
         do throws(SystemError) {
             logWriter.use(try logWriter.prepare(file.accessLogPath))
@@ -120,7 +129,7 @@ public enum Startup {
             file.document, file.tls, registry, listeners: listeners.numbers(after: .init()))
         let admin: AdminServer
         do throws(Listeners.Failure) {
-            admin = try AdminServer(file.document, configPath: file.path, log: log)
+            admin = try AdminServer(file.document)
         } catch {
             throw Failure(text: error.text, code: 1)
         }

@@ -1,5 +1,6 @@
 import Base
 import Platform
+import Synchronization
 
 /// Writes the workers' access-log lines to their file, on a thread of its own: a slow disk makes
 /// the rings fill, and full rings drop and count.
@@ -24,18 +25,17 @@ final class LogWriter: Sendable {
 
     private let state = Lock(State())
     private let wakeup: Wakeup
-    private let handle = Lock<Thread.Handle?>(nil)
-    private let report: @Sendable (String) -> Void
+    private let log: ProcessLog
+    private let ended = Atomic<Bool>(false)
 
-    /// - Parameter report: called with what went wrong, on the writer's thread.
-    init(report: @escaping @Sendable (String) -> Void) throws(SystemError) {
+    /// - Parameter log: is told what goes wrong, and when it goes well again.
+    init(log: ProcessLog) throws(SystemError) {
         wakeup = try Wakeup()
-        self.report = report
+        self.log = log
     }
 
     func start() throws(SystemError) {
-        let thread = try Thread.start(name: "access-log") { [self] in run() }
-        handle.withLock { $0 = thread }
+        _ = try Thread.start(name: "access-log") { [self] in run() }
     }
 
     func add(_ ring: ByteRing) {
@@ -84,17 +84,22 @@ final class LogWriter: Sendable {
 
     func wake() { wakeup.wake() }
 
-    /// Writes what is there and ends the thread.
+    /// Makes the thread write what is there and end. It may never, where nobody reads its pipe: see
+    /// `hasEnded`.
     func stop() {
         state.withLock { $0.stops = true }
         wakeup.wake()
-        handle.withLock { $0 }?.join()
     }
+
+    /// The thread has written all there was.
+    var hasEnded: Bool { ended.load(ordering: .acquiring) }
 
     // MARK: The thread
 
     private func run() {
         var file: Int32 = -1
+        var losses = LogLosses()
+        defer { ended.store(true, ordering: .releasing) }
         while true {
             let rings = state.withLock { $0.rings }
             // All must be asleep; one with lines keeps the thread awake. The others are woken by
@@ -108,38 +113,56 @@ final class LogWriter: Sendable {
             if let next = now.next {
                 // Lines that are there belong to the file as it was; before the first file is open
                 // they wait for it.
-                if file >= 0 { drain(now.rings, file) }
+                if file >= 0 { drain(now.rings, file, &losses) }
                 LogWriter.close(file)
                 file = next
             }
             if now.reopens, let path = now.path {
-                drain(now.rings, file)
+                drain(now.rings, file, &losses)
                 file = reopen(path, instead: file)
             }
-            drain(now.rings, file)
-            if now.stops { return }
+            drain(now.rings, file, &losses)
+            if now.stops { return tell(losses.end()) }
             // A short rest gathers lines of many requests into one write.
             SystemClock.pause(.milliseconds(5))
         }
     }
 
     /// Writes what the rings hold, straight from their memory.
-    private func drain(_ rings: [ByteRing], _ file: Int32) {
+    private func drain(_ rings: [ByteRing], _ file: Int32, _ losses: inout LogLosses) {
         for ring in rings {
             ring.drain { bytes in
                 // Without a file lines have nowhere to go.
                 guard file >= 0 else { return bytes.count }
-                var done = 0
-                while done < bytes.count {
-                    let written = Files.write(file, bytes.extracting(done..<bytes.count))
-                    if written == 0 {
-                        report("the access log cannot be written; lines are lost")
-                        return bytes.count
-                    }
-                    done += written
+                let (count, failure) = Files.append(file, bytes)
+                let now = SystemClock.now()
+                if let failure {
+                    let lines = LogWriter.lines(bytes.extracting(count..<bytes.count))
+                    tell(losses.lose(lines, why: failure.message, now: now))
+                } else {
+                    tell(losses.wrote(now: now))
                 }
-                return done
+                return bytes.count
             }
+        }
+    }
+
+    private static func lines(_ bytes: Span<UInt8>) -> Int {
+        var count = 0
+        for i in 0..<bytes.count where bytes[i] == 0x0a { count += 1 }
+        return count
+    }
+
+    private func tell(_ report: LogLosses.Report?) {
+        switch report {
+        case .none: break
+        case .failing(let why):
+            log.error("the access log cannot be written; lines are lost", [("error", why)])
+        case .writtenAgain(let lost):
+            log.info("the access log is written again", [("linesLost", "\(lost)")])
+        case .ended(let lost):
+            log.error(
+                "the access log ends and cannot be written", [("linesLost", "\(lost)")])
         }
     }
 
@@ -150,7 +173,7 @@ final class LogWriter: Sendable {
             LogWriter.close(old)
             return file
         } catch {
-            report(
+            log.error(
                 "the access log \(path) cannot be opened anew: \(error.message); lines go on to "
                     + "the file that was open")
             return old

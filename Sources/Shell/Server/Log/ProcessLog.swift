@@ -5,15 +5,51 @@ import JSON
 import Platform
 
 /// The process's own log, on standard error: logfmt or JSON lines. Not for requests.
+///
+/// Nobody who logs waits for whoever reads: lines go into a queue, which a thread writes. What does
+/// not fit is dropped and counted, and the count is written once there is room.
 final class ProcessLog: Sendable {
     private struct State {
         var level = Document.LogLevel.info
         var isJSON = false
+        var queue = LogQueue()
+        /// There is a thread that writes the queue.
+        var hasThread = false
     }
     private let state = Lock(State())
+    /// Wakes the thread.
+    private let lines: Wakeup
+    /// Wakes whoever waits for the queue to be empty.
+    private let emptied: Wakeup
+
+    /// How long the end of the process waits for lines that are not written yet.
+    static let flushLimit = Duration.seconds(1)
+
+    init() throws(SystemError) {
+        lines = try Wakeup()
+        emptied = try Wakeup()
+    }
+
+    /// Has lines written by a thread from now on; those before wait for it.
+    func start() throws(SystemError) {
+        _ = try Thread.start(name: "process-log") { [self] in run() }
+        state.withLock { $0.hasThread = true }
+    }
+
+    /// Waits until the lines so far are written, but not longer than the limit: a pipe that nobody
+    /// reads keeps no process from its end.
+    func flush(limit: Duration) {
+        guard state.withLock({ $0.hasThread }) else { return writeAll() }
+        let deadline = SystemClock.now() + limit
+        while !state.withLock({ $0.queue.isWritten }) {
+            let left = (deadline - SystemClock.now()).millisecondsUp
+            if left <= 0 { return }
+            emptied.wait(milliseconds: Int32(clamping: left))
+        }
+    }
 
     func configure(level: Document.LogLevel, isJSON: Bool) {
-        state.withLock { $0 = State(level: level, isJSON: isJSON) }
+        state.withLock { ($0.level, $0.isJSON) = (level, isJSON) }
     }
 
     var level: Document.LogLevel {
@@ -37,24 +73,59 @@ final class ProcessLog: Sendable {
     private func write(
         _ level: Document.LogLevel, _ message: String, _ fields: [(String, String)]
     ) {
-        let state = state.withLock { $0 }
+        let (least, isJSON) = state.withLock { ($0.level, $0.isJSON) }
         let order = Document.LogLevel.allCases
-        guard let at = order.firstIndex(of: level), let least = order.firstIndex(of: state.level),
-            at >= least
+        guard let at = order.firstIndex(of: level), let from = order.firstIndex(of: least),
+            at >= from
         else { return }
+        plain(ProcessLog.line(level, message, fields, isJSON: isJSON))
+    }
+
+    private static func line(
+        _ level: Document.LogLevel, _ message: String, _ fields: [(String, String)], isJSON: Bool
+    ) -> String {
         var time = ByteBuffer(capacity: 32)
         HTTPDate.appendRFC3339(SystemClock.wall(), to: &time)
         let all =
             [("time", ASCII.string(time.readable)), ("level", level.rawValue), ("msg", message)]
             + fields
-        let line: String
-        if state.isJSON {
+        if isJSON {
             let pairs = all.map { JSONText.quoted($0.0) + ":" + JSONText.quoted($0.1) }
-            line = "{" + pairs.joined(separator: ",") + "}\n"
-        } else {
-            line = all.map { $0.0 + "=" + ProcessLog.logfmt($0.1) }.joined(separator: " ") + "\n"
+            return "{" + pairs.joined(separator: ",") + "}\n"
         }
-        Files.write(2, all: line)
+        return all.map { $0.0 + "=" + ProcessLog.logfmt($0.1) }.joined(separator: " ") + "\n"
+    }
+
+    /// Writes text as it is.
+    func plain(_ text: String) {
+        state.withLock { $0.queue.put(Array(text.utf8)) }
+        lines.wake()
+    }
+
+    // MARK: The thread
+
+    private func run() {
+        while true {
+            writeAll()
+            emptied.wake()
+            lines.wait()
+        }
+    }
+
+    private func writeAll() {
+        while true {
+            let (isJSON, batch) = state.withLock { ($0.isJSON, $0.queue.take()) }
+            guard let batch else { return }
+            var bytes = batch.bytes
+            if batch.droppedCount > 0 {
+                let text = ProcessLog.line(
+                    .warning, "lines of this log were dropped: nobody took them in time",
+                    [("count", "\(batch.droppedCount)")], isJSON: isJSON)
+                bytes += Array(text.utf8)
+            }
+            let failed = Files.append(2, bytes.span).failure != nil
+            state.withLock { $0.queue.written(batch, isLost: failed) }
+        }
     }
 
     private static func logfmt(_ text: String) -> String {
