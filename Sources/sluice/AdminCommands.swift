@@ -28,7 +28,7 @@ struct AdminTarget: ParsableArguments {
         return try? ConfigurationFile.load(config).get().adminToken
     }
 
-    /// What to do when the process does not take the token.
+    /// The advice for a process that does not take the token.
     var tokenAdvice: String {
         if givenToken != nil {
             return "the process has another token than --token says; it is the first line of the "

@@ -81,9 +81,9 @@ public struct TimerWheel: ~Copyable {
 
     /// A time not after the next firing; `.never` when nothing waits. For the poll's timeout.
     ///
-    /// A timer that is disarmed leaves the time as it was: `expire` then fires nothing, and finds the
-    /// next one. So a turn of the loop reads one word, and the levels are searched only when a time
-    /// has come.
+    /// A timer that is disarmed leaves the time as it was: `expire` then fires nothing, and finds
+    /// the next one. So a turn of the loop reads one word, and the levels are searched only when a
+    /// time has come.
     public private(set) var nextDeadline = Instant.never
 
     /// The time of the next firing, or of the next moving down, searched for in all levels.

@@ -73,7 +73,7 @@ public enum Directory {
 
         deinit { Socket.close(descriptor) }
 
-        /// What happened in a directory.
+        /// An event in a directory.
         public struct Event: Sendable {
             /// The entry; empty where the directory itself has gone, or where events were lost.
             public var name: String

@@ -66,8 +66,8 @@ public enum Files {
         return unsafe stat(path, &info) == 0 ? Stamp(info) : nil
     }
 
-    /// Whether a path leads to a plain file that has this one name. Such a file is complete when its
-    /// writer closes it; a link to another is complete when it is made.
+    /// Whether a path leads to a plain file that has this one name. Such a file is complete when
+    /// its writer closes it; a link to another is complete when it is made.
     public static func isPlainWithOneName(_ path: String) -> Bool {
         var info = stat()
         guard unsafe lstat(path, &info) == 0 else { return false }

@@ -11,7 +11,7 @@ public enum Redirects {
     /// any number of proxies. Another one gives an absolute URI: scheme and host are those that
     /// `origin` says, a changed scheme or host does not keep the client's port, and the scheme's
     /// default port is left out. The client's query stays unless the redirect's path has its own.
-    /// What the client sent is escaped where a URI wants that.
+    /// Bytes of the client are escaped where a URI wants that.
     ///
     /// - Parameters:
     ///   - plan: of a route that redirects.

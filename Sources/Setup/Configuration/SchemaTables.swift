@@ -64,8 +64,8 @@ extension ObjectSchema {
             ),
             .field(
                 "token", .text(expected: "a file name"),
-                "A file whose first line must come as `Authorization: Bearer …` with each request but "
-                    + "those for /live and /ready."),
+                "A file whose first line must come as `Authorization: Bearer …` with each request "
+                    + "but those for /live and /ready."),
         ], shortFor: "address")
 
     static let metrics = ObjectSchema(

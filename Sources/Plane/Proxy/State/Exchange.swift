@@ -198,7 +198,7 @@ struct Exchange: ~Copyable {
         /// The part of the kept body that the next connection gets.
         enum Resend: UInt8, BitwiseCopyable {
             case none
-            /// What the connection before has got; the rest follows as it comes.
+            /// The part that the connection before has got; the rest follows as it comes.
             case part
             case all
         }

@@ -57,7 +57,7 @@ public struct UpstreamConnection: ~Copyable {
         case check(Int)
     }
 
-    /// What a peer's frames say about a stream that ends before its answer is whole.
+    /// The word of a peer's frames about a stream that ends before its answer is whole.
     enum Verdict: UInt8, BitwiseCopyable {
         case none
         /// The peer has not acted on the request (RFC 9113 §8.7).

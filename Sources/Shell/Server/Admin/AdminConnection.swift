@@ -31,7 +31,7 @@ final class AdminConnection {
     private(set) var isHandingOver = false
     /// Whom the connection waits for, and until when.
     private(set) var wait: AdminWait
-    /// It is among those that are to have another turn.
+    /// The connection is among those that are to have another turn.
     var isQueued = false
 
     struct Waiting {

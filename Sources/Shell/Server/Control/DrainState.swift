@@ -50,7 +50,7 @@ package struct DrainState {
 
     package static let leaveLimit = Duration.seconds(1)
     package static let stopLimit = Duration.seconds(2)
-    /// What the access log's last lines may take at least, when the grace is over.
+    /// The time that the access log's last lines have at least, when the grace is over.
     package static let logLimit = Duration.seconds(2)
 
     private var phase = Phase.serving

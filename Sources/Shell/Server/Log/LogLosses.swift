@@ -1,9 +1,10 @@
 import Base
 
-/// Whether a log can be written, and how much of it was lost while it could not. A pure machine: each
-/// change is told once, however many lines are lost in between.
+/// Whether a log can be written, and how much of it was lost while it could not. A pure machine:
+/// each change is told once, however many lines are lost in between.
 ///
-///     written ──a write fails: told──▶ failing ──written, a second later: told, with the count──▶ written
+///     written ──a write fails: told─────────────────────────▶ failing
+///     failing ──written, a second later: told, with a count──▶ written
 package struct LogLosses {
     /// Something to tell the operator.
     package enum Report: Equatable, Sendable {
