@@ -204,7 +204,7 @@ import Testing
         #expect(alice.outcomes.map { $0.fields["x-user"] } == [nil, "alice", "alice"])
         #expect(mallory.outcomes.map(\.status) == [401, 401])
         #expect(bob.outcomes.map { $0.fields["x-user"] } == ["bob", "bob"])
-        #expect(origins[0].connectionCount == 3)
+        #expect(origins[0].connectionCount == 4)
         #expect(world.leftovers.isEmpty, "\(world.inventory)")
         #expect(world.held.isEmpty, "\(world.held)")
     }
@@ -327,7 +327,7 @@ import Testing
     @Test("a stream that comes behind an announced end does not put off the final one")
     func announcedWhileIdle() {
         let origins = Resilience.origins()
-        origins[0].script = { $0 == 1 ? nil : .init(200, delay: .seconds(30)) }
+        origins[0].script = { $0 == 0 ? nil : .init(200, delay: .seconds(4)) }
         let world = LeavingScenarios.world(origins)
         let client = SimulatedHTTP2Client(world, name: "h", Resilience.gets(1))
         client.stays = true

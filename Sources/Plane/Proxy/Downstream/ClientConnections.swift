@@ -73,7 +73,7 @@ enum ClientConnections {
     static func becomeIdle(_ tables: inout Tables, _ turn: inout Turn, _ id: DownstreamID) {
         // A stream carries one exchange.
         if tables.downstream[id].isStream { return close(&tables, &turn, id, reset: false) }
-        tables.downstream[id].enter(.idle)
+        tables.downstream[id].enterOften(.idle)
         tables.downstream[id].parser = RequestHeadParser()
         if !tables.downstream[id].hasUnsent {
             armIdle(&tables, &turn, id)

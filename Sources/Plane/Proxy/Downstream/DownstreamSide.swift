@@ -321,7 +321,7 @@ enum DownstreamSide {
         case .complete(let headBytes):
             let head = ByteRange(start: at, count: headBytes)
             at += headBytes
-            tables.downstream[id].enter(.exchange)
+            tables.downstream[id].enterOften(.exchange)
             tables.downstream[id].hasServed = true
             tables.downstream[id].timer.clear()
             Exchanges.begin(&tables, &turn, downstream: id, head: head)

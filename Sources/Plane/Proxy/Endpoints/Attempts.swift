@@ -88,11 +88,11 @@ enum Attempts {
     static func assign(
         _ tables: inout Tables, attempt: AttemptID, connection: UpstreamID, isReused: Bool
     ) -> Lease {
-        tables.attempts[attempt].enter(.sent)
+        tables.attempts[attempt].enterOften(.sent)
         tables.attempts[attempt].connection = connection
         tables.attempts[attempt].isReused = isReused
         tables.upstream[connection].attempt = attempt
-        tables.upstream[connection].enter(.busy)
+        tables.upstream[connection].enterOften(.busy)
         tables.upstream[connection].parser = ResponseHeadParser()
         tables.upstream[connection].requestCount += 1
         tables.upstream[connection].timer.clear()

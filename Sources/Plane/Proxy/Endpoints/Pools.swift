@@ -204,7 +204,7 @@ enum Pools {
         }
         let expires = tables.upstream[id].expires
         if turn.now >= expires { return closeAged(&tables, &turn, id) }
-        tables.upstream[id].enter(.idle)
+        tables.upstream[id].enterOften(.idle)
         IdleLists.link(&tables, &turn, id, endpoint, cluster)
         Timers.arm(
             upstream: id, min(turn.now + limits.idleTimeout, expires), &tables, &turn)

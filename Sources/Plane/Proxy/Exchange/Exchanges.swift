@@ -353,7 +353,7 @@ enum Exchanges {
     /// The response is handed over. What is left of the request is read away, or the connection
     /// goes.
     static func responseDone(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        tables.exchanges[id].enter(response: .complete)
+        tables.exchanges[id].enterOften(response: .complete)
         let downstream = tables.exchanges[id].downstream
         if tables.downstream[downstream].body.isComplete {
             let keepsAlive = tables.exchanges[id].keepsAlive

@@ -185,7 +185,7 @@ enum RequestRelay {
 
     /// The whole request is on its way: from now on the origin's time counts.
     static func requestDone(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        tables.exchanges[id].enter(request: .complete)
+        tables.exchanges[id].enterOften(request: .complete)
         guard tables.exchanges[id].responsePhase == .waiting else { return }
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let route = tables.exchanges[id].route

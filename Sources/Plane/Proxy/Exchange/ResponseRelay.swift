@@ -25,7 +25,7 @@ enum ResponseRelay {
         tables.exchanges[id].summary.status = status
         tables.exchanges[id].summary.firstByte = turn.now - tables.exchanges[id].arrival
         if status >= 400 { noteRefusal(&tables.exchanges[id], turn, head) }
-        tables.exchanges[id].enter(response: .body)
+        tables.exchanges[id].enterOften(response: .body)
         tables.exchanges[id].firstByteDeadline = .never
         tables.exchanges[id].attemptDeadline = .never
         if tables.exchanges[id].retry.count > 0, status < 500 {

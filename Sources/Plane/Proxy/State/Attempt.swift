@@ -58,4 +58,6 @@ struct Attempt: ~Copyable {
 
     @inline(__always)
     mutating func enter(_ next: Phase) { machine.enter(next) }
+    @inline(__always)
+    mutating func enterOften(_ next: Phase) { machine.enterOften(next) }
 }

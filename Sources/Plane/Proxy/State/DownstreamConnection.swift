@@ -153,6 +153,8 @@ public struct DownstreamConnection: ~Copyable {
 
     @inline(__always)
     mutating func enter(_ next: Phase) { machine.enter(next) }
+    @inline(__always)
+    mutating func enterOften(_ next: Phase) { machine.enterOften(next) }
 }
 
 extension StreamSlot {

@@ -304,4 +304,8 @@ struct Exchange: ~Copyable {
     mutating func enter(request next: RequestPhase) { requestMachine.enter(next) }
     @inline(__always)
     mutating func enter(response next: ResponsePhase) { responseMachine.enter(next) }
+    @inline(__always)
+    mutating func enterOften(request next: RequestPhase) { requestMachine.enterOften(next) }
+    @inline(__always)
+    mutating func enterOften(response next: ResponsePhase) { responseMachine.enterOften(next) }
 }

@@ -146,4 +146,6 @@ public struct UpstreamConnection: ~Copyable {
 
     @inline(__always)
     mutating func enter(_ next: Phase) { machine.enter(next) }
+    @inline(__always)
+    mutating func enterOften(_ next: Phase) { machine.enterOften(next) }
 }
