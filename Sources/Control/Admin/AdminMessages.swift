@@ -96,7 +96,7 @@ public enum AdminAnswer {
 public enum AdminPage: Hashable, Sendable {
     case metrics(PrometheusText.Format)
     case clusters
-    /// What each version did; for people, or as JSON with an entity tag.
+    /// The evidence of each version; for people, or as JSON with an entity tag.
     case evidence(isText: Bool)
     /// The configuration in force, with the hash of the file as it is now; `nil` when nobody knows.
     /// Whoever runs the process looks at the file first, which may take long too.
