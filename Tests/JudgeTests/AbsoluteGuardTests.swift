@@ -43,7 +43,7 @@ import Testing
             sum = sum.afterError(goods: 0)
             #expect(sum.isReached == (i == 7))
         }
-        sum = sum.now(goods: 1)
+        sum = sum.now(goods: 4)
         #expect(!sum.isReached)
         #expect(sum.now(goods: 100).value == 0)
         // What another worker has seen already is not taken twice.

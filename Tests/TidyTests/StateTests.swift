@@ -57,8 +57,6 @@ import Testing
         "Exchange.arrival": "Exchanges.begin and InnerRequests.open, for every tenant",
         "Exchange.method": "Exchanges.begin, Mirrors.describe and HealthChecks.start",
         "Exchange.cookiePosition": "Decisions.placed; read where there is a session alone",
-        "Exchange.places": "with the unit, where a session has a place; read for such units alone",
-        "Exchange.hasFirstError": "where another attempt follows; read of repeated units alone",
         "Exchange.check": "HealthChecks.start; read where kind is .check alone",
         "ExchangeSummary.peer": "Exchanges.begin and Mirrors.describe; nobody reads a check's",
         "ExchangeSummary.client": "Exchanges.begin and Mirrors.describe; nobody reads a check's",

@@ -279,6 +279,8 @@ struct Exchange: ~Copyable {
         owesCookie = false
         evidence = .none
         unit = .request
+        places = nil
+        hasFirstError = false
         hash = 0
         holdsRequestPermit = false
         interimBytes = 0
