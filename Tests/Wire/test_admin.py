@@ -233,7 +233,7 @@ class Logs(Case):
         with open(path, "w") as file:
             file.write(f'admin: "unix:{admin}"\nmetrics: "127.0.0.1:0"\n' + text)
         process = subprocess.Popen([BINARY, "run", "-c", path], stderr=stderr, stdout=stdout)
-        self.addCleanup(lambda: process.poll() is None and process.kill())
+        self.addCleanup(process.kill)
         until(lambda: os.path.exists(admin))
         return process, admin
 
@@ -330,6 +330,7 @@ class Signals(Case):
             os.mkfifo(path)
             process = subprocess.Popen([BINARY, "run", "-c", path], stderr=subprocess.PIPE, text=True)
             self.addCleanup(process.stderr.close)
+            self.addCleanup(process.kill)
             def holds_back():
                 with open(f"/proc/{process.pid}/status") as file:
                     blocked = int(re.search(r"SigBlk:\s+([0-9a-f]+)", file.read()).group(1), 16)
@@ -354,6 +355,7 @@ class Signals(Case):
             path = os.path.join(folder, "sluice.yaml")
             os.mkfifo(path)
             process = subprocess.Popen([BINARY, "run", "-c", path], stderr=subprocess.DEVNULL)
+            self.addCleanup(process.kill)
             process.terminate()
             self.assertEqual(process.wait(60), -signal.SIGTERM)
 

@@ -1,5 +1,5 @@
 """Weights over those of the file: set by hand, followed, drifted, over restarts, with disks that fail."""
-import collections, http.client, json, os, resource, signal, subprocess, threading, unittest, urllib.error
+import collections, http.client, json, os, resource, signal, subprocess, threading, unittest, urllib.error, urllib.request
 from harness import BINARY, Case, Proxy, config, status, until
 
 ROLLOUTS = "rollouts: { directory: state }"
@@ -181,9 +181,13 @@ routes:
                 proxy.page(target, proxy.admin, method)
             self.assertEqual(caught.exception.code, 401)
             caught.exception.close()
-        self.assertEqual(self.page(proxy)["from"], "file")
+        def origin():
+            request = urllib.request.Request(f"http://127.0.0.1:{proxy.admin}/weights", headers={"Authorization": f"Bearer {token}"})
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return json.load(answer)["services"][0]["from"]
+        self.assertEqual(origin(), "file")
         self.command(proxy, "set", "s", "v1=1", "--token", token)
-        self.assertEqual(self.page(proxy)["from"], "overlay by hand")
+        self.assertEqual(origin(), "overlay by hand")
 
     def test_weights_that_are_set_let_a_version_in_again_that_the_guard_took_out(self):
         proxy = self.start(self.file(("80%", "20%"), service="    guard: on"))
