@@ -20,7 +20,7 @@ import Testing
         ),
         (
             "an address by another name", "to: s }",
-            "rateLimit: { requests: 10, by: addr }, to: s }", 10, "expected", "write address"
+            "rateLimit: { requests: 10, per: 1s, by: addr }, to: s }", 10, "expected", "write address"
         ),
         (
             "a port alone", "\"127.0.0.1:8080\"", "8080", 2, "expected an address",

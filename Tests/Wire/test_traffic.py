@@ -237,7 +237,7 @@ drain: {{ delay: 0s, grace: 5s }}
     def test_admin(self):
         for page in ("/config", "/clusters", "/connections", "/explain?method=GET&url=http://svc/x"):
             json.loads(self.proxy.page(page, self.proxy.admin))
-        for path, method in (("/reload", "GET"), ("/config", "POST"), ("/nothing", "GET")):
+        for path, method in (("/reload", "PUT"), ("/config", "POST"), ("/nothing", "GET")):
             with self.assertRaises(Exception):
                 self.proxy.page(path, self.proxy.admin, method)
         connection = socket.create_connection(("127.0.0.1", self.proxy.admin))
