@@ -369,7 +369,7 @@ enum HTTP2Links {
             }
             // What an endpoint sends that is no HTTP/2 is no answer, even if it then closes.
             if id.side == .upstream, tables.links[h2].engine.isBroken {
-                tables.upstream[id.upstream].isMalformed = true
+                tables.upstream[id.upstream].verdict = .malformed
             }
             Streams.broke(&tables, &turn, id, as: departure)
         }
