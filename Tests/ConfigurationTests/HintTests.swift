@@ -19,10 +19,6 @@ import Testing
             "at most five digits"
         ),
         (
-            "an address by another name", "to: s }",
-            "rateLimit: { requests: 10, per: 1s, by: addr }, to: s }", 10, "expected", "write address"
-        ),
-        (
             "a port alone", "\"127.0.0.1:8080\"", "8080", 2, "expected an address",
             "\"0.0.0.0:8080\""
         ),

@@ -46,7 +46,7 @@ import Testing
             "v3 is number 1 of the versions beside the stable one, and was number 2"
         ),
         (
-            "two lines change their places", "v1=70 v2=10 v3=20", "v1=70 v3=20 v2=10", "30.00 %",
+            "two lines change their places", "v1=70 v2=10 v3=20", "v1=70 v3=20 v2=10", "40.00 %",
             "v3 is number 1"
         ),
         ("the stable one stands elsewhere", "v1=90 v2=10", "v2=10 v1=90", nil, ""),

@@ -89,6 +89,29 @@ import Testing
         return files.contains { index.members[$0].contains(parts[1]) }
     }
 
+    /// Whether a name is that of a type or a folder of the tests.
+    static func isTest(_ parts: [String]) -> Bool {
+        parts.count == 1 && testNames.contains(parts[0])
+    }
+
+    private static let testNames: Set<String> = {
+        let tests = TidyTests.root.appendingPathComponent("Tests").path
+        var names: Set<String> = []
+        for case let path as String in FileManager.default.enumerator(atPath: tests) ?? .init() {
+            let name = path.split(separator: "/").last ?? ""
+            names.insert(name.hasSuffix(".swift") ? String(name.dropLast(6)) : String(name))
+            guard name.hasSuffix(".swift") else { continue }
+            for line in DocumentTests.text("Tests/\(path)").split(separator: "\n") {
+                let words = line.split(separator: " ")
+                for (word, next) in zip(words, words.dropFirst())
+                where ["struct", "class", "enum"].contains(word) {
+                    names.insert(String(next.prefix { $0.isLetter || $0.isNumber }))
+                }
+            }
+        }
+        return names
+    }()
+
     /// Why a span in the font of code is not true; `nil` when it is.
     static func fault(_ span: String) -> String? {
         if span.hasSuffix(".swift"), !span.contains("/") {
@@ -105,7 +128,7 @@ import Testing
         }
         let parts = span.split(separator: ".").map(String.init)
         if span.first?.isUppercase == true, parts.allSatisfy(isName) {
-            return isDeclared(parts) ? nil : "not declared in Sources"
+            return isDeclared(parts) || isTest(parts) ? nil : "not declared in Sources or Tests"
         }
         for word in span.split(whereSeparator: { !$0.isLetter && !$0.isNumber && $0 != "_" })
         where !index.words.contains(word) {

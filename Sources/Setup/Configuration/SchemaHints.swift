@@ -265,7 +265,6 @@ enum SchemaHints {
             "h2": "http2", "h2c": "http2", "grpc": "http2", "http/2": "http2", "2": "http2",
             "h1": "http1", "http/1.1": "http1", "http": "http1", "1.1": "http1",
         ],
-        "by": ["addr": "address", "ip": "address", "client": "address"],
         "level": ["warn": "warning", "trace": "debug", "verbose": "debug", "fatal": "error"],
         "format": [
             "text": "logfmt", "plain": "logfmt", "common": "combined", "apache": "combined",

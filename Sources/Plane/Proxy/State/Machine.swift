@@ -11,8 +11,8 @@ protocol MachinePhase: RawRepresentable, CaseIterable, BitwiseCopyable where Raw
 /// The phase of a slot: changed by steps of its table alone.
 ///
 /// A step that the table lacks is a fault of ours. Debug builds trap at once. Release builds go on,
-/// and the slot remembers the step beyond its tenant, for `DataPlane.check`; but they do not look at
-/// the steps that most requests take (`enterOften`).
+/// and the slot remembers the step beyond its tenant, for `DataPlane.check`; but they do not look
+/// at the steps that most requests take (`enterOften`).
 struct Machine<Phase: MachinePhase>: BitwiseCopyable {
     private(set) var phase: Phase
     /// The last step that the table lacks, as `Step` numbers it.
