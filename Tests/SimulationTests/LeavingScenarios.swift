@@ -204,7 +204,7 @@ import Testing
         #expect(alice.outcomes.map { $0.fields["x-user"] } == [nil, "alice", "alice"])
         #expect(mallory.outcomes.map(\.status) == [401, 401])
         #expect(bob.outcomes.map { $0.fields["x-user"] } == ["bob", "bob"])
-        #expect(origins[0].connectionCount == 3)
+        #expect(origins[0].connectionCount == 4)
         #expect(world.leftovers.isEmpty, "\(world.inventory)")
         #expect(world.held.isEmpty, "\(world.held)")
     }
