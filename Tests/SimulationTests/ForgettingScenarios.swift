@@ -25,8 +25,9 @@ import Testing
         ]
     }
 
+    /// Requests of clients; copies to the other version have series of their own.
     private func counted(_ world: World, _ name: String) -> UInt64 {
-        world.metric("sluice_requests_total", "route=\"\(name)\"")
+        world.metric("sluice_requests_total", "version=\"\(name)\",assign=\"weighted\"")
     }
 
     @Test("requests count for the names that they began with, whoever has the numbers later")
