@@ -200,12 +200,16 @@ drain: {{ delay: 0s, grace: 5s }}
         self.addCleanup(client.close)
         client.request(1, extra=[("connection", "close")])
         self.assertEqual(client.outcome(1), "rst PROTOCOL_ERROR")
-        client.request(3, path="/next")
-        self.assertEqual(client.outcome(3), "200")
-        until(lambda: read(path).count("\n") == 2)
-        first, second = (json.loads(line) for line in read(path).splitlines())
+        client.request(3, path="/wrong", extra=[("expect", "x")])
+        self.assertEqual(client.outcome(3), "417")
+        client.request(5, path="/next")
+        self.assertEqual(client.outcome(5), "200")
+        until(lambda: read(path).count("\n") == 3)
+        first, refused, last = (json.loads(line) for line in read(path).splitlines())
         self.assertEqual((first["status"], first["flags"], first["protocol"], first["peer"]), (0, "DPE", "HTTP/2", "127.0.0.1"))
-        self.assertEqual((second["status"], second["flags"], second["path"]), (200, "-", "/next"))
+        self.assertEqual((refused["status"], refused["flags"], refused["method"], refused["path"], refused["protocol"]),
+                         (417, "DPE", "GET", "/wrong", "HTTP/2"))
+        self.assertEqual((last["status"], last["flags"], last["path"]), (200, "-", "/next"))
         self.assertEqual(proxy.metric(r'sluice_requests_total.*route="".*code="0"'), 1)
 
     def test_descriptors_run_out_and_come_back(self):
