@@ -39,9 +39,9 @@ struct Machine<Phase: MachinePhase>: BitwiseCopyable {
     @inline(__always)
     mutating func enterOften(_ next: Phase) {
         #if DEBUG
-            enter(next)
+        enter(next)
         #else
-            phase = next
+        phase = next
         #endif
     }
 
