@@ -200,15 +200,20 @@ drain: {{ delay: 0s, grace: 5s }}
         self.addCleanup(client.close)
         client.request(1, extra=[("connection", "close")])
         self.assertEqual(client.outcome(1), "rst PROTOCOL_ERROR")
-        client.request(3, path="/wrong", extra=[("expect", "x")])
-        self.assertEqual(client.outcome(3), "417")
+        block = client.block(path="/large", extra=[("x", "a" * 70_000)])
+        pieces = [block[i:i + 16_000] for i in range(0, len(block), 16_000)]
+        client.send(frames.frame(frames.HEADERS, frames.END_STREAM, 3, pieces[0]))
+        for i, piece in enumerate(pieces[1:], 2):
+            flags = frames.END_HEADERS if i == len(pieces) else 0
+            client.send(frames.frame(frames.CONTINUATION, flags, 3, piece))
+        self.assertEqual(client.outcome(3), "431")
         client.request(5, path="/next")
         self.assertEqual(client.outcome(5), "200")
         until(lambda: read(path).count("\n") == 3)
         first, refused, last = (json.loads(line) for line in read(path).splitlines())
         self.assertEqual((first["status"], first["flags"], first["protocol"], first["peer"]), (0, "DPE", "HTTP/2", "127.0.0.1"))
         self.assertEqual((refused["status"], refused["flags"], refused["method"], refused["path"], refused["protocol"]),
-                         (417, "DPE", "GET", "/wrong", "HTTP/2"))
+                         (431, "DPE", "", "", "HTTP/2"))
         self.assertEqual((last["status"], last["flags"], last["path"]), (200, "-", "/next"))
         self.assertEqual(proxy.metric(r'sluice_requests_total.*route="".*code="0"'), 1)
 

@@ -1,6 +1,6 @@
 """Sessions: where they begin in a fleet, whose cookie counts, and what a configuration is warned about."""
 import os, re, subprocess, tempfile, unittest
-from harness import BINARY, Case, config, endpoints
+from harness import BINARY, Case, config, endpoints, until
 
 VERSION = "defaults: { forwarding: { version: x-v } }"
 

@@ -17,7 +17,10 @@ extension DownstreamSide {
     ) {
         let isCall = tables.downstream[id].isStream && hasCall(turn, head)
         turn.spare.clear()
-        turn.spare.append(turn.scratch.span(firstLine(head, turn)))
+        // In place of a stream's head that is too large stands another, which nobody has sent.
+        if !tables.downstream[id].isStream || violation != .headTooLarge {
+            turn.spare.append(turn.scratch.span(firstLine(head, turn)))
+        }
         refuse(
             &tables, &turn, id, status: violation.status, cause: violation.rawValue, isCall: isCall)
     }
