@@ -142,7 +142,7 @@ class BrokenCalls(Case):
         ("REFUSED_STREAM", lambda p: p.send(reset(p.stream, 7)), "reset"),
         ("the end of the connection", lambda p: p.connection.close(), "reset"),
         ("GOAWAY that leaves the call out", lambda p: p.send(frame(GOAWAY, 0, 0, bytes(8))), "reset"),
-        ("a frame that is none", lambda p: p.send(frame(DATA, 0, 0, b"x")), "reset"),
+        ("a frame that is none", lambda p: p.send(frame(DATA, 0, 0, b"x")), "invalid"),
         ("a field in upper case", lambda p: p.headers(("X-A", "v"), flags=5, status=None), "invalid"),
         ("trailers that are too many", lambda p: p.headers(*[(f"x{i}", "v") for i in range(110)], flags=5, status=None), "invalid"),
     ]

@@ -51,7 +51,7 @@ class Overload(Case):
         # It waited for places and did not ask for them all the time.
         self.assertLess(proxy.metric("sluice_accept_pauses_total"), 2_000)
         self.assertEqual(proxy.get().status, 200)
-        until(lambda: proxy.metric("process_open_fds") < 40)
+        until(lambda: proxy.metric("process_open_fds") < 48)
 
     def test_idle_connections_make_room_and_busy_ones_are_waited_for(self):
         gate = threading.Event()

@@ -41,7 +41,7 @@ class Starts(Commands):
         cases = [
             (INNER + BASE.replace("8080", str(port)), 'the listener "http" cannot listen on .*ss -ltnp shows which'),
             (INNER + BASE.replace("127.0.0.1:8080", "unix:/nonexistent/s"), "bind: No such file or directory; the socket's directory"),
-            (INNER + BASE.replace("127.0.0.1:8080", f"unix:{taken}"), "bind: Address already in use"),
+            (INNER + BASE.replace("127.0.0.1:8080", f"unix:{taken}"), "what stands there is no socket: remove it"),
             (INNER.replace("127.0.0.1:0", f"127.0.0.1:{port}", 1) + free, "the admin endpoint cannot listen on .*give admin: another"),
             (f'metrics: "127.0.0.1:{port}"\nadmin: "127.0.0.1:0"\n' + free, "the metrics endpoint cannot listen on .*give metrics:"),
             (INNER + free + "accessLog: { path: pipe }\n", "accessLog.path: .* cannot be opened"),
