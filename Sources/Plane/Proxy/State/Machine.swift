@@ -68,7 +68,8 @@ struct Machine<Phase: MachinePhase>: BitwiseCopyable {
 
     /// A step that the slot has taken and that its table lacks.
     var fault: Step? {
-        Step.all.first { $0.number == misstep }
+        if misstep == .max { return nil }
+        return Step.all.first { $0.number == misstep }
     }
 
     /// The steps that slots of the kind have taken by name; empty in release builds, where nobody
