@@ -221,9 +221,9 @@ public final class World {
     private func checkTables() {
         guard checksTables, tableFaults.count < 20 else { return }
         #if DEBUG
-            // Where a look takes as long as the rest of fifty turns, one of sixteen has to do.
-            turnCount += 1
-            guard turnCount % 16 == 0 else { return }
+        // Where a look takes as long as the rest of fifty turns, one of sixteen has to do.
+        turnCount += 1
+        guard turnCount % 16 == 0 else { return }
         #endif
         tableFaults += plane.value.check().map { "at \(now.nanoseconds / 1_000) us: \($0)" }
     }

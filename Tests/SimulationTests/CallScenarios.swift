@@ -251,7 +251,7 @@ extension String {
         #expect(seen.0?.fields["grpc-status"] == status)
         #expect(seen.0?.fields["grpc-message"] == message)
         #expect(seen.1.metric("sluice_grpc_calls_total", "grpc_status=\"\(status)\"") == 1)
-        #expect(seen.1.leftovers.isEmpty)
+        #expect(seen.1.leftovers.isEmpty, "\(seen.1.inventory)")
     }
 
     @Test(

@@ -234,6 +234,16 @@ extension DataPlane {
         }
     }
 
+    /// Whether an HTTP/2 connection has a stream that is a connection here: one whose head is still
+    /// coming is none yet.
+    private func hasOwnedStream(_ id: HTTP2LinkID) -> Bool {
+        for index in 0..<tables.links[id].engine.streamIndexEnd
+        where tables.links[id].engine.owner(at: index) != 0 {
+            return true
+        }
+        return false
+    }
+
     private func checkLinks(_ faults: inout [String]) {
         for index in 0..<tables.links.indexEnd {
             guard let id = tables.links.tenant(at: index) else { continue }
@@ -245,7 +255,7 @@ extension DataPlane {
                 : tables.upstream.holds(socket.upstream)
                     && tables.upstream[socket.upstream].h2 == id
             if !isCarried { faults.append("HTTP/2 connection \(index) has no socket") }
-            if tables.links[id].phase == .idle, tables.links[id].engine.streamCount > 0 {
+            if tables.links[id].phase == .idle, hasOwnedStream(id) {
                 faults.append("HTTP/2 connection \(index) is idle with streams")
             }
         }
