@@ -140,8 +140,8 @@ final class StillProcess: ProcessView {
         let change = AdminTests.change(
             AdminTests.answer("POST", "/guard/reset", process, query: "service=s"))
         #expect(change == .resetGuard(service: "s"))
-        for (query, status) in [("service=t", 404), ("", 400), ("name=s", 400)] as [(String, UInt16)]
-        {
+        let others: [(String, UInt16)] = [("service=t", 404), ("", 400), ("name=s", 400)]
+        for (query, status) in others {
             let page = AdminTests.page(
                 AdminTests.answer("POST", "/guard/reset", process, query: query))
             #expect(page?.status == status, "\(query)")

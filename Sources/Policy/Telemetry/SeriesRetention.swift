@@ -3,14 +3,15 @@ import Base
 /// Decides which series leave the metrics page because the configuration no longer names them.
 /// Versions that carry a build's name would otherwise stay for ever, thousands in a year.
 ///
-/// Of each service the version that went last stays for the retention time. A version that went
-/// before it leaves after `grace`, in which every collector has read it. What has counted no
+/// The version of a service that went last stays for the retention time. A version that went before
+/// it leaves after `grace`, in which every collector has read it. A version that has counted no
 /// request leaves at once: there is nothing to read. At most `goneMax` rows and as many clusters
 /// stay, those that went last. A version with requests in flight stays, and for `grace` behind
 /// their end.
-/// What has left the page is forgotten (`MetricRegistry.forget`): a version that comes back later
-/// counts from zero, which a collector takes for what it is, a reset; one that comes back before
-/// goes on counting where it was.
+///
+/// A series that has left the page is forgotten (`MetricRegistry.forget`): a version that comes
+/// back later counts from zero, which a collector takes for what it is, a reset; one that comes
+/// back before goes on counting where it was.
 ///
 /// Reading a page changes nothing. The control loop tells what is in force (`apply`) and looks now
 /// and then whether what is gone is still busy (`look`).
