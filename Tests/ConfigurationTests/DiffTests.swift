@@ -322,6 +322,27 @@ struct SchemaEdits {
         #expect(abs(moved - 2 * min(distance, 0.1)) < 1e-3)
     }
 
+    @Test("values of edits that may be secret are not shown, wherever they are written")
+    func secrets() throws {
+        let edits = "headers: { request: { set: { authorization: OLD, x-a: plain } } }"
+        let old = Text.replacing(DiffTests.base, "name: rest,", with: "name: rest, \(edits),")
+        func diff(_ text: String) throws -> [FieldChange] {
+            try #require(
+                ConfigurationDiff(
+                    from: ConfigurationReading(Array(old.utf8)),
+                    to: ConfigurationReading(Array(text.utf8)))
+            ).changes
+        }
+        // One value of them, one beside, all of them.
+        let rotated = try diff(Text.replacing(old, "OLD", with: "NEW"))
+        #expect(rotated.map(\.place) == ["routes.rest.headers.request.set.authorization"])
+        #expect(rotated.first?.old == "(not shown)" && rotated.first?.new == "(not shown)")
+        #expect(try diff(Text.replacing(old, "plain", with: "other")).first?.new == "other")
+        let gone = try diff(DiffTests.base).compactMap(\.old)
+        #expect(!gone.isEmpty && !gone.contains { $0.contains("OLD") }, "\(gone)")
+        #expect(gone.contains { $0.contains("plain") })
+    }
+
     @Test("what is said of users and sockets follows from the two files")
     func consequences() throws {
         func diff(_ old: String, _ new: String) throws -> ConfigurationDiff {

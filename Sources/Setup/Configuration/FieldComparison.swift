@@ -57,7 +57,9 @@ public struct FieldComparison {
     private mutating func report(
         _ kind: FieldChange.Kind, _ path: [String], _ old: Side, _ new: Side
     ) {
-        func shown(_ side: Side) -> String? { side.node.map(FieldComparison.text) ?? side.fallback }
+        func shown(_ side: Side) -> String? {
+            side.node.map { FieldComparison.text($0, at: path) } ?? side.fallback
+        }
         // Elements of a list that holds without being written stand nowhere.
         func mark(_ side: Side) -> YAMLMark? {
             side.node == nil || side.mark?.line == 0 ? nil : side.mark

@@ -1,4 +1,5 @@
 import Base
+import HTTPSemantics
 import JSON
 import YAML
 
@@ -37,7 +38,7 @@ extension FieldComparison {
             // A route takes what it does not say from the defaults.
             let defaults = root["defaults"]?[group]
             if defaults?.text == "off" { return field.name == "attempts" ? "0" : nil }
-            return defaults?[field.name].map(FieldComparison.text) ?? field.defaultText
+            return defaults?[field.name].map { FieldComparison.text($0) } ?? field.defaultText
         }
         switch field.defaultText {
         case "the service's name"?: return path.count > 1 ? path[1] : nil
@@ -48,14 +49,25 @@ extension FieldComparison {
         }
     }
 
-    /// A node in one line, as a file could have it; long ones are cut.
-    static func text(_ node: YAMLNode) -> String {
+    /// A node in one line, as a file could have it; long ones are cut. Values of edits that may be
+    /// secret are not shown.
+    ///
+    /// - Parameter path: the keys that lead to the node.
+    static func text(_ node: YAMLNode, at path: [String] = []) -> String {
+        if let name = path.last, isSecret(name, in: path.dropLast().last) {
+            return SecretFields.redacted
+        }
         var text = ""
-        write(node, &text)
+        write(node, under: path.last, &text)
         return text.count > 160 ? text.prefix(157) + "…" : text
     }
 
-    private static func write(_ node: YAMLNode, _ out: inout String) {
+    /// Whether a key names a field that edits set or add, whose value may be secret.
+    private static func isSecret(_ name: String, in owner: String?) -> Bool {
+        (owner == "set" || owner == "add") && SecretFields.contains(Array(name.utf8).span)
+    }
+
+    private static func write(_ node: YAMLNode, under owner: String? = nil, _ out: inout String) {
         // Enough was written for a line.
         if out.utf8.count > 1_000 { return }
         switch node.content {
@@ -76,7 +88,11 @@ extension FieldComparison {
             for (i, entry) in entries.enumerated() {
                 if i > 0 { out += ", " }
                 out += shown(entry.key) + ": "
-                write(entry.value, &out)
+                if isSecret(entry.key, in: owner) {
+                    out += SecretFields.redacted
+                } else {
+                    write(entry.value, under: entry.key, &out)
+                }
             }
             out += " }"
         }
