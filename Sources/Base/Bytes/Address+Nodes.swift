@@ -33,7 +33,7 @@ extension Address {
 
     /// Appends the address as a node of a forwarding chain, without its port. A client of a unix
     /// socket has no address, and is `unknown` (RFC 7239 §6.2).
-    public func appendNode(to buffer: inout ByteBuffer) {
+    @inlinable @inline(__always) public func appendNode(to buffer: inout ByteBuffer) {
         if family == .unix { return buffer.append("unknown") }
         appendHost(to: &buffer)
     }
