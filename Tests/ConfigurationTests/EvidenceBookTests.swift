@@ -40,7 +40,7 @@ import Testing
             let split = snapshot.value.splits[snapshot.value.splits.count - 1]
             let evidence = try #require(split.evidence)
             for version in evidence.value.subject.versions.indices {
-                evidence.value.lane(worker: 0, version: version).record(RequestOutcome())
+                evidence.value.record(RequestOutcome(), version, worker: 0)
             }
             try look(i, process.registry)
         }
@@ -96,9 +96,9 @@ import Testing
         }
         let last = old.value.splits.count - 1
         let evidence = try #require(old.value.splits[last].evidence)
-        for _ in 0..<3 { evidence.value.lane(worker: 1, version: 1).record(RequestOutcome()) }
+        for _ in 0..<3 { evidence.value.record(RequestOutcome(), 1, worker: 1) }
         #expect(try rest(process.registry).lost == 3)
-        evidence.value.lane(worker: 1, version: 1).record(RequestOutcome())
+        evidence.value.record(RequestOutcome(), 1, worker: 1)
         old.release()
         #expect(try rest(process.registry).lost == 4)
         #expect(try rest(process.registry).lost == 4)

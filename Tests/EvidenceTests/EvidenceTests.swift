@@ -14,12 +14,6 @@ import Testing
             epoch: 3, begun: Instant(nanoseconds: 5), workers: workers, places: places)
     }
 
-    private static func run(
-        _ evidence: borrowing EpochEvidence, worker: Int, version: Int
-    ) -> CounterLane {
-        evidence.lane(worker: worker, version: version)
-    }
-
     @Test("what any mix of requests comes to is what a plain count of them says")
     func counts() {
         var random = PRNG(seed: 21)
@@ -34,7 +28,7 @@ import Testing
             outcome.isTimeout = outcome.end == .failure && random.below(2) == 0
             outcome.isNewPlace = random.below(3) != 0
             let version = Int(random.below(2)), worker = Int(random.below(2))
-            EvidenceTests.run(evidence, worker: worker, version: version).record(outcome)
+            evidence.record(outcome, version, worker: worker)
             plain[version].requests += 1
             if outcome.end == .failure { plain[version].errors += 1 }
             if outcome.isClientError { plain[version].clientErrors += 1 }
@@ -59,9 +53,8 @@ import Testing
         for micros in [0, 1, 250, 251, 40_000, 70_000_000] as [Int64] {
             var outcome = RequestOutcome()
             outcome.time = .microseconds(micros)
-            EvidenceTests.run(evidence, worker: 0, version: 0).record(outcome)
-            EvidenceTests.run(evidence, worker: 1, version: 1)
-                .recordAnswer(nanoseconds: micros * 1_000)
+            evidence.record(outcome, 0, worker: 0)
+            evidence.recordAnswer(1, worker: 1, nanoseconds: micros * 1_000)
         }
         let long = evidence.counts(version: 0), short = evidence.counts(version: 1)
         #expect(long == short)

@@ -24,7 +24,7 @@ import Synchronization
 
     /// Marks a number. Nothing is written where the number is marked already.
     /// - Returns: whether this call marked the number.
-    @inlinable
+    @inlinable @inline(__always)
     public func mark(_ number: Int) -> Bool {
         precondition(number >= 0 && number < count, "a number of the set")
         let bit: UInt64 = 1 << UInt64(number & 63)

@@ -1,4 +1,5 @@
 import Base
+import Judge
 
 /// The evidence of one split while its weights stay: counts by version and worker.
 ///
@@ -57,10 +58,41 @@ public struct EpochEvidence: ~Copyable, Sendable {
 
     deinit { places?.release() }
 
-    /// A worker's counters of a version; only that worker may write to them.
+    /// Counts a plain answer of a version: no error, the first attempt, at a new place.
+    ///
+    /// - Parameter worker: the lane; only that worker may call this.
     @inlinable @inline(__always)
-    public func lane(worker: Int, version: Int) -> CounterLane {
-        lanes.lane(worker, part: version, of: EvidenceCell.count)
+    public func recordAnswer(_ version: Int, worker: Int, nanoseconds: Int64) {
+        increment(LatencyBuckets.bucket(nanoseconds: nanoseconds), version, worker)
+    }
+
+    /// Counts a plain answer whose session was seen before in this epoch, or that is no session's.
+    @inlinable @inline(__always)
+    public func recordRepeatedAnswer(_ version: Int, worker: Int) {
+        increment(EvidenceCell.repeats, version, worker)
+    }
+
+    /// Counts the end of a request, whatever it was.
+    public func record(_ outcome: RequestOutcome, _ version: Int, worker: Int) {
+        let end = Int(outcome.end.rawValue)
+        // What is told beside the request comes first: a reader may miss nothing of a request that
+        // it counts.
+        if outcome.isFirstError { increment(EvidenceCell.firstErrors, version, worker) }
+        if outcome.isClientError { increment(EvidenceCell.clientErrors, version, worker) }
+        if outcome.isTimeout, outcome.isNewPlace {
+            increment(EvidenceCell.timeouts, version, worker)
+        }
+        guard outcome.isNewPlace else {
+            return increment(EvidenceCell.repeats + end, version, worker)
+        }
+        let bucket = LatencyBuckets.bucket(nanoseconds: max(0, outcome.time.nanoseconds))
+        increment(
+            EvidenceCell.histograms + end * LatencyBuckets.count + bucket, version, worker)
+    }
+
+    @inlinable @inline(__always)
+    func increment(_ cell: Int, _ version: Int, _ worker: Int) {
+        lanes.increment(version &* EvidenceCell.count &+ cell, lane: worker)
     }
 
     /// A version's counts, over all workers.

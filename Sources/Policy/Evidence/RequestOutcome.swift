@@ -51,31 +51,6 @@ public enum EvidenceCell {
     @inlinable public static var count: Int { (repeats + 6 + 7) / 8 * 8 }
 }
 
-extension CounterLane {
-    /// Counts a plain answer: no error, the first attempt, at a new place.
-    @inlinable @inline(__always)
-    public func recordAnswer(nanoseconds: Int64) {
-        increment(LatencyBuckets.bucket(nanoseconds: nanoseconds))
-    }
-
-    /// Counts a plain answer whose session was seen before in this epoch, or that is no session's.
-    @inlinable @inline(__always)
-    public func recordRepeatedAnswer() { increment(EvidenceCell.repeats) }
-
-    /// Counts the end of a request. The lane is one version's part of an `EpochEvidence`.
-    public func record(_ outcome: RequestOutcome) {
-        let end = Int(outcome.end.rawValue)
-        // What is told beside the request comes first: a reader may miss nothing of a request that
-        // it counts.
-        if outcome.isFirstError { increment(EvidenceCell.firstErrors) }
-        if outcome.isClientError { increment(EvidenceCell.clientErrors) }
-        if outcome.isTimeout, outcome.isNewPlace { increment(EvidenceCell.timeouts) }
-        guard outcome.isNewPlace else { return increment(EvidenceCell.repeats + end) }
-        let bucket = LatencyBuckets.bucket(nanoseconds: max(0, outcome.time.nanoseconds))
-        increment(EvidenceCell.histograms + end * LatencyBuckets.count + bucket)
-    }
-}
-
 /// The counts of one version in one epoch, over all workers.
 public struct VersionEvidence: Sendable, Equatable {
     /// Requests that ended.

@@ -22,7 +22,7 @@ public struct SessionPlaces: ~Copyable, Sendable {
 
     /// Marks the place of a session whose request has ended.
     /// - Returns: whether the place is new in this epoch.
-    @inlinable
+    @inlinable @inline(__always)
     public func see(_ position: UInt64) -> Bool { seen.mark(SessionPlaces.place(position)) }
 
     /// Marks the place of a session that had an error of its version.

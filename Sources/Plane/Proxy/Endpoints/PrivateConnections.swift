@@ -63,12 +63,13 @@ enum PrivateConnections {
     }
 
     /// The version among a service's that a client has proved its identity to: a new draw would
-    /// send each step of a handshake to another one. `nil`: none of them.
+    /// send each step of a handshake to another one. -1: none of them.
     @inline(never)
     static func version(
-        _ tables: borrowing Tables, _ exchange: ExchangeID, _ service: Snapshot.ServicePlan,
+        _ tables: borrowing Tables, _ exchange: ExchangeID, _ service: Int,
         _ snapshot: SharedBox<Snapshot>
-    ) -> Int? {
+    ) -> Int {
+        let service = snapshot.value.services[service]
         let client = tables.exchanges[exchange].downstream
         for i in service.versions.start..<service.versions.end {
             let cluster = snapshot.value.versions[i].cluster.value.id
@@ -76,7 +77,7 @@ enum PrivateConnections {
                 return i - service.versions.start
             }
         }
-        return nil
+        return -1
     }
 
     /// Serves the exchange by a connection that carries its client's identity.

@@ -9,29 +9,28 @@ import Upstream
 
 /// Which route, which version: the decisions of one request (splitting.md §1), in their order.
 enum Decisions {
-    /// - Parameter origin: becomes what trusted hops say of the client; `nil` without such hops.
-    /// - Returns: what becomes of the request; route and version are the exchange's by then.
-    @inline(__always)
+    /// - Parameters:
+    ///   - snapshot: the exchange's.
+    ///   - origin: becomes what trusted hops say of the client; `nil` without such hops.
+    /// - Returns: what becomes of the request. Route and version are the exchange's by then, and
+    ///   where the request is forwarded its row is: elsewhere `ownRow` is to be called.
+    // Inlined by force: as a function of its own, which is what the optimiser makes of it in spite
+    // of `@inline(__always)`, it costs each request 50 instructions more.
+    @_transparent
     static func decide(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, head: ByteRange,
-        origin: inout RequestOrigin?
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
+        _ snapshot: SharedBox<Snapshot>, head: ByteRange, origin: inout RequestOrigin?
     ) -> Decision {
-        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let settings = snapshot.value.settings
         if settings.trustedHops > 0 {
             believe(&tables.exchanges[id], turn, settings.trustedHops, head, &origin)
         }
         let route = match(&turn, snapshot, head, arrival(tables.exchanges[id]))
-        if let route, route >= 0 {
-            tables.exchanges[id].route = route
-            setRow(&tables, &turn, id, snapshot.value.routes[route].rows, snapshot)
-        } else {
-            setRow(&tables, &turn, id, settings.noRouteRow, snapshot)
-        }
         guard let route else { return refuse(400, RefusalCause.badPath) }
         guard route >= 0 else {
             return answer(LocalAnswer(status: 404, flags: .noRoute, cause: .local))
         }
+        tables.exchanges[id].route = route
         if case .length(let bytes) = turn.requestHead.framing, bytes > settings.limits.bodyBytes {
             return refuse(413, RefusalCause.bodyTooLarge)
         }
@@ -46,6 +45,7 @@ enum Decisions {
         }
         var delay = Duration.zero
         if plan.filter >= 0 {
+            ownRow(&tables.exchanges[id], snapshot)
             switch Filters.apply(&tables.exchanges[id], &turn, plan.filter, snapshot, head) {
             case .forward(let after): delay = after
             case let decision: return decision
@@ -106,14 +106,22 @@ enum Decisions {
             LocalAnswer(status: 503, flags: .overload, cause: .local, endsConnection: true))
     }
 
-    static func setRow(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ row: Int,
-        _ snapshot: SharedBox<Snapshot>
-    ) {
-        let plan = snapshot.value.rows[row]
-        tables.exchanges[id].rowSlot = plan.slot
-        tables.exchanges[id].summary.row = plan.id
-        tables.exchanges[id].edits = plan.edits
+    /// Counts a request without a version in its route's row, or in that of requests that no route
+    /// took.
+    @inline(never)
+    static func ownRow(_ exchange: inout Exchange, _ snapshot: SharedBox<Snapshot>) {
+        guard exchange.version < 0 else { return }
+        let row =
+            exchange.route < 0
+            ? snapshot.value.settings.noRouteRow : snapshot.value.routes[exchange.route].rows
+        setRow(&exchange, snapshot.value.rows[row])
+    }
+
+    @inline(__always)
+    private static func setRow(_ exchange: inout Exchange, _ plan: Snapshot.RowPlan) {
+        exchange.rowSlot = plan.slot
+        exchange.summary.row = plan.id
+        exchange.edits = plan.edits
     }
 
     // MARK: Origin
@@ -158,54 +166,93 @@ enum Decisions {
 
     // MARK: Version
 
-    @inline(__always)
+    /// A request's place among the sessions of its service.
+    private struct Placement: BitwiseCopyable {
+        /// Whether, and how, the request's end is evidence.
+        var unit = Exchange.EvidenceUnit.none
+        var owesCookie = false
+        var position: UInt64 = 0
+    }
+
+    // As `decide`.
+    @_transparent
     private static func chooseVersion(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ route: Int,
         _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
     ) {
-        // Large: read where it lies, and passed on by its number.
+        // Large: both are read where they lie, and passed on by their numbers.
         let plan = snapshot.value.routes[route]
         let service = snapshot.value.services[plan.service]
+        // Kept here until all is known, and written to the exchange at once.
+        var placement = Placement()
         let choice = VersionChoice.choose(
             named: plan.pinned,
             session: {
                 guard service.sticky >= 0 else { return -1 }
-                return placed(
-                    &tables, &turn, id, split: plan.split, sticky: service.sticky, snapshot, head)
+                placement = session(&turn, service.sticky, snapshot, head)
+                guard placement.unit == .session else { return -1 }
+                return snapshot.value.splits[plan.split].intervals.value.version(
+                    at: placement.position)
             },
             bound: {
                 let client = tables.exchanges[id].downstream
                 if tables.downstream[client].firstPrivate.isNone { return -1 }
-                return bound(&tables, id, split: plan.split, service, snapshot)
-            },
-            drawn: {
-                let version = draw(&tables, &turn, id, split: plan.split, snapshot)
-                if service.sticky >= 0 {
-                    place(&tables, id, in: version, plan.split, snapshot)
-                    Outcomes.beginSession(
-                        &tables.exchanges[id], hasPlace: tables.exchanges[id].owesCookie,
-                        snapshot.value.splits[plan.split])
+                let version = PrivateConnections.version(tables, id, plan.service, snapshot)
+                if version >= 0 {
+                    place(&placement, in: version, plan.split, snapshot)
+                    placement.unit = .none
                 }
                 return version
+            },
+            drawn: {
+                let draw = snapshot.value.splits[plan.split].draws.value.draw()
+                if draw.wantsLayout { turn.effects.append(.wakeControl) }
+                tables.exchanges[id].summary.draw = draw.number
+                placement.unit = service.sticky >= 0 ? .placeless : .request
+                place(&placement, in: draw.version, plan.split, snapshot)
+                return draw.version
             },
             stable: service.stable,
             // A route that names its version outright is its author's word.
             fallsBack: service.fallsBack || service.hasGuard && plan.pinned < 0,
             isUsable: { version in
                 isUsable(
-                    &tables.exchanges[id], turn, service, version, isNamed: plan.pinned >= 0,
+                    &tables.exchanges[id], turn, plan.service, version, isNamed: plan.pinned >= 0,
                     snapshot)
             })
-        let version = choice.version
-        let cluster = snapshot.value.versions[service.versions.start + version].cluster
-        tables.exchanges[id].summary.assign = Assign(choice.way)
-        tables.exchanges[id].version = service.versions.start + version
-        tables.exchanges[id].cluster = cluster
-        tables.exchanges[id].summary.cluster = cluster.value.id
-        moveRow(&tables, &turn, id, plan.rows + 1 + version, snapshot)
-        if cluster.value.policy.isHashed {
+        if choice.way == .fallback { placement.unit = .none }
+        settle(
+            &tables.exchanges[id], choice, placement, split: plan.split,
+            version: service.versions.start + choice.version,
+            snapshot.value.rows[plan.rows + 1 + choice.version], snapshot)
+        turn.counters.started(rowSlot: tables.exchanges[id].rowSlot)
+        if snapshot.value.versions[tables.exchanges[id].version].cluster.value.policy.isHashed {
             tables.exchanges[id].hash = hash(
                 turn, plan.service, snapshot, head, tables.exchanges[id])
+        }
+    }
+
+    /// The request belongs to a version now, no longer to the route alone.
+    ///
+    /// - Parameter version: into the snapshot's versions.
+    @inline(__always)
+    private static func settle(
+        _ exchange: inout Exchange, _ choice: VersionChoice, _ placement: Placement, split: Int,
+        version: Int, _ row: Snapshot.RowPlan, _ snapshot: SharedBox<Snapshot>
+    ) {
+        let cluster = snapshot.value.versions[version].cluster
+        exchange.version = version
+        exchange.cluster = cluster
+        exchange.summary.cluster = cluster.value.id
+        exchange.summary.assign = Assign(choice.way)
+        exchange.owesCookie = placement.owesCookie
+        exchange.cookiePosition = placement.position
+        exchange.isCounted = true
+        setRow(&exchange, row)
+        if placement.unit != .none {
+            exchange.unit = placement.unit
+            exchange.evidence = snapshot.value.splits[split].evidence
+            exchange.evidenceVersion = choice.version
         }
     }
 
@@ -214,21 +261,19 @@ enum Decisions {
     /// the version's evidence nothing of it.
     @inline(never)
     private static func isUsable(
-        _ exchange: inout Exchange, _ turn: borrowing Turn, _ service: Snapshot.ServicePlan,
-        _ version: Int, isNamed: Bool, _ snapshot: SharedBox<Snapshot>
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ service: Int, _ version: Int,
+        isNamed: Bool, _ snapshot: SharedBox<Snapshot>
     ) -> Bool {
+        let service = snapshot.value.services[service]
         let plan = snapshot.value.versions[service.versions.start + version]
         if service.hasGuard, !isNamed, plan.latch.value.isTripped {
             let stable = snapshot.value.versions[service.versions.start + service.stable].cluster
             if Outcomes.isOut(turn, plan.cluster, stable: stable) {
                 exchange.summary.flags.insert(.guarded)
-                exchange.evidence = .none
                 return false
             }
         }
-        if !service.fallsBack || plan.cluster.value.isAvailable(now: turn.now) { return true }
-        exchange.evidence = .none
-        return false
+        return !service.fallsBack || plan.cluster.value.isAvailable(now: turn.now)
     }
 
     /// The fault of the request's version, if it has one.
@@ -244,84 +289,52 @@ enum Decisions {
         }
         // A fault on purpose is nothing that the version did.
         if !exchange.summary.flags.isDisjoint(with: [.delayInjected, .faultInjected]) {
-            exchange.evidence = .none
+            exchange.evidence = nil
         }
         return decision
     }
 
-    /// The request belongs to a version now, no longer to the route alone.
-    private static func moveRow(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ row: Int,
-        _ snapshot: SharedBox<Snapshot>
-    ) {
-        setRow(&tables, &turn, id, row, snapshot)
-        tables.exchanges[id].isCounted = true
-        turn.counters.started(rowSlot: tables.exchanges[id].rowSlot)
-    }
-
-    private static func draw(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, split: Int,
-        _ snapshot: SharedBox<Snapshot>
-    ) -> Int {
-        let draw = snapshot.value.splits[split].draws.value.draw()
-        if draw.wantsLayout { turn.effects.append(.wakeControl) }
-        tables.exchanges[id].summary.draw = draw.number
-        Outcomes.begin(
-            &tables.exchanges[id], worker: turn.worker, version: draw.version,
-            snapshot.value.splits[split])
-        return draw.version
-    }
-
-    /// The version at the session's position (splitting.md §3); -1 for a session that is not known
-    /// yet.
-    private static func placed(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, split: Int, sticky: Int,
-        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
-    ) -> Int {
+    /// The session that the request belongs to, if one is known (splitting.md §3).
+    @inline(__always)
+    private static func session(
+        _ turn: inout Turn, _ sticky: Int, _ snapshot: SharedBox<Snapshot>, _ head: ByteRange
+    ) -> Placement {
         let session = snapshot.value.sticky[sticky].value.session(
             head: turn.requestHead, bytes: turn.scratch.span(head), wall: turn.wall)
         if session.hadForgery { turn.counters.count(.stickyCookiesRejected) }
-        tables.exchanges[id].owesCookie = session.wantsCookie
-        tables.exchanges[id].cookiePosition = session.position
-        guard session.origin != .none else { return -1 }
-        let version = snapshot.value.splits[split].intervals.value.version(at: session.position)
-        Outcomes.begin(
-            &tables.exchanges[id], worker: turn.worker, version: version,
-            snapshot.value.splits[split])
-        Outcomes.beginSession(&tables.exchanges[id], hasPlace: true, snapshot.value.splits[split])
-        return version
-    }
-
-    /// The version that a connection with this client's identity leads to; -1 for none.
-    @inline(never)
-    private static func bound(
-        _ tables: inout Tables, _ id: ExchangeID, split: Int, _ service: Snapshot.ServicePlan,
-        _ snapshot: SharedBox<Snapshot>
-    ) -> Int {
-        guard let version = PrivateConnections.version(tables, id, service, snapshot) else {
-            return -1
-        }
-        if service.sticky >= 0 { place(&tables, id, in: version, split, snapshot) }
-        return version
+        return Placement(
+            unit: session.origin == .none ? .none : .session, owesCookie: session.wantsCookie,
+            position: session.position)
     }
 
     /// Gives a session that begins with this request its position, if a cookie is to keep it.
+    @inline(__always)
     private static func place(
-        _ tables: inout Tables, _ id: ExchangeID, in version: Int, _ split: Int,
+        _ placement: inout Placement, in version: Int, _ split: Int,
         _ snapshot: SharedBox<Snapshot>
     ) {
-        guard tables.exchanges[id].owesCookie else { return }
-        let plan = snapshot.value.splits[split]
-        // A version without share has no position that would lead to it.
-        guard plan.draws.value.weights.weights[version] > 0 else {
-            tables.exchanges[id].owesCookie = false
+        guard placement.owesCookie else { return }
+        guard let position = position(in: version, split, snapshot) else {
+            placement.owesCookie = false
             return
         }
+        placement.position = position
+        placement.unit = .session
+    }
+
+    /// The next free position of a version; `nil`: no position leads to a version without share.
+    @inline(never)
+    private static func position(
+        in version: Int, _ split: Int, _ snapshot: SharedBox<Snapshot>
+    ) -> UInt64? {
+        let plan = snapshot.value.splits[split]
+        guard plan.draws.value.weights.weights[version] > 0 else { return nil }
         let place = plan.draws.value.nextPlace(version: version)
-        tables.exchanges[id].cookiePosition = plan.intervals.value.position(in: version, at: place)
+        return plan.intervals.value.position(in: version, at: place)
     }
 
     /// The key of the hashed balancers: a header, a cookie, or the client's address.
+    @inline(never)
     private static func hash(
         _ turn: borrowing Turn, _ service: Int, _ snapshot: SharedBox<Snapshot>,
         _ head: ByteRange, _ exchange: borrowing Exchange

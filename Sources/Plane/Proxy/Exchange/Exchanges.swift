@@ -30,6 +30,7 @@ enum Exchanges {
         tables.downstream[downstream].body = BodyDecoder(turn.requestHead.framing)
         tables.exchanges[id].reset()
         tables.exchanges[id].downstream = downstream
+        let snapshot = turn.snapshots.newest
         tables.exchanges[id].snapshot = turn.snapshots.pin()
         tables.exchanges[id].arrival = turn.now
         tables.exchanges[id].method = turn.requestHead.method
@@ -54,31 +55,42 @@ enum Exchanges {
         tables.exchanges[id].summary.tlsVersion = tables.downstream[downstream].tlsVersion
         // Where the request comes from, as trusted hops say; `nil` without such hops.
         var origin: RequestOrigin?
-        switch Decisions.decide(&tables, &turn, id, head: head, origin: &origin) {
-        case .forward(let delay): forward(&tables, &turn, id, head, &origin, after: delay)
+        switch Decisions.decide(&tables, &turn, id, snapshot, head: head, origin: &origin) {
+        case .forward(let delay):
+            forward(&tables, &turn, id, snapshot, head, &origin, after: delay)
         case .direct:
-            Forwarding.keepTexts(&tables.exchanges[id], turn, head)
+            keep(&tables.exchanges[id], turn, snapshot, head)
             if let answer = DirectReply.send(&tables, &turn, id, head, origin: origin) {
                 return self.answer(&tables, &turn, id, answer)
             }
             responseDone(&tables, &turn, id)
         case .answer(let answer):
-            Forwarding.keepTexts(&tables.exchanges[id], turn, head)
+            keep(&tables.exchanges[id], turn, snapshot, head)
             self.answer(&tables, &turn, id, answer)
         case .abort(let abort, let delay):
-            Forwarding.keepTexts(&tables.exchanges[id], turn, head)
+            keep(&tables.exchanges[id], turn, snapshot, head)
             if delay > .zero { return hold(&tables, &turn, id, delay, then: .abort(abort)) }
             answer(&tables, &turn, id, abort.answer)
         }
     }
 
+    /// Keeps of a request that is answered here all that counters and log are to know.
+    @inline(never)
+    private static func keep(
+        _ exchange: inout Exchange, _ turn: borrowing Turn, _ snapshot: SharedBox<Snapshot>,
+        _ head: ByteRange
+    ) {
+        Decisions.ownRow(&exchange, snapshot)
+        Forwarding.keepTexts(&exchange, turn, head)
+    }
+
     /// The request goes to the version that was chosen for it.
     @inline(__always)
     private static func forward(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ head: ByteRange,
-        _ origin: inout RequestOrigin?, after delay: Duration
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
+        _ snapshot: SharedBox<Snapshot>, _ head: ByteRange, _ origin: inout RequestOrigin?,
+        after delay: Duration
     ) {
-        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         // Large: read where it lies.
         let plan = snapshot.value.routes[tables.exchanges[id].route]
         let cluster = Attempts.cluster(tables, of: id)
@@ -426,7 +438,7 @@ enum Exchanges {
         switch tables.exchanges[id].kind {
         case .client: break
         case .mirror:
-            Outcomes.finish(&tables, &turn, id)
+            Outcomes.settle(&tables, turn, id)
             turn.counters.mirrored(
                 tables.exchanges[id].summary, rowSlot: tables.exchanges[id].rowSlot)
         case .check: HealthChecks.finished(tables, &turn, id)

@@ -11,66 +11,43 @@ import Upstream
 /// out at once when it alone has the errors (docs/evidence.md).
 ///
 /// Only requests whose version was drawn, or follows from their session's position, say anything: a
-/// fair sample. `Decisions` gives those their run of counters; a fault takes it away again.
+/// fair sample. `Decisions` says of each whether and how it counts (`Exchange.EvidenceUnit`); a
+/// fault takes that back.
 enum Outcomes {
-    /// The request's version is a fair draw of its split: its end will count.
-    @inline(__always)
-    static func begin(
-        _ exchange: inout Exchange, worker: Int, version: Int, _ plan: Snapshot.SplitPlan
-    ) {
-        guard let evidence = plan.evidence else { return }
-        exchange.evidence = evidence.value.lane(worker: worker, version: version)
-    }
-
-    /// The request's service has sessions.
-    ///
-    /// - Parameter hasPlace: whether the request belongs to one, at the exchange's position.
-    @inline(__always)
-    static func beginSession(
-        _ exchange: inout Exchange, hasPlace: Bool, _ plan: Snapshot.SplitPlan
-    ) {
-        exchange.unit = hasPlace ? .session : .placeless
-        exchange.places = hasPlace ? plan.evidence?.value.places : nil
-    }
-
     /// The request is over. Called before it is counted elsewhere: the cause of an error that is
     /// none of the version's is taken back here.
     @inline(__always)
     static func finish(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
-        if tables.exchanges[id].evidence.isNone {
+        guard let evidence = tables.exchanges[id].evidence else {
             if tables.exchanges[id].summary.cause != .none { settle(&tables, turn, id) }
             return
         }
         let time = tables.exchanges[id].summary.firstByte.nanoseconds
-        if tables.exchanges[id].summary.cause == .none, time >= 0,
-            tables.exchanges[id].summary.status &- 200 < 200
-        {
-            switch tables.exchanges[id].unit {
-            case .request: return tables.exchanges[id].evidence.recordAnswer(nanoseconds: time)
-            case .placeless: return tables.exchanges[id].evidence.recordRepeatedAnswer()
-            case .session: return finishSession(tables.exchanges[id], nanoseconds: time)
-            case .repeated: break
-            }
+        let isPlain =
+            tables.exchanges[id].summary.cause == .none && time >= 0
+            && tables.exchanges[id].summary.status &- 200 < 200
+            && tables.exchanges[id].retry.count == 0
+        guard isPlain else { return finishUnusual(&tables, &turn, id, evidence) }
+        var isNew = tables.exchanges[id].unit == .request
+        if tables.exchanges[id].unit == .session, let places = evidence.value.places {
+            isNew = places.value.see(tables.exchanges[id].cookiePosition)
         }
-        finishUnusual(&tables, &turn, id)
-    }
-
-    /// A plain answer to a session.
-    private static func finishSession(_ exchange: borrowing Exchange, nanoseconds: Int64) {
-        if let places = exchange.places, places.value.see(exchange.cookiePosition) {
-            exchange.evidence.recordAnswer(nanoseconds: nanoseconds)
+        let version = tables.exchanges[id].evidenceVersion
+        if isNew {
+            evidence.value.recordAnswer(version, worker: turn.worker, nanoseconds: time)
         } else {
-            exchange.evidence.recordRepeatedAnswer()
+            evidence.value.recordRepeatedAnswer(version, worker: turn.worker)
         }
     }
 
     /// Takes the cause of an error back that its service does not count as one.
     @inline(never)
-    private static func settle(
+    static func settle(
         _ tables: inout Tables, _ turn: borrowing Turn, _ id: ExchangeID
     ) {
         // Without a version, and at the end of the process, the cause stands.
-        guard tables.exchanges[id].version >= 0, tables.exchanges[id].summary.cause != .drain,
+        guard tables.exchanges[id].summary.cause != .none, tables.exchanges[id].version >= 0,
+            tables.exchanges[id].summary.cause != .drain,
             !errors(tables, turn, id).takes(tables.exchanges[id].summary)
         else { return }
         tables.exchanges[id].summary.cause = .none
@@ -98,34 +75,31 @@ enum Outcomes {
             ? errors.takes(
                 status: turn.responseHead.status, call: tables.exchanges[id].summary.grpcStatus)
             : errors.takesNoAnswer
-        tables.exchanges[id].unit = .repeated
     }
 
     // MARK: Ends
 
-    /// An error, a client that left, a refusal, a session, a retry.
+    /// An error, a client that left, a refusal, a retry.
     @inline(never)
     private static func finishUnusual(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
+        _ evidence: SharedBox<EpochEvidence>
     ) {
         let isError = errors(tables, turn, id).takes(tables.exchanges[id].summary)
         var outcome = outcome(tables.exchanges[id], isError: isError)
-        let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
-        let split = snapshot.value.splits[snapshot.value.routes[tables.exchanges[id].route].split]
         var isNewFailure = isError
-        if split.evidence?.value.places != nil {
-            let position = tables.exchanges[id].cookiePosition
+        if let places = evidence.value.places {
             // A request without a place is no session's, and in no histogram.
             outcome.isNewPlace = false
-            if let places = tables.exchanges[id].places {
+            if tables.exchanges[id].unit == .session {
+                let position = tables.exchanges[id].cookiePosition
                 outcome.isNewPlace = places.value.see(position)
                 if isError { isNewFailure = places.value.fail(position) }
             }
         }
-        tables.exchanges[id].evidence.record(outcome)
-        if isNewFailure, let sums = split.errors {
-            blame(tables, &turn, id, sums, split)
-        }
+        evidence.value.record(
+            outcome, tables.exchanges[id].evidenceVersion, worker: turn.worker)
+        if isNewFailure { blame(tables, &turn, id) }
         if !isError, tables.exchanges[id].summary.cause != .drain {
             tables.exchanges[id].summary.cause = .none
         }
@@ -152,13 +126,14 @@ enum Outcomes {
 
     /// An error goes into the guard's sums; a version that has too many is taken out.
     private static func blame(
-        _ tables: borrowing Tables, _ turn: inout Turn, _ id: ExchangeID,
-        _ sums: SharedBox<SplitGuard>, _ split: Snapshot.SplitPlan
+        _ tables: borrowing Tables, _ turn: inout Turn, _ id: ExchangeID
     ) {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
-        let service = snapshot.value.services[
-            snapshot.value.routes[tables.exchanges[id].route].service]
-        let version = tables.exchanges[id].version - service.versions.start
+        let route = snapshot.value.routes[tables.exchanges[id].route]
+        let split = snapshot.value.splits[route.split]
+        guard let sums = split.errors else { return }
+        let service = snapshot.value.services[route.service]
+        let version = tables.exchanges[id].evidenceVersion
         let sum = sums.value.failed(version: version, epoch: split.epoch)
         let ownSum = sums.value.failedByItself(version: version, epoch: split.epoch) {
             split.evidence?.value.tally(version: $0) ?? (0, 0)

@@ -150,24 +150,26 @@ struct Exchange: ~Copyable {
     /// The client is owed our session cookie with this position.
     var owesCookie = false
     var cookiePosition: UInt64 = 0
-    /// Where the request's end is counted for its version; none when the version was no fair draw.
-    var evidence = CounterLane.none
-    var unit = EvidenceUnit.request
-    /// Sessions among which the request's is, at `cookiePosition`; set with the unit of a service
-    /// that has them.
-    var places: SharedBox<SessionPlaces>?
+    /// Where the request's end is evidence about its version; `nil`: the version was no fair draw,
+    /// or a fault had its hand in it. The exchange's snapshot keeps the evidence alive.
+    var evidence: SharedBox<EpochEvidence>?
+    /// Into the versions of the service; set with the evidence.
+    var evidenceVersion = 0
+    /// The way in which the end counts; set with the evidence.
+    var unit = EvidenceUnit.none
     /// The first attempt was an error of the version; set when another follows.
     var hasFirstError = false
 
-    /// How a plain answer to the request is counted.
+    /// The way in which the end of a request is evidence about the request's version.
     enum EvidenceUnit: UInt8, BitwiseCopyable {
+        /// The end says nothing about the version.
+        case none
+        /// The request of a service without sessions.
         case request
-        /// The request of a session at a place.
+        /// The request of a session, whose position is `cookiePosition`.
         case session
         /// The service has sessions, and the request belongs to none.
         case placeless
-        /// The request was repeated: its end needs a second look.
-        case repeated
     }
     /// Key for the hashed balancers.
     var hash: UInt64 = 0
@@ -277,9 +279,7 @@ struct Exchange: ~Copyable {
         awaitsContinue = false
         binding = .none
         owesCookie = false
-        evidence = .none
-        unit = .request
-        places = nil
+        evidence = nil
         hasFirstError = false
         hash = 0
         holdsRequestPermit = false
