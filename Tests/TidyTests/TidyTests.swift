@@ -52,9 +52,10 @@ import Testing
         "Telemetry": ["Base", "HTTPSemantics", "Synchronization"],
         "Judge": ["Glibc"],
         "Evidence": ["Base", "Judge", "Synchronization"],
+        "Rollout": ["Base", "JSON", "Judge", "Evidence"],
         "Configuration": [
             "Base", "JSON", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream",
-            "Telemetry", "Judge", "Evidence", "Synchronization",
+            "Telemetry", "Judge", "Evidence", "Rollout", "Synchronization",
         ],
         "Rewriting": ["Base", "HTTPSemantics", "HTTP1", "Routing", "Telemetry", "Configuration"],
         "Proxy": [
@@ -68,17 +69,17 @@ import Testing
             "Configuration", "Rewriting",
         ],
         "Admin": [
-            "Base", "JSON", "Judge", "Telemetry", "Upstream", "Evidence", "Configuration",
-            "Explain", "Synchronization",
+            "Base", "JSON", "Judge", "Telemetry", "Upstream", "Evidence", "Rollout",
+            "Configuration", "Explain", "Synchronization",
         ],
         "Files": [
             "Base", "JSON", "HTTPSemantics", "Platform", "TLS", "Upstream", "Telemetry",
-            "Configuration",
+            "Rollout", "Configuration",
         ],
         "Server": [
             "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
-            "Telemetry", "Evidence", "Configuration", "Proxy", "Resolver", "Files", "Admin",
-            "Synchronization",
+            "Telemetry", "Evidence", "Rollout", "Configuration", "Proxy", "Resolver", "Files",
+            "Admin", "Synchronization",
         ],
         "sluice": [
             "ArgumentParser", "Base", "Configuration", "Explain", "Files", "JSON", "Origin",
@@ -91,6 +92,7 @@ import Testing
         "JSON": ["Telemetry", "Configuration", "Platform"],
         "Judge": ["Base", "Telemetry", "Platform"],
         "Evidence": ["Telemetry", "Configuration", "Platform"],
+        "Rollout": ["Telemetry", "Configuration", "Platform"],
         "Routing": ["Upstream", "Configuration", "Platform"],
         "Upstream": ["Routing", "Configuration", "Platform"],
         "Configuration": ["Platform", "TLS", "Proxy"],
