@@ -77,14 +77,12 @@ let package = Package(
         floor("Judge", in: "Policy"),
         // Floor 3: what a split's versions did, for the judge, and the guard's shared sums.
         floor("Evidence", in: "Policy", ["Base", "Judge"]),
-        // Floor 3: the plan of a rollout and the machine that follows it.
-        floor("Rollout", in: "Policy", ["Base", "JSON", "Judge", "Evidence"]),
         // Floor 3b: the configuration.
         floor(
             "Configuration", in: "Setup",
             [
                 "Base", "JSON", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream",
-                "Telemetry", "Judge", "Evidence", "Rollout",
+                "Telemetry", "Judge", "Evidence",
             ]),
         // Floor 4: the data plane of one worker.
         floor(
@@ -106,8 +104,8 @@ let package = Package(
         floor(
             "Admin", in: "Control",
             [
-                "Base", "JSON", "Judge", "Telemetry", "Upstream", "Evidence", "Rollout",
-                "Configuration", "Explain",
+                "Base", "JSON", "Judge", "Telemetry", "Upstream", "Evidence", "Configuration",
+                "Explain",
             ]),
         // Beside the I/O line: the resolver's thread and the demo's origin.
         floor("Resolver", in: "Kernel", ["Platform", "Base"]),
@@ -117,15 +115,14 @@ let package = Package(
             "Files", in: "Shell",
             [
                 "Base", "JSON", "HTTPSemantics", "Platform", "TLS", "Upstream", "Telemetry",
-                "Rollout", "Configuration",
+                "Configuration",
             ]),
         // Floor 5: the only floor that knows both sockets and HTTP.
         floor(
             "Server", in: "Shell",
             [
                 "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
-                "Telemetry", "Evidence", "Rollout", "Configuration", "Proxy", "Resolver", "Files",
-                "Admin",
+                "Telemetry", "Evidence", "Configuration", "Proxy", "Resolver", "Files", "Admin",
             ]),
         // Roof.
         .executableTarget(
@@ -173,7 +170,6 @@ let package = Package(
             name: "Support", dependencies: ["Platform", "Base"], path: "Tests/Support",
             swiftSettings: strict),
         tests("JSONTests", ["JSON", "Base"]),
-        tests("RolloutTests", ["Rollout", "Judge", "Evidence", "JSON", "Support", "Base"]),
         tests("FilesTests", ["Files", "Support", "Configuration", "Platform", "Base"]),
         tests("ServerTests", ["Server", "Configuration", "Base"]),
         tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),

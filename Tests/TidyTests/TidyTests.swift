@@ -52,10 +52,9 @@ import Testing
         "Telemetry": ["Base", "HTTPSemantics", "Synchronization"],
         "Judge": ["Glibc"],
         "Evidence": ["Base", "Judge", "Synchronization"],
-        "Rollout": ["Base", "JSON", "Judge", "Evidence"],
         "Configuration": [
             "Base", "JSON", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream",
-            "Telemetry", "Judge", "Evidence", "Rollout", "Synchronization",
+            "Telemetry", "Judge", "Evidence", "Synchronization",
         ],
         "Rewriting": ["Base", "HTTPSemantics", "HTTP1", "Routing", "Telemetry", "Configuration"],
         "Proxy": [
@@ -69,17 +68,17 @@ import Testing
             "Configuration", "Rewriting",
         ],
         "Admin": [
-            "Base", "JSON", "Judge", "Telemetry", "Upstream", "Evidence", "Rollout",
-            "Configuration", "Explain", "Synchronization",
+            "Base", "JSON", "Judge", "Telemetry", "Upstream", "Evidence", "Configuration",
+            "Explain", "Synchronization",
         ],
         "Files": [
             "Base", "JSON", "HTTPSemantics", "Platform", "TLS", "Upstream", "Telemetry",
-            "Rollout", "Configuration",
+            "Configuration",
         ],
         "Server": [
             "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
-            "Telemetry", "Evidence", "Rollout", "Configuration", "Proxy", "Resolver", "Files",
-            "Admin", "Synchronization",
+            "Telemetry", "Evidence", "Configuration", "Proxy", "Resolver", "Files", "Admin",
+            "Synchronization",
         ],
         "sluice": [
             "ArgumentParser", "Base", "Configuration", "Explain", "Files", "JSON", "Origin",
@@ -92,7 +91,6 @@ import Testing
         "JSON": ["Telemetry", "Configuration", "Platform"],
         "Judge": ["Base", "Telemetry", "Platform"],
         "Evidence": ["Telemetry", "Configuration", "Platform"],
-        "Rollout": ["Telemetry", "Configuration", "Platform"],
         "Routing": ["Upstream", "Configuration", "Platform"],
         "Upstream": ["Routing", "Configuration", "Platform"],
         "Configuration": ["Platform", "TLS", "Proxy"],
