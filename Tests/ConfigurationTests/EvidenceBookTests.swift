@@ -110,7 +110,8 @@ import Testing
         let text = EvidenceBookTests.text(
             service: "sticky: { cookie: c, issue: off }",
             routes: "- { name: a, match: { path: { exact: /a } }, to: s }\n"
-                + "  - { name: own, match: { path: { exact: /o } }, to: s, split: { v1: 1, v2: 1 } }")
+                + "  - { name: own, match: { path: { exact: /o } }, to: s, split: { v1: 1, v2: 1 } }"
+        )
         _ = process.publish(try ReweightingTests().document(text), shares: true)
         let snapshot = try #require(process.basis).snapshot
         let places = (0..<snapshot.value.splits.count).compactMap {

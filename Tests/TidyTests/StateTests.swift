@@ -56,9 +56,9 @@ import Testing
     static let setElsewhere: [String: String] = [
         "Exchange.arrival": "Exchanges.begin and InnerRequests.open, for every tenant",
         "Exchange.method": "Exchanges.begin, Mirrors.describe and HealthChecks.start",
-        "Exchange.cookiePosition": "Decisions.settle; read where there is a session alone",
-        "Exchange.evidenceVersion": "Decisions.settle, with the evidence; read with it alone",
-        "Exchange.unit": "Decisions.settle, with the evidence; read with it alone",
+        "Exchange.cookiePosition": "Decisions.assign; read where there is a session alone",
+        "Exchange.evidenceVersion": "Decisions.assign, with the evidence; read with it alone",
+        "Exchange.unit": "Decisions.assign, with the evidence; read with it alone",
         "Exchange.check": "HealthChecks.start; read where kind is .check alone",
         "ExchangeSummary.peer": "Exchanges.begin and Mirrors.describe; nobody reads a check's",
         "ExchangeSummary.client": "Exchanges.begin and Mirrors.describe; nobody reads a check's",

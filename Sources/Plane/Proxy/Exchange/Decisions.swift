@@ -14,8 +14,7 @@ enum Decisions {
     ///   - origin: becomes what trusted hops say of the client; `nil` without such hops.
     /// - Returns: what becomes of the request. Route and version are the exchange's by then, and
     ///   where the request is forwarded its row is: elsewhere `ownRow` is to be called.
-    // Inlined by force: as a function of its own, which is what the optimiser makes of it in spite
-    // of `@inline(__always)`, it costs each request 50 instructions more.
+    // Inlined by force (docs/decisions/2026-11-29-decide-is-inlined-by-force.md).
     @_transparent
     static func decide(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
@@ -174,7 +173,7 @@ enum Decisions {
         var position: UInt64 = 0
     }
 
-    // As `decide`.
+    // Inlined by force, for the reason that `decide` has.
     @_transparent
     private static func chooseVersion(
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, _ route: Int,
@@ -221,7 +220,7 @@ enum Decisions {
                     snapshot)
             })
         if choice.way == .fallback { placement.unit = .none }
-        settle(
+        assign(
             &tables.exchanges[id], choice, placement, split: plan.split,
             version: service.versions.start + choice.version,
             snapshot.value.rows[plan.rows + 1 + choice.version], snapshot)
@@ -232,11 +231,14 @@ enum Decisions {
         }
     }
 
-    /// The request belongs to a version now, no longer to the route alone.
+    /// Assigns a request to the version that was chosen: the request is counted in that version's
+    /// row from here on, and no longer in the route's own.
     ///
-    /// - Parameter version: into the snapshot's versions.
+    /// - Parameters:
+    ///   - split: into the snapshot's splits; read only where the choice is evidence.
+    ///   - version: into the snapshot's versions.
     @inline(__always)
-    private static func settle(
+    private static func assign(
         _ exchange: inout Exchange, _ choice: VersionChoice, _ placement: Placement, split: Int,
         version: Int, _ row: Snapshot.RowPlan, _ snapshot: SharedBox<Snapshot>
     ) {
