@@ -139,14 +139,34 @@ public struct DownstreamConnection: ~Copyable {
     }
 
     /// Becomes a fresh slot, for its next tenant: without memory, but with its place on the timers'
-    /// wheel.
+    /// wheel. A list, and no fresh value in the place of this one: that would be made elsewhere and
+    /// copied, with each connection and each stream. `Tests/TidyTests` finds what the list forgets.
     mutating func reset() {
-        let machine = machine, timer = timer
-        self = DownstreamConnection()
-        self.machine = machine
-        self.machine.restart(at: .idle)
-        self.timer = timer
-        self.timer.clear()
+        machine.restart(at: .idle)
+        listener = 0
+        peer = Address(family: .ipv4, port: 0, high: 0, low: 0)
+        tlsVersion = 0
+        exchange = .none
+        parser = RequestHeadParser()
+        body = BodyDecoder(.none)
+        inbound.release()
+        outbound.release()
+        identity.release()
+        isSecuring = false
+        isReadPaused = false
+        hasEnded = false
+        h2 = .none
+        stream = .none
+        isStalled = false
+        endsBehindKept = false
+        hasServed = false
+        afterFlush = .nothing
+        timer.clear()
+        term = .open
+        expires = .never
+        isBlocked = false
+        patience = .unlimited
+        firstPrivate = .none
     }
 
     init() {}

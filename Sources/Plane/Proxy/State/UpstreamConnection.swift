@@ -132,14 +132,37 @@ public struct UpstreamConnection: ~Copyable {
     }
 
     /// Becomes a fresh slot, for its next tenant: without memory, but with its place on the timers'
-    /// wheel.
+    /// wheel. A list, for the reason that `DownstreamConnection.reset` has.
     mutating func reset() {
-        let machine = machine, timer = timer
-        self = UpstreamConnection()
-        self.machine = machine
-        self.machine.restart(at: .connecting)
-        self.timer = timer
-        self.timer.clear()
+        machine.restart(at: .connecting)
+        endpoint = 0
+        cluster = 0
+        isSecure = false
+        transport = 0
+        address = Address(family: .ipv4, port: 0, high: 0, low: 0)
+        attempt = .none
+        parser = ResponseHeadParser()
+        body = BodyDecoder(.none)
+        inbound.release()
+        outbound.release()
+        isReadPaused = false
+        hasEnded = false
+        shutsDownAfterFlush = false
+        requestCount = 0
+        keepsAlive = false
+        purpose = .requests
+        expires = .never
+        isRetired = false
+        h2 = .none
+        stream = .none
+        isStalled = false
+        endsBehindKept = false
+        verdict = .none
+        outlivesLink = false
+        client = .none
+        nextIdle = .none
+        previousIdle = .none
+        timer.clear()
     }
 
     init() {}
