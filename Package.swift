@@ -146,7 +146,7 @@ let package = Package(
             name: "CScanScalar", dependencies: ["CScan"], path: "Tests/CScanScalar",
             cSettings: [.headerSearchPath("../../Sources/Ground/CScan/include")]),
         tests("HTTP2Tests", ["HTTP2", "HTTP1", "HTTPSemantics", "Base"]),
-        tests("TLSTests", ["TLS", "Base"]),
+        tests("TLSTests", ["TLS", "Support", "Base"]),
         tests("RoutingTests", ["Routing", "RE2", "HTTP1", "HTTPSemantics", "Base"]),
         tests("UpstreamTests", ["Upstream", "Base"]),
         tests("ResolverTests", ["Resolver", "Platform", "Base"]),
@@ -167,7 +167,7 @@ let package = Package(
             ]),
         // Disks and the like that tests of several targets share.
         .target(
-            name: "Support", dependencies: ["Platform", "Base"], path: "Tests/Support",
+            name: "Support", dependencies: ["Platform", "TLS", "Base"], path: "Tests/Support",
             swiftSettings: strict),
         tests("JSONTests", ["JSON", "Base"]),
         tests("FilesTests", ["Files", "Support", "Configuration", "Platform", "Base"]),

@@ -10,13 +10,15 @@ import Platform
 /// that of the bytes. That is what ext4, XFS and others may do at their worst.
 ///
 /// Confined to one thread.
-public final class SimulatedDisk: FileDirectory {
+public final class SimulatedDisk: AppendingDirectory {
     /// A file, which may have several names or none.
     private struct File {
         /// As the process reads it.
         var bytes: [UInt8] = []
         /// As it is after a crash, whatever happens.
         var synced: [UInt8] = []
+        /// Bytes of room that are kept behind the end.
+        var reserved = 0
     }
 
     private enum NameChange {
@@ -27,7 +29,7 @@ public final class SimulatedDisk: FileDirectory {
 
     /// One step that a program asked the disk for.
     public enum Step: String, Sendable, CaseIterable {
-        case read, create, write, sync, rename, remove, syncNames
+        case read, create, write, sync, rename, remove, syncNames, append, truncate, reserve
     }
 
     /// Thrown by the step at which the process ends, and by all behind it.
@@ -78,9 +80,12 @@ public final class SimulatedDisk: FileDirectory {
 
     public func write(_ file: Int32, _ bytes: Span<UInt8>) throws(DirectoryProblem) -> Int {
         try begin(.write)
-        let count = min(bytes.count, room, writeMax)
+        let kept = files[Int(file)].reserved
+        let (all, isAll) = room.addingReportingOverflow(kept)
+        let count = min(bytes.count, isAll ? .max : all, writeMax)
         guard count > 0 else { throw .system(SystemError("write", code: 28)) }
-        room -= count
+        room -= max(0, count - kept)
+        files[Int(file)].reserved = max(0, kept - count)
         for i in 0..<count { files[Int(file)].bytes.append(bytes[i]) }
         return count
     }
@@ -91,6 +96,30 @@ public final class SimulatedDisk: FileDirectory {
     }
 
     public func close(_ file: Int32) {}
+
+    public func append(_ name: String) throws(DirectoryProblem) -> (file: Int32, bytes: Int)? {
+        try begin(.append)
+        guard let file = names[name] else { return nil }
+        return (Int32(file), files[file].bytes.count)
+    }
+
+    public func truncate(_ file: Int32, to bytes: Int) throws(DirectoryProblem) {
+        try begin(.truncate)
+        let extra = files[Int(file)].bytes.count - bytes
+        guard extra > 0 else { return }
+        files[Int(file)].bytes.removeLast(extra)
+        let (sum, isAll) = room.addingReportingOverflow(extra)
+        room = isAll ? .max : sum
+    }
+
+    public func reserve(_ file: Int32, bytes: Int) throws(DirectoryProblem) {
+        try begin(.reserve)
+        let missing = bytes - files[Int(file)].reserved
+        guard missing > 0 else { return }
+        guard missing <= room else { throw .system(SystemError("fallocate", code: 28)) }
+        room -= missing
+        files[Int(file)].reserved = bytes
+    }
 
     public func rename(_ name: String, to other: String) throws(DirectoryProblem) {
         try begin(.rename)
@@ -119,6 +148,14 @@ public final class SimulatedDisk: FileDirectory {
         try begin(.syncNames)
         syncedNames = names
         pending = []
+    }
+
+    /// Puts a file there that is on the disk for certain.
+    public func put(_ name: String, _ bytes: [UInt8]) throws(DirectoryProblem) {
+        let file = try create(name)
+        files[Int(file)].bytes = bytes
+        try sync(file)
+        try syncNames()
     }
 
     // MARK: The end of the process, and of the machine
@@ -152,6 +189,13 @@ public final class SimulatedDisk: FileDirectory {
     }
 
     private static func torn(_ file: File, _ random: inout PRNG) -> [UInt8] {
+        // Cut off, and not synced since: the disk may have cut it off or not.
+        guard file.bytes.starts(with: file.synced) else {
+            if random.below(2) == 0 { return file.synced }
+            var cut = file
+            cut.synced = Array(zip(file.bytes, file.synced).prefix { $0 == $1 }.map { $0.0 })
+            return torn(cut, &random)
+        }
         let sure = file.synced.count, all = file.bytes.count
         guard all > sure else { return file.synced }
         let kept = sure + Int(random.below(UInt64(all - sure + 1)))

@@ -1,3 +1,4 @@
+import Support
 import TLS
 import Testing
 

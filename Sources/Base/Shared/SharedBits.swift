@@ -37,6 +37,11 @@ import Synchronization
         return unsafe base[number >> 6].load(ordering: .relaxed) >> UInt64(number & 63) & 1 == 1
     }
 
+    /// A copy of all bits, 64 a word, the least number in the lowest bit.
+    public func words() -> [UInt64] {
+        (0..<count / 64).map { unsafe base[$0].load(ordering: .relaxed) }
+    }
+
     /// The number of marked numbers in a range of the set.
     public func marked(in range: Range<Int>) -> Int {
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "a range of the set")

@@ -37,6 +37,18 @@ public struct Duration: Hashable, Comparable, Sendable, BitwiseCopyable {
     }
 }
 
+/// In records a span is its nanoseconds.
+extension Duration: Codable {
+    public init(from decoder: any Decoder) throws {
+        nanoseconds = try decoder.singleValueContainer().decode(Int64.self)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(nanoseconds)
+    }
+}
+
 /// A point on the monotonic clock, in nanoseconds since an arbitrary start.
 ///
 /// Below the I/O line time only ever arrives as an argument.
@@ -79,4 +91,16 @@ public struct WallTime: Hashable, Sendable, BitwiseCopyable {
     @inlinable public init(microseconds: Int64) { self.microseconds = microseconds }
 
     @inlinable public var seconds: Int64 { microseconds / 1_000_000 }
+}
+
+/// In records a point on the wall clock is its microseconds.
+extension WallTime: Codable {
+    public init(from decoder: any Decoder) throws {
+        microseconds = try decoder.singleValueContainer().decode(Int64.self)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(microseconds)
+    }
 }

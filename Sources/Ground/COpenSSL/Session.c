@@ -136,7 +136,11 @@ ctls_session *ctls_open_client(ctls_context *context, const char *name, ctls_res
     ctls_session *session = open_session(context);
     if (session == NULL) return NULL;
     SSL_set_connect_state(session->ssl);
-    SSL_set_tlsext_host_name(session->ssl, name);
+    // RFC 6066 §3: a literal address is not asked for by name.
+    ASN1_OCTET_STRING *literal = a2i_IPADDRESS(name);
+    if (literal == NULL) SSL_set_tlsext_host_name(session->ssl, name);
+    ASN1_OCTET_STRING_free(literal);
+    ERR_clear_error();
     SSL_set_hostflags(session->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     SSL_set1_host(session->ssl, name);
     if (resumption != NULL) SSL_set_session(session->ssl, resumption);
@@ -341,3 +345,12 @@ ctls_resumption *ctls_take_resumption(ctls_session *session) {
 }
 
 void ctls_resumption_free(ctls_resumption *resumption) { SSL_SESSION_free(resumption); }
+
+// ---- message authentication
+
+int ctls_hmac_sha256(const uint8_t *key, size_t key_count, const uint8_t *data, size_t count, uint8_t *out) {
+    size_t written = 0;
+    int done = EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key, key_count, data, count, out, 32, &written) != NULL;
+    ERR_clear_error();
+    return done && written == 32;
+}

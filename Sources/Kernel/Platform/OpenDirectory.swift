@@ -40,9 +40,21 @@ public protocol FileDirectory {
     func syncNames() throws(DirectoryProblem)
 }
 
+/// A directory with files that grow.
+public protocol AppendingDirectory: FileDirectory {
+    /// Opens a file that is this user's alone, to be written at its end.
+    /// - Returns: the file and its length; `nil` when there is no such file.
+    func append(_ name: String) throws(DirectoryProblem) -> (file: Int32, bytes: Int)?
+    /// Cuts an open file off behind so many bytes.
+    func truncate(_ file: Int32, to bytes: Int) throws(DirectoryProblem)
+    /// Keeps room on the disk for so many bytes behind the end of an open file, so that writes of
+    /// them find it. Nothing happens on file systems that cannot.
+    func reserve(_ file: Int32, bytes: Int) throws(DirectoryProblem)
+}
+
 /// A directory that is open: files are reached through its descriptor, so that nobody can put
 /// another in its place meanwhile, and no links are followed.
-public final class OpenDirectory: FileDirectory, Sendable {
+public final class OpenDirectory: AppendingDirectory, Sendable {
     private let descriptor: Int32
 
     private init(descriptor: Int32) { self.descriptor = descriptor }
@@ -70,6 +82,26 @@ public final class OpenDirectory: FileDirectory, Sendable {
             throw .system(SystemError("mkdir"))
         }
         guard let directory = try open(path) else { throw .system(SystemError("open")) }
+        return directory
+    }
+
+    /// Opens a directory in this one, which is this user's alone and no link; makes one of mode
+    /// 0700 when there is none.
+    public func directory(_ name: String) throws(DirectoryProblem) -> OpenDirectory {
+        if unsafe mkdirat(descriptor, name, 0o700) == 0 {
+            // What is written into it is of no use without its name.
+            try syncNames()
+        } else if cplatform_errno() != EEXIST {
+            throw .system(SystemError("mkdir"))
+        }
+        let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
+        let fd = unsafe cplatform_openat(descriptor, name, flags, 0)
+        guard fd >= 0 else {
+            let error = SystemError("open")
+            throw OpenDirectory.isLink(descriptor, name) ? .isLink : .system(error)
+        }
+        let directory = OpenDirectory(descriptor: fd)
+        try OpenDirectory.check(fd, kind: S_IFDIR)
         return directory
     }
 
@@ -148,11 +180,48 @@ public final class OpenDirectory: FileDirectory, Sendable {
         guard fsync(descriptor) == 0 else { throw .system(SystemError("fsync")) }
     }
 
+    /// The number of this process, which it may leave behind in a directory that it has locked.
+    public static var processNumber: Int { Int(getpid()) }
+
     /// Keeps other processes from writing here as long as this directory is open. Nobody waits.
     public func lock() throws(DirectoryProblem) {
         guard cplatform_flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let error = SystemError("flock")
             throw error.code == EWOULDBLOCK ? .busy : .system(error)
+        }
+    }
+
+    public func append(_ name: String) throws(DirectoryProblem) -> (file: Int32, bytes: Int)? {
+        let flags = O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK
+        let fd = unsafe cplatform_openat(descriptor, name, flags, 0)
+        guard fd >= 0 else {
+            let error = SystemError("open")
+            if error.code == ENOENT { return nil }
+            throw OpenDirectory.isLink(descriptor, name) ? .isLink : .system(error)
+        }
+        var info = stat()
+        do throws(DirectoryProblem) {
+            try OpenDirectory.check(fd, kind: S_IFREG)
+            guard unsafe fstat(fd, &info) == 0 else { throw .system(SystemError("fstat")) }
+        } catch {
+            Socket.close(fd)
+            throw error
+        }
+        return (fd, Int(info.st_size))
+    }
+
+    public func truncate(_ file: Int32, to bytes: Int) throws(DirectoryProblem) {
+        guard ftruncate(file, off_t(bytes)) == 0 else { throw .system(SystemError("ftruncate")) }
+    }
+
+    public func reserve(_ file: Int32, bytes: Int) throws(DirectoryProblem) {
+        var info = stat()
+        guard unsafe fstat(file, &info) == 0 else { throw .system(SystemError("fstat")) }
+        let keepSize: Int32 = 1
+        guard cplatform_fallocate(file, keepSize, info.st_size, off_t(bytes)) == 0 else {
+            let error = SystemError("fallocate")
+            if error.code == EOPNOTSUPP || error.code == ENOSYS { return }
+            throw .system(error)
         }
     }
 }

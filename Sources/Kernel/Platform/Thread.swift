@@ -11,6 +11,8 @@ public enum Thread {
     @safe public struct Handle: @unchecked Sendable {
         fileprivate let id: pthread_t
         public func join() { _ = pthread_join(id, nil) }
+        /// Nobody will join: what the thread holds is given back when it ends.
+        public func detach() { _ = pthread_detach(id) }
     }
 
     public static func start(

@@ -101,4 +101,9 @@ size_t ctls_identity(const ctls_session *session, char *out, size_t room);
 ctls_resumption *ctls_take_resumption(ctls_session *session);
 void ctls_resumption_free(ctls_resumption *resumption);
 
+// SHA-256 (FIPS 180-4) into 32 bytes. 0: no memory.
+int ctls_sha256(const uint8_t *data, size_t count, uint8_t *out);
+// HMAC-SHA-256 (RFC 2104) into 32 bytes. 0: no memory.
+int ctls_hmac_sha256(const uint8_t *key, size_t key_count, const uint8_t *data, size_t count, uint8_t *out);
+
 #endif

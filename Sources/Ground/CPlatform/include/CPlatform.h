@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -24,21 +25,29 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 // accept4 is a GNU extension; _GNU_SOURCE in an imported header breaks clean builds.
 int cplatform_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
     __asm__("accept4");
+// Keeps room behind a file's end; the same extension.
+int cplatform_fallocate(int fd, int mode, off_t offset, off_t length) __asm__("fallocate");
 // Names a thread, for process listings.
 int cplatform_setname(pthread_t thread, const char *name) __asm__("pthread_setname_np");
 // CPUs of the affinity mask.
 int cplatform_cpu_count(void);
 void cplatform_release_code(void);
+// Starts a program in a session, and so a process group, of its own: no signal is blocked or ignored
+// there, standard input is /dev/null, standard output and error are `output`, and no other descriptor
+// is left open. 0, or the error's number.
+int cplatform_spawn(const char *path, char *const arguments[], char *const environment[], int output, pid_t *pid);
 
 static inline int cplatform_epoll_ctl(int poller, int op, int fd, uint32_t events, uint64_t data) {
     struct epoll_event event = {.events = events, .data = {.u64 = data}};
@@ -90,6 +99,15 @@ static inline void cplatform_ignore_write_signals(void) {
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
 }
+
+// A descriptor that is readable once the process has ended.
+static inline int cplatform_pidfd(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+// Where SIGCHLD is ignored, as a parent may have left it, nobody learns how a child ended.
+static inline void cplatform_keep_children(void) { signal(SIGCHLD, SIG_DFL); }
+static inline int cplatform_exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
+static inline int cplatform_signal(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
+// A pipe that programs do not inherit, and whose ends do not wait.
+int cplatform_pipe(int ends[2]);
 
 #define CPLATFORM_EPOLL_EDGE (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 static inline uint32_t cplatform_epoll_edge(void) { return (uint32_t)CPLATFORM_EPOLL_EDGE; }

@@ -2,8 +2,8 @@ import TLS
 
 /// Certificates of the tests, valid until 2124: an authority, a server "localhost", a client whose name
 /// has a quote. Made by `openssl req` and `openssl x509`; the keys guard nothing.
-enum Fixtures {
-    static let authority = Array(
+package enum Fixtures {
+    package static let authority = Array(
         """
         -----BEGIN CERTIFICATE-----
         MIIBlzCCAT2gAwIBAgIULQ/3w27uXQJMHYERWQfuQxiL1L4wCgYIKoZIzj0EAwIw
@@ -17,7 +17,7 @@ enum Fixtures {
         5VjlHL6oGe0DXgIT7p41BJtzKwBgUfNi2E4O
         -----END CERTIFICATE-----
         """.utf8)
-    static let server = TLSCertificate(
+    package static let server = TLSCertificate(
         chain: Array(
             """
             -----BEGIN CERTIFICATE-----
@@ -40,7 +40,7 @@ enum Fixtures {
             yse0yRCdVtj5+638gmS87f4Nx7WnxcAqSqL1CbOBuG77085EytTaQFYW
             -----END PRIVATE KEY-----
             """.utf8))
-    static let client = TLSCertificate(
+    package static let client = TLSCertificate(
         chain: Array(
             """
             -----BEGIN CERTIFICATE-----
