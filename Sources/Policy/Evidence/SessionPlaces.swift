@@ -34,12 +34,25 @@ public struct SessionPlaces: ~Copyable, Sendable {
     ///
     /// - Parameter last: the last position of the interval.
     public func counts(first: UInt64, last: UInt64) -> (seen: Int, failed: Int) {
+        let range = SessionPlaces.range(first: first, last: last)
+        if range.isEmpty { return (0, 0) }
+        return (seen.marked(in: range), failed.marked(in: range))
+    }
+
+    /// Copies of what is marked. A place that has failed may be missing from those seen.
+    public func sets() -> (seen: PlaceSet, failed: PlaceSet) {
+        // The failed ones first: what fails between has been seen by then.
+        let failed = PlaceSet(words: failed.words())
+        return (PlaceSet(words: seen.words()), failed)
+    }
+
+    /// The places that lie in an interval of positions as a whole.
+    public static func range(first: UInt64, last: UInt64) -> Range<Int> {
         let shift = UInt64(64 - SessionPlaces.placeBits)
         let isCutBelow = first & (1 << shift - 1) != 0
         let isCutAbove = last & (1 << shift - 1) != 1 << shift - 1
         let lower = SessionPlaces.place(first) + (isCutBelow ? 1 : 0)
         let upper = SessionPlaces.place(last) + (isCutAbove ? 0 : 1)
-        guard lower < upper else { return (0, 0) }
-        return (seen.marked(in: lower..<upper), failed.marked(in: lower..<upper))
+        return lower < upper ? lower..<upper : lower..<lower
     }
 }

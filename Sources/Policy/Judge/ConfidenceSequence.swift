@@ -29,13 +29,14 @@ public struct ConfidenceSequence: Sendable, Equatable {
     }
 
     /// Whether what was seen speaks against a rate.
-    private struct Test {
+    package struct Test {
         var events: Double
         var units: Double
         var mixture: Double
         var limit: Double
 
-        init(events: Double, units: Double, alpha: Double) {
+        /// - Parameters: as of a sequence; both counts may be expected ones, which are not whole.
+        package init(events: Double, units: Double, alpha: Double) {
             self.events = events
             self.units = units
             mixture =
@@ -44,16 +45,19 @@ public struct ConfidenceSequence: Sendable, Equatable {
             limit = log(1 / alpha)
         }
 
-        func excludes(_ rate: Double) -> Bool {
+        /// - Parameter rate: above 0 and below 1.
+        package func excludes(_ rate: Double) -> Bool {
             let hits = events > 0 ? events * log(rate) : 0
             let misses = units > events ? (units - events) * log1p(-rate) : 0
             return mixture - hits - misses >= limit
         }
 
         /// Where a rate begins to be excluded, by halving.
-        func edge(between low: Double, and high: Double, excludesUpper: Bool) -> Double {
+        package func edge(
+            between low: Double, and high: Double, excludesUpper: Bool, halvings: Int = 60
+        ) -> Double {
             var low = low, high = high
-            for _ in 0..<60 {
+            for _ in 0..<halvings {
                 let middle = (low + high) / 2
                 if excludes(middle) == excludesUpper { high = middle } else { low = middle }
             }

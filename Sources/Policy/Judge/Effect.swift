@@ -1,22 +1,47 @@
+import Glibc
+
 /// How much more often the canary has an event than the stable version, estimated over increments
 /// (Mantel and Haenszel): the difference of the two rates, and their ratio. Sums over strata would
 /// mistake a common outage for a fault of the version that had more traffic at that time.
 public struct RateEffect: Sendable, Equatable {
-    private var differenceSum = 0.0
-    private var weight = 0.0
-    private var canaryPart = 0.0
-    private var stablePart = 0.0
+    package private(set) var differenceSum = 0.0
+    package private(set) var weight = 0.0
+    package private(set) var canaryPart = 0.0
+    package private(set) var stablePart = 0.0
     /// Events of the canary.
     public private(set) var canaryEvents = 0.0
 
     init() {}
 
-    mutating func add(units: Double, canaryUnits: Double, events: Double, canaryEvents xc: Double) {
+    /// Goes on where an earlier run had stopped; `nil` for numbers that no run can have.
+    package init?(
+        differenceSum: Double, weight: Double, canaryPart: Double, stablePart: Double,
+        canaryEvents: Double
+    ) {
+        guard differenceSum.isFinite, weight.isFinite, weight >= 0, canaryPart.isFinite,
+            canaryPart >= 0, stablePart.isFinite, stablePart >= 0, canaryEvents.isFinite,
+            canaryEvents >= 0
+        else { return nil }
+        self.differenceSum = differenceSum
+        self.weight = weight
+        self.canaryPart = canaryPart
+        self.stablePart = stablePart
+        self.canaryEvents = canaryEvents
+    }
+
+    /// - Parameters:
+    ///   - newUnits: units that no increment had before, of both versions and of the canary; `nil`:
+    ///     all. A difference is one of users, who are at risk in many increments.
+    mutating func add(
+        units: Double, canaryUnits: Double, events: Double, canaryEvents xc: Double,
+        newUnits: Double? = nil, newCanaryUnits: Double? = nil
+    ) {
         guard units > 0 else { return }
         let stableUnits = units - canaryUnits
         let stableEvents = events - xc
         differenceSum += (xc * stableUnits - stableEvents * canaryUnits) / units
-        weight += canaryUnits * stableUnits / units
+        let all = newUnits ?? units, canary = newCanaryUnits ?? canaryUnits
+        if all > 0 { weight += canary * (all - canary) / all }
         canaryPart += xc * stableUnits / units
         stablePart += stableEvents * canaryUnits / units
         canaryEvents += xc
@@ -41,7 +66,7 @@ public struct RateEffect: Sendable, Equatable {
 }
 
 /// Increases that are not worth a rollback, however certain they are.
-public struct Tolerance: Sendable, Equatable {
+public struct Tolerance: Sendable, Equatable, Codable {
     /// Least difference of two rates that matters; 0.001 is a tenth of a percent of the requests.
     public var points = 0.001
     /// Least ratio of two rates that matters.
@@ -63,22 +88,33 @@ public struct EffectWindow: Sendable, Equatable {
 
     init() {}
 
+    /// Goes on where an earlier run had stopped; `nil` unless both histograms have as many buckets.
+    package init?(
+        errors: RateEffect, first: RateEffect, late: RateEffect, stableTimes: [Int],
+        canaryTimes: [Int]
+    ) {
+        guard stableTimes.count == canaryTimes.count else { return nil }
+        self.errors = errors
+        self.first = first
+        self.late = late
+        self.stableTimes = stableTimes
+        self.canaryTimes = canaryTimes
+    }
+
     mutating func add(
         _ component: Judge.Component, units: Double, canaryUnits: Double, events: Double,
-        canaryEvents: Double
+        canaryEvents: Double, newUnits: Double? = nil, newCanaryUnits: Double? = nil
     ) {
+        func add(to rate: inout RateEffect) {
+            rate.add(
+                units: units, canaryUnits: canaryUnits, events: events,
+                canaryEvents: canaryEvents, newUnits: newUnits, newCanaryUnits: newCanaryUnits)
+        }
         switch component {
-        case .errors:
-            errors.add(
-                units: units, canaryUnits: canaryUnits, events: events, canaryEvents: canaryEvents)
-        case .first:
-            first.add(
-                units: units, canaryUnits: canaryUnits, events: events, canaryEvents: canaryEvents)
-        case .late:
-            late.add(
-                units: units, canaryUnits: canaryUnits, events: events, canaryEvents: canaryEvents)
-        case .forward, .reverse:
-            preconditionFailure("times are added as histograms")
+        case .errors: add(to: &errors)
+        case .first: add(to: &first)
+        case .late: add(to: &late)
+        case .forward, .reverse: preconditionFailure("times are added as histograms")
         }
     }
 
@@ -90,6 +126,30 @@ public struct EffectWindow: Sendable, Equatable {
         for k in stable.indices {
             stableTimes[k] += stable[k]
             canaryTimes[k] += canary[k]
+        }
+    }
+
+    /// Standard errors that an increase of times must be above what is tolerated, and the canary's
+    /// answers from which on it must be more: many looks make noise pass any fixed number.
+    private static let certainty = 2.8
+    private static let certaintyCount = 400.0
+
+    /// Whether more of the canary's answers than chance explains are slower than the stable
+    /// version's median, or 95th percentile, times what is tolerated.
+    ///
+    /// Evidence of times says that the canary is slower, and not by how much: an estimate of few
+    /// answers would call a version that is 9 % slower intolerable sooner or later.
+    func isCertainlySlower(_ tolerance: Tolerance) -> Bool {
+        let stable = Double(stableTimes.reduce(0, +)), canary = Double(canaryTimes.reduce(0, +))
+        guard stable > 0, canary > 0 else { return false }
+        let wanted =
+            EffectWindow.certainty * EffectWindow.certainty
+            + max(0, log(canary / EffectWindow.certaintyCount))
+        return [0.5, 0.95].contains { share in
+            let limit = tolerance.latency * LatencyBuckets.quantile(stableTimes, share)
+            let slower = LatencyBuckets.part(canaryTimes, slowerThan: limit)
+            let noise = share * (1 - share) * (1 / canary + 1 / stable)
+            return slower > 1 - share + (wanted * noise).squareRoot()
         }
     }
 

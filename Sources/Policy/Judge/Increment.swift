@@ -15,6 +15,12 @@ public struct VersionCounts: Sendable, Equatable {
     public var censored: [Int]
     /// How many of the censored timed out or left: nobody saw an answer.
     public var left: Int
+    /// Units that the histograms are of; `nil`: all. Of a session's place only the first request
+    /// of an epoch is in them.
+    public var timedUnits: Int?
+    /// Units that no increment had before; `nil`: all. A session's place is at risk in increment
+    /// after increment, and is one user all the same.
+    public var newUnits: Int?
 
     public init(
         units: Int, errors: Int, firstErrors: Int = 0, latency: [Int] = [], censored: [Int] = [],
@@ -26,6 +32,8 @@ public struct VersionCounts: Sendable, Equatable {
         self.latency = latency
         self.censored = censored
         self.left = left
+        timedUnits = nil
+        newUnits = nil
     }
 
     /// Censored units that had reached a bucket.
@@ -39,6 +47,9 @@ public struct VersionCounts: Sendable, Equatable {
 public struct Increment: Sendable, Equatable {
     public var stable: VersionCounts
     public var canary: VersionCounts
+    /// How far the increment moves the canary on towards the next restart; `nil`: by its units.
+    /// For sessions this is the number of requests, since their units are at risk again and again.
+    public var progress: Int?
 
     /// - Precondition: both versions have histograms of the same number of buckets, or neither has
     ///   one.

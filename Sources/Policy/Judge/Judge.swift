@@ -41,12 +41,13 @@ public struct Judge: Sendable, Equatable {
 
     /// The chance that a version that is no worse is ever rolled back by the judge, 0...1.
     public let budget: Double
-    public let tolerance: Tolerance
-    private var mixtures: [Mixture]
+    /// Increases that are not worth a rollback; a stage may have its own.
+    public var tolerance: Tolerance
+    package private(set) var mixtures: [Mixture]
     /// Units of the canary so far.
     public private(set) var canaryUnits = 0.0
     /// Answers of both versions that were not errors, by bucket, and their sum.
-    private var pooled: [Int] = []
+    package private(set) var pooled: [Int] = []
     private var answers = 0
     /// Estimates over the whole rollout.
     public private(set) var rollout = EffectWindow()
@@ -67,6 +68,31 @@ public struct Judge: Sendable, Equatable {
         }
     }
 
+    /// Goes on where an earlier run had stopped, to the bit.
+    ///
+    /// - Parameter windows: of the rollout, of the epoch, and those since the last restarts.
+    /// - Returns: `nil` for numbers that no run can have.
+    package init?(
+        budget: Double, tolerance: Tolerance, mixtures: [Mixture], canaryUnits: Double,
+        pooled: [Int], windows: [EffectWindow]
+    ) {
+        guard budget > 0, budget < 1, mixtures.count == Component.allCases.count,
+            canaryUnits.isFinite, canaryUnits >= 0, windows.count >= 2,
+            windows.count <= 2 + Judge.recentMax, pooled.allSatisfy({ $0 >= 0 })
+        else { return nil }
+        self.init(budget: budget, tolerance: tolerance)
+        guard zip(self.mixtures, mixtures).allSatisfy({ $0.ratios == $1.ratios }) else {
+            return nil
+        }
+        self.mixtures = mixtures
+        self.canaryUnits = canaryUnits
+        self.pooled = pooled
+        answers = pooled.reduce(0, +)
+        rollout = windows[0]
+        epoch = windows[1]
+        recent = Array(windows[2...])
+    }
+
     // MARK: Evidence in
 
     /// The weights have changed: estimates of the epoch begin anew. Evidence goes on.
@@ -83,13 +109,15 @@ public struct Judge: Sendable, Equatable {
             recent.append(EffectWindow())
             if recent.count > Judge.recentMax { recent.removeFirst() }
         }
-        canaryUnits += Double(increment.canary.units)
+        canaryUnits += Double(increment.progress ?? increment.canary.units)
         let edge = lateEdge
         addEvents(.errors, increment) { $0.errors }
         addEvents(.first, increment) { $0.firstErrors }
         guard increment.hasTimes else { return }
         if let edge {
-            addEvents(.late, increment) { $0.latency[edge...].reduce(0, +) + $0.left }
+            addEvents(.late, increment, units: { $0.timedUnits ?? $0.units }) {
+                $0.latency[edge...].reduce(0, +) + $0.left
+            }
         }
         addForward(increment)
         addReverse(increment)
@@ -97,12 +125,15 @@ public struct Judge: Sendable, Equatable {
     }
 
     private mutating func addEvents(
-        _ component: Component, _ increment: Increment, _ count: (VersionCounts) -> Int
+        _ component: Component, _ increment: Increment,
+        units count: (VersionCounts) -> Int = { $0.units }, _ events: (VersionCounts) -> Int
     ) {
-        let canaryUnits = Double(increment.canary.units)
-        let units = Double(increment.stable.units) + canaryUnits
-        let canaryEvents = Double(count(increment.canary))
-        let events = Double(count(increment.stable)) + canaryEvents
+        let canaryUnits = Double(count(increment.canary))
+        let units = Double(count(increment.stable)) + canaryUnits
+        let canaryEvents = Double(events(increment.canary))
+        let events = Double(events(increment.stable)) + canaryEvents
+        let newCanary = increment.canary.newUnits.map(Double.init)
+        let newStable = increment.stable.newUnits.map(Double.init)
         mixtures[component.rawValue].add { ratio in
             OddsBound.logFactor(
                 units: units, events: events, canaryUnits: canaryUnits,
@@ -111,7 +142,8 @@ public struct Judge: Sendable, Equatable {
         eachWindow {
             $0.add(
                 component, units: units, canaryUnits: canaryUnits, events: events,
-                canaryEvents: canaryEvents)
+                canaryEvents: canaryEvents, newUnits: newStable.map { $0 + (newCanary ?? 0) },
+                newCanaryUnits: newCanary)
         }
     }
 
@@ -198,7 +230,8 @@ public struct Judge: Sendable, Equatable {
     /// of e-processes is one, so looking at several things needs no correction.
     public var logEvidence: Double { logEvidence(of: Component.allCases) }
 
-    private func logEvidence(of components: [Component]) -> Double {
+    /// The logarithm of the summed evidence of some components.
+    public func logEvidence(of components: [Component]) -> Double {
         LogSum.of(components.map { log($0.share) + logEvidence($0) })
     }
 
@@ -218,10 +251,26 @@ public struct Judge: Sendable, Equatable {
         }
     }
 
+    /// Components of `worse`, without times that are slower than tolerated by an estimate alone:
+    /// times count only where the increase itself is certain, or late answers are.
+    public var certainlyWorse: [Component] {
+        let worse = self.worse
+        guard worse.contains(.forward) else { return worse }
+        let isLate = worse.contains(.late) && logEvidence(.late) >= log(100)
+        let windows = [rollout, epoch] + recent
+        if isLate || windows.contains(where: { $0.isCertainlySlower(tolerance) }) {
+            return worse
+        }
+        return worse.filter { $0 != .forward && $0 != .reverse }
+    }
+
     /// Whether the evidence of the components that are worse than tolerated has used the budget up:
     /// the canary is to be taken back. At most `logEvidence`, so the budget holds.
     public var isRegression: Bool {
         let worse = self.worse
-        return !worse.isEmpty && logEvidence(of: worse) >= log(1 / budget)
+        return !worse.isEmpty && logEvidence(of: worse) >= logLimit
     }
+
+    /// log(1/α): the evidence at which the budget is used up.
+    public var logLimit: Double { log(1 / budget) }
 }

@@ -33,6 +33,20 @@ public enum LatencyBuckets {
         return min(bucket, count - 1)
     }
 
+    /// The part of a histogram that took longer than a time, interpolated as a quantile is.
+    static func part(_ histogram: [Int], slowerThan seconds: Double) -> Double {
+        guard seconds < end(histogram.count) else { return 0 }
+        let place = log(max(seconds, firstSeconds / growth) / firstSeconds) / log(growth) + 1
+        let bucket = Int(place), within = place - Double(bucket)
+        var total = 0.0, slower = 0.0
+        for (k, count) in histogram.enumerated() {
+            total += Double(count)
+            if k > bucket { slower += Double(count) }
+            if k == bucket { slower += Double(count) * (1 - within) }
+        }
+        return total > 0 ? slower / total : 0
+    }
+
     /// A quantile of a histogram in seconds, interpolated geometrically within its bucket (19 %
     /// wide); 0 for a histogram without entries.
     ///

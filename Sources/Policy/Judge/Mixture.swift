@@ -12,16 +12,35 @@ public struct Mixture: Sendable, Equatable {
     /// The ratios of the grid, each above 0.
     public let ratios: [Double]
     /// Logarithm of the running mass of each ratio.
-    private(set) var running: [Double]
+    package private(set) var running: [Double]
     /// Logarithm of the mass that no restart has taken yet.
-    private(set) var waiting = 0.0
+    package private(set) var waiting = 0.0
     /// Canary units at which the next restart is due.
-    private(set) var nextRestart = 0.0
-    private(set) var restartCount = 0
+    package private(set) var nextRestart = 0.0
+    package private(set) var restartCount = 0
 
     init(ratios: [Double]) {
         self.ratios = ratios
         running = Array(repeating: -.infinity, count: ratios.count)
+    }
+
+    /// Goes on where an earlier run had stopped.
+    ///
+    /// - Returns: `nil` for numbers that no run can have: not one for each ratio, or no numbers.
+    package func resumed(
+        running: [Double], waiting: Double, nextRestart: Double, restartCount: Int
+    ) -> Mixture? {
+        guard running.count == ratios.count,
+            running.allSatisfy({ !$0.isNaN && $0 < .infinity }),
+            waiting.isFinite, waiting <= 0, nextRestart.isFinite, nextRestart >= 0,
+            (0...1_000_000_000).contains(restartCount)
+        else { return nil }
+        var mixture = self
+        mixture.running = running
+        mixture.waiting = waiting
+        mixture.nextRestart = nextRestart
+        mixture.restartCount = restartCount
+        return mixture
     }
 
     /// Restarts where one is due; to be asked before an increment is added.
