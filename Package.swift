@@ -77,6 +77,8 @@ let package = Package(
         floor("Judge", in: "Policy"),
         // Floor 3: what a split's versions did, for the judge, and the guard's shared sums.
         floor("Evidence", in: "Policy", ["Base", "Judge"]),
+        // Floor 3: the plan of a rollout and the machine that follows it.
+        floor("Rollout", in: "Policy", ["Base", "JSON", "Judge", "Evidence"]),
         // Floor 3b: the configuration.
         floor(
             "Configuration", in: "Setup",
@@ -170,6 +172,7 @@ let package = Package(
             name: "Support", dependencies: ["Platform", "TLS", "Base"], path: "Tests/Support",
             swiftSettings: strict),
         tests("JSONTests", ["JSON", "Base"]),
+        tests("RolloutTests", ["Rollout", "Judge", "Evidence", "JSON", "Support", "Base"]),
         tests("FilesTests", ["Files", "Support", "Configuration", "Platform", "Base"]),
         tests("ServerTests", ["Server", "Configuration", "Base"]),
         tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),

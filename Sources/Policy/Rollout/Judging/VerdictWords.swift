@@ -1,0 +1,248 @@
+import Base
+import Evidence
+import Judge
+
+/// Verdicts in words and numbers: why, what would change them, and about when.
+struct VerdictWords {
+    /// When a stage will be conclusive, and at which share it would be sooner.
+    struct Outlook {
+        /// The canary's units a second.
+        var unitsPerSecond: Double
+        /// `nil`: not known, or never.
+        var time: Duration?
+        var offer: (share: Double, time: Duration)?
+    }
+
+    private let state: StageJudge
+    private let terms: StageTerms
+    private let look: StageJudge.Look
+    private let stable: String
+    private let canary: String
+    private let hasSessions: Bool
+
+    init(
+        _ state: StageJudge, _ terms: StageTerms, _ sample: EvidenceSample,
+        _ look: StageJudge.Look
+    ) {
+        self.state = state
+        self.terms = terms
+        self.look = look
+        stable = sample.stable
+        canary = sample.canary
+        hasSessions = sample.sessions != nil
+    }
+
+    private var unit: String { hasSessions ? "new sessions" : "requests" }
+    private var units: String { hasSessions ? "sessions" : "requests" }
+
+    /// "21 of 410 requests (5.12 %)".
+    static func part(_ errors: Int, _ units: Int, _ hasSessions: Bool) -> String {
+        let rate = units > 0 ? Double(errors) / Double(units) : 0
+        return "\(errors) of \(units) \(hasSessions ? "sessions" : "requests") "
+            + "(\(NumberWords.percent(rate)))"
+    }
+
+    private func part(_ version: StageTotals.Version) -> String {
+        VerdictWords.part(version.errors, version.units, hasSessions)
+    }
+
+    /// "log E 4.9 of 4.61".
+    private var evidence: String {
+        "log E \(NumberWords.decimals(state.logEvidence, 1)) of "
+            + NumberWords.decimals(state.judge.logLimit, 2)
+    }
+
+    // MARK: Going back
+
+    func regression(_ worse: [Judge.Component]) -> String {
+        "\(canary) is worse than \(stable): \(causes(worse)); \(evidence), "
+            + "so the evidence has used up the budget of "
+            + NumberWords.percent(state.judge.budget) + " for false rollbacks"
+    }
+
+    /// The increases of components, by the largest of the judge's windows.
+    private func causes(_ worse: [Judge.Component]) -> String {
+        var causes: [String] = []
+        if worse.contains(.errors) {
+            causes.append(
+                "errors " + part(state.totals.canary) + " against " + part(state.totals.stable)
+                    + increase(\.errors))
+        }
+        if worse.contains(.first) {
+            causes.append("failed first attempts" + increase(\.first))
+        }
+        if worse.contains(.late) {
+            causes.append("requests that are answered very late or never" + increase(\.late))
+        }
+        if worse.contains(.forward), !worse.contains(.late) || isSlower {
+            causes.append("times " + times)
+        }
+        return causes.joined(separator: "; ")
+    }
+
+    private func increase(_ rate: KeyPath<EffectWindow, RateEffect>) -> String {
+        let judge = state.judge
+        let windows = [judge.rollout, judge.epoch] + judge.recent
+        guard
+            let most = windows.map({ $0[keyPath: rate] }).max(by: {
+                $0.difference < $1.difference
+            }), most.difference > 0
+        else { return "" }
+        let more = NumberWords.decimals(most.difference * 100, 2)
+        if most.ratio.isFinite {
+            return ", \(NumberWords.decimals(most.ratio, 1)) times as many"
+                + " (\(more) points more)"
+        }
+        return ", \(more) points more"
+    }
+
+    private var isSlower: Bool {
+        [0.5, 0.95].contains {
+            state.totals.canary.quantile($0)
+                >= state.judge.tolerance.latency * state.totals.stable.quantile($0)
+        }
+    }
+
+    /// "p50 62 ms against 51 ms, p95 140 ms against 120 ms".
+    private var times: String {
+        [("p50", 0.5), ("p95", 0.95)].map { name, share in
+            "\(name) \(NumberWords.latency(state.totals.canary.quantile(share))) against "
+                + NumberWords.latency(state.totals.stable.quantile(share))
+        }.joined(separator: ", ")
+    }
+
+    func limit(_ excess: StageJudge.Excess) -> String {
+        "\(excess.name) of \(canary) are certainly above the limit of \(excess.limit): "
+            + "\(excess.canary); \(stable) has \(excess.stable)"
+    }
+
+    // MARK: Common causes
+
+    func common(_ excess: StageJudge.Excess) -> String {
+        "\(excess.name) of both versions are certainly above the limit of \(excess.limit): "
+            + "\(canary) \(excess.canary), \(stable) \(excess.stable); the cause is probably "
+            + "elsewhere, so nothing goes forward or back until one of them is below it"
+    }
+
+    func jump(stable: (before: Double, now: Double), canary: (before: Double, now: Double))
+        -> String
+    {
+        func rise(_ name: String, _ rates: (before: Double, now: Double)) -> String {
+            "\(name) from \(NumberWords.percent(rates.before)) to \(NumberWords.percent(rates.now))"
+        }
+        return "errors of both versions jumped in the last 30 s: \(rise(self.canary, canary)), "
+            + "\(rise(self.stable, stable)); the cause is probably elsewhere, so nothing goes "
+            + "forward until it is over"
+    }
+
+    // MARK: Without a comparison
+
+    func unjudged() -> String {
+        let left = max(
+            .zero,
+            Duration(
+                nanoseconds: terms.minTime.nanoseconds
+                    - look.elapsed.nanoseconds))
+        let why =
+            terms.share == 0
+            ? "the stage gives \(canary) no share, so there is nothing to compare"
+            : "no control group: \(stable) has no share to compare with"
+        return why
+            + (left > .zero
+                ? "; the stage's time is over in \(NumberWords.time(left))"
+                : "; the stage's time of \(NumberWords.time(terms.minTime)) is over")
+    }
+
+    // MARK: Going forward
+
+    func healthy() -> String {
+        let worst = max(0, state.totals.worstIncrease)
+        return "\(canary) is no worse than \(stable): errors " + part(state.totals.canary)
+            + " against " + part(state.totals.stable) + ", at most "
+            + "\(NumberWords.decimals(worst * 100, 2)) points more for certain, and "
+            + "\(NumberWords.decimals(state.totals.maxIncrease(terms.policy) * 100, 2)) "
+            + "are allowed"
+    }
+
+    func early() -> String {
+        let left = terms.minTime.nanoseconds - look.elapsed.nanoseconds
+        return healthy() + "; the stage's least time is over in "
+            + NumberWords.time(Duration(nanoseconds: left))
+    }
+
+    func noData() -> String {
+        let has = state.totals.canary.units
+        return "\(canary) has had \(has) of the \(terms.policy.minRequests) \(units) that a "
+            + "verdict wants"
+    }
+
+    func open() -> String {
+        let worst = state.totals.worstIncrease * 100
+        let allowed = state.totals.maxIncrease(terms.policy) * 100
+        return "\(canary) may still be \(NumberWords.decimals(worst, 2)) points worse than "
+            + "\(stable), and \(NumberWords.decimals(allowed, 2)) are allowed"
+    }
+
+    func suspicion(_ suspects: [Judge.Component], isSlowButSound: Bool) -> String {
+        if isSlowButSound {
+            return "\(canary) is slower than \(stable) (\(times)), but its errors are certainly "
+                + "fewer (" + part(state.totals.canary) + " against " + part(state.totals.stable)
+                + "): nothing goes forward or back by times alone"
+        }
+        return "\(canary) looks worse than \(stable): \(causes(suspects)); \(evidence), at which "
+            + "it is taken back" + (timeUntilBack.map { ": at this rate in about \($0)" } ?? "")
+    }
+
+    private var timeUntilBack: String? {
+        let now = state.logEvidence
+        guard let growth = state.recent.growth(clock: state.clock, logEvidence: now),
+            growth > 1e-6
+        else { return nil }
+        let seconds = (state.judge.logLimit - now) / growth
+        guard seconds > 0, seconds < 1e6 else { return nil }
+        return NumberWords.time(Duration(nanoseconds: Int64(seconds * 1e9)))
+    }
+
+    func inconclusive(_ state: String, _ outlook: Outlook) -> String {
+        "after \(NumberWords.time(look.elapsed)) the stage's time is over: " + state
+            + further(outlook)
+    }
+
+    /// "; 0.3 requests a second on v2: conclusive in about 2 h 40 min; at 20 % in 11 min".
+    func further(_ outlook: Outlook) -> String {
+        if outlook.unitsPerSecond <= 0 {
+            if state.unitsPerSecond == nil { return "; nothing has been counted yet" }
+            return "; no \(unit) on \(canary): no evidence comes, and there is no time to name"
+        }
+        var text = "; \(NumberWords.rate(outlook.unitsPerSecond, unit)) on \(canary): "
+        text +=
+            outlook.time.map { "conclusive in about \(NumberWords.time($0))" }
+            ?? "not conclusive at this rate"
+        if let offer = outlook.offer, offer.time < outlook.time ?? .unlimited {
+            text += "; at \(NumberWords.percent(offer.share)) in \(NumberWords.time(offer.time))"
+        }
+        return text
+    }
+
+    /// The prospect at the present rate, if the canary is like the stable version from now on.
+    var outlook: Outlook {
+        let elapsed = Double(look.elapsed.nanoseconds) / 1e9
+        let counted = Double(state.totals.canary.units + state.totals.stable.units)
+        let rate = state.unitsPerSecond ?? (elapsed > 0 ? counted / elapsed : 0)
+        var outlook = Outlook(unitsPerSecond: rate * terms.share)
+        guard rate > 0 else { return outlook }
+        let errorRate = state.totals.stable.errorRate
+        let maxIncrease = state.totals.maxIncrease(terms.policy)
+        outlook.time = Prospect.unitsToConclude(
+            .init(state.totals), share: terms.share, errorRate: errorRate,
+            maxIncrease: maxIncrease
+        ).flatMap { Prospect.time(units: $0, unitsPerSecond: rate, share: terms.share) }
+        let goal = terms.maxTime ?? .seconds(900)
+        if outlook.time ?? .unlimited > goal {
+            outlook.offer = StageForecast.fittingShare(
+                rate, above: terms.share, within: goal, errorRate: errorRate,
+                maxIncrease: maxIncrease)
+        }
+        return outlook
+    }
+}
