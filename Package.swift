@@ -84,7 +84,7 @@ let package = Package(
             "Configuration", in: "Setup",
             [
                 "Base", "JSON", "HTTPSemantics", "HTTP2", "YAML", "RE2", "Routing", "Upstream",
-                "Telemetry", "Judge", "Evidence",
+                "Telemetry", "Judge", "Evidence", "Rollout",
             ]),
         // Floor 4: the data plane of one worker.
         floor(
@@ -106,8 +106,8 @@ let package = Package(
         floor(
             "Admin", in: "Control",
             [
-                "Base", "JSON", "Judge", "Telemetry", "Upstream", "Evidence", "Configuration",
-                "Explain",
+                "Base", "JSON", "HTTPSemantics", "Judge", "Telemetry", "Upstream", "Evidence",
+                "Rollout", "Configuration", "Explain",
             ]),
         // Beside the I/O line: the resolver's thread and the demo's origin.
         floor("Resolver", in: "Kernel", ["Platform", "Base"]),
@@ -117,14 +117,15 @@ let package = Package(
             "Files", in: "Shell",
             [
                 "Base", "JSON", "HTTPSemantics", "Platform", "TLS", "Upstream", "Telemetry",
-                "Configuration",
+                "Rollout", "Configuration",
             ]),
         // Floor 5: the only floor that knows both sockets and HTTP.
         floor(
             "Server", in: "Shell",
             [
                 "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
-                "Telemetry", "Evidence", "Configuration", "Proxy", "Resolver", "Files", "Admin",
+                "Telemetry", "Evidence", "Rollout", "Configuration", "Proxy", "Resolver", "Files",
+                "Admin",
             ]),
         // Roof.
         .executableTarget(
@@ -164,8 +165,8 @@ let package = Package(
         tests(
             "ConfigurationTests",
             [
-                "Configuration", "JSON", "Routing", "Upstream", "Evidence", "Telemetry", "YAML",
-                "Base",
+                "Configuration", "JSON", "Routing", "Upstream", "Judge", "Evidence", "Rollout",
+                "Telemetry", "YAML", "Base",
             ]),
         // Disks and the like that tests of several targets share.
         .target(
@@ -173,7 +174,9 @@ let package = Package(
             swiftSettings: strict),
         tests("JSONTests", ["JSON", "Base"]),
         tests("RolloutTests", ["Rollout", "Judge", "Evidence", "JSON", "Support", "Base"]),
-        tests("FilesTests", ["Files", "Support", "Configuration", "Platform", "Base"]),
+        tests(
+            "FilesTests",
+            ["Files", "Support", "Configuration", "Rollout", "Platform", "Base"]),
         tests("ServerTests", ["Server", "Configuration", "Base"]),
         tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),
         tests(
@@ -184,11 +187,12 @@ let package = Package(
         .target(
             name: "Simulation",
             dependencies: [
-                "Proxy", "Configuration", "Evidence", "Telemetry", "HTTP1", "HTTP2",
+                "Proxy", "Configuration", "Rollout", "Evidence", "Telemetry", "HTTP1", "HTTP2",
                 "HTTPSemantics", "Base",
             ], path: "Tests/Simulation", swiftSettings: strict),
         tests(
-            "SimulationTests", ["Simulation", "Configuration", "Evidence", "Telemetry", "Base"]),
+            "SimulationTests",
+            ["Simulation", "Configuration", "Rollout", "Evidence", "Telemetry", "Base"]),
         .executableTarget(
             name: "Simulate", dependencies: ["Simulation", "Platform", "Base"],
             path: "Tests/Simulate"),
@@ -196,8 +200,8 @@ let package = Package(
         .target(
             name: "Fuzzing",
             dependencies: [
-                "Proxy", "Configuration", "Telemetry", "Routing", "YAML", "HTTP1", "HTTP2",
-                "HTTPSemantics", "Base",
+                "Proxy", "Configuration", "Rollout", "Telemetry", "Routing", "JSON", "YAML",
+                "HTTP1", "HTTP2", "HTTPSemantics", "Base",
             ], path: "Tests/Fuzzing", swiftSettings: strict),
         tests("FuzzingTests", ["Fuzzing", "Base"]),
         tests("TidyTests", []),

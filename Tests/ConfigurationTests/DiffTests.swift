@@ -16,7 +16,7 @@ struct SchemaEdits {
     private var line = 1
 
     /// Names that stand for an author's.
-    static let names: Set<String> = ["a-name", "b-name", "k", "1"]
+    static let names: Set<String> = ["a-name", "b-name", "k", "1", "aaa", "bbb", "ccc"]
 
     private mutating func node(_ content: YAMLNode.Content) -> YAMLNode {
         line += 1
@@ -128,6 +128,7 @@ struct SchemaEdits {
         case .duration(let word): return ["7s", "8001ms"] + (word.map { [$0] } ?? [])
         case .delay: return ["0s", "7s", "8001ms"]
         case .size(let word): return ["70KiB", "80KB"] + (word.map { [$0] } ?? [])
+        case .decimal: return ["3", "4.5"]
         case .share: return ["7%", "8.01%"]
         case .shareOr(let word): return ["7%", "8.01%", word]
         case .weight: return ["7", "8", "7%", "8.01%"]

@@ -8,7 +8,7 @@ import Testing
     enum Rule: Equatable { case limit, delay, needed }
 
     /// (the kind of object and its key, text replaced in the base file, by what; `%` is the value)
-    static let table: [(key: String, Rule, String, String)] = [
+    static let own: [(key: String, Rule, String, String)] = [
         ("connection pool.idleTimeout", .limit, "stable: v1", "connectionPool: { idleTimeout: % }"),
         (
             "connection pool.maxConnectionDuration", .limit, "stable: v1",
@@ -75,6 +75,38 @@ import Testing
         ("warm-up.duration", .needed, "stable: v1", "warmup: { duration: % }"),
     ]
 
+    /// Durations of plans of rollouts: the key, its rule, and the plan's keys; `%` is the value.
+    /// Percent signs of shares are written as `pc`.
+    static let plans: [(key: String, Rule, String)] = [
+        ("absolute limits.p50", .needed, "absolute: { p50: % }"),
+        ("absolute limits.p95", .needed, "absolute: { p95: % }"),
+        ("absolute limits.p99", .needed, "absolute: { p99: % }"),
+        ("approval.timeout", .limit, "stages: [{ weight: 100pc, approve: { timeout: % } }]"),
+        ("hook.timeout", .needed, "hooks: [{ events: [stage], command: [a], timeout: % }]"),
+        ("judge.minTime", .delay, "judge: { minTime: % }"),
+        ("metric.delay", .delay, "metrics: [{ name: a, command: [a], delay: % }]"),
+        ("metric.interval", .needed, "metrics: [{ name: a, command: [a], interval: % }]"),
+        ("metric.timeout", .needed, "metrics: [{ name: a, command: [a], timeout: % }]"),
+        (
+            "ramp.minTime", .delay,
+            "stages: [{ ramp: { from: 1pc, to: 100pc, step: 9pc, minTime: % } }]"
+        ),
+        ("rollout plan.keepStable", .delay, "keepStable: %"),
+        ("rollout plan.maxDuration", .limit, "maxDuration: %"),
+        ("rollout plan.readyWithin", .needed, "readyWithin: %"),
+        ("stage.maxTime", .needed, "stages: [{ weight: 100pc, minTime: 0s, maxTime: % }]"),
+        ("stage.minTime", .delay, "stages: [{ weight: 100pc, minTime: % }]"),
+        ("stage.warmup", .delay, "stages: [{ weight: 100pc, warmup: % }]"),
+        ("stage.watch", .needed, "stages: [{ weight: 100pc, holdBack: 2pc, watch: % }]"),
+    ]
+
+    static let table: [(key: String, Rule, String, String)] =
+        own
+        + plans.map { key, rule, keys in
+            let plan = "rollouts: { directory: /a, plans: [{ service: s, canary: v2, \(keys) }] }"
+            return (key, rule, "routes:", plan + "\nroutes:")
+        }
+
     /// Every duration that the schema has, with its rule.
     static func durations() -> [String: Rule] {
         var found: [String: Rule] = [:]
@@ -102,8 +134,9 @@ import Testing
 
     static func reading(_ row: Int, _ value: String) -> ConfigurationReading {
         let (_, _, old, new) = table[row]
-        let text = Text.replacing(
-            BadConfigurationTests.base, old, with: Text.replacing(new, "%", with: value))
+        var edit = Text.replacing(new, "%", with: value)
+        while edit.contains("pc") { edit = Text.replacing(edit, "pc", with: "%") }
+        let text = Text.replacing(BadConfigurationTests.base, old, with: edit)
         return ConfigurationReading(Array(text.utf8))
     }
 

@@ -147,6 +147,35 @@ import Testing
         }
     }
 
+    @Test("a trip holds on over a restart, unless its version is gone, stable, or without share or guard")
+    func restores() throws {
+        let ground = EvidenceBookTests.text(service: "guard: on")
+        func trip(_ version: String, _ service: String = "s") -> Overlay.Trip {
+            Overlay.Trip(service: service, version: version, number: 4, .init(), atMicros: 9)
+        }
+        let rows: [(text: String, trip: Overlay.Trip, holds: Bool)] = [
+            (ground, trip("v2"), true), (ground, trip("v3"), false), (ground, trip("v1"), false),
+            (ground, trip("v2", "t"), false),
+            (EvidenceBookTests.text("100, 0", service: "guard: on"), trip("v2"), false),
+            (EvidenceBookTests.text(), trip("v2"), false),
+        ]
+        for (text, trip, holds) in rows {
+            let process = ReweightingTests.Process()
+            _ = process.publish(try ReweightingTests().document(text), shares: true)
+            let snapshot = try #require(process.basis).snapshot
+            let held = process.registry.restoreTrips([trip], snapshot.value.document)
+            #expect(held == (holds ? [trip] : []))
+            let out = process.registry.latchReports().filter(\.isTripped)
+            #expect(out.map(\.version) == (holds ? ["v2"] : []))
+            guard holds else { continue }
+            let isOut = snapshot.value.versions[1].latch.value.isTripped
+            #expect(isOut)
+            // A decision that knows of another trip lets nobody in.
+            #expect(process.registry.resetGuard(service: "s", ifTripCounts: ["v2": 3]) == [])
+            #expect(process.registry.resetGuard(service: "s", ifTripCounts: ["v2": 4]) == ["v2"])
+        }
+    }
+
     @Test("errors and guard are read as they are written")
     func reading() throws {
         func service(_ text: String) throws -> Document.Service {
@@ -163,6 +192,65 @@ import Testing
         for bad in ["errors: []", "errors: [4xx]", "guard: { ratio: 1 }", "guard: maybe"] {
             let reading = ConfigurationReading(Array(EvidenceBookTests.text(service: bad).utf8))
             #expect(reading.document == nil && !reading.errors.isEmpty, "\(bad)")
+        }
+    }
+
+    @Test("a look for the judge has both versions of each route, epoch by epoch, with its limits")
+    func sample() throws {
+        let texts = [EvidenceBookTests.text(), EvidenceBookTests.text("80, 20")]
+        var question = EvidenceQuestion(service: "s", canary: "v2", startedAt: 77) { route in
+            route == "rest" ? .seconds(9) : .zero
+        }
+        try publish(texts) { i, registry in
+            let sample = try #require(
+                registry.evidenceSample(question, now: Instant(nanoseconds: 5_000_000_000)))
+            #expect(sample.stable == "v1" && sample.canary == "v2" && sample.sessions == nil)
+            let strata = sample.strata.filter { $0.route == "rest" }
+            #expect(strata.map(\.epoch) == (i == 0 ? [1] : [1, 2]))
+            #expect(strata.allSatisfy { $0.stable.requests == 1 && $0.canary.requests == 1 })
+            #expect(strata.allSatisfy { $0.startedAt == 77 && $0.timeLimit == .seconds(9) })
+            let weights = try #require(strata.last)
+            #expect(weights.canaryWeight / weights.stableWeight == (i == 0 ? 1.0 / 9 : 0.25))
+            question.routes = ["solo"]
+            #expect(registry.evidenceSample(question, now: Instant(nanoseconds: 0)) == nil)
+            question.routes = ["rest"]
+            #expect(
+                registry.evidenceSample(question, now: Instant(nanoseconds: 0))?.strata.count
+                    == i + 1)
+            question.routes = []
+        }
+        question.canary = "v1"
+        try publish(texts) { _, registry in
+            #expect(registry.evidenceSample(question, now: Instant(nanoseconds: 0)) == nil)
+        }
+    }
+
+    @Test("of a sticky service a look has the places of both versions, in the epoch in force")
+    func sampleOfSessions() throws {
+        let question = EvidenceQuestion(service: "s", canary: "v2", startedAt: 1) { _ in .zero }
+        let process = ReweightingTests.Process()
+        for weights in ["50, 50", "75, 25"] {
+            let text = EvidenceBookTests.text(weights, service: "sticky: { cookie: c }")
+            _ = process.publish(try ReweightingTests().document(text), shares: true)
+            let snapshot = try #require(process.basis).snapshot
+            let split = snapshot.value.splits[snapshot.value.splits.count - 1]
+            let evidence = try #require(split.evidence)
+            let kept = evidence.value.places
+            let places = try #require(kept)
+            for eighth in 0..<8 as Range<UInt64> {
+                _ = places.value.see(eighth << 61 + 1 << 50)
+                if eighth == 1 { _ = places.value.fail(eighth << 61 + 1 << 50) }
+            }
+            let sample = try #require(
+                process.registry.evidenceSample(question, now: Instant(nanoseconds: 0)))
+            let sessions = try #require(sample.sessions)
+            let seen = [sessions.stablePlaces, sessions.canaryPlaces].map {
+                sessions.seen.count(in: $0)
+            }
+            #expect(seen == (weights == "50, 50" ? [4, 4] : [6, 2]))
+            #expect(sessions.failed.count == 1)
+            #expect(sessions.failed.count(in: sessions.canaryPlaces) == 1)
+            #expect(sessions.epoch == (weights == "50, 50" ? 1 : 2))
         }
     }
 }

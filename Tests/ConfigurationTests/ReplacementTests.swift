@@ -42,6 +42,11 @@ import Testing
         Slip("routes:\n", "\(frame)\nroutes:\n", bad, good)
     }
 
+    static func plan(_ frame: String) -> Slip {
+        process(
+            "rollouts: { directory: /a, plans: [{ service: s, canary: v2, \(frame) }] }", "", "")
+    }
+
     static let routes: [Slip] = [
         action("redirect: §", "https://x/", "{ scheme: https, host: x }"),
         action("redirect: §", "https://x.test", "{ scheme: https, host: x.test }"),
@@ -252,6 +257,21 @@ import Testing
         "rate limit": route("rateLimit: §", "", ""), "listener TLS": listener("tls: §", "", ""),
         "certificate": listener("tls: { certificates: [§] }", "", ""),
         "upstream TLS": service("tls: §", "", ""),
+        "admin token": process(
+            "admin: { address: \"127.0.0.1:2\", token: a, tokens: [§] }", "", ""),
+        "rollout plan": process("rollouts: { directory: /a, plans: [§] }", "", ""),
+        "stage": plan("stages: [§]"), "ramp": plan("stages: [{ ramp: § }]"),
+        "approval": process(
+            "admin: { address: \"127.0.0.1:2\", tokens: [{ name: release-team, file: a, may: "
+                + "[all] }] }\nrollouts: { directory: /a, plans: [{ service: s, canary: v2, "
+                + "stages: [{ weight: 1%, approve: § }] }] }", "", ""),
+        "judge": plan("judge: §"), "tolerance": plan("judge: { tolerate: § }"),
+        "absolute limits": plan("absolute: §"), "metric": plan("metrics: [§]"),
+        "prometheus": plan("metrics: [{ name: a, max: 1, prometheus: § }]"),
+        "web metric": plan("metrics: [{ name: a, max: 1, web: § }]"),
+        "synthetic": plan("synthetic: §"), "hook": plan("hooks: [§]"),
+        "webhook": plan("hooks: [{ events: [stage], webhook: § }]"),
+        "rollback": plan("rollback: §"),
         "HTTP/2 limits": process("defaults: { limits: { http2: § } }", "", ""),
     ]
 

@@ -34,7 +34,8 @@ import Testing
         var tripCount: Int { latch.tripCount }
         var lastTrip: (number: Int, trip: Trip)? { latch.lastTrip }
         func trip(_ trip: Trip) -> Bool { latch.trip(trip) }
-        func reset() -> Bool { latch.reset() }
+        func reset(ifTripCount count: Int) -> Bool { latch.reset(ifTripCount: count) }
+        func restore(_ trip: Trip, number: Int) { latch.restore(trip, number: number) }
     }
 
     @Test("a canary that alone fails has reached its limit at its sixth error")
@@ -160,11 +161,61 @@ import Testing
         #expect(!latch.trip(Trip()))
         #expect(latch.isTripped)
         #expect(latch.lastTrip?.trip == trip)
-        #expect(latch.reset())
-        #expect(!latch.reset() && !latch.isTripped)
+        #expect(latch.reset(ifTripCount: 1))
+        #expect(!latch.reset(ifTripCount: 1) && !latch.isTripped)
         #expect(latch.tripCount == 1)
         #expect(latch.trip(trip))
         #expect(latch.lastTrip?.number == 2)
+    }
+
+    @Test("a reset that was decided before a trip does not end that trip")
+    func raced() {
+        let latch = Latch()
+        let count = latch.tripCount
+        #expect(latch.trip(Trip()))
+        #expect(!latch.reset(ifTripCount: count) && latch.isTripped)
+        #expect(latch.reset(ifTripCount: 1))
+        #expect(latch.trip(Trip()))
+        #expect(!latch.reset(ifTripCount: 1) && latch.isTripped, "of the trip before")
+        #expect(latch.reset(ifTripCount: 2) && !latch.isTripped)
+    }
+
+    @Test("a latch goes on where that of the process before stopped")
+    func restored() {
+        let latch = Latch()
+        var trip = Trip()
+        trip.cause = .unreachable
+        trip.sum = 5
+        trip.earlierMicros = 1_790_000_000_000_000
+        latch.restore(trip, number: 3)
+        #expect(latch.isTripped && latch.tripCount == 3)
+        #expect(latch.lastTrip?.number == 3 && latch.lastTrip?.trip == trip)
+        #expect(latch.reset(ifTripCount: 3))
+        #expect(latch.trip(Trip()))
+        #expect(latch.tripCount == 4 && latch.lastTrip?.trip.earlierMicros == 0)
+    }
+
+    @Test("of resets and trips at one time, a reset ends no trip that it did not know")
+    func resetRace() async {
+        let latch = Latch()
+        let resets = await withTaskGroup(of: Int.self) { group in
+            for worker in 0..<4 {
+                group.addTask {
+                    var count = 0
+                    for _ in 0..<2_000 {
+                        if worker < 2 {
+                            _ = latch.trip(Trip())
+                        } else {
+                            let known = latch.tripCount
+                            if latch.reset(ifTripCount: known) { count += 1 }
+                        }
+                    }
+                    return count
+                }
+            }
+            return await group.reduce(0, +)
+        }
+        #expect(resets == latch.tripCount - (latch.isTripped ? 1 : 0), "each trip ends once")
     }
 
     @Test("of many threads that trip a latch one does, and no error of a sum is lost")

@@ -29,6 +29,12 @@ import Testing
                 rollout: number % 2 == 0 ? .init(name: "r", epoch: number + 1) : nil,
                 fingerprint: "00000000000000\(10 + number % 10)")
         }
+        if number % 3 == 1 {
+            overlay.trips = [
+                Overlay.Trip(
+                    service: "s0", version: "v2", number: number, .init(), atMicros: 77)
+            ]
+        }
         return overlay
     }
 
@@ -86,7 +92,7 @@ import Testing
             let disk = SimulatedDisk()
             disk.writeMax = 50
             try OverlayFileTests.write(old, in: disk)
-            disk.killedBefore = disk.steps.count + Int(random.below(20))
+            disk.killedBefore = disk.steps.count + Int(random.below(32))
             let isDone = (try? OverlayFileTests.write(new, in: disk)) != nil
             disk.crash(&random)
             let found = OverlayFileTests.fixed.read(in: disk)
@@ -99,7 +105,7 @@ import Testing
     @Test("a disk that fails at any step leaves the old overlay or the new one and says so")
     func failing() throws {
         let old = OverlayFileTests.overlay(3), new = OverlayFileTests.overlay(10)
-        for step in 0..<12 {
+        for step in 0..<16 {
             for code in [5, 28, 30] as [Int32] {
                 let disk = SimulatedDisk()
                 disk.writeMax = 200

@@ -1,5 +1,7 @@
 import Base
 import Configuration
+import JSON
+import Rollout
 import Telemetry
 import YAML
 
@@ -23,10 +25,38 @@ enum ConfigurationTargets {
             return
         }
         try demand(reading.errors.isEmpty, "errors, and taken all the same")
+        try plans(document)
         let registry = SharedRegistry(metrics: MetricRegistry(), seed: 1)
         SnapshotCompiler.compile(
             document, .init(generation: 1, hash: "0"), registry: registry
         ).release()
+    }
+
+    /// Plans that are taken can be followed: conditions and windows are read, rules are read back
+    /// from the text that a journal has, and everything can be shown at any time.
+    private static func plans(_ document: Document) throws {
+        for plan in document.rollouts?.plans ?? [] {
+            try demand(!plan.stages.isEmpty, "a plan without a stage")
+            for stage in plan.stages {
+                for window in stage.windows {
+                    try demand((try? TimeWindow(window)) != nil, "a window is none: \(window)")
+                }
+                if let when = stage.when {
+                    try demand((try? Condition(when)) != nil, "a condition is none: \(when)")
+                }
+                guard let match = stage.match else { continue }
+                let isRead =
+                    if case .success = StageMatch.rules(match, document) { true } else { false }
+                try demand(isRead, "a rule is not read back: \(match)")
+            }
+        }
+        _ = DocumentJSON.document(document).text()
+        for service in document.services.indices {
+            for time in [Int64.min, 0, 1_790_000_000_000_000, .max] {
+                _ = document.planLines(
+                    ofService: service, at: WallTime(microseconds: time), zones: PlanZones())
+            }
+        }
     }
 
     /// A file whose services the seeds of overlays name.

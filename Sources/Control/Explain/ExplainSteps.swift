@@ -11,6 +11,8 @@ struct Steps {
     private let document: Document
     private let now: Instant
     private let sources: [OverlayMerge.Source]
+    private let wall: WallTime
+    private let zones: PlanZones
     private var lines: [String] = []
     private var pairs: [(String, JSONText)] = []
     private var rules: [JSONText] = []
@@ -20,6 +22,8 @@ struct Steps {
         document = ground.snapshot.value.document
         now = ground.now
         sources = ground.sources
+        wall = ground.wall
+        zones = ground.zones
     }
 
     /// Four decimals, without Foundation.
@@ -133,6 +137,15 @@ struct Steps {
         lines.append("split     " + parts.joined(separator: ", ") + "; off by less than 1 request")
         pairs.append(("split", .array(parts.map { .string($0) })))
         if plan.service < sources.count { weights(sources[plan.service]) }
+        plans(ofService: plan.service)
+    }
+
+    /// The plans by which the service's weights may change.
+    private mutating func plans(ofService service: Int) {
+        let plans = document.planLines(ofService: service, at: wall, zones: zones)
+        if plans.isEmpty { return }
+        for line in plans { lines.append("plan      " + line) }
+        pairs.append(("plans", .array(plans.map { .string($0) })))
     }
 
     /// Where the weights of the split come from.

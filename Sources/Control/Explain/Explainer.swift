@@ -64,12 +64,16 @@ public struct ExplainGround {
     /// Where the services' weights come from, in the document's order; empty where they can only
     /// be the file's.
     public var sources: [OverlayMerge.Source] = []
+    /// The time zones of the plans' windows.
+    public var zones: PlanZones
 
     public init(
         snapshot: SharedBox<Snapshot>, file: String, listenerNumber: @escaping (String) -> Int,
-        now: Instant, wall: WallTime, sources: [OverlayMerge.Source] = []
+        now: Instant, wall: WallTime, sources: [OverlayMerge.Source] = [],
+        zones: PlanZones = PlanZones()
     ) {
         self.sources = sources
+        self.zones = zones
         self.snapshot = snapshot
         self.file = file
         self.listenerNumber = listenerNumber

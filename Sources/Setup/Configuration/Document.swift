@@ -49,6 +49,8 @@ public struct Document: Sendable, Equatable {
         public var dns: NameAndPort?
         public var edits = HeaderEdits()
         public var fault: Fault?
+        /// The release that runs there, in the user's words.
+        public var revision: String?
         @Aside public var mark: YAMLMark
     }
 
@@ -208,26 +210,16 @@ public struct Document: Sendable, Equatable {
         public var sample: Int
     }
 
-    /// Where weights are kept that were put over this file's.
-    public struct Rollouts: Sendable, Equatable {
-        /// As the file has it; relative names are beside the file.
-        public var directory: String
-        /// As the file has it; relative names are in the directory.
-        public var overlay: String
-
-        public init(directory: String, overlay: String = "overlay.json") {
-            self.directory = directory
-            self.overlay = overlay
-        }
-    }
-
     public enum LogLevel: String, Sendable, CaseIterable { case debug, info, warning, error }
 
     public var listeners: [Listener] = []
     /// 0: auto.
     public var workers = 0
     public var admin: [Address] = [.ipv4(127, 0, 0, 1, port: 15_000)]
+    /// The file of the token that may do everything.
     public var adminTokenPath: String?
+    /// Further tokens, which may do some things only.
+    public var adminTokens: [AdminToken] = []
     public var metrics: [Address] = [Document.metricsDefault]
     /// How long the series of versions, routes and listeners that are gone stay on the page.
     public var metricsRetention = Duration.seconds(3_600)

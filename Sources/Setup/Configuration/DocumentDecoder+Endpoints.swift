@@ -10,7 +10,9 @@ extension DocumentDecoder {
         if let node = root["admin"] {
             if let list = addresses(node, "admin") { document.admin = list }
             document.adminTokenPath = node["token"]?.text
-            if !document.admin.allSatisfy(\.isLoopback), document.adminTokenPath == nil {
+            if let list = node["tokens"] { adminTokens(list) }
+            let isOpen = document.adminTokenPath == nil && document.adminTokens.isEmpty
+            if !document.admin.allSatisfy(\.isLoopback), isOpen {
                 warn(
                     "the admin endpoint can be reached from other machines", node.start,
                     hint: "use a loopback address, or give a token, which all of its pages but "
@@ -31,6 +33,43 @@ extension DocumentDecoder {
             fail(
                 "admin and metrics have the same address", (root["metrics"] ?? root).start,
                 hint: "give one of them another port")
+        }
+    }
+
+    private mutating func adminTokens(_ node: YAMLNode) {
+        var names: [String: YAMLMark] = [:]
+        if node.elements.isEmpty {
+            fail(
+                "admin.tokens is an empty list", node.start,
+                hint: "write [\(ObjectSchema.adminToken.example)], or take tokens out")
+        }
+        for element in node.elements {
+            guard let place = element["name"], let name = place.text,
+                let path = element["file"]?.text, let may = element["may"]
+            else { continue }
+            if let first = names[name] {
+                fail(
+                    "there are two tokens named \"\(name)\": the first stands on line "
+                        + "\(first.line)", place.start,
+                    hint: "write name: \(unusedName(name, Array(names.keys)))")
+            }
+            names[name] = place.start
+            if may.elements.isEmpty {
+                fail(
+                    "the token \"\(name)\" may do nothing", may.start, hint: "write may: [read]")
+            }
+            let words = Set(may.elements.compactMap(\.text))
+            document.adminTokens.append(
+                Document.AdminToken(
+                    name: name, path: path,
+                    rights: Document.AdminRight.allCases.filter { words.contains($0.rawValue) }))
+        }
+        let hasAll =
+            document.adminTokenPath != nil || document.adminTokens.contains { $0.may(.all) }
+        if errors.isEmpty, !hasAll {
+            fail(
+                "with these tokens nobody may reload, drain or set weights", node.start,
+                hint: "add token: FILE beside tokens, or give one of them may: [all]")
         }
     }
 

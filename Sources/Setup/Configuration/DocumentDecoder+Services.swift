@@ -113,6 +113,7 @@ extension DocumentDecoder {
             name: entry.key, weight: 0, endpoints: endpoints, dns: dns, mark: entry.keyStart)
         if let headers = node["headers"] { version.edits = headerEdits(headers) }
         if let fault = node["fault"] { version.fault = self.fault(fault) }
+        if let value = node["revision"] { version.revision = revision(value) }
         service.versions.append(version)
     }
 

@@ -14,6 +14,10 @@ struct DocumentDecoder {
     var warnings: [ConfigurationError] = []
     /// Names of routes, with their places.
     var routeNames: [String: YAMLMark] = [:]
+    /// Stages that the plan in hand names before its stages are known.
+    var stageReferences: [Document.Place] = []
+    /// A text of the plan in hand that a revision stands in.
+    var usesRevision: YAMLMark?
 
     mutating func fail(_ message: String, _ mark: YAMLMark, hint: String = "") {
         errors.append(ConfigurationError(message, at: mark, hint: hint))
@@ -120,28 +124,6 @@ struct DocumentDecoder {
             document.drainDelay = duration(node, "delay", document.drainDelay)
             document.drainGrace = duration(node, "grace", document.drainGrace)
         }
-    }
-
-    private mutating func rollouts(_ node: YAMLNode) {
-        guard let place = node["directory"], let directory = place.text else { return }
-        if directory.isEmpty || directory.utf8.count > 4_000 {
-            fail(
-                "rollouts.directory is no name of a directory", place.start,
-                hint: "write /var/lib/sluice, or another directory of Sluice's own")
-        }
-        var rollouts = Document.Rollouts(directory: directory)
-        if let place = node["overlay"], let name = place.text {
-            if name.isEmpty || name.hasSuffix("/") || name == "." || name == ".."
-                || !name.hasPrefix("/") && name.contains("/") || name.utf8.count > 4_000
-            {
-                fail(
-                    "rollouts.overlay is \"\(name)\", expected a file's name", place.start,
-                    hint: "a name without / is in rollouts.directory: write overlay.json; one "
-                        + "elsewhere begins with /")
-            }
-            rollouts.overlay = name
-        }
-        document.rollouts = rollouts
     }
 
     /// A time that is needed, or a delay. The schema has refused what is neither.

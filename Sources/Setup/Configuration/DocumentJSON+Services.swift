@@ -60,6 +60,7 @@ extension DocumentJSON {
             ("endpoints", addresses(version.endpoints)),
             ("dns", text(version.dns.map { "\($0.name):\($0.port)" })),
             ("headers", edits(version.edits)), ("fault", version.fault.map(fault) ?? .null),
+            ("revision", text(version.revision)),
         ])
     }
 

@@ -18,6 +18,7 @@ public enum DocumentJSON {
                 .object([
                     ("address", addresses(document.admin)),
                     ("token", text(document.adminTokenPath)),
+                    ("tokens", .array(document.adminTokens.map(adminToken))),
                 ])
             ),
             (
@@ -38,14 +39,7 @@ public enum DocumentJSON {
                 ])
             ),
             ("accessLog", document.accessLog.map(accessLog) ?? .string("off")),
-            (
-                "rollouts",
-                document.rollouts.map {
-                    .object([
-                        ("directory", .string($0.directory)), ("overlay", .string($0.overlay)),
-                    ])
-                } ?? .null
-            ),
+            ("rollouts", document.rollouts.map(rollouts) ?? .null),
             (
                 "drain",
                 .object([

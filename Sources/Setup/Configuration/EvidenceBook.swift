@@ -24,14 +24,14 @@ struct EvidenceBook {
     }
 
     /// Sessions of a service in the epoch in force, by the weights of the splits that share them.
-    private struct Sessions {
+    struct Sessions {
         var epoch: UInt64
         var places: [[Int]: SharedBox<SessionPlaces>] = [:]
     }
 
     private var splits: [String: Split] = [:]
     private var latches: [Version: SharedBox<VersionLatch>] = [:]
-    private var sessions: [String: Sessions] = [:]
+    private(set) var sessions: [String: Sessions] = [:]
     private let workers: Int
 
     init(workers: Int) { self.workers = workers }
@@ -208,6 +208,15 @@ struct EvidenceBook {
         return report
     }
 
+    /// The evidence of a service's splits that is kept, by route, oldest first.
+    func kept(service: String) -> [(route: String, evidence: [SharedBox<EpochEvidence>])] {
+        splits.keys.sorted().compactMap { name in
+            guard let kept = splits[name]?.kept, kept.last?.value.subject.service == service
+            else { return nil }
+            return (name, kept)
+        }
+    }
+
     func latchReports() -> [LatchReport] {
         latches.map { key, latch in
             LatchReport(
@@ -218,13 +227,22 @@ struct EvidenceBook {
 
     // MARK: Resetting
 
+    /// Takes a version out that was out in the process before; before the workers begin.
+    mutating func restore(_ trip: Overlay.Trip) {
+        latches[Version(service: trip.service, name: trip.version)]?.value.restore(
+            trip.numbers, number: trip.number)
+    }
+
     /// Lets versions of a service in again, and begins their sums anew.
     ///
-    /// - Parameter isDue: which of its versions.
+    /// - Parameter isDue: which of its versions, by name and trip count. A trip that comes behind
+    ///   the question stands.
     /// - Returns: the versions that were out.
-    mutating func reset(service: String, _ isDue: (String) -> Bool) -> [String] {
+    mutating func reset(service: String, _ isDue: (String, Int) -> Bool) -> [String] {
         var reset: [String] = []
-        for (key, latch) in latches where key.service == service && isDue(key.name) {
+        for (key, latch) in latches where key.service == service {
+            let count = latch.value.tripCount
+            guard isDue(key.name, count) else { continue }
             for split in splits.values {
                 guard split.kept.last?.value.subject.service == service, let sums = split.errors,
                     let i = sums.value.versions.firstIndex(of: key.name)
@@ -232,7 +250,7 @@ struct EvidenceBook {
                 sums.value.reset(version: i)
             }
             // Behind the sums: an error between would find a sum at its limit.
-            if latch.value.reset() { reset.append(key.name) }
+            if latch.value.reset(ifTripCount: count) { reset.append(key.name) }
         }
         return reset.sorted()
     }

@@ -87,7 +87,9 @@ public struct FieldComparison {
                 return reportPresence(path, old, new)
             }
             fields(old, new, schema, path)
-        case .list(.object(let schema)) where schema.spec(named: "name")?.isRequired == true:
+        case .list(.object(let schema))
+        where schema.spec(named: "name")?.isRequired == true
+            || schema.name == ObjectSchema.rolloutPlan.name:
             named(old, new, schema, path)
         case .list(.object(let schema)): listed(old, new, schema, path)
         case .list(let element): scalars(old, new, element, path)
@@ -191,7 +193,10 @@ public struct FieldComparison {
         _ old: Side, _ new: Side, _ schema: ObjectSchema, _ path: [String]
     ) {
         func entries(_ side: Side) -> [(String, Side)] {
-            (side.node?.elements ?? []).map { ($0["name"]?.text ?? "", Side($0)) }
+            (side.node?.elements ?? []).map { node in
+                // A plan has its service's name where it has none of its own.
+                ((node["name"] ?? node["service"])?.text ?? "", Side(node))
+            }
         }
         keyed(entries(old), entries(new), .object(schema), path, isOrdered: schema.name == "route")
     }
@@ -301,10 +306,15 @@ public struct FieldComparison {
         }
     }
 
-    /// Values in any order: none of the lists of the file has one.
+    /// Values in any order, which only the arguments of commands have.
     private mutating func scalars(
         _ old: Side, _ new: Side, _ element: ValueType, _ path: [String]
     ) {
+        if path.last == "command" {
+            func arguments(_ side: Side) -> [String?] { (side.node?.elements ?? []).map(\.text) }
+            if arguments(old) != arguments(new) { report(.changed, path, old, new) }
+            return
+        }
         func nodes(_ side: Side) -> [YAMLNode] {
             if let node = side.node { return node.elements }
             let words = (side.fallback ?? "").filter { $0 != "[" && $0 != "]" && $0 != " " }

@@ -18,6 +18,7 @@ extension FieldComparison {
         case .size: return Units.size(text).map { "\($0) B" } ?? text
         case .share, .shareOr, .weight: return Units.share(text).map { "\($0) %%" } ?? number(text)
         case .integer, .integerOr: return number(text)
+        case .decimal: return Units.decimal(text).map { "\($0)" } ?? text
         case .address: return Units.address(text).map { "\($0)" } ?? text
         case .text(let expected) where expected.contains("host"): return text.lowercased()
         default: return text
@@ -41,7 +42,9 @@ extension FieldComparison {
             return defaults?[field.name].map { FieldComparison.text($0) } ?? field.defaultText
         }
         switch field.defaultText {
-        case "the service's name"?: return path.count > 1 ? path[1] : nil
+        case "the service's name"?:
+            return path.first == "rollouts"
+                ? siblings?["service"]?.text : path.count > 1 ? path[1] : nil
         case "as requests"?: return siblings?["requests"]?.text
         case "the first one"?: return siblings?["versions"]?.entries.first?.key
         case "the system's"?: return nil

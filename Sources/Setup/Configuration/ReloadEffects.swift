@@ -16,6 +16,10 @@ enum ReloadEffects {
                 say("defaults.limits.connections \(atStart)")
             case "services"? where change.path.count > 2: service(change, say)
             case "routes"? where change.path.count > 2: route(change, say)
+            case "rollouts"? where change.path.count > 2 && change.path[1] == "plans":
+                say(
+                    "a rollout of the plan \(change.path[2]) that is under way follows the plan "
+                        + "that it began with")
             default: break
             }
         }

@@ -92,7 +92,9 @@ enum Replacement {
     }
 
     private static func elements(_ text: String, _ type: ValueType, _ key: String) -> String {
-        text.split(separator: ",").map { part in
+        let isCommand = key == "command"
+        let separator: Character = isCommand ? " " : ","
+        return text.split(separator: separator).map { part in
             let part = part.trimmed
             if key == "methods" { return quoted(part.uppercased()) }
             if case .address = type { return "\"\(part)\"" }
@@ -118,6 +120,7 @@ enum Replacement {
                 ? "{} to trust the system's authorities, or { ca: FILE }"
                 : text.contains(".") || text.contains("/") ? "{ ca: \(quoted(text)) }" : "{}"
         }
+        if schema.name == "webhook", text.contains("://") { return "{ url: \(quoted(text)) }" }
         if schema.name == "sticky", isOn { return "{ issue: sluice-id }" }
         if schema.name == "listener TLS", !isOn {
             return "{ certificate: \(quoted(text)), key: FILE }"

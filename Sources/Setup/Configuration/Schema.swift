@@ -16,6 +16,8 @@ public indirect enum ValueType: Sendable {
     /// A length of time that something is put off by; `0s` is not at all.
     case delay
     case size(orWord: String?)
+    /// A number that may have decimals.
+    case decimal(ClosedRange<Double>)
     /// A percentage with two decimals.
     case share
     case shareOr(String)

@@ -186,6 +186,9 @@ struct SchemaChecker {
             isValid = text == word || Units.size(text) != nil
             hint = SchemaHints.noLimit(text, word)
             if hint.isEmpty { hint = SchemaHints.size(text) }
+        case .decimal(let range):
+            isValid = Units.decimal(text).map(range.contains) ?? false
+            hint = SchemaHints.decimal(text, range)
         case .share:
             isValid = Units.share(text) != nil
             if Int(text) != nil { hint = "did you mean \(text)%?" }

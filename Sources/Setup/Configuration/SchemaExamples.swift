@@ -30,6 +30,10 @@ extension ValueType {
             return "a duration such as 250ms or 1m30s" + (word.map { ", or \($0)" } ?? "")
         case .delay: return "a duration such as 250ms or 1m30s, or 0s"
         case .size(let word): return "a size such as 64KiB" + (word.map { ", or \($0)" } ?? "")
+        case .decimal(let range):
+            if range.upperBound >= 1e15 { return "a number such as 0.5" }
+            return "a number from \(Units.text(range.lowerBound)) to "
+                + Units.text(range.upperBound)
         case .share: return "a percentage from 0% to 100% with at most two decimals"
         case .shareOr(let word): return "\(ValueType.share.expectation), or \(word)"
         case .weight: return "a whole number from 0 to 1000000, or a percentage such as 1%"
@@ -57,6 +61,8 @@ extension ValueType {
             return String([100, 10, 503].first { range.contains($0) } ?? range.lowerBound)
         case .duration, .delay: return "30s"
         case .size: return "1MiB"
+        case .decimal(let range):
+            return Units.text([1.1, 2].first(where: range.contains) ?? range.lowerBound)
         case .share, .shareOr: return "10%"
         case .weight: return "100%"
         case .address: return "\"127.0.0.1:8080\""
@@ -83,6 +89,12 @@ extension ValueType {
         "a file name": "FILE", "name:port": "\"reviews:9080\"", "service/version": "reviews/v2",
         "service or service/version": "reviews",
         "a status or a range such as 200-299": "200-299",
-        "a name for the experiment": "checkout-1",
+        "a name for the experiment": "checkout-1", "a condition": "'branch == \"main\"'",
+        "a window": "\"Mon-Fri 09:00-16:00 Europe/Berlin\"", "a revision": "1.4.2",
+        "a URL": "\"https://example.com/\"", "a query": "\"up\"", "a JSON pointer": "/value",
+        "a program": "check.sh", "a directory's name": "/var/lib/sluice",
+        "the name of a service": "reviews", "the name of a version": "v2",
+        "the name of a route": "rest", "the name of a stage": "small",
+        "the name of a token": "release-team",
     ]
 }

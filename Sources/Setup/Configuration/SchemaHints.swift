@@ -123,7 +123,9 @@ enum SchemaHints {
     /// For a key that an object does not have.
     static func unknownKey(_ key: String, in schema: ObjectSchema) -> String {
         let names = schema.fields.map(\.name)
-        if let word = otherNames[schema.name]?[key] { return "write \(word)" }
+        if let word = (otherNames[schema.name] ?? rolloutNames[schema.name])?[key] {
+            return "write \(word)"
+        }
         if schema.name == "configuration", let whose = otherFiles[key] { return whose }
         if let meant = DidYouMean.closest(to: key, among: names) {
             return "did you mean \"\(meant)\"?"
@@ -247,6 +249,19 @@ enum SchemaHints {
         return "write \(number)"
     }
 
+    /// For text that is no number with decimals.
+    static func decimal(_ text: String, _ range: ClosedRange<Double>) -> String {
+        if let share = Units.share(text) {
+            let ratio = 1 + Double(share) / 10_000
+            return range.contains(ratio) && range.lowerBound >= 1
+                ? "\(text) more is \(Units.text(ratio)) times as much: write \(Units.text(ratio))"
+                : "write \(Units.text(Double(share) / 10_000)): a number, without %"
+        }
+        let mended = text.replacing(",", with: ".")
+        if Units.decimal(mended).map(range.contains) ?? false { return "write \(mended)" }
+        return ""
+    }
+
     /// For text that is no weight.
     static func weight(_ text: String) -> String {
         if text.hasPrefix("0.") { return "shares are percentages: 0.1 is 10%" }
@@ -290,6 +305,12 @@ enum SchemaHints {
         ],
         "requestId": ["on": "create"],
         "methods": ["non-idempotent": "all", "any": "all"],
+        "onFalse": ["stop": "hold", "wait": "hold", "pause": "hold", "abort": "rollback"],
+        "start": ["auto": "onRevision", "automatic": "onRevision", "on": "onRevision"],
+        "noValue": ["ignore": "wait", "healthy": "pass", "unhealthy": "fail", "error": "fail"],
+        "onFailure": ["abort": "rollback", "pause": "hold", "fail": "rollback"],
+        "onRegression": ["abort": "rollback", "pause": "hold"],
+        "onInconclusive": ["pause": "hold", "promote": "advance", "abort": "rollback"],
         "on": [
             "connect": "connect-failure", "timeout": "gateway-error",
             "retriable-status-codes": "503",

@@ -39,6 +39,10 @@ public enum SchemaJSON {
         return .object(pairs)
     }
 
+    private static func bound(_ value: Double) -> JSONText {
+        value == value.rounded() ? .integer(Int(value)) : .number(value)
+    }
+
     private static func pattern(_ pattern: String) -> JSONText {
         .object([("type", .string("string")), ("pattern", .string(pattern))])
     }
@@ -76,6 +80,12 @@ public enum SchemaJSON {
                     ("type", .array([.string("string"), .string("integer")])),
                     ("pattern", .string("^[0-9]{1,12}(B|KiB|MiB|GiB|KB|MB|GB)?$")),
                 ]), word)
+        case .decimal(let range):
+            var pairs: [(String, JSONText)] = [("type", .string("number"))]
+            // A bound that stands for none is left out.
+            if range.lowerBound > -1e15 { pairs.append(("minimum", bound(range.lowerBound))) }
+            if range.upperBound < 1e15 { pairs.append(("maximum", bound(range.upperBound))) }
+            return .object(pairs)
         case .share: return pattern(sharePattern)
         case .shareOr(let word): return orWord(pattern(sharePattern), word)
         case .weight:

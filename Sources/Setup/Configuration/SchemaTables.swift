@@ -65,7 +65,10 @@ extension ObjectSchema {
             .field(
                 "token", .text(expected: "a file name"),
                 "A file whose first line must come as `Authorization: Bearer …` with each request "
-                    + "but those for /live and /ready."),
+                    + "but those for /live and /ready; it may do everything."),
+            .field(
+                "tokens", .list(.object(adminToken)),
+                "Further tokens, each with a name and what it may do."),
         ], shortFor: "address")
 
     static let metrics = ObjectSchema(
@@ -81,21 +84,6 @@ extension ObjectSchema {
                 "How long the series of versions, routes and listeners that are gone stay; of a "
                     + "service's only those that went last, the others for 5m at most."),
         ], shortFor: "address")
-
-    static let rollouts = ObjectSchema(
-        name: "rollouts",
-        example: "{ directory: /var/lib/sluice }",
-        help: "Weights over those of the file.",
-        fields: [
-            .required(
-                "directory", .text(expected: "a directory's name"),
-                "Where Sluice keeps what it must remember: of mode 0700, its user's own, made at "
-                    + "the first need; without a leading / beside this file."),
-            .field(
-                "overlay", .text(expected: "a file name"), default: "overlay.json",
-                "The file of the weights that `sluice weights set` and rollouts put over this "
-                    + "file's, in the directory; or, with a leading /, anywhere."),
-        ])
 
     static let service = ObjectSchema(
         name: "service",
@@ -160,6 +148,9 @@ extension ObjectSchema {
                 "A name whose every address is an endpoint."),
             .field("headers", .object(headerEdits), "Edits for requests that this version serves."),
             .field("fault", .object(fault), "Faults in requests that this version would serve."),
+            .field(
+                "revision", .text(expected: "a revision"),
+                "What runs there, in the words of your releases: shown, and known to rollouts."),
         ])
 
     static let sticky = ObjectSchema(

@@ -1,5 +1,6 @@
 import Base
 import Evidence
+import Rollout
 import Routing
 import Telemetry
 import Upstream
@@ -145,6 +146,23 @@ public final class SharedRegistry: Sendable {
     /// The evidence of all splits, and the guard's sums, as they are now.
     public func evidenceReports() -> [SplitReport] { state.withLock { $0.evidence.reports() } }
 
+    /// One look at two versions of a service for the judge of its rollout; `nil` where no split has
+    /// both. Everybody else waits only while counters are read; the places of sessions are copied
+    /// behind the lock.
+    public func evidenceSample(_ question: EvidenceQuestion, now: Instant) -> EvidenceSample? {
+        let found = state.withLock { state in
+            let found = state.evidence.sample(question, now: now)
+            found?.places?.retain()
+            return found
+        }
+        guard var found else { return nil }
+        if let places = found.places {
+            found.addSessions(places.value.sets())
+            places.release()
+        }
+        return found.sample
+    }
+
     /// Requests that ended after the two epochs that evidence is kept of, by route.
     public func lostEvidence() -> [(route: String, lost: Int)] {
         state.withLock { $0.evidence.losses() }
@@ -157,20 +175,55 @@ public final class SharedRegistry: Sendable {
     /// anew.
     /// - Returns: the names of those that were out.
     public func resetGuard(service: String) -> [String] {
-        state.withLock { $0.evidence.reset(service: service) { _ in true } }
+        state.withLock { $0.evidence.reset(service: service) { _, _ in true } }
+    }
+
+    /// Lets versions of a service in again whose trip count is still the one that the decision to
+    /// do so knew of.
+    /// - Returns: the names of those that were out.
+    public func resetGuard(service: String, ifTripCounts counts: [String: Int]) -> [String] {
+        state.withLock { $0.evidence.reset(service: service) { counts[$0] == $1 } }
     }
 
     /// A configuration is in force in all workers: trips end whose work it does, because it gives
-    /// the version no weight, or because the service has no guard any more.
+    /// the version no weight, or because the service has no guard any more; and those of a version
+    /// that is the stable one now, which the guard does not look at.
+    ///
+    /// - Parameter only: the service to look at; `nil`: all.
     /// - Returns: services and versions whose trip has ended.
-    public func settleTrips(_ document: Document) -> [(service: String, version: String)] {
-        document.services.enumerated().flatMap { i, service in
+    public func settleTrips(
+        _ document: Document, only: String? = nil
+    ) -> [(service: String, version: String)] {
+        var settled: [(service: String, version: String)] = []
+        for (i, service) in document.services.enumerated()
+        where only == nil || only == service.name {
             let weighted = document.weightedVersions(ofService: i)
-            return state.withLock { state in
-                state.evidence.reset(service: service.name) { version in
+            let versions = state.withLock { state in
+                state.evidence.reset(service: service.name) { version, _ in
                     service.guardRatio == nil || !weighted.contains(version)
+                        || service.versions[service.stable].name == version
                 }
-            }.map { (service.name, $0) }
+            }
+            settled += versions.map { (service.name, $0) }
+        }
+        return settled
+    }
+
+    /// Takes versions out that were out in the process before. To be called behind the compilation
+    /// of the first snapshot, and before any worker begins.
+    ///
+    /// A trip whose version is gone, has no weight any more or no guard, or is the stable one now,
+    /// has ended meanwhile.
+    /// - Returns: the trips that hold on.
+    public func restoreTrips(_ trips: [Overlay.Trip], _ document: Document) -> [Overlay.Trip] {
+        trips.filter { trip in
+            guard let i = document.services.firstIndex(where: { $0.name == trip.service }),
+                document.services[i].guardRatio != nil,
+                document.services[i].versions[document.services[i].stable].name != trip.version,
+                document.weightedVersions(ofService: i).contains(trip.version)
+            else { return false }
+            state.withLock { $0.evidence.restore(trip) }
+            return true
         }
     }
 

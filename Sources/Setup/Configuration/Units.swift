@@ -68,6 +68,22 @@ public enum Units {
         }
     }
 
+    /// A number with or without decimals and exponent, such as `1.1`, `-3` or `2e6`; finite.
+    public static func decimal(_ text: String) -> Double? {
+        guard let first = text.utf8.first, ASCII.isDigit(first) || first == 0x2d,
+            text.utf8.count <= 40,
+            text.utf8.allSatisfy({ ASCII.isDigit($0) || "+-.eE".utf8.contains($0) }),
+            let value = Double(text), value.isFinite
+        else { return nil }
+        return value
+    }
+
+    /// A decimal as the file writes it.
+    public static func text(_ value: Double) -> String {
+        if value == value.rounded(), abs(value) < 1e15 { return "\(Int(value))" }
+        return "\(value)"
+    }
+
     /// A percentage with at most two decimals, in hundredths of a percent: `1%` is 100.
     public static func share(_ text: String) -> Int? {
         guard text.hasSuffix("%") else { return nil }

@@ -22,14 +22,20 @@ public struct ConfigurationFile: Sendable {
     package let overlayReading: OverlayFile.Reading
     public let hash: String
     public let stickyKeys: [String: [SipHash]]
-    /// The token that the admin pages ask for; `nil` where the file names none. Never shown.
-    public let adminToken: String?
+    /// Tokens of the admin endpoint, that of `admin.token` first; empty where the file names none.
+    public let adminTokens: [NamedToken]
+    /// The rules of the time zones that windows of plans name, by their names.
+    public let zones: PlanZones
     package let tls: TLSFiles
     /// Every other file that the configuration is made of, to be watched with it.
     package let files: [String]
     /// Warnings as a person reads them; empty without.
     public let warnings: String
     public let warningsJSON: JSONText
+
+    /// The token that the admin pages ask for: one that may do everything; `nil` where the file
+    /// names none. Never shown.
+    public var adminToken: String? { adminTokens.first { $0.may(.all) }?.token }
 
     /// Why a file is not taken; each text says what to do.
     public struct Rejection: Error, Sendable {
@@ -114,13 +120,9 @@ public struct ConfigurationFile: Sendable {
                         hint: failure.hint))
             }
         }
-        let admin = AdminToken.load(document, beside: path)
-        if let failure = admin.failure {
-            errors.append(
-                reading.problem(
-                    failure, of: ["admin", "token"],
-                    hint: "its first line is the token; openssl rand -hex 16 prints one"))
-        }
+        let tokens = AdminTokens.load(document, reading, beside: path, &errors)
+        let zones = ZoneFile.load(document, &errors)
+        errors += planFileProblems(document, beside: path)
         let tls = TLSFiles.load(document, reading, base: path, tickets: tickets)
         errors += tls.errors
         var more: [ConfigurationError] = []
@@ -140,7 +142,7 @@ public struct ConfigurationFile: Sendable {
         let file = ConfigurationFile(
             path: path, own: document, document: document, overlayFile: place,
             overlayReading: place?.read() ?? .overlay(Overlay()), hash: reading.hash,
-            stickyKeys: keys, adminToken: admin.token, tls: tls,
+            stickyKeys: keys, adminTokens: tokens, zones: zones, tls: tls,
             files: files + (place.map { [$0.path] } ?? []),
             warnings: shown.text, warningsJSON: shown.json)
         return .success(file.overlaid(by: file.overlayRead))
@@ -172,6 +174,7 @@ public struct ConfigurationFile: Sendable {
     private static func names(_ document: Document) -> [String] {
         var names: [String] = []
         if let token = document.adminTokenPath { names.append(token) }
+        names += document.adminTokens.map(\.path)
         for listener in document.listeners {
             guard let tls = listener.tls else { continue }
             names += tls.certificates.flatMap { [$0.certificate, $0.key] }
@@ -227,6 +230,24 @@ public struct ConfigurationFile: Sendable {
             severity: obstacle.cause == .forbidden ? .warning : .error)
     }
 
+    /// Files that plans name and that cannot be read. They are read anew at each use, so only their
+    /// being there is looked at.
+    private static func planFileProblems(
+        _ document: Document, beside path: String
+    ) -> [ConfigurationError] {
+        (document.rollouts?.files ?? []).compactMap { place in
+            let full = resolve(place.text, beside: path)
+            do throws(SystemError) {
+                _ = try Files.readPlain(full, bytesMax: 1 << 20)
+                return nil
+            } catch {
+                return ConfigurationError(
+                    "\(full) cannot be read: \(error.message)", at: place.mark,
+                    hint: "names without a leading / are beside the configuration file")
+            }
+        }
+    }
+
     /// Listeners on ports that this process may not have.
     private static func portProblems(
         _ reading: ConfigurationReading, _ document: Document
@@ -260,28 +281,6 @@ public struct ConfigurationFile: Sendable {
         if name.hasPrefix("/") { return name }
         guard let slash = path.lastIndex(of: "/") else { return name }
         return String(path[...slash]) + name
-    }
-}
-
-/// A file whose first line is the admin token. Never shown anywhere.
-enum AdminToken {
-    /// - Returns: the token, where the configuration names one, or why there is none.
-    static func load(
-        _ document: Document, beside base: String
-    ) -> (token: String?, failure: String?) {
-        guard let name = document.adminTokenPath else { return (nil, nil) }
-        let path = ConfigurationFile.resolve(name, beside: base)
-        let bytes: [UInt8]
-        do throws(SystemError) {
-            bytes = try Files.readPlain(path, bytesMax: 4_096)
-        } catch {
-            return (nil, "\(path) cannot be read: \(error.message)")
-        }
-        let line = String(decoding: bytes, as: UTF8.self).split(separator: "\n").first
-        let token = line.map { String($0.filter { !$0.isWhitespace }) } ?? ""
-        // An empty one would be known to everybody.
-        if token.isEmpty { return (nil, "\(path) has no token") }
-        return (token, nil)
     }
 }
 

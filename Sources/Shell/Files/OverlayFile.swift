@@ -7,7 +7,7 @@ import Platform
 /// system does.
 public struct OverlayFile: Sendable, Equatable {
     /// The directory that the file is in, and its name there.
-    let directory: String
+    package let directory: String
     let name: String
 
     /// - Parameter config: the configuration file's path, which relative names start from.

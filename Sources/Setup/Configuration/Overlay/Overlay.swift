@@ -1,4 +1,5 @@
 import Base
+import Evidence
 import Routing
 
 /// Weights that were put over those of the configuration file, by hand or by a rollout, which never
@@ -50,13 +51,63 @@ public struct Overlay: Sendable, Equatable {
         }
     }
 
+    /// A version that the guard has taken out, and that stays out over a restart.
+    public struct Trip: Sendable, Equatable {
+        public var service: String
+        public var version: String
+        /// `VersionLatch.tripCount`, from 1.
+        public var number: Int
+        public var cause: TripCause
+        /// The guard's sum and its limit at the trip; finite and not negative.
+        public var sum: Double
+        public var limit: Double
+        /// Errors of both versions that the guard had seen, and those of this one.
+        public var errors: Int
+        public var versionErrors: Int
+        /// Microseconds since 1970.
+        public var atMicros: Int64
+
+        public init(
+            service: String, version: String, number: Int, _ trip: Evidence.Trip, atMicros: Int64
+        ) {
+            self.service = service
+            self.version = version
+            self.number = number
+            cause = trip.cause
+            sum = trip.sum
+            limit = trip.limit
+            errors = trip.errors
+            versionErrors = trip.versionErrors
+            self.atMicros = atMicros
+        }
+
+        /// The numbers for the latch of the process that goes on.
+        var numbers: Evidence.Trip {
+            var trip = Evidence.Trip()
+            trip.cause = cause
+            trip.sum = sum
+            trip.limit = limit
+            trip.errors = errors
+            trip.versionErrors = versionErrors
+            trip.earlierMicros = atMicros
+            return trip
+        }
+    }
+
     /// Entries by the service's name.
     public var services: [String: Entry]
+    /// Versions that are out, sorted by service and version. They change no weights.
+    public var trips: [Trip]
 
-    public init(services: [String: Entry] = [:]) { self.services = services }
+    public init(services: [String: Entry] = [:], trips: [Trip] = []) {
+        self.services = services
+        self.trips = trips
+    }
 
     /// The largest number of services in one overlay.
     public static let servicesMax = 10_000
+    /// The largest number of trips in one overlay.
+    public static let tripsMax = 10_000
 }
 
 /// A change of an overlay: one service gets an entry, or loses the one it has.

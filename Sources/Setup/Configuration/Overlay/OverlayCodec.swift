@@ -1,3 +1,4 @@
+import Evidence
 import JSON
 import Routing
 
@@ -10,10 +11,31 @@ public enum OverlayCodec {
 
     public static func text(_ overlay: Overlay) -> String {
         let services = overlay.services.sorted { $0.key < $1.key }
-        return JSONText.object([
+        var pairs: [(String, JSONText)] = [
             ("format", .integer(format)),
             ("services", .object(services.map { ($0.key, entry($0.value)) })),
-        ]).text() + "\n"
+        ]
+        if !overlay.trips.isEmpty { pairs.append(("trips", trips(overlay.trips))) }
+        return JSONText.object(pairs).text() + "\n"
+    }
+
+    /// Trips by service and version.
+    private static func trips(_ trips: [Overlay.Trip]) -> JSONText {
+        var services: [(String, [(String, JSONText)])] = []
+        for trip in trips.prefix(Overlay.tripsMax) {
+            if services.last?.0 != trip.service { services.append((trip.service, [])) }
+            services[services.count - 1].1.append((trip.version, self.trip(trip)))
+        }
+        return .object(services.map { ($0.0, .object($0.1)) })
+    }
+
+    private static func trip(_ trip: Overlay.Trip) -> JSONText {
+        .object([
+            ("number", .integer(trip.number)), ("cause", .string("\(trip.cause.label)")),
+            ("sum", .number(trip.sum)), ("limit", .number(trip.limit)),
+            ("errors", .integer(trip.errors)), ("versionErrors", .integer(trip.versionErrors)),
+            ("atMicros", .integer(Int(trip.atMicros))),
+        ])
     }
 
     private static func entry(_ entry: Overlay.Entry) -> JSONText {
@@ -45,7 +67,8 @@ public enum OverlayCodec {
         if let number = root["format"], number.integer != format {
             throw error("this Sluice reads format \(format)", number)
         }
-        try check(root, keys: ["format", "services"], required: ["format", "services"])
+        try check(
+            root, keys: ["format", "services", "trips"], required: ["format", "services"])
         var overlay = Overlay()
         let services = try members(root["services"] ?? root, "the services")
         guard services.count <= Overlay.servicesMax else {
@@ -57,6 +80,7 @@ public enum OverlayCodec {
             }
             overlay.services[member.name] = try entry(member.value)
         }
+        if let node = root["trips"] { overlay.trips = try trips(node) }
         return overlay
     }
 
@@ -120,6 +144,63 @@ public enum OverlayCodec {
             throw error("expected a number from 1", node["epoch"] ?? node)
         }
         return Overlay.Rollout(name: name, epoch: epoch)
+    }
+
+    // MARK: Trips
+
+    private static func trips(_ node: JSONNode) throws(JSONError) -> [Overlay.Trip] {
+        var trips: [Overlay.Trip] = []
+        for service in try members(node, "the trips") {
+            for version in try members(service.value, "the trips of a service") {
+                for member in [service, version] where !SchemaChecker.isName(member.name) {
+                    throw JSONError("this is no name", at: member.mark)
+                }
+                trips.append(try trip(version.value, service.name, version.name))
+            }
+        }
+        guard trips.count <= Overlay.tripsMax else {
+            throw error("more than \(Overlay.tripsMax) trips", node)
+        }
+        return trips.sorted { ($0.service, $0.version) < ($1.service, $1.version) }
+    }
+
+    private static func trip(
+        _ node: JSONNode, _ service: String, _ version: String
+    ) throws(JSONError) -> Overlay.Trip {
+        let keys = ["number", "cause", "sum", "limit", "errors", "versionErrors", "atMicros"]
+        try check(node, keys: keys, required: keys)
+        var trip = Trip()
+        let cause = node["cause"] ?? node
+        guard let known = TripCause.allCases.first(where: { "\($0.label)" == cause.text }) else {
+            throw error("expected errors or unreachable", cause)
+        }
+        trip.cause = known
+        trip.sum = try real(node["sum"] ?? node)
+        trip.limit = try real(node["limit"] ?? node)
+        trip.errors = try count(node["errors"] ?? node, from: 0)
+        trip.versionErrors = try count(node["versionErrors"] ?? node, from: 0)
+        return Overlay.Trip(
+            service: service, version: version,
+            number: try count(node["number"] ?? node, from: 1), trip,
+            atMicros: Int64(try count(node["atMicros"] ?? node, from: 0)))
+    }
+
+    private static func count(_ node: JSONNode, from least: Int) throws(JSONError) -> Int {
+        guard let number = node.integer, (least...countMax).contains(number) else {
+            throw error("expected a whole number from \(least)", node)
+        }
+        return number
+    }
+
+    /// Counters have room for it twice over, and JavaScript's numbers too.
+    private static let countMax = 1 << 53
+
+    private static func real(_ node: JSONNode) throws(JSONError) -> Double {
+        switch node.content {
+        case .number(let value) where value >= 0: return value
+        case .integer(let value) where value >= 0: return Double(value)
+        default: throw error("expected a number from 0", node)
+        }
     }
 
     // MARK: Shapes

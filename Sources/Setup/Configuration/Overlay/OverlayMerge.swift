@@ -1,4 +1,5 @@
 import Base
+import Rollout
 import Routing
 
 /// A configuration file's document under an overlay: the document to be in force, and where each
@@ -142,6 +143,10 @@ extension Document {
         let weights = services[index].versions.map { entry.weight(of: $0.name) }
         for (v, weight) in weights.enumerated() { services[index].versions[v].weight = weight }
         services[index].isPercent = false
+        // While a rollout's weights hold, the guard looks at its canary as the plan says.
+        if let name = entry.rollout?.name, services[index].guardRatio == nil {
+            services[index].guardRatio = planGuardRatio(name)
+        }
         if let name = entry.stable,
             let stable = services[index].versions.firstIndex(where: { $0.name == name })
         {
@@ -152,6 +157,15 @@ extension Document {
                 routes[i].action = .forward(service: index, version: nil, split: weights)
             }
         }
+    }
+
+    /// The ratio that the guard looks for under a rollout of a plan; `nil`: no guard.
+    private func planGuardRatio(_ name: String) -> Int? {
+        guard let plans = rollouts?.plans else { return nil }
+        for plan in plans where plan.name == name {
+            return plan.guardRatio.map { Int($0.rounded()) }
+        }
+        return nil
     }
 
     /// The largest part of the users of one route, 0...1, that would come to another version if
