@@ -119,6 +119,10 @@ let package = Package(
                 "Base", "JSON", "HTTPSemantics", "Platform", "TLS", "Upstream", "Telemetry",
                 "Rollout", "Configuration",
             ]),
+        // Floor 4b: calls to the world outside, for rollouts.
+        floor(
+            "Errands", in: "Shell",
+            ["Base", "HTTPSemantics", "HTTP1", "TLS", "Platform", "Rollout"]),
         // Floor 5: the only floor that knows both sockets and HTTP.
         floor(
             "Server", in: "Shell",
@@ -177,6 +181,8 @@ let package = Package(
         tests(
             "FilesTests",
             ["Files", "Support", "Configuration", "Rollout", "Platform", "Base"]),
+        tests(
+            "ErrandsTests", ["Errands", "Rollout", "TLS", "Platform", "Support", "Base"]),
         tests("ServerTests", ["Server", "Configuration", "Base"]),
         tests("AdminTests", ["Admin", "Configuration", "Telemetry", "Base"]),
         tests(
