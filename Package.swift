@@ -129,7 +129,7 @@ let package = Package(
             [
                 "Base", "JSON", "Platform", "HTTPSemantics", "HTTP1", "TLS", "Routing", "Upstream",
                 "Telemetry", "Evidence", "Rollout", "Configuration", "Proxy", "Resolver", "Files",
-                "Admin",
+                "Errands", "Admin",
             ]),
         // Roof.
         .executableTarget(

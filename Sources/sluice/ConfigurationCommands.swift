@@ -104,7 +104,8 @@ struct ExplainCommand: ParsableCommand {
         let ground = ExplainGround(
             snapshot: compiled.snapshot, file: file.path,
             listenerNumber: { compiled.number(ofListener: $0) }, now: SystemClock.now(),
-            wall: SystemClock.wall(), sources: file.overlayFile == nil ? [] : file.sources)
+            wall: SystemClock.wall(), sources: file.overlayFile == nil ? [] : file.sources,
+            zones: file.zones)
         if let problem = file.overlayProblem {
             Files.write(2, all: "sluice: the overlay is left out: \(problem)\n")
         }

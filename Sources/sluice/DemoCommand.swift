@@ -11,6 +11,15 @@ struct DemoCommand: ParsableCommand {
             EXAMPLES
               sluice demo --name v1 --address 127.0.0.1:9081
               sluice demo --name v2 --address 127.0.0.1:9082 --error-rate 20% --latency 50ms
+
+            WHILE IT RUNS
+              It is made bad, and good again, at its own address (not through a proxy):
+              curl -X POST '127.0.0.1:9082/demo/errors?share=20%'       a fifth of all answers
+              curl -X POST '127.0.0.1:9082/demo/errors?share=20%&status=503&path=/cart'
+              curl -X POST '127.0.0.1:9082/demo/latency?add=200ms'      all answers later
+              curl -X POST '127.0.0.1:9082/demo/latency?add=2s&share=1%&path=/cart'
+              curl -X POST 127.0.0.1:9082/demo/reset                    good again
+              curl 127.0.0.1:9082/demo                                  how it is now
             """)
 
     @Option(help: "The version it says it is.", completion: .list(["v1", "v2"])) var name = "v1"
@@ -43,10 +52,13 @@ struct DemoCommand: ParsableCommand {
                 "--latency is \"\(latency)\", expected a duration such as 50ms"
                     + Advice.duration(latency))
         }
+        let notations = OriginNotations(
+            share: { Units.share($0).map { Double($0) / 10_000 } }, duration: { Units.duration($0) }
+        )
         var options = Origin.Options(
-            version: name, address: where_, seed: seed ?? Files.randomSeed())
-        options.errorRate = Double(share) / 10_000
-        options.latency = wait
+            version: name, address: where_, seed: seed ?? Files.randomSeed(), notations: notations)
+        options.misbehaviour.errors.share = Double(share) / 10_000
+        options.misbehaviour.delay.add = wait
         let failure: SystemError
         do throws(SystemError) {
             var origin = try Origin(options)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Platform
 import Server
 
 struct RunCommand: ParsableCommand {
@@ -8,6 +9,7 @@ struct RunCommand: ParsableCommand {
             EXAMPLES
               sluice run -c sluice.yaml
               sluice run -c /etc/sluice/sluice.yaml --watch --workers 2
+              sluice run -c sluice.yaml --allow-commands /etc/sluice/commands
 
             SIGNALS  SIGHUP reload · SIGTERM, SIGINT drain and exit 0 · SIGUSR1 reopen access log
             """)
@@ -26,6 +28,15 @@ struct RunCommand: ParsableCommand {
         completion: .list([]))
     var seed: UInt64?
 
+    @Option(
+        help: ArgumentHelp(
+            "Let rollouts run the programs of this directory; none otherwise.",
+            discussion: "Directory and programs belong to root or to Sluice's own user, and nobody "
+                + "else may write them.",
+            valueName: "dir"),
+        completion: .directory)
+    var allowCommands: String?
+
     func validate() throws {
         if let workers, !(1...64).contains(workers) {
             throw ValidationError("--workers is \(workers), expected 1 to 64")
@@ -37,6 +48,13 @@ struct RunCommand: ParsableCommand {
         options.watches = watch
         options.workers = workers ?? 0
         options.seed = seed
+        if let allowCommands {
+            do throws(ProgramProblem) {
+                options.programs = try ProgramDirectory(allowCommands)
+            } catch {
+                throw ValidationError("--allow-commands: \(error.message)")
+            }
+        }
         throw ExitCode(Startup.run(options))
     }
 }

@@ -24,7 +24,8 @@ struct Sluice: ParsableCommand {
         subcommands: [
             RunCommand.self, ValidateCommand.self, ExplainCommand.self, DiffCommand.self,
             WeightsCommand.self, SchemaCommand.self, DemoCommand.self, ReloadCommand.self,
-            DrainCommand.self, EvidenceCommand.self, GuardCommand.self, VersionCommand.self,
+            DrainCommand.self, EvidenceCommand.self, GuardCommand.self, RolloutCommand.self,
+            VersionCommand.self,
         ])
 
     static func main() {

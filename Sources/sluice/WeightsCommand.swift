@@ -1,5 +1,7 @@
 import ArgumentParser
 import Base
+import Configuration
+import Files
 import Platform
 import Server
 
@@ -74,11 +76,13 @@ struct WeightsSet: ParsableCommand {
 
             The service and every split: of its routes get these shares; versions that
             are not named get none. Exit code 0 when every worker uses them, 2 when they
-            are refused, 1 when they could not be written.
+            are refused, 1 when they could not be written. A version that the guard has
+            taken out is not raised, unless --reset-guard lets it in again.
             """)
 
     @OptionGroup var target: AdminTarget
     @Flag(help: "Also where a version that gains has no endpoints.") var force = false
+    @Flag(help: "Let versions in again that the guard has taken out.") var resetGuard = false
     @Argument(help: "The service.", completion: .list([])) var service: String
     @Argument(
         help: "Weights, VERSION=SHARE each: percents that total 100%, or whole numbers.",
@@ -101,7 +105,8 @@ struct WeightsSet: ParsableCommand {
         let query = weights.map { "&weight=" + encoded($0) }.joined()
         try ask(
             target, "POST",
-            "/weights?service=\(encoded(service))\(query)\(force ? "&force=1" : "")")
+            "/weights?service=\(encoded(service))\(query)\(force ? "&force=1" : "")"
+                + (resetGuard ? "&resetGuard=1" : ""))
     }
 }
 
@@ -112,12 +117,14 @@ struct WeightsFollow: ParsableCommand {
 
     @OptionGroup var target: AdminTarget
     @Flag(help: "Also where a version that gains has no endpoints.") var force = false
+    @Flag(help: "Let versions in again that the guard has taken out.") var resetGuard = false
     @Argument(help: "The service.", completion: .list([])) var service: String
 
     func run() throws {
         try ask(
             target, "POST",
-            "/weights/follow?service=\(encoded(service))\(force ? "&force=1" : "")")
+            "/weights/follow?service=\(encoded(service))\(force ? "&force=1" : "")"
+                + (resetGuard ? "&resetGuard=1" : ""))
     }
 }
 
@@ -127,13 +134,68 @@ struct WeightsExport: ParsableCommand {
         discussion: """
             EXAMPLES
               sluice weights export shop -c sluice.yaml
+              sluice weights export shop -c sluice.yaml --write
 
             Once the file says the same, the overlay of the service ends by itself at
-            the next reload, and nobody moves.
+            the next reload, and nobody moves. --write changes the numbers in the file
+            that -c names, and no other byte; exit code 2 when that cannot be done.
             """)
 
     @OptionGroup var target: AdminTarget
+    @Flag(help: "Put the numbers into the file that -c names.") var write = false
     @Argument(help: "The service.", completion: .list([])) var service: String
 
-    func run() throws { try ask(target, "GET", "/weights/export?service=\(encoded(service))") }
+    func validate() throws {
+        if write, target.config == nil {
+            throw ValidationError("--write changes a file: name it with -c")
+        }
+    }
+
+    func run() throws {
+        let path = "/weights/export?service=\(encoded(service))"
+        guard write, let config = target.config else { return try ask(target, "GET", path) }
+        let reply = try AdminClient.request(
+            try target.address(), "GET", path, token: target.token)
+        try target.refuse(reply)
+        guard reply.status == 200 else {
+            try say(reply.body, terminator: "")
+            throw ExitCode(2)
+        }
+        let old = try read(config)
+        let new: [UInt8]
+        switch WeightEdit.apply(reply.body, to: old) {
+        case .success(let text): new = text
+        case .failure(let problem): throw refusal(config, problem.text, reply.body)
+        }
+        if new == old { return try say("\(config) says these weights already") }
+        do throws(Files.ReplacementProblem) {
+            try Files.replace(config, old, with: new)
+        } catch {
+            throw refusal(config, text(error), reply.body)
+        }
+        try say("\(config) says the weights in force now; reload, and the overlay of it ends")
+    }
+
+    private func read(_ config: String) throws -> [UInt8] {
+        do throws(SystemError) {
+            return try Files.readPlain(config, bytesMax: ConfigurationFile.bytesMax)
+        } catch {
+            throw refusal(config, error.message, nil)
+        }
+    }
+
+    private func text(_ problem: Files.ReplacementProblem) -> String {
+        switch problem {
+        case .system(let error): error.message
+        case .isLink: "it is a symbolic link; name the file that it leads to"
+        case .hasChanged: "somebody has changed it just now; ask again"
+        }
+    }
+
+    /// The file is as it was; says why, and what to write by hand.
+    private func refusal(_ config: String, _ why: String, _ lines: String?) -> ExitCode {
+        let rest = lines.map { "; write these lines by hand:\n\($0)" } ?? "\n"
+        Files.write(2, all: "sluice: \(config) is not changed: \(why)\(rest)")
+        return ExitCode(2)
+    }
 }

@@ -6,11 +6,14 @@ import Testing
 
 /// A process that stands still.
 final class StillProcess: ProcessView {
+    var rolloutViews: [RolloutView] = []
+    func rollouts() -> [RolloutView] { rolloutViews }
     let snapshot: SharedBox<Snapshot>
     let metrics = MetricRegistry()
     private let registry: SharedRegistry
     var reason: String?
     var token: String?
+    var tokens: [AdminKey] { token.map { [AdminKey(name: nil, token: $0, rights: [.all])] } ?? [] }
 
     init() throws {
         let text = """
@@ -46,6 +49,7 @@ final class StillProcess: ProcessView {
     var reloadStep: String?
     var certificates: [CertificateView] { [] }
     var sources: [OverlayMerge.Source] = [.file]
+    let zones = PlanZones()
     var weights: WeightsState {
         WeightsState(
             overlayPath: "/state/overlay.json", problem: nil, unwritten: nil, sources: sources,
@@ -162,10 +166,14 @@ final class StillProcess: ProcessView {
                     service: "s",
                     [
                         .init(version: "v1", weight: "80%"), .init(version: "v2", weight: "20%"),
-                    ], isForced: true)
+                    ], .init(isForced: true))
             ), ("/weights", "service=s&weight=v1", nil), ("/weights", "weight=v1=1", nil),
             ("/weights", "service=s&other=1", nil), ("/weights/export", "service=s", nil),
-            ("/weights/follow", "service=s", .followFile(service: "s", isForced: false)),
+            ("/weights/follow", "service=s", .followFile(service: "s", .init())),
+            (
+                "/weights/follow", "service=s&resetGuard=1",
+                .followFile(service: "s", .init(resetsGuard: true))
+            ),
             ("/weights/follow", "service=s&weight=v1=1", nil), ("/weights/follow", "", nil),
         ]
         for (path, query, change) in rows {

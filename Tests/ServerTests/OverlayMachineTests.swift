@@ -51,6 +51,9 @@ import Testing
             if isDone { done.insert(ask) } else { refused.insert(ask) }
         }
 
+        /// Changes of services that the guard forbids meanwhile.
+        var forbidden: Set<String> = []
+
         mutating func settle(fails: Bool, halfWay: Bool) {
             guard let overlay = pending else { return }
             pending = nil
@@ -58,7 +61,10 @@ import Testing
             perform(
                 fails
                     ? machine.failed("no room", isOldKept: !halfWay, now: now)
-                    : machine.written(now: now))
+                    : machine.written(now: now) { [forbidden] request in
+                        request.changes.contains { forbidden.contains($0.service) }
+                            ? "it tripped" : nil
+                    })
         }
     }
 
@@ -70,7 +76,7 @@ import Testing
             var asked = 0
             for _ in 0..<60 {
                 let service = Int(random.below(3)), weight = Int(random.below(50))
-                switch random.below(6) {
+                switch random.below(7) {
                 case 0, 1:
                     asked += 1
                     let before = house.machine.overlay
@@ -90,6 +96,12 @@ import Testing
                 case 3:
                     house.settle(fails: random.below(2) == 0, halfWay: random.below(2) == 0)
                 case 4: house.settle(fails: false, halfWay: false)
+                case 5:
+                    let trips = OverlayMachineTests.trips(Int(random.below(3)))
+                    let published = house.published.count
+                    house.perform(house.machine.keep(trips, now: house.now))
+                    #expect(house.machine.overlay.trips == trips)
+                    #expect(house.published.count == published, "no weights change by that")
                 default:
                     house.now = house.now + .seconds(Int64(random.below(4)))
                     if house.machine.nextDeadline <= house.now {
@@ -150,6 +162,78 @@ import Testing
         #expect(house.done == [2, 3])
         #expect(house.disk.services.keys.sorted() == ["s2"])
         #expect(house.machine.overlay == house.disk)
+    }
+
+    static func trips(_ count: Int) -> [Overlay.Trip] {
+        (0..<count).map {
+            Overlay.Trip(service: "s\($0)", version: "v2", number: 1, .init(), atMicros: 7)
+        }
+    }
+
+    @Test("a trip is written at once, once, and behind a write that is under way")
+    func trips() {
+        var house = House()
+        house.perform(house.machine.keep(OverlayMachineTests.trips(1), now: house.now))
+        #expect(house.pending?.trips.count == 1)
+        house.settle(fails: false, halfWay: false)
+        house.perform(house.machine.keep(OverlayMachineTests.trips(1), now: house.now))
+        #expect(house.pending == nil, "the disk has it")
+        house.perform(
+            house.machine.goForward(OverlayMachineTests.request(1, 20, 1), now: house.now))
+        house.perform(house.machine.keep([], now: house.now))
+        house.settle(fails: false, halfWay: false)
+        #expect(house.done == [1] && house.disk.trips.count == 1)
+        house.settle(fails: false, halfWay: false)
+        #expect(house.disk == house.machine.overlay && house.disk.trips.isEmpty)
+    }
+
+    @Test("a disk that refuses a trip is asked again until it takes it")
+    func tripsOwed() {
+        var house = House()
+        house.perform(house.machine.keep(OverlayMachineTests.trips(2), now: house.now))
+        house.settle(fails: true, halfWay: false)
+        #expect(house.machine.unwritten == "no room")
+        for _ in 0..<3 {
+            house.now = house.machine.nextDeadline
+            house.perform(house.machine.timePassed(now: house.now))
+            house.settle(fails: true, halfWay: true)
+        }
+        house.now = house.machine.nextDeadline
+        house.perform(house.machine.timePassed(now: house.now))
+        house.settle(fails: false, halfWay: false)
+        #expect(house.disk.trips == OverlayMachineTests.trips(2))
+        #expect(house.machine.unwritten == nil)
+    }
+
+    @Test("a trip that came while a raise was being written refuses it, and the disk forgets it")
+    func tripWhileWriting() {
+        var house = House()
+        for service in [1, 2] {
+            house.perform(
+                house.machine.goForward(
+                    OverlayMachineTests.request(service, 20, service), now: house.now))
+        }
+        house.forbidden = ["s1"]
+        for _ in 0..<3 { house.settle(fails: false, halfWay: false) }
+        #expect(house.refused == [1] && house.done == [2])
+        #expect(house.disk.services.keys.sorted() == ["s2"])
+        #expect(house.disk == house.machine.overlay)
+    }
+
+    @Test("an overlay that was read brings weights and no trips: who is out, the process knows")
+    func readTrips() {
+        var house = House()
+        house.perform(house.machine.keep(OverlayMachineTests.trips(1), now: house.now))
+        house.settle(fails: false, halfWay: false)
+        let read = Overlay(
+            services: ["s1": OverlayMachineTests.entry(20)], trips: OverlayMachineTests.trips(2))
+        house.machine.take(read)
+        #expect(house.machine.overlay.services == read.services)
+        #expect(house.machine.overlay.trips == OverlayMachineTests.trips(1))
+        house.disk = read
+        house.perform(house.machine.keep(OverlayMachineTests.trips(1), now: house.now))
+        house.settle(fails: false, halfWay: false)
+        #expect(house.disk == house.machine.overlay, "the disk is set right")
     }
 
     @Test("an overlay that was read is older than a change that came meanwhile")

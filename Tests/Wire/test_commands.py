@@ -435,7 +435,7 @@ class Usage(Commands):
         self.assertLessEqual({"GET", "POST"}, self.complete("sluice explain "))
 
     def test_every_command_and_every_script_has_a_help_that_starts_nothing(self):
-        for command in ("run", "validate", "explain", "diff", "schema", "demo", "reload", "drain", "evidence", "guard", "version"):
+        for command in ("run", "validate", "explain", "diff", "schema", "demo", "reload", "drain", "evidence", "guard", "rollout", "version"):
             for words in ((command, "--help"), (command, "-h"), ("help", command)):
                 run = self.sluice(*words)
                 self.assertEqual(run.returncode, 0, words)

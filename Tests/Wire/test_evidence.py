@@ -1,5 +1,5 @@
 """What is counted of each version, and the guard, against the real binary."""
-import http.client, json, os, subprocess
+import collections, http.client, json, os, subprocess, threading
 from harness import BINARY, OK, ROOT, Case, Demo, config, status, until
 
 
@@ -119,6 +119,127 @@ class Evidence(Case):
         self.assertEqual(json.loads(page), self.evidence(proxy))
 
 
+class Truth(Case):
+    """Evidence against what origins and clients counted themselves."""
+
+    FATES = {3: "error", 7: "retry", 11: "refuse", 13: "leave", 17: "retry", 19: "hang"}
+    CLIENTS, EACH = 8, 600
+
+    def text(self, epoch, weights, idle):
+        route = (
+            'routes: [{ name: rest, to: s, headers: { request: { set: { x-epoch: "%d" } } }, '
+            "timeouts: { firstByte: 300ms, idle: %ds }, retries: { attempts: 1, on: [5xx], backoff: 1ms } }]" % (epoch, idle))
+        return config(
+            self.one.port, self.two.port, weights, routes=route, extra="defaults: { retries: { budget: unlimited } }")
+
+    def answer(self, version):
+        def answer(head, body):
+            fields = dict(line.split(": ", 1) for line in head.lower().split("\r\n")[1:])
+            fate = fields["x-fate"]
+            with self.lock:
+                story = self.stories.setdefault(fields["x-id"], {"version": version, "epoch": int(fields["x-epoch"]), "fate": fate, "attempts": 0})
+                self.assertEqual((story["version"], story["epoch"]), (version, int(fields["x-epoch"])))
+                story["attempts"] += 1
+                first = story["attempts"] == 1
+                self.arrived.notify_all()
+            if fate == "error" or fate == "retry" and first:
+                return status(503)
+            if fate == "refuse":
+                return status(404)
+            if fate in ("hang", "leave"):
+                return (self.one if version == "v1" else self.two).hang(head, body)
+            return OK
+        return answer
+
+    def client(self, proxy, n):
+        connection = proxy.connect()
+        file = connection.makefile("rb")
+        for i in range(self.EACH):
+            fate = self.FATES.get(i % 25, "fine")
+            # One in fifty that hangs is enough: each takes its time limit.
+            if fate == "hang" and i % 50 != 19:
+                fate = "fine"
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: a\r\nx-id: {n}-{i}\r\nx-fate: {fate}\r\n\r\n".encode())
+            if fate == "leave":
+                with self.lock:
+                    self.assertTrue(self.arrived.wait_for(lambda: f"{n}-{i}" in self.stories, 20))
+                file.close()
+                connection.close()
+                connection = proxy.connect()
+                file = connection.makefile("rb")
+                continue
+            code = int(file.readline().split()[1])
+            length = 0
+            while (line := file.readline()) not in (b"\r\n", b""):
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            file.read(length)
+            with self.lock:
+                self.answers[code] += 1
+        file.close()
+        connection.close()
+
+    def expected(self, epoch):
+        found = {v: {"requests": 0, "errors": 0, "clientErrors": 0, "firstErrors": 0, "left": 0} for v in ("v1", "v2")}
+        with self.lock:
+            for story in self.stories.values():
+                if story["epoch"] == epoch:
+                    counts, fate = found[story["version"]], story["fate"]
+                    counts["requests"] += 1
+                    counts["errors"] += fate in ("error", "hang")
+                    counts["firstErrors"] += fate in ("error", "hang", "retry")
+                    counts["clientErrors"] += fate == "refuse"
+                    counts["left"] += fate in ("hang", "leave")
+        return found
+
+    def counted(self, proxy, epoch):
+        split = json.loads(proxy.page("/evidence"))["splits"][0]
+        for found in split["epochs"]:
+            if found["epoch"] == epoch:
+                return {v["version"]: {k: v[k] for k in ("requests", "errors", "clientErrors", "firstErrors", "left")} for v in found["versions"]}
+
+    def test_evidence_is_what_origins_and_clients_counted_over_retries_clients_that_leave_timeouts_and_new_weights(self):
+        self.lock = threading.Lock()
+        self.arrived = threading.Condition(self.lock)
+        self.stories, self.answers = {}, collections.Counter()
+        self.one, self.two = self.backend(self.answer("v1")), self.backend(self.answer("v2"))
+        proxy = self.start(self.text(1, ("95%", "5%"), 60))
+        threads = [threading.Thread(target=self.client, args=(proxy, n)) for n in range(self.CLIENTS)]
+        for thread in threads:
+            thread.start()
+        total = self.CLIENTS * self.EACH
+        def seen(part):
+            return len(self.stories) >= total * part
+        until(lambda: seen(0.2), limit=60)
+        proxy.write(self.text(1, ("95%", "5%"), 61))
+        proxy.reload()
+        until(lambda: seen(0.35), limit=60)
+        proxy.write(self.text(2, ("80%", "20%"), 61))
+        proxy.reload()
+        # The first epoch is whole once its last request has ended, with load on the second.
+        until(lambda: self.counted(proxy, 1) == self.expected(1), limit=60)
+        until(lambda: seen(0.6), limit=60)
+        proxy.write(self.text(3, ("90%", "10%"), 61))
+        proxy.reload()
+        until(lambda: seen(0.8), limit=60)
+        proxy.write(self.text(3, ("90%", "10%"), 62))
+        proxy.reload()
+        for thread in threads:
+            thread.join()
+        for epoch in (2, 3):
+            # A request counts together with its end, so that nothing of it is missing once it is there.
+            until(lambda: all(v["requests"] >= self.expected(epoch)[n]["requests"] for n, v in self.counted(proxy, epoch).items()))
+            self.assertEqual(self.counted(proxy, epoch), self.expected(epoch))
+            for version in self.expected(epoch).values():
+                self.assertGreater(version["requests"], 20)
+        page = json.loads(proxy.page("/evidence"))
+        self.assertEqual(page["splits"][0]["lost"], 0)
+        self.assertEqual(len(self.stories), total)
+        fates = collections.Counter(story["fate"] for story in self.stories.values())
+        self.assertEqual(self.answers, {
+            200: fates["fine"] + fates["retry"], 503: fates["error"], 404: fates["refuse"], 504: fates["hang"]})
+
+
 class Guard(Case):
     def tripped(self, proxy):
         return self.clusters(proxy, "v2").get("guard", {}).get("tripped")
@@ -155,10 +276,15 @@ class Guard(Case):
         self.assertIn("no service", unknown.stdout)
 
     def test_a_killed_version_is_off_after_20_requests(self):
+        for weights in [("95%", "5%"), ("80%", "20%")]:
+            with self.subTest(weights):
+                self.kill(weights)
+
+    def kill(self, weights):
         one, two = Demo("v1"), Demo("v2")
         for demo in (one, two):
             self.addCleanup(demo.stop)
-        proxy = self.start(config(one.port, two.port, weights=("80%", "20%"), service="    guard: on"))
+        proxy = self.start(config(one.port, two.port, weights=weights, service="    guard: on"))
         self.load(proxy, 320)
         two.process.kill()
         two.process.wait()
@@ -168,7 +294,7 @@ class Guard(Case):
         self.assertGreater(failed, 0)
         self.assertLessEqual(failed, 20 + 16)
         self.assertTrue(self.tripped(proxy))
-        # The endpoint stays away: without the guard a fifth of these would fail.
+        # The endpoint stays away: without the guard a part of these would fail.
         after = self.load(proxy, 640)
         self.assertEqual(sum(n for (code, _), n in after.items() if code == "200"), 640)
 

@@ -308,7 +308,7 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(self.run_sluice("run").returncode, 64)
         self.assertEqual(self.run_sluice("validate", "-c", "/nonexistent").returncode, 2)
         self.assertEqual(self.run_sluice("reload", "--admin", "127.0.0.1:1").returncode, 1)
-        for command in ("run", "validate", "explain", "diff", "schema", "demo", "reload", "drain", "evidence", "guard", "version"):
+        for command in ("run", "validate", "explain", "diff", "schema", "demo", "reload", "drain", "evidence", "guard", "rollout", "version"):
             self.assertIn("EXAMPLES", self.run_sluice(command, "--help").stdout)
         for shell in ("bash", "zsh", "fish"):
             self.assertEqual(self.run_sluice("--generate-completion-script", shell).returncode, 0)

@@ -14,10 +14,12 @@ public struct AdminRequest {
     public var isAdmin: Bool
     /// Came to an address that only this machine reaches.
     public var isLoopback: Bool
+    /// Came by a unix socket, which only its owner can open.
+    public var isUnix: Bool
 
     public init(
         method: String, path: String, query: String, fields: [(name: String, value: String)],
-        body: [UInt8], isAdmin: Bool, isLoopback: Bool
+        body: [UInt8], isAdmin: Bool, isLoopback: Bool, isUnix: Bool = false
     ) {
         self.method = method
         self.path = path
@@ -26,6 +28,7 @@ public struct AdminRequest {
         self.body = body
         self.isAdmin = isAdmin
         self.isLoopback = isLoopback
+        self.isUnix = isUnix
     }
 
     func field(_ name: String) -> String? {
@@ -107,6 +110,8 @@ public enum AdminPage: Hashable, Sendable {
     case weights(asText: Bool)
     /// The lines of the file that say a service's weights.
     case weightLines(service: String)
+    /// One rollout, or all of them.
+    case rollouts(name: String?, RolloutPageKind, asText: Bool)
 }
 
 /// A change that somebody with the right to it asks for.
@@ -118,11 +123,25 @@ public enum AdminChange: Equatable, Sendable {
     case logLevel(Document.LogLevel)
     /// Let the versions of a service in again that the guard has taken out.
     case resetGuard(service: String)
-    /// Give a service other weights than the file's; `isForced`: also where a version that gains
-    /// has no endpoints.
-    case setWeights(service: String, [GivenWeight], isForced: Bool)
+    /// Give a service other weights than the file's.
+    case setWeights(service: String, [GivenWeight], WeightsOptions)
     /// Give a service the file's weights again.
-    case followFile(service: String, isForced: Bool)
+    case followFile(service: String, WeightsOptions)
+    /// Do something with a rollout.
+    case rollout(RolloutRequest)
+
+    /// Obstacles that whoever changes weights knows of, and wants to be overcome.
+    public struct WeightsOptions: Equatable, Sendable {
+        /// A version that gains may have no endpoints.
+        public var isForced = false
+        /// Versions that the guard has taken out are let in again.
+        public var resetsGuard = false
+
+        public init(isForced: Bool = false, resetsGuard: Bool = false) {
+            self.isForced = isForced
+            self.resetsGuard = resetsGuard
+        }
+    }
 
     /// The weight of one version in a person's notation.
     public struct GivenWeight: Equatable, Sendable {

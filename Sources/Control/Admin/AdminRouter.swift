@@ -56,6 +56,8 @@ public enum AdminRouter {
         case "/drain": return drain(request, process)
         case "/log": return logLevel(request, process)
         case "/guard/reset": return resetGuard(request, process)
+        case _ where request.path == "/rollouts" || request.path.hasPrefix("/rollouts/"):
+            return RolloutRouter.answer(request, process)
         default: return .page(notFound())
         }
     }
@@ -77,6 +79,8 @@ public enum AdminRouter {
         case .explanation(let query): return explain(query, process)
         case .weights(let asText): return WeightsPage.answer(asText: asText, process)
         case .weightLines(let service): return WeightsPage.export(service, process)
+        case .rollouts(let name, let kind, let asText):
+            return RolloutPage.answer(name, kind, asText: asText, process)
         }
     }
 
@@ -101,21 +105,45 @@ public enum AdminRouter {
         return nil
     }
 
-    /// Whoever names no user is asked for the token, and whoever names the wrong one is too.
+    /// Whoever shows no token is asked for one, and whoever shows a wrong one is too.
     private static func tokenRefusal(
         _ request: AdminRequest, _ process: some ProcessView
     ) -> AdminResponse? {
-        guard let token = process.token else { return nil }
+        guard !process.tokens.isEmpty else { return nil }
+        guard let key = key(of: request, process) else {
+            return .error(
+                401,
+                "this address needs the token of admin.token, or one of admin.tokens, as "
+                    + "Authorization: Bearer …; /live and /ready do not")
+        }
+        let right = wanted(request)
+        if key.may(right) { return nil }
+        return .error(
+            403,
+            "the token \(key.name ?? "admin.token") may "
+                + key.rights.map(\.rawValue).joined(separator: ", ")
+                + " and not \(right.rawValue); admin.tokens in the file says who may what")
+    }
+
+    /// The token that a request shows; `nil`: none that is known.
+    static func key(of request: AdminRequest, _ process: some ProcessView) -> AdminKey? {
         // The name of a scheme has no case (RFC 9110 §11.1).
         let parts = (request.field("authorization") ?? "").split(
             separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
-        if parts.count == 2, parts[0].lowercased() == "bearer", same(String(parts[1]), token) {
-            return nil
+        guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
+        // Each is compared, so that the time does not tell which one was nearly right.
+        return process.tokens.filter { same(String(parts[1]), $0.token) }.first
+    }
+
+    /// The right that a request wants.
+    private static func wanted(_ request: AdminRequest) -> Document.AdminRight {
+        if request.method == "GET" || request.method == "HEAD" { return .read }
+        switch request.path {
+        case "/rollouts/pause", "/rollouts/resume": return .pause
+        case "/rollouts/approve", "/rollouts/look": return .approve
+        case "/rollouts/abort": return .abort
+        default: return .all
         }
-        return .error(
-            401,
-            "this address needs the token of admin.token as Authorization: Bearer …; /live and "
-                + "/ready do not")
     }
 
     /// Compares without telling by time where two texts differ.
@@ -162,6 +190,10 @@ public enum AdminRouter {
                 POST /drain        stop being ready, then finish and exit
                 GET  /log          the log level; POST /log?level=debug changes it
                 POST /guard/reset  ?service=NAME: let its versions in again that the guard took out
+                GET  /rollouts     state of all rollouts, or of ?name=NAME; ?format=text for people
+                GET  /rollouts/history /rollouts/explain /rollouts/plan  ?name=NAME
+                POST /rollouts/start   ?name=NAME; and approve, pause, resume, abort, retry, skip,
+                                   finish, look
 
                 """)
     }
@@ -199,7 +231,8 @@ public enum AdminRouter {
         let ground = ExplainGround(
             snapshot: process.snapshot, file: process.path,
             listenerNumber: { metrics.listener($0) }, now: process.now, wall: process.wall,
-            sources: process.weights.overlayPath == nil ? [] : process.weights.sources)
+            sources: process.weights.overlayPath == nil ? [] : process.weights.sources,
+            zones: process.zones)
         switch Explainer.explain(query, ground) {
         case .success(let explanation): return .json(explanation.json)
         case .failure(let failure): return .error(400, failure.text)
@@ -212,7 +245,7 @@ public enum AdminRouter {
     private struct WeightParameters {
         var service = ""
         var weights: [AdminChange.GivenWeight] = []
-        var isForced = false
+        var options = AdminChange.WeightsOptions()
     }
 
     /// - Returns: `nil` for a query that says something else, or names no service.
@@ -224,7 +257,8 @@ public enum AdminRouter {
             let value = ExplainQuery.decoded(String(parts[1]))
             switch parts[0] {
             case "service": found.service = value
-            case "force": found.isForced = value == "1"
+            case "force": found.options.isForced = value == "1"
+            case "resetGuard": found.options.resetsGuard = value == "1"
             case "weight":
                 let given = value.split(separator: "=", maxSplits: 1)
                 guard given.count == 2 else { return nil }
@@ -248,7 +282,7 @@ public enum AdminRouter {
                 .error(400, "use /weights?service=NAME&weight=v1=80%25&weight=v2=20%25"))
         }
         return .change(
-            .setWeights(service: found.service, found.weights, isForced: found.isForced))
+            .setWeights(service: found.service, found.weights, found.options))
     }
 
     private static func follow(_ request: AdminRequest) -> AdminAnswer {
@@ -258,7 +292,7 @@ public enum AdminRouter {
         guard let found = parameters(request), found.weights.isEmpty else {
             return .page(.error(400, "use /weights/follow?service=NAME"))
         }
-        return .change(.followFile(service: found.service, isForced: found.isForced))
+        return .change(.followFile(service: found.service, found.options))
     }
 
     // MARK: Changes, and what they change

@@ -107,7 +107,12 @@ enum EvidencePage {
             ("versionErrors", .integer(trip?.versionErrors ?? 0)),
             (
                 "atMicros",
-                trip.map { .integer(Int(process.wallTime(of: $0.at).microseconds)) } ?? .null
+                trip.map {
+                    .integer(
+                        $0.earlierMicros > 0
+                            ? Int($0.earlierMicros)
+                            : Int(process.wallTime(of: $0.at).microseconds))
+                } ?? .null
             ),
         ])
     }

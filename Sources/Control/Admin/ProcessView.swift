@@ -28,6 +28,8 @@ public protocol ProcessView {
     var certificates: [CertificateView] { get }
     /// Where the services' weights come from.
     var weights: WeightsState { get }
+    /// The time zones of the plans' windows.
+    var zones: PlanZones { get }
 
     // MARK: State
 
@@ -36,8 +38,8 @@ public protocol ProcessView {
     var isDraining: Bool { get }
     /// The least severe messages that the process log keeps.
     var logLevel: Document.LogLevel { get }
-    /// The bearer token that must come with every change; `nil` when none is asked for.
-    var token: String? { get }
+    /// The bearer tokens of which one must come with each request; empty when none is asked for.
+    var tokens: [AdminKey] { get }
     var workers: [WorkerView] { get }
     var listeners: [ListenerView] { get }
     /// Names that are looked up, sorted.
@@ -54,6 +56,8 @@ public protocol ProcessView {
     func lostEvidence() -> [(route: String, lost: Int)]
     /// Versions that the guard may have taken out.
     func latches() -> [LatchReport]
+    /// Each plan of a rollout, in the order of the file, and how far its rollout is.
+    func rollouts() -> [RolloutView]
     /// The time of day at a point of the monotonic clock; the same for the same point.
     func wallTime(of instant: Instant) -> WallTime
 
@@ -69,6 +73,24 @@ public protocol ProcessView {
 extension ProcessView {
     /// Client connections, of all workers.
     var openConnections: Int { workers.reduce(0) { $0 + $1.connections } }
+}
+
+/// A bearer token of the admin endpoint, and what its holder may do.
+public struct AdminKey: Sendable {
+    /// `nil`: the one of `admin.token`, which may do everything.
+    public var name: String?
+    public var token: String
+    public var rights: [Document.AdminRight]
+
+    public init(name: String?, token: String, rights: [Document.AdminRight]) {
+        self.name = name
+        self.token = token
+        self.rights = rights
+    }
+
+    func may(_ right: Document.AdminRight) -> Bool {
+        rights.contains(.all) || rights.contains(right)
+    }
 }
 
 /// One worker thread.

@@ -65,11 +65,19 @@ public enum WeightsPage {
     /// Each service of the document in force.
     static func services(_ process: some ProcessView) -> [JSONText] {
         let document = process.snapshot.value.document
-        return document.services.indices.map { service($0, document, process) }
+        let out = versionsOut(process)
+        return document.services.indices.map { service($0, document, process, out) }
+    }
+
+    /// Versions that the guard has taken out, by service.
+    private static func versionsOut(_ process: some ProcessView) -> [String: [String]] {
+        process.latches().filter(\.isTripped).reduce(into: [:]) {
+            $0[$1.service, default: []].append($1.version)
+        }
     }
 
     private static func service(
-        _ index: Int, _ document: Document, _ process: some ProcessView
+        _ index: Int, _ document: Document, _ process: some ProcessView, _ out: [String: [String]]
     ) -> JSONText {
         let service = document.services[index]
         let source = source(index, process)
@@ -90,6 +98,7 @@ public enum WeightsPage {
                     })
             ))
         pairs += origin(source)
+        pairs.append(("tripped", .array((out[service.name] ?? []).map { .string($0) })))
         pairs.append(("epoch", .integer(Int(clamping: process.snapshot.value.epochs[index]))))
         return .object(pairs)
     }
@@ -148,7 +157,11 @@ public enum WeightsPage {
             ("result", .string("accepted")),
             ("generation", .integer(Int(clamping: process.generation))),
         ]
-        if case .object(let members) = self.service(index, document, process) { pairs += members }
+        if case .object(let members) = self.service(
+            index, document, process, versionsOut(process))
+        {
+            pairs += members
+        }
         if let unwritten = state.unwritten { pairs.append(("unwritten", .string(unwritten))) }
         return .json(.object(pairs))
     }
@@ -182,6 +195,11 @@ public enum WeightsPage {
                         + "applied: \(obstacle.text); sluice weights follow \(service.name) "
                         + "takes it")
             }
+        }
+        for latch in process.latches() where latch.isTripped {
+            notes.append(
+                "\(latch.service): the guard has taken \(latch.version) out, which gets no share "
+                    + "until sluice guard reset \(latch.service)")
         }
         if let problem = state.problem { notes.append("the overlay is not believed: \(problem)") }
         if let unwritten = state.unwritten {

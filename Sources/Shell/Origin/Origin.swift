@@ -4,22 +4,25 @@ import HTTPSemantics
 import Platform
 
 /// The demo's origin: answers every request with JSON that says which version it is and what it
-/// received, and can misbehave. One thread, one epoll; not for production.
+/// received, and can misbehave, as it was told at its start or is told by requests to `/demo`. One
+/// thread, one epoll; not for production.
 public struct Origin: ~Copyable {
     public struct Options: Sendable {
         public var version: String
         public var address: Address
-        /// Share of requests answered with 500, 0...1.
-        public var errorRate = 0.0
-        /// Added to every answer.
-        public var latency = Duration.zero
-        /// The seed of the draws that choose which answers are errors.
+        /// How it misbehaves from the start on.
+        public var misbehaviour = Misbehaviour()
+        public var notations: OriginNotations
+        /// The seed of the draws that choose which answers are errors, and which are slow.
         public var seed: UInt64
 
-        public init(version: String, address: Address, seed: UInt64) {
+        public init(
+            version: String, address: Address, seed: UInt64, notations: OriginNotations
+        ) {
             self.version = version
             self.address = address
             self.seed = seed
+            self.notations = notations
         }
     }
 
@@ -32,6 +35,7 @@ public struct Origin: ~Copyable {
     }
 
     private let options: Options
+    private var misbehaviour: Misbehaviour
     private let listener: Int32
     private var poller: Poller
     private var connections: [Int32: OriginConnection] = [:]
@@ -45,6 +49,7 @@ public struct Origin: ~Copyable {
         let epoll = try Poller()
         try epoll.addInput(socket, token: UInt64(socket))
         self.options = options
+        misbehaviour = options.misbehaviour
         listener = socket
         poller = epoll
         random = PRNG(seed: options.seed)
@@ -107,22 +112,40 @@ public struct Origin: ~Copyable {
                 connection.refuse(violation)
                 return connection.flush(descriptor)
             case .success(let request):
-                let fails =
-                    options.errorRate > 0
-                    && Double(random.next() >> 11) / 0x1p53 < options.errorRate
-                let response = request.response(version: options.version, fails: fails)
-                if options.latency > .zero {
-                    pending.append(
-                        Pending(
-                            due: SystemClock.now() + options.latency, descriptor: descriptor,
-                            generation: connection.generation, response: response,
-                            closes: !request.keepsAlive))
-                } else {
-                    connection.send(response, closes: !request.keepsAlive)
-                }
+                answer(request, connection, descriptor)
             }
         }
         return connection.flush(descriptor)
+    }
+
+    private mutating func answer(
+        _ request: OriginRequest, _ connection: OriginConnection, _ descriptor: Int32
+    ) {
+        if OriginControl.isControl(request.target) {
+            let (status, body) = OriginControl.answer(request, &misbehaviour, options.notations)
+            return connection.send(
+                request.response(status, body), closes: !request.keepsAlive)
+        }
+        let errors = misbehaviour.errors, delay = misbehaviour.delay
+        let fails = draws(errors.share) && request.target.hasPrefix(errors.path)
+        let response =
+            fails
+            ? request.failure(version: options.version, status: errors.status)
+            : request.echo(version: options.version)
+        let isSlow =
+            delay.add > .zero && draws(delay.share) && request.target.hasPrefix(delay.path)
+        guard isSlow else { return connection.send(response, closes: !request.keepsAlive) }
+        pending.append(
+            Pending(
+                due: SystemClock.now() + delay.add, descriptor: descriptor,
+                generation: connection.generation, response: response,
+                closes: !request.keepsAlive))
+    }
+
+    /// Whether this request is one of a share.
+    private mutating func draws(_ share: Double) -> Bool {
+        if share <= 0 { return false }
+        return share >= 1 || Double(random.next() >> 11) / 0x1p53 < share
     }
 
     private mutating func answerDue() {

@@ -12,22 +12,31 @@ struct OriginRequest {
     var bodyBytes: Int
     var keepsAlive: Bool
 
-    func response(version: String, fails: Bool) -> [UInt8] {
-        let body: String
-        if fails {
-            body = JSONText.object([
-                ("version", .string(version)), ("error", .string("injected by --error-rate")),
-            ]).text()
-        } else {
-            body = JSONText.object([
+    /// The answer that shows what was received.
+    func echo(version: String) -> [UInt8] {
+        response(
+            200,
+            .object([
                 ("version", .string(version)), ("method", .string(method)),
                 ("path", .string(target)), ("bodyBytes", .integer(bodyBytes)),
                 ("headers", .object(fields.map { ($0.0, .string($0.1)) })),
-            ]).text()
-        }
-        let length = body.utf8.count + 1
-        var head = "HTTP/1.1 \(fails ? "500 Internal Server Error" : "200 OK")\r\n"
-        head += "content-type: application/json\r\ncontent-length: \(length)\r\n"
+            ]))
+    }
+
+    /// The answer that is an error on purpose.
+    func failure(version: String, status: UInt16) -> [UInt8] {
+        response(
+            status,
+            .object([
+                ("version", .string(version)),
+                ("error", .string("on purpose: by --error-rate or /demo/errors")),
+            ]))
+    }
+
+    func response(_ status: UInt16, _ json: JSONText) -> [UInt8] {
+        let body = json.text()
+        var head = "HTTP/1.1 \(status) \(Status.reason(status))\r\n"
+        head += "content-type: application/json\r\ncontent-length: \(body.utf8.count + 1)\r\n"
         if !keepsAlive { head += "connection: close\r\n" }
         head += "\r\n"
         return Array((head + (method == "HEAD" ? "" : body + "\n")).utf8)

@@ -22,20 +22,18 @@ extension ControlLoop {
         case .change(.drain):
             beginDrain(cause: "admin")
             return AdminRouter.drainPage(ControlView(self))
-        case .change(.setWeights(let service, let words, let isForced)):
+        case .change(.setWeights(let service, let words, let options)):
             return setWeights(
-                service, words.map { ($0.version, $0.weight) }, isForced: isForced, ticket: ticket)
-        case .change(.followFile(let service, let isForced)):
-            return followFile(service, isForced: isForced, ticket: ticket)
+                service, words.map { ($0.version, $0.weight) }, options, ticket: ticket)
+        case .change(.followFile(let service, let options)):
+            return followFile(service, options, ticket: ticket)
+        case .change(.rollout(let request)): return command(request, ticket: ticket)
         case .change(.logLevel(let level)):
             log.level = level
             return AdminRouter.logPage(level)
         case .change(.resetGuard(let service)):
-            let versions = registry.resetGuard(service: service)
-            for version in versions {
-                log.info("guard reset", [("service", service), ("version", version)])
-            }
-            return AdminRouter.guardPage(service: service, versions: versions)
+            return AdminRouter.guardPage(
+                service: service, versions: resetGuard(service: service))
         }
     }
 
@@ -55,7 +53,8 @@ extension ControlLoop {
     }
 
     private func begin(_ page: AdminPage) {
-        let (view, inbox) = (ControlView(self), inbox)
+        let wantsRollouts = if case .rollouts = page { true } else { false }
+        let (view, inbox) = (ControlView(self, withRollouts: wantsRollouts), inbox)
         making.put { inbox.put(.pageMade(AdminRouter.make(page, view))) }
     }
 

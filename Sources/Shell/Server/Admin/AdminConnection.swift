@@ -14,6 +14,7 @@ final class AdminConnection {
     let descriptor: Int32
     let isAdmin: Bool
     let isLoopback: Bool
+    let isUnix: Bool
     /// Says which request waits for its answer, also when the descriptor is another's by then.
     let ticket: UInt64
     var inbound = ByteBuffer()
@@ -46,10 +47,14 @@ final class AdminConnection {
     /// Bytes that are sent before others have their turn.
     private static let sliceBytes = 256 << 10
 
-    init(_ descriptor: Int32, isAdmin: Bool, isLoopback: Bool, serial: UInt32, now: Instant) {
+    init(
+        _ descriptor: Int32, isAdmin: Bool, isLoopback: Bool, isUnix: Bool, serial: UInt32,
+        now: Instant
+    ) {
         self.descriptor = descriptor
         self.isAdmin = isAdmin
         self.isLoopback = isLoopback
+        self.isUnix = isUnix
         ticket = UInt64(UInt32(bitPattern: descriptor)) << 32 | UInt64(serial)
         wait = .head(since: now)
     }

@@ -16,6 +16,7 @@ final class AdminServer {
         var descriptor: Int32
         var isAdmin: Bool
         var isLoopback: Bool
+        var isUnix: Bool
         /// With the port that port 0 became.
         var text: String
         /// The file of a unix socket, and its stamp from when the socket was bound.
@@ -73,7 +74,8 @@ final class AdminServer {
                 address, isDual: document.isDual(address), backlog: 64)
             return Listener(
                 descriptor: descriptor, isAdmin: isAdmin, isLoopback: address.isLoopback,
-                text: text(descriptor, address), file: file(address))
+                isUnix: address.family == .unix, text: text(descriptor, address),
+                file: file(address))
         } catch {
             throw Listeners.Failure(
                 text: "the \(name) endpoint cannot listen on \(UnixPaths.text(address)): "
@@ -137,7 +139,7 @@ final class AdminServer {
         nextSerial &+= 1
         let connection = AdminConnection(
             descriptor, isAdmin: listener.isAdmin, isLoopback: listener.isLoopback,
-            serial: nextSerial, now: now)
+            isUnix: listener.isUnix, serial: nextSerial, now: now)
         connections[descriptor] = connection
         do throws(SystemError) {
             try poller.addConnection(descriptor, token: connection.ticket)
@@ -319,6 +321,6 @@ final class AdminServer {
         return AdminRequest(
             method: text(head.methodName), path: text(head.path), query: text(head.query),
             fields: fields, body: body, isAdmin: connection.isAdmin,
-            isLoopback: connection.isLoopback)
+            isLoopback: connection.isLoopback, isUnix: connection.isUnix)
     }
 }

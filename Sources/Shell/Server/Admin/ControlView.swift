@@ -26,11 +26,13 @@ final class ControlView: ProcessView, Sendable {
     let notReadyReason: String?
     let isDraining: Bool
     let logLevel: Document.LogLevel
-    let token: String?
+    let tokens: [AdminKey]
     let workers: [WorkerView]
     let limits: ProcessLimits
     let metrics: MetricRegistry
     let weights: WeightsState
+    private let rolloutViews: [RolloutView]
+    let zones: PlanZones
     private let expiries: [TLSFiles.Expiry]
     private let open: [Listeners.Open]
     private let answers: [Resolver.Name: Resolver.Answer]
@@ -40,7 +42,8 @@ final class ControlView: ProcessView, Sendable {
     private let registry: SharedRegistry
     private let startedAtInstant: Instant
 
-    init(_ control: ControlLoop) {
+    /// - Parameter withRollouts: whether the page shows rollouts, which take longer to look at.
+    init(_ control: ControlLoop, withRollouts: Bool = false) {
         group = control.group
         snapshot = group.cell.retained()
         startedAt = control.startedAt
@@ -55,7 +58,10 @@ final class ControlView: ProcessView, Sendable {
         notReadyReason = control.readiness.reason(control)
         isDraining = control.drain.isUnderWay
         logLevel = control.log.level
-        token = control.file.adminToken
+        tokens = control.file.adminTokens.map {
+            AdminKey(name: $0.name, token: $0.token, rights: $0.rights)
+        }
+        zones = control.file.zones
         let loads = group.loads
         workers = group.workers.map {
             WorkerView(
@@ -69,6 +75,7 @@ final class ControlView: ProcessView, Sendable {
             overlayPath: control.file.overlayFile?.path, problem: control.overlayProblem,
             unwritten: control.overlays.unwritten, sources: control.file.sources,
             file: control.file.own)
+        rolloutViews = withRollouts ? control.rolloutViews : []
         expiries = control.file.tls.expiries
         open = control.listeners.open
         answers = control.resolver.answers
@@ -112,6 +119,7 @@ final class ControlView: ProcessView, Sendable {
     }
 
     func evidence() -> [SplitReport] { registry.evidenceReports() }
+    func rollouts() -> [RolloutView] { rolloutViews }
     func lostEvidence() -> [(route: String, lost: Int)] { registry.lostEvidence() }
     func latches() -> [LatchReport] { registry.latchReports() }
 

@@ -13,6 +13,8 @@ package struct Agenda {
         case lookAtSeries
         /// Give up clients of the admin endpoint that take nothing of their answers.
         case lookAtClients
+        /// Tell the rollouts the time, and let their judges look.
+        case lookAtRollouts
         /// Look at what has no event: how far the start or the drain is.
         case look
     }

@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Errands
 import Files
 import Platform
 import Proxy
@@ -40,8 +41,19 @@ final class ControlLoop {
     var overlays: Overlays
     /// Why the overlay's file was not believed when it was read last.
     var overlayProblem: String?
+    /// The drivers of the plans, by their names.
+    var rollouts: [String: RolloutDriver] = [:]
+    /// Orders of rollouts that are on their way into force, by their tickets.
+    var rolloutOrders: [UInt64: (plan: String, epoch: Int)] = [:]
+    /// Asks and tells the world outside for rollouts; made with the first errand.
+    var errands: Errands?
+    var errandsUnderWay: [UInt64: RolloutErrand] = [:]
+    /// Orders and errands of rollouts so far.
+    var rolloutTickets: UInt64 = 0
+    /// Tickets of orders begin here; those of the admin endpoint's clients lie below.
+    static let rolloutTicketsFirst: UInt64 = 1 << 63
     /// Services whose weights somebody has changed who waits for an answer, by the ticket.
-    var waitingForWeights: [UInt64: String] = [:]
+    var waitingForWeights: [UInt64: WeightsAsk] = [:]
     /// The snapshot in force, with a reference of this loop's own.
     var basis: SnapshotCompiler.Basis
     /// Snapshots that were in force and may be in use still.
@@ -129,6 +141,7 @@ final class ControlLoop {
             basis.snapshot, listeners: Set(listeners.open.map(\.id)), registry.metrics)
         noteSeries(census)
         settleOverlay()
+        settleRollouts()
     }
 
     deinit {
@@ -170,6 +183,7 @@ final class ControlLoop {
             lookAtSeries(SystemClock.now())
             forgetSeries()
         case .lookAtClients: lookAtClients(SystemClock.now())
+        case .lookAtRollouts: lookAtRollouts(SystemClock.now())
         case .look: break
         }
     }
@@ -198,6 +212,7 @@ final class ControlLoop {
             hasSplitsToLayOut = true
             logNews()
             logTrips()
+            keepTrips()
             advanceReload()
         default:
             admin.handle(event, poller: poller) { self.answer($0, ticket: $1) }

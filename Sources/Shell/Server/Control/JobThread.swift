@@ -1,5 +1,6 @@
 import Admin
 import Base
+import Errands
 import Files
 import Platform
 import Telemetry
@@ -62,6 +63,12 @@ enum ControlLetter: Sendable {
     case compiled(CompiledSnapshot)
     /// A write of the overlay has ended; `failure`: why it did not succeed.
     case overlayWritten(failure: OverlayFile.WriteFailure?)
+    /// The journal of a plan was opened, or cannot be.
+    case journalOpened(plan: String, Result<RolloutJournal.Opened, JournalProblem>)
+    /// Records of a journal are on the disk; `failure`: why they are not.
+    case journalWritten(plan: String, sequence: Int, failure: String?)
+    /// An errand of a rollout has ended.
+    case errandDone(ErrandReport)
     /// A file that is watched is another than it was.
     case filesChanged
     /// The hash of the file as it is now, for the admin request with the ticket.

@@ -13,6 +13,7 @@ import Configuration
 ///
 /// - One write is under way at a time; forward changes that wait are written together.
 /// - A change back of a service overtakes forward ones of the same service: those are refused.
+/// - Versions that the guard has taken out are written like a change back, and publish nothing.
 /// - What was read from the disk replaces what is in force, unless something was changed since
 ///   the reading began, or is owed to the disk: then memory is newer.
 ///
@@ -111,10 +112,24 @@ package struct OverlayMachine<Ask> {
         return asks.isEmpty ? [] : [.refuse(asks, why)]
     }
 
+    /// States which versions are out, which changes no weights: that is written at once where the
+    /// disk has others, and tried again for as long as the disk refuses.
+    package mutating func keep(_ trips: [Overlay.Trip], now: Instant) -> [Effect] {
+        let isKnown = overlay.trips == trips && (disk?.trips ?? trips) == trips
+        overlay.trips = trips
+        return isKnown ? [] : writeNext(now)
+    }
+
     // MARK: The disk
 
     private mutating func writeNext(_ now: Instant) -> [Effect] {
         guard writing == nil else { return [] }
+        if waiting.isEmpty, disk == overlay, unwritten != nil {
+            // What was owed was taken back: the disk has what is in force.
+            unwritten = nil
+            retryAt = .never
+            return [.recovered]
+        }
         // After a failure the disk rests, unless somebody waits for it.
         guard !waiting.isEmpty || disk != overlay && retryAt.isNever else { return [] }
         var next = overlay
@@ -127,14 +142,26 @@ package struct OverlayMachine<Ask> {
     }
 
     /// The overlay that was to be written is on the disk.
-    package mutating func written(now: Instant) -> [Effect] {
+    /// - Parameter obstacle: why a change that came into force by that has to be refused all the
+    ///   same; the disk is owed the overlay without the change.
+    package mutating func written(
+        now: Instant, _ obstacle: (Request) -> String? = { _ in nil }
+    ) -> [Effect] {
         guard let under = writing else { return [] }
         writing = nil
         serial += 1
         disk = under.overlay
-        for request in under.forward { for change in request.changes { overlay.apply(change) } }
         var effects: [Effect] = []
-        if !under.forward.isEmpty { effects.append(.publish(under.forward.compactMap(\.ask))) }
+        var taken: [Request] = []
+        for request in under.forward {
+            if let why = obstacle(request) {
+                effects += refuse([request], why)
+            } else {
+                for change in request.changes { overlay.apply(change) }
+                taken.append(request)
+            }
+        }
+        if !taken.isEmpty { effects.append(.publish(taken.compactMap(\.ask))) }
         if disk == overlay, unwritten != nil {
             unwritten = nil
             effects.append(.recovered)
@@ -177,9 +204,10 @@ package struct OverlayMachine<Ask> {
         serial != self.serial || writing != nil || !waiting.isEmpty || !retryAt.isNever
     }
 
-    /// An overlay that was read comes into force with the file that was read beside it.
+    /// An overlay that was read comes into force with the file that was read beside it. Its trips
+    /// do not: which versions are out is this process's own knowledge.
     package mutating func take(_ read: Overlay) {
-        overlay = read
+        overlay.services = read.services
         disk = read
         unwritten = nil
     }

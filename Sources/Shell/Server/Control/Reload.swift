@@ -1,6 +1,7 @@
 import Admin
 import Base
 import Configuration
+import Errands
 import Files
 import Platform
 import Resolver
@@ -65,6 +66,10 @@ extension ControlLoop {
         case .compiled(let product): perform(reloads.compiled(product, now: now))
         case .filesChanged: askForReload(cause: "watch")
         case .overlayWritten(let failure): takeWritten(failure: failure)
+        case .journalOpened(let plan, let outcome): journalOpened(plan, outcome)
+        case .journalWritten(let plan, let sequence, let failure):
+            journalWritten(plan, sequence, failure)
+        case .errandDone(let report): errandDone(report.ticket, report.outcome)
         case .hashed(let ticket, let hash): hashed(hash, ticket: ticket)
         case .forgotten(let selection): forgotten(selection)
         case .pageMade(let page): pageMade(page)
@@ -123,7 +128,9 @@ extension ControlLoop {
             switch outcome {
             case .accepted(let candidate): watch?.noteRead(candidate.file.files)
             case .rejected(let rejection): watch?.noteRead(rejection.files)
-            case .fileRead, .compiled, .filesChanged, .hashed, .overlayWritten: break
+            case .fileRead, .compiled, .filesChanged, .hashed, .overlayWritten, .journalOpened,
+                .journalWritten, .errandDone:
+                break
             case .forgotten, .pageMade: break
             }
             inbox.put(outcome)
@@ -327,6 +334,7 @@ extension ControlLoop {
             "configuration reloaded",
             [("cause", causes(asks)), ("hash", file.hash), ("generation", "\(generation)")])
         settleOverlay()
+        settleRollouts()
         answer(asks, .accepted(generation: generation, hash: file.hash))
     }
 

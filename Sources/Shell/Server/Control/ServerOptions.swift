@@ -1,3 +1,5 @@
+import Platform
+
 /// The options of `sluice run`.
 public struct ServerOptions: Sendable {
     public var configPath: String
@@ -6,6 +8,8 @@ public struct ServerOptions: Sendable {
     public var workers = 0
     /// The seed of all draws; `nil`: random.
     public var seed: UInt64?
+    /// The programs that rollouts may run; `nil`: none.
+    public var programs: ProgramDirectory?
 
     public init(configPath: String) { self.configPath = configPath }
 }

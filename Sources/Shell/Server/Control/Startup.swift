@@ -109,6 +109,8 @@ public enum Startup {
         listeners.commit(change)
         let inputs = inputs(file, generation: 1, answers: resolver.answers)
         let snapshot = SnapshotCompiler.compile(file.document, inputs, registry: registry)
+        // Before any worker begins: what was out when the process before ended takes no request.
+        _ = registry.restoreTrips(file.overlayRead.trips, file.document)
         snapshot.retain()
         let logWriter = try LogWriter(log: log)
         try logWriter.start()

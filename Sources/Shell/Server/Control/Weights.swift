@@ -11,6 +11,13 @@ import Upstream
 struct WeightsAsk: Sendable {
     var ticket: UInt64
     var service: String
+    /// The service's entry of before, for a change that a trip takes back.
+    var previous: Overlay.Entry?
+    /// Versions whose weight it raises, and those among them that it lets in again.
+    var raised: [String] = []
+    var lettingIn: [String] = []
+    /// Trip counts of the service's versions when it was asked for.
+    var tripCounts: [String: Int] = [:]
 }
 
 /// Does what `OverlayMachine` says. The disk is written on a thread of its own, which tells by
@@ -23,8 +30,8 @@ extension ControlLoop {
     /// Gives a service the weights that somebody asked for.
     /// - Returns: the answer; `nil` when the answer comes later, by the ticket.
     func setWeights(
-        _ service: String, _ words: [(version: String, weight: String)], isForced: Bool,
-        ticket: UInt64
+        _ service: String, _ words: [(version: String, weight: String)],
+        _ options: AdminChange.WeightsOptions, ticket: UInt64
     ) -> AdminResponse? {
         guard let index = file.own.services.firstIndex(where: { $0.name == service }) else {
             return unknown(service)
@@ -37,19 +44,21 @@ extension ControlLoop {
         let entry = Overlay.Entry(
             shares: shares, stable: overlays.overlay.services[service]?.stable,
             fingerprint: file.own.fingerprint(ofService: index))
-        return change(service, index, to: entry, isForced: isForced, ticket: ticket)
+        return change(service, index, to: entry, options, ticket: ticket)
     }
 
     /// Gives a service the weights of the file.
     /// - Returns: as `setWeights` does.
-    func followFile(_ service: String, isForced: Bool, ticket: UInt64) -> AdminResponse? {
+    func followFile(
+        _ service: String, _ options: AdminChange.WeightsOptions, ticket: UInt64
+    ) -> AdminResponse? {
         guard let index = file.own.services.firstIndex(where: { $0.name == service }) else {
             return unknown(service)
         }
         guard overlays.overlay.services[service] != nil else {
             return .error(409, "the weights of \"\(service)\" are the file's already")
         }
-        return change(service, index, to: nil, isForced: isForced, ticket: ticket)
+        return change(service, index, to: nil, options, ticket: ticket)
     }
 
     private func unknown(_ service: String) -> AdminResponse {
@@ -65,7 +74,8 @@ extension ControlLoop {
     }
 
     private func change(
-        _ service: String, _ index: Int, to entry: Overlay.Entry?, isForced: Bool, ticket: UInt64
+        _ service: String, _ index: Int, to entry: Overlay.Entry?,
+        _ options: AdminChange.WeightsOptions, ticket: UInt64
     ) -> AdminResponse? {
         guard file.overlayFile != nil else {
             return .error(
@@ -76,24 +86,58 @@ extension ControlLoop {
         var next = overlays.overlay
         next.apply(OverlayChange(service: service, entry: entry))
         let merge = OverlayMerge(file.own, under: next)
-        if !isForced, let empty = emptyVersion(index, in: merge.document) {
+        if !options.isForced, let empty = emptyVersion(index, in: merge.document) {
             return .error(
                 409,
                 "\(service)/\(empty) has no endpoint, and its share would be answered with 503; "
                     + "give it endpoints, or say --force")
+        }
+        if let driver = activeRollout(of: service) {
+            guard options.isForced else {
+                return .error(
+                    409,
+                    "the rollout of plan \(driver.name) changes the weights of \(service) now; "
+                        + "sluice rollout abort \(driver.name) ends it, and --force pauses it")
+            }
+            tellWeightsByHand(service, by: "a person")
         }
         // Weights that are the file's need no overlay.
         let isFile =
             merge.document.fingerprint(ofService: index)
             == file.own.fingerprint(ofService: index)
         let change = OverlayChange(service: service, entry: isFile ? nil : entry)
-        let request = Overlays.Request([change], ask: WeightsAsk(ticket: ticket, service: service))
+        let step = WeightChange(from: file.document, to: merge.document, service: index)
+        let ask = ask(service, step, options, ticket: ticket)
+        if !options.resetsGuard, let version = ask.raised.first(where: ask.lettingIn.contains) {
+            return .error(
+                409,
+                "the guard has taken \(service)/\(version) out, and these weights would raise it; "
+                    + "look at sluice evidence, then say --reset-guard to let it in again with "
+                    + "them, or give it no more than it has")
+        }
+        let request = Overlays.Request([change], ask: ask)
         let now = SystemClock.now()
-        let effects =
-            WeightChange(from: file.document, to: merge.document, service: index).goesBack
-            ? overlays.goBack(request, now: now) : overlays.goForward(request, now: now)
-        perform(effects)
+        perform(
+            step.goesBack
+                ? overlays.goBack(request, now: now) : overlays.goForward(request, now: now))
         return nil
+    }
+
+    /// Whoever waits for a change of weights, with all that a trip meanwhile is told by.
+    func ask(
+        _ service: String, _ step: WeightChange, _ options: AdminChange.WeightsOptions,
+        ticket: UInt64
+    ) -> WeightsAsk {
+        let names =
+            file.document.services.first { $0.name == service }?.versions.map(\.name) ?? []
+        var ask = WeightsAsk(ticket: ticket, service: service)
+        ask.previous = overlays.overlay.services[service]
+        ask.raised = step.gaining.map { names[$0] }
+        // Without the wish, they are the versions that stand in the way.
+        let out = versionsOut(of: service)
+        ask.lettingIn = options.resetsGuard ? out : out.filter(ask.raised.contains)
+        ask.tripCounts = tripCounts(of: service)
+        return ask
     }
 
     /// A version without endpoints that would get more than it has.
@@ -117,16 +161,17 @@ extension ControlLoop {
             case .write(let overlay, let goesBack): startWriting(overlay, goesBack: goesBack)
             case .publish(let asks): publishWeights(asks)
             case .refuse(let asks, let why):
-                for ask in asks {
+                for ask in asks where !settleOrder(ask.ticket, refused: why) {
                     log.error(
                         "weights are not taken", [("service", ask.service), ("why", why)])
-                    answer(ask.ticket, .error(503, why))
+                    answer(ask.ticket, .error(obstacle(ask) == nil ? 503 : 409, why))
                 }
             case .warn(let why):
                 log.error(
-                    "weights are in force and not written; a restart would not know them",
+                    "weights, or versions that are out, are not written; a restart would not know "
+                        + "them",
                     [("why", why), ("nextTry", Units.text(Overlays.retryAfter))])
-            case .recovered: log.info("weights in force are written")
+            case .recovered: log.info("the overlay in force is written")
             }
         }
     }
@@ -154,7 +199,7 @@ extension ControlLoop {
             perform(overlays.failed(failure.text, isOldKept: failure.isOldKept, now: now))
         } else {
             overlayProblem = nil
-            perform(overlays.written(now: now))
+            perform(overlays.written(now: now) { $0.ask.flatMap(obstacle) })
         }
     }
 
@@ -164,7 +209,7 @@ extension ControlLoop {
         let now = SystemClock.now()
         if asks.isEmpty { perform(reloads.weightsChanged(nil, now: now)) }
         for ask in asks {
-            waitingForWeights[ask.ticket] = ask.service
+            waitingForWeights[ask.ticket] = ask
             perform(
                 reloads.weightsChanged(.init(cause: "weights", ticket: ask.ticket), now: now))
         }
@@ -176,12 +221,18 @@ extension ControlLoop {
             return log.info("names resolved anew", [("generation", "\(generation)")])
         }
         for ask in asks {
-            guard let ticket = ask.ticket, let service = waitingForWeights[ticket] else { continue }
+            guard let ticket = ask.ticket, let change = waitingForWeights[ticket] else { continue }
             waitingForWeights[ticket] = nil
-            // A person has decided anew; what the guard took out may take its share again.
-            for version in registry.resetGuard(service: service) {
-                log.info("guard reset", [("service", service), ("version", version)])
+            let service = change.service
+            if let why = settleTrips(behind: change) {
+                // Going back needs no disk, and whoever asked has no need to wait for it.
+                takeBack(change)
+                log.error("weights are not taken", [("service", service), ("why", why)])
+                if settleOrder(ticket, refused: why) { continue }
+                answer(ticket, .error(409, why))
+                continue
             }
+            if settleOrder(ticket, refused: nil) { continue }
             let view = ControlView(self)
             if let state = WeightsPage.line(of: service, view) {
                 log.info(
@@ -190,6 +241,17 @@ extension ControlLoop {
             }
             answer(ticket, WeightsPage.changed(service, view))
         }
+    }
+
+    /// Puts the weights of before in force again, unless somebody else has changed them since.
+    private func takeBack(_ change: WeightsAsk) {
+        guard !waitingForWeights.values.contains(where: { $0.service == change.service }) else {
+            return
+        }
+        perform(
+            overlays.goBack(
+                .init([OverlayChange(service: change.service, entry: change.previous)], ask: nil),
+                now: SystemClock.now()))
     }
 
     // MARK: What was read
@@ -219,6 +281,8 @@ extension ControlLoop {
     /// start and a reload.
     func settleOverlay() {
         if let place = file.overlayFile { writing.put { place.reserve() } }
+        remindOfTrips()
+        keepTrips()
         if let overlayProblem {
             log.error(
                 "the overlay is not believed, "

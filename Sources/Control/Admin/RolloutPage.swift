@@ -1,0 +1,240 @@
+import Base
+import Configuration
+import HTTPSemantics
+import JSON
+import Judge
+import Rollout
+
+/// The pages about rollouts, as JSON and for people.
+public enum RolloutPage {
+    static func answer(
+        _ name: String?, _ kind: RolloutPageKind, asText: Bool, _ process: some ProcessView
+    ) -> AdminResponse {
+        let all = process.rollouts()
+        var chosen = all
+        if let name {
+            chosen = all.filter { $0.name == name }
+            if chosen.isEmpty { return .error(404, unknown(name, among: all.map(\.name))) }
+        }
+        guard asText else {
+            return .json(.object([("rollouts", .array(chosen.map { json($0, kind) }))]))
+        }
+        var text = chosen.map { view in
+            switch kind {
+            case .status: return status(view, process)
+            case .history: return history(view)
+            case .explain: return explain(view)
+            case .plan: return view.forecast.map { $0 + "\n" }.joined()
+            }
+        }.joined(separator: "\n")
+        if chosen.isEmpty {
+            text =
+                "this process has no plan of a rollout; sluice rollout init SERVICE prints one to "
+                + "add to the file\n"
+        }
+        return AdminResponse(status: 200, contentType: "text/plain", body: text)
+    }
+
+    /// A sentence about a name that no plan has.
+    public static func unknown(_ name: String, among names: [String]) -> String {
+        if names.isEmpty {
+            return "there is no plan \"\(name)\": the file in force has no rollouts: plans:; "
+                + "sluice rollout init SERVICE prints one"
+        }
+        let meant = name.utf8.count <= 63 ? DidYouMean.closest(to: name, among: names) : nil
+        return "there is no plan \"\(name)\" in force; "
+            + (meant.map { "did you mean \"\($0)\"?" }
+                ?? "there are: \(names.joined(separator: ", "))")
+    }
+
+    // MARK: JSON
+
+    private static func json(_ view: RolloutView, _ kind: RolloutPageKind) -> JSONText {
+        func text(_ text: String?) -> JSONText { text.map { .string($0) } ?? .null }
+        var members: [(String, JSONText)] = [
+            ("name", .string(view.name)), ("service", .string(view.service)),
+            ("canary", .string(view.canary)), ("stable", .string(view.stable)),
+            ("id", text(view.id)), ("revision", text(view.revision)),
+            ("state", .string(view.state)), ("reason", .string(view.reason)),
+            ("stage", text(view.stageIndex.map { view.stages[$0].name })),
+            ("stageIndex", view.stageIndex.map { .integer($0) } ?? .null),
+            ("dryRun", .bool(view.isDryRun)),
+            ("weightPercent", .number(Double(view.weightInForce) / 100)),
+            ("wantedPercent", .number(Double(view.weightWanted) / 100)),
+            ("unwritten", text(view.unwritten)),
+            (
+                "labels",
+                .object(view.labels.map { ($0.name, .string($0.value)) })
+            ),
+            ("verdict", view.verdict.map(verdict) ?? .null),
+            ("stages", .array(view.stages.map(stage))),
+            ("unit", .string(view.hasSessions ? "session" : "request")),
+            ("versions", .array(view.versions.map(version))),
+        ]
+        if kind == .history || kind == .status {
+            members.append(
+                (
+                    "events",
+                    .array(
+                        view.events.suffix(kind == .history ? .max : 10).map {
+                            .object([
+                                ("atMicros", .integer(Int($0.at.microseconds))),
+                                ("text", .string($0.text)),
+                            ])
+                        })
+                ))
+        }
+        if kind == .plan {
+            members.append(("forecast", .array(view.forecast.map { .string($0) })))
+        }
+        return .object(members)
+    }
+
+    private static func stage(_ stage: RolloutView.Stage) -> JSONText {
+        .object([
+            ("name", .string(stage.name)),
+            ("weightPercent", .number(Double(stage.weight) / 100)),
+            ("approval", .bool(stage.needsApproval)),
+            ("progress", .string(stage.progress.rawValue)),
+        ])
+    }
+
+    private static func version(_ version: RolloutView.Version) -> JSONText {
+        .object([
+            ("version", .string(version.version)), ("units", .integer(version.units)),
+            ("errors", .integer(version.errors)), ("low", .number(version.low)),
+            ("high", .number(version.high)),
+            ("p50Seconds", .number(LatencyBuckets.quantile(version.latency, 0.5))),
+            ("p95Seconds", .number(LatencyBuckets.quantile(version.latency, 0.95))),
+        ])
+    }
+
+    private static func verdict(_ verdict: Verdict) -> JSONText {
+        .object([
+            ("kind", .string(verdict.kind.rawValue)), ("reason", .string(verdict.reason)),
+            ("logEvidence", .number(verdict.logEvidence)),
+            ("logLimit", .number(verdict.logLimit)),
+            (
+                "secondsToConclude",
+                verdict.timeToConclude.map { .number(Double($0.nanoseconds) / 1e9) } ?? .null
+            ),
+        ])
+    }
+
+    // MARK: For people
+
+    private static func status(_ view: RolloutView, _ process: some ProcessView) -> String {
+        var out = "\(view.name): \(view.state)"
+        if let stage = view.stageIndex { out += ", stage \(view.stages[stage].name)" }
+        if view.isDryRun { out += " (dry run: no weight changes)" }
+        out += "\n  \(view.service): \(view.canary) over \(view.stable)"
+        out += view.revision.map { ", revision \($0)" } ?? ""
+        out += view.id.map { ", rollout \($0)\n" } ?? "\n"
+        // The reason of a rollout that is watched is the judge's, which stands below.
+        if !view.reason.isEmpty, view.reason != view.verdict?.reason {
+            out += "  \(view.reason)\n"
+        }
+        if !view.stages.isEmpty { out += "  " + stages(view) + "\n" }
+        out += "  share  " + bar(Double(view.weightInForce) / 10_000) + " "
+        out += percent(Double(view.weightInForce) / 10_000)
+        if view.weightWanted != view.weightInForce {
+            out += ", becoming \(percent(Double(view.weightWanted) / 10_000))"
+        }
+        out += "\n"
+        if let verdict = view.verdict {
+            let part = verdict.logLimit > 0 ? max(0, verdict.logEvidence) / verdict.logLimit : 0
+            out += "  worse? " + bar(min(1, part)) + " "
+            out += "log E \(decimals(max(0, verdict.logEvidence), 2)) of "
+            out += "\(decimals(verdict.logLimit, 2))\n"
+            out += "  \(verdict.kind.rawValue): \(verdict.reason)\n"
+        }
+        out += table(view)
+        if let unwritten = view.unwritten {
+            out += "  STATE NOT WRITTEN: \(unwritten)\n"
+        }
+        for event in view.events.suffix(5) { out += "  " + line(event) + "\n" }
+        return out
+    }
+
+    private static func stages(_ view: RolloutView) -> String {
+        view.stages.map { stage in
+            let share = percent(Double(stage.weight) / 10_000)
+            let text = "\(stage.name) \(share)" + (stage.needsApproval ? " (approval)" : "")
+            switch stage.progress {
+            case .done: return "✓ " + text
+            case .now: return "▶ " + text
+            case .next: return text
+            }
+        }.joined(separator: "  ·  ")
+    }
+
+    private static func table(_ view: RolloutView) -> String {
+        let versions = view.versions
+        guard !versions.isEmpty else { return "" }
+        let unit = view.hasSessions ? "sessions" : "requests"
+        var rows = [["version", unit, "errors", "rate", "between", "p50", "p95"]]
+        for version in versions {
+            let rate = Double(version.errors) / Double(max(1, version.units))
+            rows.append([
+                version.version, "\(version.units)", "\(version.errors)",
+                version.units > 0 ? percent(rate) : "-",
+                version.units > 0 ? "\(percent(version.low)) – \(percent(version.high))" : "-",
+                time(version.latency, 0.5), time(version.latency, 0.95),
+            ])
+        }
+        let widths = rows[0].indices.map { column in
+            rows.map { $0[column].unicodeScalars.count }.max() ?? 0
+        }
+        return rows.map { row in
+            let cells = row.enumerated().map { i, cell in
+                let pad = String(repeating: " ", count: widths[i] - cell.unicodeScalars.count)
+                return i == 0 ? cell + pad : pad + cell
+            }
+            return "  " + cells.joined(separator: "  ") + "\n"
+        }.joined()
+    }
+
+    private static func history(_ view: RolloutView) -> String {
+        if view.events.isEmpty { return "\(view.name): no rollout of this plan has begun yet\n" }
+        return "\(view.name)\n" + view.events.map { "  " + line($0) + "\n" }.joined()
+    }
+
+    private static func explain(_ view: RolloutView) -> String {
+        guard let verdict = view.verdict else {
+            return "\(view.name): \(view.state); the judge has not looked yet\n"
+        }
+        var out = "\(view.name): \(verdict.kind.rawValue)\n  \(verdict.reason)\n"
+        out += "  log E that \(view.canary) is worse: \(decimals(max(0, verdict.logEvidence), 4)); "
+        out += "a rollback at \(decimals(verdict.logLimit, 4)) = ln(1 / falseRollbacks)\n"
+        return out + table(view)
+    }
+
+    private static func line(_ event: RolloutView.Event) -> String {
+        var out = ByteBuffer()
+        HTTPDate.appendRFC3339(event.at, to: &out)
+        return ASCII.string(out.readable) + "  " + event.text
+    }
+
+    private static func bar(_ part: Double) -> String {
+        let full = Int((part * 30).rounded())
+        return String(repeating: "█", count: full) + String(repeating: "░", count: 30 - full)
+    }
+
+    private static func percent(_ share: Double) -> String { decimals(share * 100, 2) + " %" }
+
+    private static func time(_ histogram: [Int], _ share: Double) -> String {
+        if histogram.allSatisfy({ $0 == 0 }) { return "-" }
+        return decimals(LatencyBuckets.quantile(histogram, share) * 1_000, 1) + " ms"
+    }
+
+    /// A number that is not negative with so many decimals.
+    private static func decimals(_ value: Double, _ places: Int) -> String {
+        guard value.isFinite, value < 1e12 else { return "\(value)" }
+        var scale = 1
+        for _ in 0..<places { scale *= 10 }
+        let scaled = Int((value * Double(scale)).rounded())
+        let fraction = String(scaled % scale)
+        return "\(scaled / scale)."
+            + String(repeating: "0", count: places - fraction.utf8.count) + fraction
+    }
+}

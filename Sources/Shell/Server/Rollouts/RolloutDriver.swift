@@ -1,0 +1,176 @@
+import Admin
+import Base
+import Configuration
+import Files
+import JSON
+import Platform
+import Rollout
+
+/// One plan and its rollout in this process: what the machine and the judge are told, and what is
+/// under way for them. Lives on the control thread; `Rollouts` performs what the machine wants.
+final class RolloutDriver {
+    /// How far the journal is.
+    enum Journal {
+        /// The writing thread opens it.
+        case opening
+        case open(RolloutJournal)
+        /// Nobody can write it, for this reason; tried again when a person starts a rollout.
+        case closed(String)
+    }
+
+    let name: String
+    var journal = Journal.opening
+    /// The rollout of now, or the last one; `nil` before the first.
+    var machine: RolloutMachine?
+    var judge = StageJudge()
+    /// The number of the journal's last record.
+    var sequence = 0
+    /// How many rollouts the plan had.
+    var runCount = 0
+    /// The clocks when time was told last.
+    var toldAt: Instant
+    var toldWall: WallTime
+    /// Endpoints that the machine was told of last.
+    var endpoints: (canary: Int, stable: Int)?
+    /// Newest last; of all rollouts of the plan since the process began.
+    var events: [RolloutView.Event] = []
+    /// The fingerprint of the service's section over which the rollout runs.
+    var fingerprint = ""
+    /// Trips of the canary that were there when the rollout began, or were told.
+    var tripsTold = 0
+    /// Starts that wait for the journal.
+    var waiting: [(request: RolloutRequest, ticket: UInt64)] = []
+    /// Whether the judge has looked since the stage was entered.
+    var isJudged = false
+    /// Whether the service is sticky, so that sessions are judged.
+    var hasSessions = false
+    /// The metrics of the stage.
+    var metrics: [RolloutMetric] = []
+    /// Messages that hooks were not told yet, by the hook's place in the plan.
+    var queues: [Int: HookQueue] = [:]
+    /// For the pauses between attempts.
+    var random = PRNG(seed: Files.randomSeed())
+
+    static let eventsMax = 1_000
+
+    init(_ name: String) {
+        self.name = name
+        toldAt = SystemClock.now()
+        toldWall = SystemClock.wall()
+    }
+
+    /// Whether a rollout is under way.
+    var isActive: Bool { machine.map { !$0.state.phase.hasEnded } ?? false }
+
+    /// Whether the driver has something to do by the clock.
+    var isTicking: Bool { isActive || machine?.nextDeadline != nil }
+
+    var file: RolloutJournal? {
+        if case .open(let file) = journal { return file }
+        return nil
+    }
+
+    func note(_ text: String, at wall: WallTime) {
+        events.append(.init(at: wall, text: text))
+        if events.count > RolloutDriver.eventsMax { events.removeFirst() }
+    }
+
+    /// The time since the machine was told last.
+    func passed(_ now: Instant, _ wall: WallTime) -> RolloutEvent {
+        let span = now - toldAt
+        let wallSpan = Duration.microseconds(wall.microseconds - toldWall.microseconds)
+        toldAt = now
+        toldWall = wall
+        return .time(monotonic: span, wall: wallSpan)
+    }
+}
+
+extension RolloutDriver {
+    /// The driver as the admin pages see it.
+    ///
+    /// - Parameters:
+    ///   - plan: as the file in force has it; `nil` when it is gone from there.
+    ///   - stable: the service's stable version in force.
+    func view(_ plan: RolloutPlan?, stable: String) -> RolloutView {
+        let shown = isActive ? machine?.state.run.plan ?? plan : plan ?? machine?.state.run.plan
+        var view = RolloutView(
+            name: name, service: shown?.service ?? "", canary: shown?.canary ?? "",
+            stable: stable)
+        view.events = events
+        if case .closed(let problem) = journal { view.unwritten = problem }
+        guard let machine else {
+            view.stages = (plan?.stages ?? []).map {
+                .init(
+                    name: $0.name, weight: $0.weight ?? 0, needsApproval: $0.approval != nil,
+                    progress: .next)
+            }
+            view.reason = "sluice rollout start \(name) begins it"
+            return view
+        }
+        let status = machine.status
+        view.stable = status.run.stable
+        view.id = status.id
+        view.revision = status.run.canaryRevision
+        view.labels = status.run.plan.labels
+        view.state = status.phase.words
+        let isWatching = status.phase == .watching
+        view.reason =
+            ([status.reason?.text]
+            + status.waitsFor.map { isWatching ? $0 : "waits for \($0)" })
+            .compactMap { $0 }.joined(separator: "; ")
+        view.stages = status.stages.map {
+            let progress: RolloutView.Stage.Progress =
+                switch $0.place {
+                case .done, .passedOver: .done
+                case .now: .now
+                case .ahead: .next
+                }
+            return .init(
+                name: $0.name, weight: $0.share, needsApproval: $0.wantsApproval,
+                progress: progress)
+        }
+        if !status.phase.hasEnded { view.stageIndex = status.stage }
+        view.weightWanted = status.shareWanted
+        view.weightInForce = status.shareConfirmed
+        view.isDryRun = status.run.isDryRun
+        view.verdict = isJudged || !isWatching ? status.verdict : nil
+        if isWatching, !isJudged { view.reason = "the stage has just been entered" }
+        view.unwritten = status.notWritten ?? view.unwritten
+        view.versions = versions(status.run)
+        view.hasSessions = hasSessions
+        return view
+    }
+
+    /// Both versions' deeds since the stage was entered.
+    private func versions(_ run: RolloutRun) -> [RolloutView.Version] {
+        let totals = judge.totals
+        func version(_ name: String, _ side: StageTotals.Version) -> RolloutView.Version {
+            var version = RolloutView.Version(name)
+            version.units = side.units
+            version.errors = side.errors
+            let bounds = side.bounds
+            version.low = bounds.lowerBound
+            version.high = bounds.upperBound
+            version.latency = side.latency
+            return version
+        }
+        return [
+            version(run.stable, totals.stable), version(run.plan.canary, totals.canary),
+        ]
+    }
+}
+
+extension RolloutDriver {
+    /// The judge as the journal has it; `nil`: the journal has none that can be read, and the judge
+    /// begins anew.
+    static func judge(from state: RolloutState) -> StageJudge? {
+        var limits = JSONReader.Limits()
+        limits.bytesMax = 8 << 20
+        limits.nodesMax = 1_000_000
+        guard !state.judge.isEmpty else { return nil }
+        guard let node = try? JSONReader.read(Array(state.judge.utf8), limits: limits) else {
+            return nil
+        }
+        return try? JudgeCodec.decode(node)
+    }
+}

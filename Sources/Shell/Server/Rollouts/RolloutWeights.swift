@@ -1,0 +1,34 @@
+import Configuration
+import Rollout
+import Routing
+
+/// The overlay that a rollout's order of weights is.
+enum RolloutWeights {
+    /// The entry that gives a service the order's shares.
+    ///
+    /// Versions besides the two keep their part of the weights; the stable version has the
+    /// rest. The shares are whole numbers, so that 1 % is 1 % and nothing is rounded.
+    ///
+    /// - Parameter service: as it is in force.
+    static func entry(
+        _ order: WeightsOrder, _ run: RolloutRun, _ service: Document.Service, fingerprint: String
+    ) -> Overlay.Entry {
+        let sum = service.versions.reduce(0) { $0 + $1.weight }
+        let names = [run.stable, run.plan.canary]
+        let others = service.versions.filter { !names.contains($0.name) && $0.weight > 0 }
+        let kept = others.reduce(0) { $0 + $1.weight }
+        // In units of a ten-thousandth of the sum.
+        let both = max(1, sum - kept) * 10_000
+        let canary = min(both, order.share * max(1, sum))
+        var shares = [
+            Overlay.Share(run.stable, both - canary), Overlay.Share(run.plan.canary, canary),
+        ]
+        shares += others.map { Overlay.Share($0.name, $0.weight * 10_000) }
+        if let reduced = SplitWeights(shares.map(\.weight)) {
+            for (i, weight) in reduced.weights.enumerated() { shares[i].weight = weight }
+        }
+        return Overlay.Entry(
+            shares: shares, stable: order.movesStable ? run.plan.canary : run.stable,
+            rollout: .init(name: run.plan.name, epoch: order.epoch), fingerprint: fingerprint)
+    }
+}

@@ -1,0 +1,170 @@
+"""Rollouts through the real process: a good version reaches all users, a bad one comes back."""
+import http.client, json, os, subprocess, tempfile, threading, unittest, urllib.request
+from harness import BINARY, OK, Case, Proxy, config, status, until
+
+# Stages of a second, and a judge that is content with little: what is tested is the way, not the statistics.
+QUICK = "judge: { minRequests: 20, minTime: 1s, maxIncrease: 5%, tolerate: { p95: 3, points: 1% } }"
+
+
+def plan(stages, more=""):
+    return f"""rollouts:
+  directory: state
+  plans:
+    - service: s
+      canary: v2
+      {QUICK}
+      {more}
+      stages:
+""" + "".join(f"        - {stage}\n" for stage in stages)
+
+
+class Rollouts(Case):
+    STAGES = ['{ name: small, weight: 10% }', '{ name: half, weight: 50% }',
+              '{ name: all, weight: 100%, holdBack: 10%, watch: 1s }']
+
+    def setUp(self):
+        self.one, self.two = self.backend(OK), self.backend(OK)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.token = os.path.join(folder.name, "token")
+        with open(self.token, "w") as file:
+            file.write("secret-of-the-test\n")
+
+    def begin(self, stages=STAGES, more="", weights=("100%", "0%"), options=()):
+        text = config(self.one.port, self.two.port, weights, extra=plan(stages, more))
+        text += "defaults: { timeouts: { request: 1s } }\n"
+        proxy = Proxy(text, *options, admin=f'{{ address: "127.0.0.1:0", token: {self.token} }}')
+        self.addCleanup(lambda: self.assertEqual(proxy.stop(), 0))
+        stop = threading.Event()
+        threads = [threading.Thread(target=self.drive, args=(proxy, stop), daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        self.addCleanup(lambda: (stop.set(), [thread.join() for thread in threads]))
+        return proxy
+
+    def drive(self, proxy, stop):
+        """Requests on one connection, until the test is over; the process may be another by then."""
+        connection = None
+        while not stop.is_set():
+            try:
+                connection = connection or http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+                connection.request("GET", "/")
+                connection.getresponse().read()
+            except OSError:
+                connection = None
+                stop.wait(0.01)
+            except http.client.HTTPException:
+                connection = None
+
+    def rollout(self, proxy, *arguments, code=0):
+        done = subprocess.run(
+            [BINARY, "rollout", *arguments, *self.target(proxy)], capture_output=True, text=True)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def target(self, proxy):
+        return ["--admin", f"127.0.0.1:{proxy.admin}", "--token", "secret-of-the-test"]
+
+    def page(self, proxy, path):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{proxy.admin}{path}", headers={"authorization": "Bearer secret-of-the-test"})
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.loads(response.read())
+
+    def state(self, proxy):
+        return self.page(proxy, "/rollouts?name=s")["rollouts"][0]
+
+    def service(self, proxy):
+        return self.page(proxy, "/weights")["services"][0]
+
+    def test_a_good_version_gets_all_users_and_becomes_the_stable_one(self):
+        proxy = self.begin()
+        self.assertIn("started", self.rollout(proxy, "start", "s"))
+        out = self.rollout(proxy, "wait", "s", "--timeout", "120s")
+        self.assertIn("succeeded", out)
+        page = self.service(proxy)
+        self.assertEqual(page["weights"]["v2"], "100%")
+        self.assertEqual(page["stable"], "v2")
+        self.assertIn("v2 is the stable version of s already", self.rollout(proxy, "start", "s", code=2))
+        history = self.rollout(proxy, "history", "s")
+        for word in ("small", "half", "all"):
+            self.assertIn(word, history)
+
+    def test_a_version_that_errs_comes_back_and_the_reason_says_so(self):
+        def sometimes(head, body):
+            sometimes.count += 1
+            return status(500) if sometimes.count % 4 == 0 else OK
+        sometimes.count = 0
+        self.two.answer = sometimes
+        proxy = self.begin(more="guard: off")
+        self.rollout(proxy, "start", "s")
+        out = self.rollout(proxy, "wait", "s", "--timeout", "120s", code=3)
+        self.assertIn("rolled back", out)
+        self.assertEqual(self.service(proxy)["weights"]["v1"], "100%")
+        state = self.state(proxy)
+        self.assertEqual(state["verdict"]["kind"], "regression")
+        self.assertIn("v2", state["reason"])
+
+    def test_the_guard_takes_a_dead_version_out_and_ends_the_rollout(self):
+        self.two.answer = status(500)
+        proxy = self.begin()
+        self.rollout(proxy, "start", "s")
+        self.assertIn("guard", self.rollout(proxy, "wait", "s", "--timeout", "120s", code=3))
+
+    def test_an_approval_is_waited_for_and_taken_for_its_stage_alone(self):
+        proxy = self.begin(['{ name: small, weight: 10%, approve: {} }', '{ name: half, weight: 50% , minTime: 1h }'])
+        self.rollout(proxy, "start", "s")
+        self.rollout(proxy, "wait", "s", "--exit-on-approval", "--timeout", "120s", code=5)
+        refusal = self.rollout(proxy, "approve", "s", "half", code=2)
+        self.assertIn("small", refusal)
+        self.rollout(proxy, "approve", "s", "small", "--by", "anna")
+        self.rollout(proxy, "wait", "s", "--for", "half", "--timeout", "120s")
+        self.assertIn("anna", self.rollout(proxy, "history", "s"))
+
+    def test_pause_resume_and_abort_do_what_they_say(self):
+        proxy = self.begin(['{ name: small, weight: 10%, minTime: 1h }', '{ name: half, weight: 50% }'])
+        self.rollout(proxy, "start", "s")
+        until(lambda: self.state(proxy)["state"] == "watching")
+        self.rollout(proxy, "pause", "s")
+        self.assertEqual(self.state(proxy)["state"], "paused")
+        self.rollout(proxy, "resume", "s")
+        until(lambda: self.state(proxy)["state"] == "watching")
+        self.rollout(proxy, "abort", "s")
+        until(lambda: self.state(proxy)["state"] == "aborted")
+        self.assertEqual(self.service(proxy)["weights"]["v1"], "100%")
+
+    def test_a_process_that_is_killed_goes_on_where_the_rollout_was(self):
+        proxy = self.begin(['{ name: small, weight: 10%, minTime: 1h }', '{ name: half, weight: 50% }'])
+        self.rollout(proxy, "start", "s")
+        until(lambda: self.state(proxy)["state"] == "watching")
+        before = self.state(proxy)
+        proxy.process.kill()
+        proxy.process.wait()
+        proxy.process.stderr.close()
+        proxy.run(())
+        until(lambda: self.state(proxy)["state"] == "watching")
+        after = self.state(proxy)
+        self.assertEqual((after["id"], after["stage"], after["weightPercent"]),
+                         (before["id"], before["stage"], before["weightPercent"]))
+
+    def test_weights_by_hand_are_refused_while_a_rollout_runs_unless_forced_which_pauses_it(self):
+        proxy = self.begin(['{ name: small, weight: 10%, minTime: 1h }'])
+        self.rollout(proxy, "start", "s")
+        until(lambda: self.state(proxy)["state"] == "watching")
+        command = [BINARY, "weights", "set", "s", "v1=50%", "v2=50%", *self.target(proxy)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("sluice rollout abort s", done.stdout)
+        self.assertEqual(subprocess.run(command + ["--force"], capture_output=True).returncode, 0)
+        until(lambda: self.state(proxy)["state"] == "paused")
+
+    def test_what_stands_against_a_start_is_said_at_once(self):
+        proxy = self.begin()
+        self.assertIn("did you mean", self.rollout(proxy, "start", "t", code=2))
+        self.rollout(proxy, "start", "s")
+        self.assertIn("--supersede", self.rollout(proxy, "start", "s", code=2))
+        self.assertIn("sluice rollout start", self.rollout(proxy, "retry", "s", code=2) + "sluice rollout start")
+
+
+if __name__ == "__main__":
+    unittest.main()
