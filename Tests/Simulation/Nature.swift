@@ -1,5 +1,6 @@
 import Base
 import Configuration
+import Evidence
 import Proxy
 import Telemetry
 
@@ -14,6 +15,10 @@ final class Nature {
     let metrics = MetricRegistry()
     let registry: SharedRegistry
     private(set) var snapshot: SharedBox<Snapshot>
+    /// The document as the file has it, the overlay over it, and what came of the two.
+    private(set) var file: Document
+    private(set) var overlay = Overlay()
+    private(set) var sources: [OverlayMerge.Source] = []
     /// In the order of their numbers. They hold this, and whoever made them holds them.
     private var members: [Member] = []
     var workers: [World] { members.map(\.world) }
@@ -28,10 +33,10 @@ final class Nature {
         self.seed = seed
         random = PRNG(seed: seed)
         registry = SharedRegistry(metrics: metrics, seed: seed)
-        let document = Nature.document(yaml)
-        for listener in document.listeners { _ = metrics.listener(listener.name) }
+        file = Nature.document(yaml)
+        for listener in file.listeners { _ = metrics.listener(listener.name) }
         snapshot = SnapshotCompiler.compile(
-            document, .init(generation: 1, hash: "0"), registry: registry)
+            file, .init(generation: 1, hash: "0"), registry: registry)
         for origin in origins { self.origins[origin.address] = origin }
     }
 
@@ -51,15 +56,48 @@ final class Nature {
 
     /// Compiles another configuration, for workers to adopt.
     func compile(yaml: String, generation: UInt64) {
+        file = Nature.document(yaml)
+        compile(generation: generation)
+    }
+
+    private func compile(generation: UInt64) {
+        let merge = OverlayMerge(file, under: overlay)
+        for (service, _, _) in merge.dropped { overlay.services[service] = nil }
+        sources = merge.sources
         let next = SnapshotCompiler.compile(
-            Nature.document(yaml),
+            merge.document,
             .init(generation: generation, hash: "\(generation)", now: now), registry: registry)
         snapshot.release()
         snapshot = next
     }
 
+    /// Puts weights over those of the first service of the file, as the control loop does; `nil`:
+    /// the file's again.
+    /// - Returns: `false` where they would raise a version that is out, and nothing changes.
+    func setWeights(_ shares: [Overlay.Share]?, generation: UInt64) -> Bool {
+        var next = overlay
+        next.services[file.services[0].name] = shares.map {
+            Overlay.Entry(shares: $0, fingerprint: file.fingerprint(ofService: 0))
+        }
+        let before = snapshot.value.document, merge = OverlayMerge(file, under: next)
+        let out = registry.latchReports().filter(\.isTripped).map(\.version)
+        let gaining = WeightChange(from: before, to: merge.document, service: 0).gaining
+        guard !gaining.contains(where: { out.contains(before.services[0].versions[$0].name) })
+        else { return false }
+        overlay = next
+        compile(generation: generation)
+        return true
+    }
+
     /// All workers use the newest snapshot.
     func settleTrips() { _ = registry.settleTrips(snapshot.value.document) }
+
+    /// The evidence of each split of the snapshot in force.
+    func holdEvidence() -> [HeldEvidence] {
+        (0..<snapshot.value.splits.count).compactMap {
+            snapshot.value.splits[$0].evidence.map(HeldEvidence.init)
+        }
+    }
 
     /// The snapshot in force, with a reference for whoever takes it.
     func retainedSnapshot() -> SharedBox<Snapshot> {
@@ -119,6 +157,24 @@ final class Nature {
     }
 }
 
+/// The evidence of one split in one epoch, held by a test over the end of the epoch.
+public final class HeldEvidence {
+    private let box: SharedBox<EpochEvidence>
+
+    init(_ box: SharedBox<EpochEvidence>) {
+        box.retain()
+        self.box = box
+    }
+
+    deinit { box.release() }
+
+    public var route: String { box.value.subject.route }
+    public var epoch: UInt64 { box.value.epoch }
+    /// Requests that have ended, of all versions.
+    public var requests: Int { box.value.requests }
+    public func counts(version: Int) -> VersionEvidence { box.value.counts(version: version) }
+}
+
 /// A process of several workers, each with a data plane of its own, and the mail between them.
 public final class SimulatedProcess {
     public let workers: [World]
@@ -148,6 +204,28 @@ public final class SimulatedProcess {
     }
 
     public func run(until limit: Duration? = nil) { nature.run(until: limit) }
+
+    /// Puts weights over those of the file's first service, or takes them away, unless that would
+    /// raise a version that is out.
+    public func setWeights(_ shares: [Overlay.Share]?, generation: UInt64) -> Bool {
+        guard nature.setWeights(shares, generation: generation) else { return false }
+        nature.turn {}
+        nature.settleTrips()
+        return true
+    }
+
+    /// The weights in force of the first service, where they come from, and the entry over them.
+    public var weights: [Int] { nature.snapshot.value.document.services[0].versions.map(\.weight) }
+    public var source: OverlayMerge.Source { nature.sources.first ?? .file }
+    public var entry: Overlay.Entry? {
+        nature.overlay.services[nature.file.services[0].name]
+    }
+    /// The fingerprint of the first service as the file has it.
+    public var fingerprint: String { nature.file.fingerprint(ofService: 0) }
+
+    /// The evidence of the epoch in force of each split, to be looked at when the process keeps it
+    /// no more.
+    public func holdEvidence() -> [HeldEvidence] { nature.holdEvidence() }
 
     /// The control thread's mail to all.
     public func drain() {

@@ -37,6 +37,10 @@ public final class SimulatedOrigin {
     public var wantsHTTP1 = false
     /// Answers another way than the properties above say, by the number of the request from 0.
     public var script: (Int) -> Answer? = { _ in nil }
+    /// Answers another way, by the request itself, where `script` has none.
+    public var answer: (Request) -> Answer? = { _ in nil }
+    /// Answers another way by what the request is; goes before `script`.
+    public var onRequest: ((Request) -> Answer?)?
     /// Whether the origin says to health checks that it is well: to `GET /healthz` and to gRPC's.
     public var isHealthy = true
     public private(set) var requestCount = 0
@@ -208,7 +212,9 @@ final class OriginPeer: OriginEnd {
         if request.head.hasPrefix("GET /healthz ") || request.head.hasPrefix("POST /grpc.health") {
             return answerCheck(request)
         }
-        let scripted = origin.script(origin.requestCount)
+        let scripted =
+            origin.onRequest?(request) ?? origin.script(origin.requestCount)
+            ?? origin.answer(request)
         if scripted == nil, request.head.contains("pgrade: websocket\r\n") {
             return beginTunnel(request)
         }

@@ -2,6 +2,7 @@ import Base
 import Configuration
 import HTTP1
 import Proxy
+import Rollout
 import Telemetry
 
 /// A worker of a simulated process: the production data plane under a virtual clock, a network that
@@ -300,6 +301,11 @@ public final class World {
 
     /// The deeds of the versions of each split, and the guard's sums.
     public var evidence: [SplitReport] { nature.registry.evidenceReports() }
+
+    /// One look at a service's evidence for the judge of a rollout; `nil` without both versions.
+    public func evidenceSample(_ question: EvidenceQuestion) -> EvidenceSample? {
+        nature.registry.evidenceSample(question, now: now)
+    }
 
     /// The latch of a version.
     public func latch(service: String, version: String) -> LatchReport? {
