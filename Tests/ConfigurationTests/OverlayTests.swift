@@ -248,11 +248,17 @@ import Testing
             let shares = (0...random.below(4)).map { v in
                 Overlay.Share("v\(v)", Int(random.below(20)) + (v == 0 ? 1 : 0))
             }
-            overlay.services["s-\(i).x_Y"] = Overlay.Entry(
+            var entry = Overlay.Entry(
                 shares: shares, stable: random.below(2) == 0 ? "v0" : nil,
                 rollout: random.below(2) == 0
                     ? .init(name: "r\(i)", epoch: Int(random.below(9)) + 1) : nil,
                 fingerprint: "0123456789abcde\(random.below(10))")
+            if entry.rollout != nil, random.below(2) == 0 {
+                let rules = ["{ headers: { x: \"\\U0000000a\" } }", "{ path: { prefix: /ä } }"]
+                entry.rules = Overlay.Rules(
+                    version: "v0", matches: Array(rules.prefix(Int(random.below(2)) + 1)))
+            }
+            overlay.services["s-\(i).x_Y"] = entry
         }
         overlay.trips = drawnTrips(&random)
         return overlay
@@ -304,6 +310,11 @@ import Testing
                 #expect((1...16).contains(entry.shares.count))
                 #expect(Set(entry.shares.map(\.version)).count == entry.shares.count)
                 #expect(entry.rollout.map { $0.epoch >= 1 } ?? true)
+                if let rules = entry.rules {
+                    #expect(entry.rollout != nil && (1...100).contains(rules.matches.count))
+                    #expect(entry.shares.contains { $0.version == rules.version })
+                    #expect(rules.matches.allSatisfy { (1...16_384).contains($0.utf8.count) })
+                }
             }
             let trips = overlay.trips
             #expect(
@@ -325,6 +336,12 @@ import Testing
         "{ \"format\": 1, \"services\": {}, \"trips\": { \"s\": { \"\(version)\": { \"number\": \(number), "
             + "\"cause\": \"\(cause)\", \"sum\": \(sum), \"limit\": 11.5, \"errors\": 9, "
             + "\"versionErrors\": 7, \"atMicros\": 5 } } } }"
+    }
+
+    static func rules(_ rules: String) -> String {
+        text(
+            "\"weights\": { \"a\": 1 }, \"rollout\": { \"name\": \"r\", \"epoch\": 1 }, "
+                + "\"rules\": { \(rules) }, \(print)")
     }
 
     static let print = "\"fingerprint\": \"0123456789abcdef\""
@@ -366,6 +383,47 @@ import Testing
                 "\"weights\": { \"a\": 1 }, \"rollout\": { \"name\": \"r\", \"epoch\": 0 }, \(print)"
             ),
             "1:95: expected a number from 1"
+        ),
+        (
+            text("\"weights\": { \"a\": 1 }, \"rules\": { \"version\": \"a\" }, \(print)"),
+            "1:69: only a rollout has rules"
+        ),
+        (rules("\"version\": \"a\", \"matches\": [\"{}\"]"), "ok"),
+        (rules("\"version\": \"a\""), "1:109: matches is missing"),
+        (
+            rules("\"version\": \"b\", \"matches\": [\"{}\"]"),
+            "1:122: expected one of the versions that have weights here"
+        ),
+        (
+            rules("\"version\": \"a\", \"matches\": []"),
+            "1:138: expected a list of 1 to 100 rules"
+        ),
+        (
+            rules("\"version\": \"a\", \"matches\": \"{}\""),
+            "1:138: expected a list of 1 to 100 rules"
+        ),
+        (
+            rules("\"version\": \"a\", \"matches\": [7]"),
+            "1:139: expected a rule of 1 to 16384 bytes"
+        ),
+        (
+            rules("\"version\": \"a\", \"matches\": [\"\"]"),
+            "1:139: expected a rule of 1 to 16384 bytes"
+        ),
+        (
+            rules(
+                "\"version\": \"a\", \"matches\": [\"\(String(repeating: "x", count: 16_385))\"]"),
+            "1:139: expected a rule of 1 to 16384 bytes"
+        ),
+        (
+            rules(
+                "\"version\": \"a\", \"matches\": ["
+                    + (0..<101).map { _ in "\"{}\"" }.joined(separator: ",") + "]"),
+            "1:138: expected a list of 1 to 100 rules"
+        ),
+        (
+            rules("\"version\": \"a\", \"matches\": [\"{}\"], \"more\": 1"),
+            "1:146: there is no key \"more\" here, but version, matches"
         ),
         (
             text("\"weights\": { \"a\": 1 }, \"fingerprint\": \"0123\""),

@@ -15,6 +15,11 @@ import Testing
         return text
     }
 
+    static func has(_ key: String, _ json: JSONText) -> Bool {
+        guard case .object(let pairs) = json else { return false }
+        return pairs.contains { $0.0 == key }
+    }
+
     enum Outcome: CaseIterable {
         case refused, noRoute, direct, located, named, drawn, rewritten, ownHosts
     }
@@ -29,10 +34,18 @@ import Testing
         /// Kinds of outcomes that there were.
         var outcomes: Set<Outcome> = []
 
-        init(_ text: String) throws {
+        /// - Parameter entry: is put over the service "a".
+        init(_ text: String, under entry: Overlay.Entry? = nil) throws {
             let reading = ConfigurationReading(Array(text.utf8))
-            document = try #require(
+            let file = try #require(
                 reading.document, "\(reading.errors.map(\.message))\n\(text)")
+            var overlay = Overlay()
+            if var entry {
+                let index = try #require(file.services.firstIndex { $0.name == "a" })
+                entry.fingerprint = file.fingerprint(ofService: index)
+                overlay.services["a"] = entry
+            }
+            document = OverlayMerge(file, under: overlay).document
             registry = SharedRegistry(metrics: metrics, seed: 1)
             snapshot = SnapshotCompiler.compile(
                 document, .init(generation: 1, hash: ""), registry: registry)

@@ -96,6 +96,12 @@ struct RandomRouting {
         return "path: \(one(of: ["/", "/v2"]))"
     }
 
+    /// The rule of a stage: one match, or two.
+    mutating func rule() -> String {
+        let one = match(wantsPrefix: chance(30))
+        return chance(70) ? one : "[\(one), \(match(wantsPrefix: chance(30)))]"
+    }
+
     private mutating func match(wantsPrefix: Bool) -> String {
         var keys: [String] = []
         if chance(15) { keys.append("listeners: [\(one(of: ["plain", "secure"]))]") }

@@ -70,6 +70,7 @@ public enum RolloutPage {
             ("stages", .array(view.stages.map(stage))),
             ("unit", .string(view.hasSessions ? "session" : "request")),
             ("versions", .array(view.versions.map(version))),
+            ("matched", view.matched.map(version) ?? .null),
         ]
         if kind == .history || kind == .status {
             members.append(
@@ -169,7 +170,11 @@ public enum RolloutPage {
     }
 
     private static func table(_ view: RolloutView) -> String {
-        let versions = view.versions
+        var versions = view.versions
+        if var matched = view.matched {
+            matched.version += " by rule"
+            versions.append(matched)
+        }
         guard !versions.isEmpty else { return "" }
         let unit = view.hasSessions ? "sessions" : "requests"
         var rows = [["version", unit, "errors", "rate", "between", "p50", "p95"]]

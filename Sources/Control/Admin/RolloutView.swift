@@ -66,6 +66,9 @@ public struct RolloutView: Sendable {
     public var versions: [Version] = []
     /// Whether the units of `versions` are sessions, because the service is sticky.
     public var hasSessions = false
+    /// The canary's deeds in the present stage at requests that rules of stages gave it; `nil`
+    /// without rules.
+    public var matched: Version?
     /// Newest last.
     public var events: [Event] = []
     /// Why the journal is not written; `nil` when it is.

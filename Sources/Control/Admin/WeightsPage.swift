@@ -115,6 +115,16 @@ public enum WeightsPage {
                     ])
                 ))
         }
+        if let rules = source.entry?.rules {
+            pairs.append(
+                (
+                    "rules",
+                    .object([
+                        ("version", .string(rules.version)),
+                        ("matches", .array(rules.matches.map { .string($0) })),
+                    ])
+                ))
+        }
         if case .drift(_, let file, let obstacle) = source {
             pairs.append(
                 (

@@ -9,6 +9,7 @@ import Upstream
 struct Steps {
     private let file: String
     private let document: Document
+    private let snapshot: SharedBox<Snapshot>
     private let now: Instant
     private let sources: [OverlayMerge.Source]
     private let wall: WallTime
@@ -20,6 +21,7 @@ struct Steps {
     init(_ ground: ExplainGround) {
         file = ground.file
         document = ground.snapshot.value.document
+        snapshot = ground.snapshot
         now = ground.now
         sources = ground.sources
         wall = ground.wall
@@ -67,11 +69,28 @@ struct Steps {
 
     /// The route's name and where it stands in the file.
     private func name(_ route: Int) -> (name: String, place: String) {
+        if let original = snapshot.value.original(ofRuleRoute: route) {
+            let found = name(original)
+            return ("\(found.name) and the rule of \(author(ofRuleRoute: route))", found.place)
+        }
         if route < document.routes.count {
             let found = document.routes[route]
             return (found.name, "\(file):\(found.line)")
         }
         return ("a service's own hosts", file)
+    }
+
+    /// The rollout whose stage has the rule that made a route.
+    private func author(ofRuleRoute route: Int) -> String {
+        let service = snapshot.value.routes[route].service
+        return "rollout \(document.services[service].stageRules?.rollout ?? "")"
+    }
+
+    /// Who says which version a route's requests get, for one that names it.
+    func namedBy(_ route: Int) -> String {
+        snapshot.value.original(ofRuleRoute: route) == nil
+            ? "named by the route"
+            : "named by the rule of \(author(ofRuleRoute: route)), before any share"
     }
 
     mutating func tried(_ route: Int, match: Int, _ failure: MatchFailure) {
@@ -119,6 +138,9 @@ struct Steps {
         let label = ASCII.string(snapshot.value.store.bytes(plan.name))
         lines.append("route     \(label) (\(name(route).place))")
         pairs.append(("route", .string(label)))
+        if snapshot.value.original(ofRuleRoute: route) != nil {
+            pairs.append(("rule", .string(author(ofRuleRoute: route))))
+        }
     }
 
     /// Tells what the proxy answers by itself.

@@ -194,7 +194,6 @@ public enum Explainer {
             head: head, bytes: bytes.span, host: host.span, path: path.span, arrival: arrival)
         for match in 0..<snapshot.value.table.matchCount {
             let route = snapshot.value.table.route(ofMatch: match)
-            if let winner, route > winner { break }
             let failure = snapshot.value.table.failure(
                 of: match, head: head, bytes: bytes.span, host: host.span, path: path.span,
                 arrival: arrival)
@@ -211,7 +210,8 @@ public enum Explainer {
         let snapshot = ground.snapshot
         let plan = snapshot.value.routes[route]
         let document = snapshot.value.document
-        let config = route < document.routes.count ? document.routes[route] : nil
+        let listed = snapshot.value.original(ofRuleRoute: route) ?? route
+        let config = listed < document.routes.count ? document.routes[listed] : nil
         guard plan.kind == .forward else {
             steps.direct(plan, snapshot, head, forms)
             steps.edits(config, nil, versions: [])
@@ -219,7 +219,8 @@ public enum Explainer {
         }
         if head.method == .connect, !plan.allowsConnect { return steps.connectRefused() }
         let service = document.services[plan.service]
-        let versions = version(plan, service, ground, head, forms.bytes, &steps)
+        let versions = version(
+            plan, service, ground, head, forms.bytes, namedBy: steps.namedBy(route), &steps)
         steps.rewrite(plan, snapshot, head, forms)
         steps.edits(config, service, versions: versions)
         steps.rate(config?.rateLimit, head, forms)
@@ -230,7 +231,7 @@ public enum Explainer {
     /// - Returns: the versions that may serve; one where that is decided.
     private static func version(
         _ plan: Snapshot.RoutePlan, _ config: Document.Service, _ ground: ExplainGround,
-        _ head: borrowing RequestHead, _ bytes: [UInt8], _ steps: inout Steps
+        _ head: borrowing RequestHead, _ bytes: [UInt8], namedBy: String, _ steps: inout Steps
     ) -> [Int] {
         let snapshot = ground.snapshot
         let service = snapshot.value.services[plan.service]
@@ -268,7 +269,7 @@ public enum Explainer {
         let mayMove = service.fallsBack || !out.isEmpty
         let served = draws.map { choice(drawn: $0, fallsBack: mayMove) }
         switch found[0].way {
-        case .named: steps.version(served[0], found[0], of: plan.service, "named by the route")
+        case .named: steps.version(served[0], found[0], of: plan.service, namedBy)
         case .session, .bound, .fallback:
             let position = Double(session?.position ?? 0) / 0x1p64
             let source = session?.origin == .issued ? "issued cookie" : "session"

@@ -180,6 +180,9 @@ extension RolloutState {
             .compactMap { plan.stages[$0].match }
     }
 
+    /// Whether rules of stages send requests to the canary now.
+    public var hasRules: Bool { !confirmed.rules.isEmpty }
+
     /// Whether both versions have users, so that one can be compared with the other.
     func isJudged(_ stage: Int) -> Bool { (1..<10_000).contains(share(of: stage)) }
 

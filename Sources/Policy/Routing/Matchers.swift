@@ -64,6 +64,7 @@ enum PathTemplate {
 struct RouteTableBuilder: ~Copyable {
     var entries: [RouteTable.Entry] = []
     var hosts: [CompiledHost] = []
+    var furtherPaths: [CompiledPath] = []
     var methodNames: [ByteRange] = []
     var values: [CompiledValue] = []
     var listeners: [Int] = []
@@ -82,6 +83,8 @@ struct RouteTableBuilder: ~Copyable {
         let hostStart = hosts.count
         for host in match.hosts { hosts.append(compile(host: host)) }
         let path = compile(path: match.path)
+        let pathStart = furtherPaths.count
+        for path in match.furtherPaths { furtherPaths.append(compile(path: path)) }
         let nameStart = methodNames.count
         var bits: UInt16 = 0
         for name in match.methods {
@@ -105,7 +108,8 @@ struct RouteTableBuilder: ~Copyable {
                 hosts: .init(start: hostStart, end: hosts.count), path: path,
                 methodBits: bits,
                 otherMethods: .init(start: nameStart, end: methodNames.count),
-                values: .init(start: valueStart, end: values.count)))
+                values: .init(start: valueStart, end: values.count),
+                furtherPaths: .init(start: pathStart, end: furtherPaths.count)))
         keys.append(RouteIndex.keys(for: match))
     }
 

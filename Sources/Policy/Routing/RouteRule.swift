@@ -66,6 +66,8 @@ public struct MatchRule: Sendable, Equatable {
     /// Lower case, without port; `*.example.com` is a suffix, `*` or an empty list any host.
     public var hosts: [String] = []
     public var path: PathRule?
+    /// Further rules that the path has to match; a file cannot say them, `and` makes them.
+    public internal(set) var furtherPaths: [PathRule] = []
     /// The methods that match; empty: any.
     public var methods: [String] = []
     public var values: [ValueRule] = []

@@ -34,10 +34,13 @@ public struct RouteTable: ~Copyable, Sendable {
         var methodBits: UInt16
         var otherMethods: Run
         var values: Run
+        /// A run in `furtherPaths`.
+        var furtherPaths: Run
     }
 
     let entries: FixedArray<Entry>
     let hosts: FixedArray<CompiledHost>
+    let furtherPaths: FixedArray<CompiledPath>
     let methodNames: FixedArray<ByteRange>
     let values: FixedArray<CompiledValue>
     /// Listeners' numbers.
@@ -55,14 +58,25 @@ public struct RouteTable: ~Copyable, Sendable {
     ///   - routes: for each route its matches; a route without any takes every request.
     ///   - listenerNumber: the number by which requests' listeners are known, by name.
     public init(routes: [[MatchRule]], listenerNumber: @escaping (String) -> Int = { _ in -2 }) {
+        self.init(
+            numbered: routes.enumerated().map { ($0, $1) }, listenerNumber: listenerNumber)
+    }
+
+    /// - Parameter numbered: routes in the order in which they are tried, each by the number that
+    ///   `match` answers with.
+    public init(
+        numbered: [(route: Int, matches: [MatchRule])],
+        listenerNumber: @escaping (String) -> Int = { _ in -2 }
+    ) {
         var builder = RouteTableBuilder(listenerNumber: listenerNumber)
-        for (route, matches) in routes.enumerated() {
+        for (route, matches) in numbered {
             for match in matches.isEmpty ? [MatchRule()] : matches {
                 builder.add(match, route: UInt32(route))
             }
         }
         entries = FixedArray(builder.entries)
         hosts = FixedArray(builder.hosts)
+        furtherPaths = FixedArray(builder.furtherPaths)
         methodNames = FixedArray(builder.methodNames)
         values = FixedArray(builder.values)
         listeners = FixedArray(builder.listeners)
@@ -156,6 +170,11 @@ public struct RouteTable: ~Copyable, Sendable {
         for i in run.start..<run.end where !valueHolds(values[i], head, bytes) {
             return .value(i - run.start)
         }
+        if !entries[match].furtherPaths.isEmpty,
+            !furtherPathsHold(entries[match].furtherPaths, path)
+        {
+            return .path
+        }
         return .none
     }
 
@@ -191,6 +210,12 @@ public struct RouteTable: ~Copyable, Sendable {
             }
         }
         return false
+    }
+
+    @inline(never)
+    private func furtherPathsHold(_ run: Run, _ path: Span<UInt8>) -> Bool {
+        for i in run.start..<run.end where !pathHolds(furtherPaths[i], path) { return false }
+        return true
     }
 
     private func pathHolds(_ rule: CompiledPath, _ path: Span<UInt8>) -> Bool {

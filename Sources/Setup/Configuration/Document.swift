@@ -102,6 +102,8 @@ public struct Document: Sendable, Equatable {
         public var errors = VersionErrors()
         /// The ratio of error rates that the guard looks for; `nil`: there is no guard.
         public var guardRatio: Int?
+        /// Rules of a rollout's stages; never the file's, always an overlay's.
+        public var stageRules: StageRules?
         @Aside public var mark: YAMLMark
         /// Weights were written as percents.
         public var isPercent: Bool

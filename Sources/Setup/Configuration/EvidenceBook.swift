@@ -32,6 +32,8 @@ struct EvidenceBook {
     private var splits: [String: Split] = [:]
     private var latches: [Version: SharedBox<VersionLatch>] = [:]
     private(set) var sessions: [String: Sessions] = [:]
+    /// Requests that stages' rules took, by service; apart from all that is compared.
+    private var matched: [String: SharedBox<EpochEvidence>] = [:]
     private let workers: Int
 
     init(workers: Int) { self.workers = workers }
@@ -40,6 +42,8 @@ struct EvidenceBook {
     mutating func close() {
         for name in splits.keys { forget(name) }
         for latch in latches.values { latch.release() }
+        for evidence in matched.values { evidence.release() }
+        matched = [:]
         for service in sessions.values { for places in service.places.values { places.release() } }
         latches = [:]
         sessions = [:]
@@ -110,6 +114,36 @@ struct EvidenceBook {
         sessions[subject.service] = held
         places.retain()
         return places
+    }
+
+    /// The counts of requests that a service's stage rules take, with a reference for the caller:
+    /// the ones that are there while the versions stay.
+    mutating func matched(
+        _ service: Document.Service, now: Instant
+    ) -> SharedBox<EpochEvidence> {
+        let names = service.versions.map(\.name)
+        if let known = matched[service.name], known.value.subject.versions == names {
+            known.retain()
+            return known
+        }
+        matched[service.name]?.release()
+        // Without sessions: each request counts, and its time.
+        let subject = EpochEvidence.Subject(
+            route: "", service: service.name, versions: names, weights: names.map { _ in 1 },
+            stable: service.stable, isSticky: false)
+        let evidence = SharedBox(
+            EpochEvidence(subject, epoch: 0, begun: now, workers: workers, places: nil))
+        matched[service.name] = evidence
+        evidence.retain()
+        return evidence
+    }
+
+    /// The counts of a version that stages' rules gave requests; `nil` where none ever did.
+    func matchedCounts(service: String, version: String) -> VersionEvidence? {
+        guard let evidence = matched[service],
+            let index = evidence.value.subject.versions.firstIndex(of: version)
+        else { return nil }
+        return evidence.value.counts(version: index)
     }
 
     /// The guard's sums of a split, with a reference for the caller, and its shares in force.

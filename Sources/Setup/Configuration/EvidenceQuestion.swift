@@ -68,6 +68,8 @@ extension EvidenceBook {
                 pending = found
             }
         }
+        pending?.sample.matched = matchedCounts(
+            service: question.service, version: question.canary)
         return pending
     }
 }

@@ -138,6 +138,12 @@ public final class SharedRegistry: Sendable {
         }
     }
 
+    /// Where requests are counted that a service's stage rules take, with a reference for the
+    /// caller.
+    func matched(_ service: Document.Service) -> SharedBox<EpochEvidence> {
+        state.withLock { $0.evidence.matched(service, now: $0.now) }
+    }
+
     /// The latch of a version, with a reference for the caller.
     func latch(service: String, version: String) -> SharedBox<VersionLatch> {
         state.withLock { $0.evidence.latch(service: service, version: version) }

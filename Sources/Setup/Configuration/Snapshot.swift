@@ -158,7 +158,8 @@ public struct Snapshot: ~Copyable, Sendable {
         public var retry = 0
         /// Into `filters`, or -1.
         public var filter = -1
-        /// Whether the route has filters, or a version of its service has a fault.
+        /// Whether the route has filters, or a version of its service has a fault, or a stage's
+        /// rule made it.
         public var isSpecial = false
         public var pathEdit = PathEdit.none
         /// Replaces the path or its matched prefix. A redirect's path may have a query behind it.

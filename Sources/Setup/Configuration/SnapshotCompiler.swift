@@ -98,8 +98,11 @@ public struct SnapshotCompiler: ~Copyable {
     private consuming func finish() -> Snapshot {
         let settings = makeSettings()
         let metrics = registry.metrics
+        let (numbered, originals) = withRules(matches)
+        let matched = matchedPlans()
         let plans = SnapshotPlans(
-            table: RouteTable(routes: matches, listenerNumber: { metrics.listener($0) }),
+            table: RouteTable(
+                numbered: numbered, listenerNumber: { metrics.listener($0) }),
             routes: FixedArray(routes), services: FixedArray(services),
             versions: FixedArray(versions), sticky: FixedArray(sticky), edits: FixedArray(edits),
             editedNames: FixedArray(editedNames), rows: FixedArray(rows),
@@ -107,7 +110,8 @@ public struct SnapshotCompiler: ~Copyable {
             faults: FixedArray(faults), mirrors: FixedArray(mirrors), checks: FixedArray(checks),
             store: store, listenerProtocols: FixedArray(listenerProtocols()),
             halfClosers: FixedArray(halfClosers()), splitOwners: FixedArray(splitOwners),
-            lacksSplits: lacksSplits, metrics: metrics)
+            ruleOriginals: FixedArray(originals), firstRuleRoute: routes.count - originals.count,
+            matched: FixedArray(matched), lacksSplits: lacksSplits, metrics: metrics)
         return Snapshot(
             generation: inputs.generation, hash: inputs.hash, document: document,
             settings: settings, splits: splits, epochs: epochs, plans: SharedBox(plans))

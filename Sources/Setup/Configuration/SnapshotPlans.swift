@@ -1,4 +1,5 @@
 import Base
+import Evidence
 import Routing
 import Telemetry
 import Upstream
@@ -27,6 +28,12 @@ import Upstream
     let halfClosers: FixedArray<Bool>
     /// Whose split each of the snapshot's splits is, in the same order.
     let splitOwners: FixedArray<SplitOwner>
+    /// The routes that stages' rules have copies of, by the copies' numbers.
+    let ruleOriginals: FixedArray<Int>
+    /// The number of the first such copy.
+    let firstRuleRoute: Int
+    /// By service.
+    let matched: FixedArray<MatchedPlan>
     /// Some route forwards by weights that are all zero, and so has no split.
     let lacksSplits: Bool
     /// Where the rows and clusters are held.
@@ -40,8 +47,15 @@ import Upstream
         var service: Int
     }
 
+    /// Where the requests of one service are counted that a stage's rule took.
+    struct MatchedPlan: BitwiseCopyable, Sendable {
+        /// `nil` without rules.
+        var evidence: SharedBox<EpochEvidence>?
+    }
+
     deinit {
         releaseNumbers()
+        for i in 0..<matched.count { matched[i].evidence?.release() }
         for i in 0..<versions.count {
             versions[i].cluster.release()
             versions[i].latch.release()

@@ -60,7 +60,7 @@ enum Decisions {
         }
         chooseVersion(&tables, &turn, id, route, snapshot, head)
         if plan.isSpecial {
-            return applyFault(&tables.exchanges[id], &turn, snapshot, head, after: delay)
+            return finishSpecial(&tables.exchanges[id], &turn, snapshot, head, after: delay)
         }
         return .forward(after: .zero)
     }
@@ -278,14 +278,23 @@ enum Decisions {
         return !service.fallsBack || plan.cluster.value.isAvailable(now: turn.now)
     }
 
-    /// The fault of the request's version, if it has one.
+    /// What few requests have: a version with a fault, or a stage's rule that named the version.
     @inline(never)
-    private static func applyFault(
+    private static func finishSpecial(
         _ exchange: inout Exchange, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>,
         _ head: ByteRange, after delay: Duration
     ) -> Decision {
         let fault = snapshot.value.versions[exchange.version].fault
         var decision = Decision.forward(after: delay)
+        if exchange.summary.assign == .header,
+            let matched = snapshot.value.matchedEvidence(ofRoute: exchange.route)
+        {
+            let service = snapshot.value.routes[exchange.route].service
+            exchange.unit = .request
+            exchange.evidence = matched
+            exchange.evidenceVersion =
+                exchange.version - snapshot.value.services[service].versions.start
+        }
         if fault >= 0 {
             decision = Faults.apply(&exchange, &turn, fault, snapshot, head, after: delay)
         }

@@ -130,6 +130,8 @@ enum Outcomes {
     ) {
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let route = snapshot.value.routes[tables.exchanges[id].route]
+        // Whoever matches a stage's rule is no fair sample.
+        guard route.split >= 0 else { return }
         let split = snapshot.value.splits[route.split]
         guard let sums = split.errors else { return }
         let service = snapshot.value.services[route.service]

@@ -34,7 +34,8 @@ struct EvidencePair: Sendable, Equatable {
 }
 
 extension VersionEvidence {
-    func wentBack(from before: VersionEvidence) -> Bool {
+    /// Whether counters are smaller than they were.
+    package func wentBack(from before: VersionEvidence) -> Bool {
         requests < before.requests || errors < before.errors || firstErrors < before.firstErrors
             || left < before.left || clientErrors < before.clientErrors
             || zip(latency, before.latency).contains { $0 < $1 }
@@ -42,7 +43,7 @@ extension VersionEvidence {
     }
 
     /// - Precondition: no counter went back.
-    func since(_ before: VersionEvidence) -> VersionEvidence {
+    package func since(_ before: VersionEvidence) -> VersionEvidence {
         var rest = self
         rest.requests -= before.requests
         rest.errors -= before.errors

@@ -29,6 +29,21 @@ public struct Overlay: Sendable, Equatable {
         }
     }
 
+    /// Rules of a rollout's stages: requests that match one of them go to a version outright.
+    public struct Rules: Sendable, Equatable {
+        public var version: String
+        /// The text of each, as `StageMatch` reads them; 1...100, each of at most 16,384 bytes.
+        public var matches: [String]
+
+        public init(version: String, matches: [String]) {
+            self.version = version
+            self.matches = matches
+        }
+
+        /// As many as a plan has stages.
+        static let matchesMax = 100
+    }
+
     /// The weights of one service, and of every `split:` of its routes.
     public struct Entry: Sendable, Equatable {
         /// At most 16 versions, each once, which `SplitWeights` takes; versions that are not
@@ -38,15 +53,19 @@ public struct Overlay: Sendable, Equatable {
         public var stable: String?
         /// `nil`: set by hand.
         public var rollout: Rollout?
+        /// Rules that stand before the weights; only a rollout has some.
+        public var rules: Rules?
         /// The fingerprint of the service's section in the file that the entry was made over.
         public var fingerprint: String
 
         public init(
-            shares: [Share], stable: String? = nil, rollout: Rollout? = nil, fingerprint: String
+            shares: [Share], stable: String? = nil, rollout: Rollout? = nil,
+            rules: Rules? = nil, fingerprint: String
         ) {
             self.shares = shares
             self.stable = stable
             self.rollout = rollout
+            self.rules = rules
             self.fingerprint = fingerprint
         }
     }
@@ -130,8 +149,12 @@ extension Overlay {
 
 extension Overlay.Entry {
     /// `v1 80 %, v2 20 %`, as the pages and the log write shares; versions without one are left
-    /// out.
-    public var text: String { Overlay.text(shares) }
+    /// out. Rules stand behind.
+    public var text: String {
+        guard let rules else { return Overlay.text(shares) }
+        return Overlay.text(shares) + ", and to \(rules.version) whatever matches "
+            + rules.matches.joined(separator: " or ")
+    }
 
     /// Who put the weights there: `by hand`, or `rollout NAME`.
     public var author: String { rollout.map { "rollout \($0.name)" } ?? "by hand" }

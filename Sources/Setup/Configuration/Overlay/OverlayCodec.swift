@@ -52,6 +52,16 @@ public enum OverlayCodec {
                     ])
                 ))
         }
+        if let rules = entry.rules {
+            pairs.append(
+                (
+                    "rules",
+                    .object([
+                        ("version", .string(rules.version)),
+                        ("matches", .array(rules.matches.map { .string($0) })),
+                    ])
+                ))
+        }
         return .object(pairs + [("fingerprint", .string(entry.fingerprint))])
     }
 
@@ -86,7 +96,7 @@ public enum OverlayCodec {
 
     private static func entry(_ node: JSONNode) throws(JSONError) -> Overlay.Entry {
         try check(
-            node, keys: ["weights", "stable", "rollout", "fingerprint"],
+            node, keys: ["weights", "stable", "rollout", "rules", "fingerprint"],
             required: ["weights", "fingerprint"])
         let shares = try shares(node["weights"] ?? node)
         var stable: String?
@@ -98,13 +108,19 @@ public enum OverlayCodec {
         }
         var rollout: Overlay.Rollout?
         if let value = node["rollout"] { rollout = try self.rollout(value) }
+        var rules: Overlay.Rules?
+        if let value = node["rules"] {
+            guard rollout != nil else { throw error("only a rollout has rules", value) }
+            rules = try self.rules(value, shares)
+        }
         let print = node["fingerprint"] ?? node
         guard let fingerprint = print.text, fingerprint.utf8.count == 16,
             fingerprint.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
             )
         else { throw error("expected 16 hexadecimal digits", print) }
         return Overlay.Entry(
-            shares: shares, stable: stable, rollout: rollout, fingerprint: fingerprint)
+            shares: shares, stable: stable, rollout: rollout, rules: rules,
+            fingerprint: fingerprint)
     }
 
     private static func shares(_ node: JSONNode) throws(JSONError) -> [Overlay.Share] {
@@ -144,6 +160,30 @@ public enum OverlayCodec {
             throw error("expected a number from 1", node["epoch"] ?? node)
         }
         return Overlay.Rollout(name: name, epoch: epoch)
+    }
+
+    /// Whether each text is a rule is found where it meets a configuration, which may have lost a
+    /// listener that the rule names.
+    private static func rules(
+        _ node: JSONNode, _ shares: [Overlay.Share]
+    ) throws(JSONError) -> Overlay.Rules {
+        try check(node, keys: ["version", "matches"], required: ["version", "matches"])
+        let version = node["version"] ?? node
+        guard let name = version.text, shares.contains(where: { $0.version == name }) else {
+            throw error("expected one of the versions that have weights here", version)
+        }
+        let list = node["matches"] ?? node
+        guard let elements = list.elements, (1...Overlay.Rules.matchesMax).contains(elements.count)
+        else { throw error("expected a list of 1 to \(Overlay.Rules.matchesMax) rules", list) }
+        var matches: [String] = []
+        for element in elements {
+            guard let text = element.text, (1...StageMatch.bytesMax).contains(text.utf8.count)
+            else {
+                throw error("expected a rule of 1 to \(StageMatch.bytesMax) bytes", element)
+            }
+            matches.append(text)
+        }
+        return Overlay.Rules(version: name, matches: matches)
     }
 
     // MARK: Trips

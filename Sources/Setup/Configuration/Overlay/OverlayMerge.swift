@@ -131,7 +131,7 @@ public struct OverlayMerge: Sendable {
     private static func missing(_ entry: Overlay.Entry, _ service: Document.Service) -> String? {
         let names =
             entry.shares.filter { $0.weight > 0 }.map(\.version)
-            + (entry.stable.map { [$0] } ?? [])
+            + (entry.stable.map { [$0] } ?? []) + (entry.rules.map { [$0.version] } ?? [])
         return names.first { name in !service.versions.contains { $0.name == name } }
     }
 }
@@ -147,6 +147,7 @@ extension Document {
         if let name = entry.rollout?.name, services[index].guardRatio == nil {
             services[index].guardRatio = planGuardRatio(name)
         }
+        services[index].stageRules = stageRules(entry, services[index])
         if let name = entry.stable,
             let stable = services[index].versions.firstIndex(where: { $0.name == name })
         {

@@ -2,7 +2,7 @@ import Routing
 
 /// A change of one service's weights between two documents that differ in nothing else.
 public struct WeightChange: Sendable, Equatable {
-    /// Versions that some split gives more than before, by their place in the service.
+    /// Versions that some split, or a stage's rule, gives more than before, by their place in the service.
     public let gaining: [Int]
     /// Whether no version but the stable one gains: less risk than before, whatever happens.
     public let goesBack: Bool
@@ -26,6 +26,14 @@ public struct WeightChange: Sendable, Equatable {
                 split != nil || nextSplit != nil
             else { continue }
             compare(split ?? own, nextSplit ?? next)
+        }
+        // A rule that is new gives its version requests besides all shares.
+        if let rules = new.services[index].stageRules {
+            let before = old.services[index].stageRules
+            let isKnown =
+                before?.version == rules.version
+                && rules.rules.allSatisfy { before?.rules.contains($0) ?? false }
+            if !isKnown { gaining.insert(rules.version) }
         }
         self.gaining = gaining.sorted()
         goesBack =

@@ -301,6 +301,14 @@ extension ControlLoop {
                     ("file", Overlay.text(shares)),
                 ])
         }
+        for service in file.document.services {
+            for problem in service.stageRules?.problems ?? [] {
+                log.warning(
+                    "the rule of a rollout's stage has no force over this file, and nobody goes to "
+                        + "the canary by it",
+                    [("service", service.name), ("why", problem)])
+            }
+        }
         guard !file.dropped.isEmpty else { return }
         for (service, entry, why) in file.dropped {
             log.warning(

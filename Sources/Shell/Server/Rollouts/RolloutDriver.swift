@@ -1,6 +1,7 @@
 import Admin
 import Base
 import Configuration
+import Evidence
 import Files
 import JSON
 import Platform
@@ -44,6 +45,11 @@ final class RolloutDriver {
     var isJudged = false
     /// Whether the service is sticky, so that sessions are judged.
     var hasSessions = false
+    /// Requests that rules of stages had taken before the present stage began; counters begin with
+    /// the process.
+    var matchedBefore = VersionEvidence()
+    /// Requests that rules of stages took since the present stage began; `nil` without rules.
+    var matched: VersionEvidence?
     /// The metrics of the stage.
     var metrics: [RolloutMetric] = []
     /// Messages that hooks were not told yet, by the hook's place in the plan.
@@ -68,6 +74,22 @@ final class RolloutDriver {
     var file: RolloutJournal? {
         if case .open(let file) = journal { return file }
         return nil
+    }
+
+    /// Notes the requests that rules of stages took.
+    ///
+    /// - Parameter counted: since counting began in this process.
+    /// - Returns: those of the present stage.
+    func matched(_ counted: VersionEvidence?, hasRules: Bool) -> VersionEvidence? {
+        guard hasRules else {
+            matched = nil
+            return nil
+        }
+        let now = counted ?? VersionEvidence()
+        // Another list of versions counts anew.
+        if now.wentBack(from: matchedBefore) { matchedBefore = VersionEvidence() }
+        matched = now.since(matchedBefore)
+        return matched
     }
 
     func note(_ text: String, at wall: WallTime) {
@@ -138,24 +160,35 @@ extension RolloutDriver {
         view.unwritten = status.notWritten ?? view.unwritten
         view.versions = versions(status.run)
         view.hasSessions = hasSessions
+        if let matched, !status.phase.hasEnded {
+            var totals = StageTotals.Version()
+            totals.units = matched.requests
+            totals.errors = matched.errors
+            totals.latency = matched.latency
+            view.matched = RolloutDriver.version(status.run.plan.canary, totals)
+        }
         return view
+    }
+
+    private static func version(
+        _ name: String, _ side: StageTotals.Version
+    ) -> RolloutView.Version {
+        var version = RolloutView.Version(name)
+        version.units = side.units
+        version.errors = side.errors
+        let bounds = side.bounds
+        version.low = bounds.lowerBound
+        version.high = bounds.upperBound
+        version.latency = side.latency
+        return version
     }
 
     /// Both versions' deeds since the stage was entered.
     private func versions(_ run: RolloutRun) -> [RolloutView.Version] {
         let totals = judge.totals
-        func version(_ name: String, _ side: StageTotals.Version) -> RolloutView.Version {
-            var version = RolloutView.Version(name)
-            version.units = side.units
-            version.errors = side.errors
-            let bounds = side.bounds
-            version.low = bounds.lowerBound
-            version.high = bounds.upperBound
-            version.latency = side.latency
-            return version
-        }
         return [
-            version(run.stable, totals.stable), version(run.plan.canary, totals.canary),
+            RolloutDriver.version(run.stable, totals.stable),
+            RolloutDriver.version(run.plan.canary, totals.canary),
         ]
     }
 }

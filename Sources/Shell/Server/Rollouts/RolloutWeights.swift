@@ -7,7 +7,8 @@ enum RolloutWeights {
     /// The entry that gives a service the order's shares.
     ///
     /// Versions besides the two keep their part of the weights; the stable version has the
-    /// rest. The shares are whole numbers, so that 1 % is 1 % and nothing is rounded.
+    /// rest. The shares are whole numbers, so that 1 % is 1 % and nothing is rounded. Rules of the
+    /// order's stages stand beside the shares.
     ///
     /// - Parameter service: as it is in force.
     static func entry(
@@ -27,8 +28,12 @@ enum RolloutWeights {
         if let reduced = SplitWeights(shares.map(\.weight)) {
             for (i, weight) in reduced.weights.enumerated() { shares[i].weight = weight }
         }
+        let rules =
+            order.rules.isEmpty
+            ? nil : Overlay.Rules(version: run.plan.canary, matches: order.rules)
         return Overlay.Entry(
             shares: shares, stable: order.movesStable ? run.plan.canary : run.stable,
-            rollout: .init(name: run.plan.name, epoch: order.epoch), fingerprint: fingerprint)
+            rollout: .init(name: run.plan.name, epoch: order.epoch), rules: rules,
+            fingerprint: fingerprint)
     }
 }

@@ -1,6 +1,7 @@
 import Admin
 import Base
 import Configuration
+import Evidence
 import Files
 import JSON
 import Platform
@@ -220,7 +221,11 @@ extension ControlLoop {
         terms.maxTime = state.maxTime
         driver.isJudged = false
         beginMetrics(stage, driver)
-        _ = driver.judge.enter(terms, sample(state.run), now: SystemClock.now())
+        let sample = sample(state.run)
+        // A pause does not end a stage. The counters of a process that has just begun are at zero.
+        if !isResumed { driver.matchedBefore = sample?.matched ?? VersionEvidence() }
+        driver.matched = nil
+        _ = driver.judge.enter(terms, sample, now: SystemClock.now())
         agenda.set(.lookAtRollouts, noLaterThan: SystemClock.now() + .seconds(1))
     }
 
@@ -271,8 +276,9 @@ extension ControlLoop {
     private func look(_ driver: RolloutDriver, _ now: Instant) {
         guard let state = driver.machine?.state else { return }
         tellEndpoints(driver, state.run)
-        guard let sample = sample(state.run) else { return }
+        guard var sample = sample(state.run) else { return }
         driver.hasSessions = sample.sessions != nil
+        sample.matched = driver.matched(sample.matched, hasRules: state.hasRules)
         var look = StageJudge.Look(now: now, elapsed: state.stageTime)
         look.obstacle = metricObstacle(driver)
         let verdict = driver.judge.look(sample, look)
