@@ -204,6 +204,9 @@ import Testing
             "write 1s"),
         .with("synthetic: { path: x }", at: "x }", "not a path", "write /x"),
         .with("synthetic: { path: /, rate: 0 }", at: "0 }", "a number from 0.01", ""),
+        .with(
+            "synthetic: { path: /, headers: { connection: close } }", at: "connection",
+            "set by Sluice itself", "take it out"),
         .with("hooks: [{ webhook: { url: \"http://a\" } }]", at: "{ web", "neither", "before:"),
         .with(
             "hooks: [{ events: [stage], before: \"5\", command: [a] }]", at: "{ ev",

@@ -30,13 +30,13 @@ class Rollouts(Case):
         with open(self.token, "w") as file:
             file.write("secret-of-the-test\n")
 
-    def begin(self, stages=STAGES, more="", weights=("100%", "0%"), options=()):
+    def begin(self, stages=STAGES, more="", weights=("100%", "0%"), options=(), users=4):
         text = config(self.one.port, self.two.port, weights, extra=plan(stages, more))
         text += "defaults: { timeouts: { request: 1s } }\n"
         proxy = Proxy(text, *options, admin=f'{{ address: "127.0.0.1:0", token: {self.token} }}')
         self.addCleanup(lambda: self.assertEqual(proxy.stop(), 0))
         stop = threading.Event()
-        threads = [threading.Thread(target=self.drive, args=(proxy, stop), daemon=True) for _ in range(4)]
+        threads = [threading.Thread(target=self.drive, args=(proxy, stop), daemon=True) for _ in range(users)]
         for thread in threads:
             thread.start()
         self.addCleanup(lambda: (stop.set(), [thread.join() for thread in threads]))
@@ -146,6 +146,110 @@ class Rollouts(Case):
         after = self.state(proxy)
         self.assertEqual((after["id"], after["stage"], after["weightPercent"]),
                          (before["id"], before["stage"], before["weightPercent"]))
+
+    def ask(self, proxy, *fields):
+        """The version that answers a request with these header fields."""
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+        connection.request("GET", "/", headers=dict(field.split(": ") for field in fields))
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.getheader("x-version")
+
+    def test_who_matches_the_rule_of_a_stage_gets_the_new_version_until_the_end_and_nobody_else(self):
+        self.one.answer = status(200, "x-version: v1")
+        self.two.answer = status(200, "x-version: v2")
+        proxy = self.begin([
+            '{ name: testers, weight: 0%, match: { headers: { x-user-group: beta } }, approve: {}, minTime: 1s }',
+            '{ name: small, weight: 10%, minTime: 1h }'])
+        group = "x-user-group: beta"
+
+        def everybody(others=("v1",)):
+            self.assertEqual({self.ask(proxy, group) for _ in range(10)}, {"v2"})
+            self.assertLessEqual({self.ask(proxy) for _ in range(10)}, set(others))
+            self.assertLessEqual({self.ask(proxy, "x-user-group: alpha") for _ in range(10)}, set(others))
+
+        self.assertEqual(self.ask(proxy, group), "v1")
+        self.rollout(proxy, "start", "s")
+        self.rollout(proxy, "wait", "s", "--exit-on-approval", "--timeout", "120s", code=5)
+        everybody()
+        self.assertEqual({"{ headers: { x-user-group: beta } }"}, set(self.service(proxy)["rules"]["matches"]))
+        # Counted apart: the requests of the rule are shown, and are no evidence.
+        until(lambda: self.state(proxy)["matched"]["requests"] >= 10)
+        self.assertEqual(self.state(proxy)["matched"]["errors"], 0)
+        self.assertEqual(self.state(proxy)["versions"][1]["requests"], 0)
+        self.assertIn("v2 by rule", self.rollout(proxy, "status", "s"))
+        explained = self.page(proxy, "/explain?method=GET&url=/&header=x-user-group:%20beta")
+        self.assertEqual((explained["route"], explained["rule"], explained["version"], explained["assign"]),
+                         ("rest", "rollout s", "s/v2", "header"))
+        self.rollout(proxy, "pause", "s")
+        everybody()
+        self.rollout(proxy, "resume", "s")
+        self.rollout(proxy, "wait", "s", "--exit-on-approval", "--timeout", "120s", code=5)
+        self.rollout(proxy, "approve", "s", "testers")
+        self.rollout(proxy, "wait", "s", "--for", "small", "--timeout", "120s")
+        until(lambda: self.state(proxy)["state"] == "watching")
+        everybody(("v1", "v2"))
+        proxy.process.kill()
+        proxy.process.wait()
+        proxy.process.stderr.close()
+        proxy.run(())
+        everybody(("v1", "v2"))
+        until(lambda: self.state(proxy)["state"] == "watching")
+        self.rollout(proxy, "abort", "s")
+        until(lambda: self.state(proxy)["state"] == "aborted")
+        self.assertEqual({self.ask(proxy, group) for _ in range(20)}, {"v1"})
+        self.assertNotIn("rules", self.service(proxy))
+
+    def test_a_rule_whose_requests_fail_too_often_takes_the_canary_back(self):
+        self.two.answer = status(500)
+        proxy = self.begin(
+            ['{ name: testers, weight: 0%, match: { headers: { x-user-group: beta } }, minTime: 1h }'],
+            more="absolute: { errorRate: 5% }")
+        self.rollout(proxy, "start", "s")
+        until(lambda: self.state(proxy)["state"] == "watching")
+        for _ in range(100):
+            self.ask(proxy, "x-user-group: beta")
+        out = self.rollout(proxy, "wait", "s", "--timeout", "120s", code=3)
+        self.assertIn("by the stage's rule", out)
+
+    SYNTHETIC = 'synthetic: { path: "/healthz?full=1", headers: { x-probe: "1" }, rate: 200 }'
+    # Nothing is concluded before maxTime, because nobody comes; then Sluice asks by itself.
+    ALONE = ['{ name: half, weight: 50%, minTime: 1s, maxTime: 5s, judge: { onInconclusive: synthetic } }']
+
+    def test_without_any_user_a_stage_concludes_on_synthetic_requests_where_the_plan_wants_them(self):
+        proxy = self.begin(self.ALONE, more=self.SYNTHETIC, users=0)
+        self.rollout(proxy, "start", "s")
+        out = self.rollout(proxy, "wait", "s", "--timeout", "60s")
+        self.assertIn("succeeded", out)
+        history = self.rollout(proxy, "history", "s")
+        self.assertIn("requests of Sluice's own are sent", history)
+        self.assertIn("synthetic requests", history)
+        heads = [head.lower() for head, _ in self.one.requests + self.two.requests]
+        self.assertTrue(heads)
+        for head in heads:
+            self.assertIn("get /healthz?full=1 http/1.1", head)
+            self.assertIn("x-probe: 1", head)
+            self.assertIn("x-sluice-synthetic: s", head)
+            self.assertIn("host: s\r\n", head)
+        # In turn: neither version has more than the other one, but for those under way at the end.
+        self.assertLess(abs(len(self.one.requests) - len(self.two.requests)), 110)
+
+    def test_without_any_user_a_version_whose_synthetic_requests_fail_is_taken_back(self):
+        self.two.answer = status(500)
+        proxy = self.begin(self.ALONE, more=self.SYNTHETIC, users=0)
+        self.rollout(proxy, "start", "s")
+        out = self.rollout(proxy, "wait", "s", "--timeout", "60s", code=3)
+        self.assertIn("synthetic requests", out)
+        self.assertEqual(self.state(proxy)["verdict"]["kind"], "regression")
+
+    def test_without_any_user_and_unasked_no_synthetic_request_is_sent(self):
+        proxy = self.begin(
+            ['{ name: half, weight: 50%, minTime: 1s, maxTime: 2s }'], more=self.SYNTHETIC, users=0)
+        self.rollout(proxy, "start", "s")
+        out = self.rollout(proxy, "wait", "s", "--timeout", "60s", code=4)
+        self.assertIn("held", out)
+        self.assertEqual(self.one.requests + self.two.requests, [])
 
     def test_weights_by_hand_are_refused_while_a_rollout_runs_unless_forced_which_pauses_it(self):
         proxy = self.begin(['{ name: small, weight: 10%, minTime: 1h }'])

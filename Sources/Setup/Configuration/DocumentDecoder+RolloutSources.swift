@@ -295,6 +295,11 @@ extension DocumentDecoder {
         for entry in node["headers"]?.entries ?? [] {
             let value = entry.value.text ?? ""
             checkValue(value, entry.value.start)
+            if entry.key.lowercased() != "host",
+                let problem = CallSettings.problem(header: entry.key)
+            {
+                fail(problem.message, entry.keyStart, hint: "take it out")
+            }
             synthetic.headers.append(RolloutPlan.Label(name: entry.key, value: value))
         }
         if let rate = node["rate"]?.text.flatMap(Units.decimal) { synthetic.rate = rate }

@@ -1,6 +1,7 @@
 import Base
 import Judge
 import Rollout
+import Upstream
 import YAML
 
 /// The plans of rollouts.
@@ -323,6 +324,13 @@ extension DocumentDecoder {
                 "onInconclusive: synthetic, but the plan has no synthetic requests",
                 (node["judge"]?["onInconclusive"] ?? node).start,
                 hint: "add synthetic: \(ObjectSchema.synthetic.example) to the plan")
+        }
+        if plan.synthetic != nil, service.protocol == .http2 {
+            fail(
+                "synthetic requests are HTTP/1.1, and the endpoints of \"\(service.name)\" are "
+                    + "spoken to in HTTP/2 alone", (node["synthetic"] ?? node).start,
+                hint: "take synthetic: out, and let onInconclusive hold or ask; or ask the versions "
+                    + "by a command, as a metric of the plan")
         }
         let index = document.services.firstIndex { $0.name == service.name } ?? 0
         let isSplit =

@@ -41,9 +41,10 @@ enum Preparation {
         var text = "GET"
         var content: [UInt8] = []
         var fields = [
-            ("host", request.url.authority), ("user-agent", agent), ("accept", "*/*"),
+            ("host", try host(request)), ("user-agent", agent), ("accept", "*/*"),
             ("accept-encoding", "identity"), ("connection", "close"),
         ]
+        if let plan = request.probedFor { fields.append(("x-sluice-synthetic", plan)) }
         if case .body(let body, let type) = request.content {
             text = "POST"
             content = body
@@ -65,6 +66,15 @@ enum Preparation {
         bytes += [0x0d, 0x0a]
         let context = request.url.isSecure ? try context(request.settings, system) : nil
         return Message(bytes: bytes + content, context: context)
+    }
+
+    private static func host(_ request: CallRequest) throws(CallFailure) -> String {
+        guard let host = request.host else { return request.url.authority }
+        guard !host.isEmpty, host.utf8.count <= 255, host.utf8.allSatisfy({ (0x21...0x7e) ~= $0 })
+        else {
+            throw CallFailure(.file, "\(CallText.shown(host)) is no host that can be sent")
+        }
+        return host
     }
 
     private static func headers(

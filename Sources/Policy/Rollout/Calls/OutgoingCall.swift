@@ -42,6 +42,10 @@ public struct CallRequest: Sendable, Equatable {
     public var settings = CallSettings()
     /// The file with the key that signs the body (`HookSignature`); `nil`: unsigned.
     public var signingKeyFile: String?
+    /// The value of the Host field; `nil`: the URL's host and port.
+    public var host: String?
+    /// The plan whose versions are probed, told in `x-sluice-synthetic`; `nil` for other calls.
+    public var probedFor: String?
 
     public init(url: CallURL) { self.url = url }
 }

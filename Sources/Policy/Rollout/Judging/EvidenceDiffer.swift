@@ -22,6 +22,8 @@ struct EvidenceDiffer: Sendable, Equatable {
         var route: String
         var epoch: UInt64
 
+        var isSynthetic: Bool { process == SyntheticProbe.process }
+
         static func < (a: Key, b: Key) -> Bool {
             (a.process, a.route, a.epoch) < (b.process, b.route, b.epoch)
         }
@@ -51,9 +53,11 @@ struct EvidenceDiffer: Sendable, Equatable {
 
     /// The yield of one look.
     struct Yield {
-        /// In the order of their strata; `isPresent`: of an epoch that is in force.
+        /// In the order of their strata; `isPresent`: of an epoch that is in force, and, while
+        /// requests of Sluice's own are sent, one of theirs.
         var increments: [(increment: Increment, isPresent: Bool)] = []
-        /// All that settled strata counted since the last look, summed. Not for the judge.
+        /// All that settled strata counted since the last look, summed: of users, or of requests
+        /// of Sluice's own while these are sent. Not for the judge.
         var recent = EvidencePair()
         /// Units of both versions that are new as evidence: requests, or places of sessions.
         var newUnits = 0
@@ -82,9 +86,10 @@ struct EvidenceDiffer: Sendable, Equatable {
     mutating func look(_ sample: EvidenceSample, _ terms: Terms) -> Yield {
         var yield = Yield()
         var closed: [(key: Key, increment: Increment, isPresent: Bool)] = []
-        let hasSessions = sample.sessions != nil
+        let isSynthetic = sample.isSynthetic
         let strata = EvidenceDiffer.present(sample)
         for (key, state) in open where strata[key] == nil {
+            let hasSessions = sample.sessions != nil && !key.isSynthetic
             if let increment = EvidenceDiffer.close(state, hasSessions) {
                 closed.append((key, increment, false))
             }
@@ -92,19 +97,32 @@ struct EvidenceDiffer: Sendable, Equatable {
             open[key] = nil
         }
         for (key, stratum) in strata {
-            if let increment = look(key, stratum, hasSessions, terms, &yield) {
-                closed.append((key, increment, true))
+            let hasSessions = sample.sessions != nil && !key.isSynthetic
+            var own = Yield()
+            if let increment = look(key, stratum, hasSessions, terms, &own) {
+                closed.append((key, increment, key.isSynthetic == isSynthetic))
             }
+            guard key.isSynthetic == isSynthetic else { continue }
+            yield.recent.add(own.recent)
+            yield.isSettled = yield.isSettled || own.isSettled
         }
         closed.sort { $0.key < $1.key }
         yield.increments = closed.map { ($0.increment, $0.isPresent) }
-        if let sessions = sample.sessions {
+        if let sessions = sample.sessions, !isSynthetic {
             look(sessions, terms, &yield)
         } else {
+            if let sessions = sample.sessions {
+                var users = Yield()
+                look(sessions, terms, &users)
+                yield.increments += users.increments.map { ($0.increment, false) }
+            }
             yield.newUnits = yield.recent.stable.requests + yield.recent.canary.requests
         }
         return yield
     }
+
+    /// Whether requests of Sluice's own were among those of the last look.
+    var isSynthetic: Bool { open.keys.contains { $0.isSynthetic } }
 
     private mutating func look(
         _ sample: EvidenceSample.Sessions, _ terms: Terms, _ yield: inout Yield

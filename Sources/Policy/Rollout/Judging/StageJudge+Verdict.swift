@@ -122,10 +122,10 @@ extension StageJudge {
                 events: min(errors, units), units: units, alpha: StageTotals.level / 2)
         }
         func seen(_ errors: Int, _ units: Int) -> String {
-            VerdictWords.part(errors, units, sample.sessions != nil)
+            VerdictWords.part(errors, units, VerdictWords.units(sample))
         }
         // One user with a broken session would count a hundred times: sessions go by the stage.
-        let hasSessions = sample.sessions != nil
+        let hasSessions = sample.sessions != nil && !sample.isSynthetic
         let window = recent.window
         let stable =
             hasSessions
@@ -148,7 +148,7 @@ extension StageJudge {
             found.append(
                 Excess(
                     name: "errors by the stage's rule", limit: NumberWords.percent(limit),
-                    canary: VerdictWords.part(matched.errors, matched.requests, false),
+                    canary: VerdictWords.part(matched.errors, matched.requests, "requests"),
                     stable: seen(stable.0, stable.1), isStableOver: isStableOver))
         }
         return found

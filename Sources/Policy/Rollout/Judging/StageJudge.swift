@@ -113,6 +113,13 @@ public struct StageJudge: Sendable, Equatable {
             drop()
             return numbered(Verdict(.tripped, reason))
         }
+        if sample.isSynthetic, !differ.isSynthetic {
+            // Requests of Sluice's own are another kind of traffic: from here on the stage goes by
+            // them alone. The evidence for a rollback goes on over both, stratum by stratum.
+            totals = StageTotals()
+            recent.beginSpan()
+            times.clear()
+        }
         let before = logEvidence
         let looked = differ.look(
             sample,

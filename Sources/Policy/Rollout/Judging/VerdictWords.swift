@@ -19,6 +19,9 @@ struct VerdictWords {
     private let stable: String
     private let canary: String
     private let hasSessions: Bool
+    private let isSynthetic: Bool
+    /// The units of the present stage's evidence, in words.
+    private let units: String
 
     init(
         _ state: StageJudge, _ terms: StageTerms, _ sample: EvidenceSample,
@@ -29,21 +32,29 @@ struct VerdictWords {
         self.look = look
         stable = sample.stable
         canary = sample.canary
-        hasSessions = sample.sessions != nil
+        isSynthetic = sample.isSynthetic
+        hasSessions = sample.sessions != nil && !isSynthetic
+        units = VerdictWords.units(sample)
     }
 
-    private var unit: String { hasSessions ? "new sessions" : "requests" }
-    private var units: String { hasSessions ? "sessions" : "requests" }
+    static func units(_ sample: EvidenceSample) -> String {
+        if sample.isSynthetic { return "synthetic requests" }
+        return sample.sessions != nil ? "sessions" : "requests"
+    }
+
+    private var unit: String { hasSessions ? "new sessions" : units }
+
+    /// The canary's share of the units that count.
+    private var share: Double { isSynthetic ? 0.5 : terms.share }
 
     /// "21 of 410 requests (5.12 %)".
-    static func part(_ errors: Int, _ units: Int, _ hasSessions: Bool) -> String {
-        let rate = units > 0 ? Double(errors) / Double(units) : 0
-        return "\(errors) of \(units) \(hasSessions ? "sessions" : "requests") "
-            + "(\(NumberWords.percent(rate)))"
+    static func part(_ errors: Int, _ count: Int, _ units: String) -> String {
+        let rate = count > 0 ? Double(errors) / Double(count) : 0
+        return "\(errors) of \(count) \(units) (\(NumberWords.percent(rate)))"
     }
 
     private func part(_ version: StageTotals.Version) -> String {
-        VerdictWords.part(version.errors, version.units, hasSessions)
+        VerdictWords.part(version.errors, version.units, units)
     }
 
     /// "log E 4.9 of 4.61".
@@ -229,16 +240,15 @@ struct VerdictWords {
         let elapsed = Double(look.elapsed.nanoseconds) / 1e9
         let counted = Double(state.totals.canary.units + state.totals.stable.units)
         let rate = state.unitsPerSecond ?? (elapsed > 0 ? counted / elapsed : 0)
-        var outlook = Outlook(unitsPerSecond: rate * terms.share)
+        var outlook = Outlook(unitsPerSecond: rate * share)
         guard rate > 0 else { return outlook }
         let errorRate = state.totals.stable.errorRate
         let maxIncrease = state.totals.maxIncrease(terms.policy)
         outlook.time = Prospect.unitsToConclude(
-            .init(state.totals), share: terms.share, errorRate: errorRate,
-            maxIncrease: maxIncrease
-        ).flatMap { Prospect.time(units: $0, unitsPerSecond: rate, share: terms.share) }
+            .init(state.totals), share: share, errorRate: errorRate, maxIncrease: maxIncrease
+        ).flatMap { Prospect.time(units: $0, unitsPerSecond: rate, share: share) }
         let goal = terms.maxTime ?? .seconds(900)
-        if outlook.time ?? .unlimited > goal {
+        if outlook.time ?? .unlimited > goal, !isSynthetic {
             outlook.offer = StageForecast.fittingShare(
                 rate, above: terms.share, within: goal, errorRate: errorRate,
                 maxIncrease: maxIncrease)

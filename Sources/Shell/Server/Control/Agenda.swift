@@ -15,6 +15,8 @@ package struct Agenda {
         case lookAtClients
         /// Tell the rollouts the time, and let their judges look.
         case lookAtRollouts
+        /// Send requests of Sluice's own to the versions of rollouts.
+        case sendSynthetic
         /// Look at what has no event: how far the start or the drain is.
         case look
     }

@@ -47,6 +47,8 @@ final class ControlLoop {
     var rolloutOrders: [UInt64: (plan: String, epoch: Int)] = [:]
     /// Asks and tells the world outside for rollouts; made with the first errand.
     var errands: Errands?
+    /// Performs synthetic requests, which must not wait for hooks, nor hooks for them.
+    var syntheticErrands: Errands?
     var errandsUnderWay: [UInt64: RolloutErrand] = [:]
     /// Orders and errands of rollouts so far.
     var rolloutTickets: UInt64 = 0
@@ -184,6 +186,7 @@ final class ControlLoop {
             forgetSeries()
         case .lookAtClients: lookAtClients(SystemClock.now())
         case .lookAtRollouts: lookAtRollouts(SystemClock.now())
+        case .sendSynthetic: sendSynthetic(SystemClock.now())
         case .look: break
         }
     }

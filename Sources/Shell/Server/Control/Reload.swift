@@ -69,7 +69,7 @@ extension ControlLoop {
         case .journalOpened(let plan, let outcome): journalOpened(plan, outcome)
         case .journalWritten(let plan, let sequence, let failure):
             journalWritten(plan, sequence, failure)
-        case .errandDone(let report): errandDone(report.ticket, report.outcome)
+        case .errandDone(let report): errandDone(report.ticket, report.outcome, took: report.took)
         case .hashed(let ticket, let hash): hashed(hash, ticket: ticket)
         case .forgotten(let selection): forgotten(selection)
         case .pageMade(let page): pageMade(page)

@@ -50,6 +50,13 @@ final class RolloutDriver {
     var matchedBefore = VersionEvidence()
     /// Requests that rules of stages took since the present stage began; `nil` without rules.
     var matched: VersionEvidence?
+    /// Requests of Sluice's own, while they are sent.
+    var synthetic: SyntheticProbe?
+    var syntheticCount = 0
+    /// Requests that each version had of these, for the turns of its endpoints.
+    var syntheticTurns = (stable: 0, canary: 0)
+    /// Why synthetic requests cannot be sent, as the log was told.
+    var syntheticProblem: String?
     /// The metrics of the stage.
     var metrics: [RolloutMetric] = []
     /// Messages that hooks were not told yet, by the hook's place in the plan.

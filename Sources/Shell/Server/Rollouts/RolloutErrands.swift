@@ -13,6 +13,8 @@ enum RolloutErrand {
     case gate(plan: String, id: String, stage: Int, hook: Int)
     /// A metric's number of one version.
     case metric(plan: String, id: String, metric: Int, MetricCalls.Version)
+    /// A request of Sluice's own; `run` is the probe's number.
+    case synthetic(plan: String, id: String, run: Int, SyntheticProbe.Ask)
 }
 
 /// A metric of a rollout in its stage, and the readings of the question that is under way.
@@ -51,7 +53,7 @@ extension ControlLoop {
     }
 
     /// An errand has ended; one that nobody knows changes nothing.
-    func errandDone(_ ticket: UInt64, _ outcome: CallOutcome) {
+    func errandDone(_ ticket: UInt64, _ outcome: CallOutcome, took: Duration = .zero) {
         switch errandsUnderWay.removeValue(forKey: ticket) {
         case nil: return
         case .notice(let plan, let hook):
@@ -63,6 +65,11 @@ extension ControlLoop {
         case .metric(let plan, let id, let metric, let version):
             guard let driver = rollouts[plan], driver.machine?.state.run.id == id else { return }
             metricDone(outcome, metric, version, driver)
+        case .synthetic(let plan, let id, let run, let ask):
+            guard let driver = rollouts[plan], driver.machine?.state.run.id == id,
+                driver.synthetic?.number == run
+            else { return }
+            syntheticDone(outcome, took, ask, driver)
         }
     }
 

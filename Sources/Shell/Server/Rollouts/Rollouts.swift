@@ -126,7 +126,7 @@ extension ControlLoop {
         case .askWindow(let stage): answerWindow(stage, driver)
         case .callHook(let stage, let hook): callHook(stage, hook, driver)
         case .notify(let notice): deliver(notice, driver)
-        case .synthetic: break
+        case .synthetic(let isOn): setSynthetic(isOn, driver)
         case .log(let text):
             log.info(text)
             driver.note(text, at: wall)
@@ -278,6 +278,10 @@ extension ControlLoop {
         tellEndpoints(driver, state.run)
         guard var sample = sample(state.run) else { return }
         driver.hasSessions = sample.sessions != nil
+        if let probe = driver.synthetic {
+            sample.strata.append(
+                probe.stratum(now: now, startedAt: startedAt.microseconds))
+        }
         sample.matched = driver.matched(sample.matched, hasRules: state.hasRules)
         var look = StageJudge.Look(now: now, elapsed: state.stageTime)
         look.obstacle = metricObstacle(driver)
