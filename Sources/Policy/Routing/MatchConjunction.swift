@@ -43,7 +43,8 @@ extension MatchRule {
         return both.isEmpty ? nil : both
     }
 
-    /// Of two patterns that have hosts in common one is the other's part.
+    /// The narrower of two patterns, for two that have hosts in common contain each other; `nil`
+    /// for none.
     private static func commonHost(_ a: String, _ b: String) -> String? {
         if a == b || isPart(a, of: b) { return a }
         return isPart(b, of: a) ? b : nil

@@ -329,8 +329,8 @@ extension DocumentDecoder {
             fail(
                 "synthetic requests are HTTP/1.1, and the endpoints of \"\(service.name)\" are "
                     + "spoken to in HTTP/2 alone", (node["synthetic"] ?? node).start,
-                hint: "take synthetic: out, and let onInconclusive hold or ask; or ask the versions "
-                    + "by a command, as a metric of the plan")
+                hint: "take synthetic: out, and let onInconclusive hold or ask; or ask the "
+                    + "versions by a command, as a metric of the plan")
         }
         let index = document.services.firstIndex { $0.name == service.name } ?? 0
         let isSplit =

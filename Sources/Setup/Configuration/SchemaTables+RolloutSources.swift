@@ -80,8 +80,8 @@ extension ObjectSchema {
     static let synthetic = ObjectSchema(
         name: "synthetic",
         example: "{ path: /healthz, rate: 2 }",
-        help: "Requests of Sluice's own, to both versions in turn, for a stage that is inconclusive "
-            + "with onInconclusive: synthetic; never mixed with users'.",
+        help: "Requests of Sluice's own, to both versions in turn, for a stage that is "
+            + "inconclusive with onInconclusive: synthetic; never mixed with users'.",
         fields: [
             .required("path", .text(expected: "a path"), "A GET of this path."),
             .field("headers", .map(.anyText, keys: .headers), "Header fields."),

@@ -33,7 +33,8 @@ extension SnapshotCompiler {
         return (numbered, originals)
     }
 
-    /// What a route and a rule of its service match both; `nil` for a route without rules.
+    /// Matches that both a route and a rule of its service ask for; `nil` for a route without
+    /// rules.
     private func ruled(_ number: Int, _ own: [MatchRule]) -> [MatchRule]? {
         let plan = routes[number]
         guard plan.kind == .forward, plan.pinned < 0, plan.service >= 0,

@@ -278,7 +278,7 @@ enum Decisions {
         return !service.fallsBack || plan.cluster.value.isAvailable(now: turn.now)
     }
 
-    /// What few requests have: a version with a fault, or a stage's rule that named the version.
+    /// Applies the rare rest: a fault of the version, or a stage's rule that named the version.
     @inline(never)
     private static func finishSpecial(
         _ exchange: inout Exchange, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>,

@@ -4,8 +4,9 @@ import Routing
 /// split by the service's weights, and that matches one of them, goes to a version outright.
 ///
 /// The document keeps its routes as the file has them. `SnapshotCompiler` puts a copy in front of
-/// each route that splits, which takes what both the route and a rule match: so a rule takes nothing
-/// from a route that stands before, from one that names its version, or from another service.
+/// each route that splits, which takes what both the route and a rule match: so a rule takes
+/// nothing from a route that stands before, from one that names its version, or from another
+/// service.
 public struct StageRules: Sendable, Equatable {
     /// The name of the rollout's plan.
     public var rollout: String

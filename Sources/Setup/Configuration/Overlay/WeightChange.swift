@@ -2,7 +2,8 @@ import Routing
 
 /// A change of one service's weights between two documents that differ in nothing else.
 public struct WeightChange: Sendable, Equatable {
-    /// Versions that some split, or a stage's rule, gives more than before, by their place in the service.
+    /// Versions that some split, or a stage's rule, gives more than before, by their place in the
+    /// service.
     public let gaining: [Int]
     /// Whether no version but the stable one gains: less risk than before, whatever happens.
     public let goesBack: Bool

@@ -162,6 +162,7 @@ extension ControlLoop {
         driver.fingerprint = fingerprint
         driver.endpoints = nil
         driver.judge = StageJudge(run.plan.judge)
+        driver.matchedStage = nil
         let (machine, effects) = RolloutMachine.start(run, after: driver.sequence, now: wall)
         driver.machine = machine
         driver.sequence = machine.sequence

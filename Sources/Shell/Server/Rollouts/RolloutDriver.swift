@@ -48,6 +48,8 @@ final class RolloutDriver {
     /// Requests that rules of stages had taken before the present stage began; counters begin with
     /// the process.
     var matchedBefore = VersionEvidence()
+    /// The stage whose beginning that is.
+    var matchedStage: Int?
     /// Requests that rules of stages took since the present stage began; `nil` without rules.
     var matched: VersionEvidence?
     /// Requests of Sluice's own, while they are sent.

@@ -73,6 +73,8 @@ extension ControlLoop {
         guard driver.isActive else { return }
         if let judge = RolloutDriver.judge(from: machine.state) { driver.judge = judge }
         driver.fingerprint = fingerprint(of: machine.state.run.plan.service) ?? ""
+        // The counters of a process that has just begun are at zero.
+        driver.matchedStage = machine.state.stage
         let wall = SystemClock.wall()
         driver.toldAt = SystemClock.now()
         driver.toldWall = wall
@@ -120,8 +122,7 @@ extension ControlLoop {
         switch effect {
         case .write(let records, let goesBack): write(records, goesBack: goesBack, driver)
         case .setWeights(let order): setWeights(order, driver)
-        case .beginStage(let stage, _, let isResumed):
-            beginStage(stage, isResumed: isResumed, driver)
+        case .beginStage(let stage, _, _): beginStage(stage, driver)
         case .askWhen(let stage): answerWhen(stage, driver)
         case .askWindow(let stage): answerWindow(stage, driver)
         case .callHook(let stage, let hook): callHook(stage, hook, driver)
@@ -166,6 +167,7 @@ extension ControlLoop {
         if run.isDryRun {
             return tell(driver, .confirmed(epoch: order.epoch, timeToConclude: nil))
         }
+        beginMatched(driver)
         guard let index = serviceIndex(run.plan.service) else {
             return tell(
                 driver, .refused(epoch: order.epoch, text: "the file has no service any more"))
@@ -189,6 +191,15 @@ extension ControlLoop {
         perform(
             order.goesBack
                 ? overlays.goBack(request, now: now) : overlays.goForward(request, now: now))
+    }
+
+    /// The weights of a stage are about to come into force: requests that its rules take from here
+    /// on are the stage's. Its beginning is told later, when the journal has it.
+    private func beginMatched(_ driver: RolloutDriver) {
+        guard let state = driver.machine?.state, driver.matchedStage != state.stage else { return }
+        driver.matchedStage = state.stage
+        driver.matchedBefore = sample(state.run)?.matched ?? VersionEvidence()
+        driver.matched = nil
     }
 
     /// The weights of an order are in force in every worker, or were not taken.
@@ -215,17 +226,13 @@ extension ControlLoop {
 
     // MARK: The judge
 
-    private func beginStage(_ stage: Int, isResumed: Bool, _ driver: RolloutDriver) {
+    private func beginStage(_ stage: Int, _ driver: RolloutDriver) {
         guard let state = driver.machine?.state else { return }
         var terms = StageTerms(state.run.plan, stage: stage)
         terms.maxTime = state.maxTime
         driver.isJudged = false
         beginMetrics(stage, driver)
-        let sample = sample(state.run)
-        // A pause does not end a stage. The counters of a process that has just begun are at zero.
-        if !isResumed { driver.matchedBefore = sample?.matched ?? VersionEvidence() }
-        driver.matched = nil
-        _ = driver.judge.enter(terms, sample, now: SystemClock.now())
+        _ = driver.judge.enter(terms, sample(state.run), now: SystemClock.now())
         agenda.set(.lookAtRollouts, noLaterThan: SystemClock.now() + .seconds(1))
     }
 
