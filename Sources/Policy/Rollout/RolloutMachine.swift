@@ -149,6 +149,23 @@ public struct RolloutMachine: Sendable, Equatable {
         }
     }
 
+    /// Takes a look of the judge, whose state is written down only where the look is worth a
+    /// record: that of a sticky service has many kilobytes.
+    ///
+    /// - Parameter judge: the judge's whole state behind the look, as text.
+    public mutating func look(
+        _ verdict: Verdict, now: WallTime, judge: () -> String
+    ) -> [RolloutEffect] {
+        var turn = RolloutTurn(state, now: now, ask: 0)
+        let unwritten = RolloutEvent.look(verdict, judge: state.judge)
+        turn.apply(unwritten)
+        let isDue = checkpointLeft == .zero && journal.isWritten
+        guard !state.phase.hasEnded, isDue || isWorthARecord(unwritten, turn.state) else {
+            return take(unwritten, now, 0)
+        }
+        return take(.look(verdict, judge: judge()), now, 0)
+    }
+
     private mutating func take(
         _ event: RolloutEvent, _ now: WallTime, _ ask: UInt64
     ) -> [RolloutEffect] {

@@ -163,7 +163,7 @@ struct RolloutTurn {
             + "goes on by itself when they come, `sluice rollout abort \(plan.name) --force` does "
             + "it now"
         go(.blocked, text)
-        notify(.held, text)
+        notify(.rollbackBlocked, text)
         sendPartBack()
     }
 

@@ -199,7 +199,7 @@ public struct RolloutPlan: Sendable, Equatable, Codable {
     /// A call to somebody else.
     public struct Hook: Sendable, Equatable, Codable {
         public enum Event: String, Sendable, Codable, CaseIterable {
-            case started, stage, approval, paused, held, rolledBack, succeeded
+            case started, stage, approval, paused, held, rollbackBlocked, rolledBack, succeeded
         }
 
         public enum Call: Sendable, Equatable, Codable {

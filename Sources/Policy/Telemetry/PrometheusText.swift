@@ -53,6 +53,17 @@ public struct PrometheusText: ~Copyable {
         buffer.append(UInt8(ascii: "\n"))
     }
 
+    /// A sample of a number that may have a fraction.
+    public mutating func sample(
+        _ labels: [(String, String)], number: Double, suffix: String = ""
+    ) {
+        line(labels, suffix: suffix)
+        let text =
+            number.isFinite ? "\(number)" : number.isNaN ? "NaN" : number > 0 ? "+Inf" : "-Inf"
+        buffer.append(text: text)
+        buffer.append(UInt8(ascii: "\n"))
+    }
+
     private mutating func line(_ labels: [(String, String)], suffix: String) {
         buffer.append(text: name)
         buffer.append(text: suffix)
