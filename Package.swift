@@ -180,7 +180,7 @@ let package = Package(
         tests("RolloutTests", ["Rollout", "Judge", "Evidence", "JSON", "Support", "Base"]),
         tests(
             "FilesTests",
-            ["Files", "Support", "Configuration", "Rollout", "Platform", "Base"]),
+            ["Files", "Support", "Configuration", "Rollout", "TLS", "Platform", "Base"]),
         tests(
             "ErrandsTests", ["Errands", "Rollout", "TLS", "Platform", "Support", "Base"]),
         tests("ServerTests", ["Server", "Configuration", "Base"]),

@@ -3,6 +3,7 @@ import Files
 import Foundation
 import Platform
 import Rollout
+import TLS
 import Testing
 
 /// Journals in a real directory: whose they are, and who writes.
@@ -110,10 +111,64 @@ import Testing
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: journal)
         let text = try #require(JournalDirectoryTests.problem(place)).text
         #expect(text.contains("the checksum is wrong") && text.contains("--discard-journal"))
-        try JournalFile.discard(directory: place.path, plan: "shop")
-        var found = try JournalDirectoryTests.open(place)
-        #expect(found.fold.sequence == 0)
-        #expect(found.file.append(JournalFileTests.records, goesBack: false) == nil)
-        #expect(FileManager.default.fileExists(atPath: journal + ".bad"))
+        #expect(try JournalFile.discard(directory: place.path, plan: "shop") == journal + ".bad")
+        do {
+            var found = try JournalDirectoryTests.open(place)
+            #expect(found.fold.sequence == 0)
+            #expect(found.file.append(JournalFileTests.records, goesBack: false) == nil)
+        }
+        // The first one stays, however often that happens.
+        #expect(try JournalFile.discard(directory: place.path, plan: "shop") == journal + ".bad.2")
+        #expect(try Array(Data(contentsOf: URL(fileURLWithPath: journal + ".bad"))) == bytes)
+    }
+
+    /// Records of a journal that was written with the chain of the real process.
+    private func write(_ place: Place, _ records: ArraySlice<JournalRecord>) throws {
+        let digest: @Sendable ([UInt8]) -> [UInt8] = { SHA256.hash($0) }
+        var found = try JournalFile<OpenDirectory>.open(
+            directory: place.path, plan: "shop", digest: digest)
+        found.file.renewBytes = 1
+        #expect(found.file.append(Array(records), goesBack: false) == nil)
+    }
+
+    @Test("an archive reads the file before the renewal and the one in use as one history")
+    func archive() throws {
+        let place = try Place()
+        let records = JournalFileTests.records(turns: 256)
+        let last = try #require(
+            records.lastIndex { if case .snapshot = $0.body { true } else { false } })
+        let snapshot = records[last]
+        try write(place, records[...last])
+        let journal = place.path + "/shop/journal"
+        #expect(FileManager.default.fileExists(atPath: journal + ".1"))
+        let archive = JournalArchive.read(directory: place.path, plan: "shop")
+        #expect(archive.problem == nil && archive.torn == 0)
+        #expect(archive.story.recordCount == snapshot.sequence && archive.story.firstSequence == 1)
+        #expect(archive.story.lines.contains { $0.text.contains("started by anna") })
+
+        // Another file in front of the one in use is no part of its history.
+        let old = URL(fileURLWithPath: journal + ".1")
+        let bytes = Array(try Data(contentsOf: old))
+        let cut = try #require(bytes.dropLast().lastIndex(of: 0x0a))
+        try Data(bytes[...cut]).write(to: old)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: old.path)
+        let other = JournalArchive.read(directory: place.path, plan: "shop")
+        #expect(other.problem?.contains("does not go on where") == true)
+    }
+
+    @Test("an archive of no journal has no records, and one of a broken file names the record")
+    func archiveOfNothing() throws {
+        let place = try Place()
+        let none = JournalArchive.read(directory: place.path, plan: "shop")
+        #expect(none.problem == nil && none.story.recordCount == 0)
+        #expect(JournalArchive.read(directory: place.path, plan: "../x").problem != nil)
+        try write(place, JournalFileTests.records[...])
+        let journal = URL(fileURLWithPath: place.path + "/shop/journal")
+        var bytes = Array(try Data(contentsOf: journal))
+        let line = try #require(bytes.firstIndex(of: 0x0a))
+        bytes[line + 20] ^= 1
+        try Data(bytes).write(to: journal)
+        let problem = JournalArchive.replay(file: journal.path).problem
+        #expect(problem?.contains(":2: behind record 1: the checksum is wrong") == true)
     }
 }

@@ -44,20 +44,22 @@ import Testing
     }
 
     /// Records of a rollout that goes back and forth.
-    static let records: [JournalRecord] = {
+    static let records = records(turns: 12)
+
+    static func records(turns: Int) -> [JournalRecord] {
         var (machine, effects) = RolloutMachine.start(run(), after: 0, now: now)
         var records: [JournalRecord] = []
         func take(_ effects: [RolloutEffect]) {
             for case .write(let news, _) in effects { records += news }
         }
         take(effects)
-        for i in 0..<12 {
+        for i in 0..<turns {
             take(machine.handle(.written(sequence: machine.sequence), now: now))
             let command: RolloutCommand = i % 2 == 0 ? .pause : .resume
             take(machine.handle(.command(command, by: "ben"), now: now))
         }
         return records
-    }()
+    }
 
     @Test("what was written is read back, and the chain goes on")
     func goesOn() throws {

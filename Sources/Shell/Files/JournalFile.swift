@@ -222,14 +222,30 @@ public struct JournalFile<Disk: AppendingDirectory> {
         }
     }
 
-    /// Puts the journal aside as `journal.bad`, so that another can begin.
-    package static func discard(in disk: Disk, path: String) throws(JournalProblem) {
+    /// Journals that may lie aside.
+    package static var discardedMax: Int { 100 }
+
+    /// Puts the journal aside as `journal.bad`, or `journal.bad.2` and so on where others lie
+    /// there: nothing is lost. Another can begin then.
+    ///
+    /// - Returns: the name that the journal has now.
+    package static func discard(in disk: Disk, path: String) throws(JournalProblem) -> String {
         do throws(DirectoryProblem) {
-            try disk.rename(name, to: name + ".bad")
-            try disk.syncNames()
+            for number in 1...discardedMax {
+                let aside = name + ".bad" + (number == 1 ? "" : ".\(number)")
+                if let taken = try disk.append(aside) {
+                    disk.close(taken.file)
+                    continue
+                }
+                try disk.rename(name, to: aside)
+                try disk.syncNames()
+                return aside
+            }
         } catch {
             throw JournalProblem(error, path)
         }
+        throw JournalProblem(
+            text: "\(path): \(discardedMax) journals lie aside already; move them away first")
     }
 }
 
@@ -261,9 +277,11 @@ extension JournalFile where Disk == OpenDirectory {
     }
 
     /// Puts a plan's journal aside, which cannot be read.
-    public static func discard(directory: String, plan: String) throws(JournalProblem) {
+    /// - Returns: the path that it has now.
+    public static func discard(directory: String, plan: String) throws(JournalProblem) -> String {
         let disk = try lock(directory, plan)
-        try discard(in: disk, path: "\(directory)/\(plan)/\(name)")
+        let aside = try discard(in: disk, path: "\(directory)/\(plan)/\(name)")
+        return "\(directory)/\(plan)/\(aside)"
     }
 
     private static func lock(
