@@ -21,7 +21,7 @@ struct RolloutCommand: ParsableCommand {
             RolloutInit.self, RolloutStatus.self, RolloutStart.self, RolloutApprove.self,
             RolloutPause.self, RolloutResume.self, RolloutAbort.self, RolloutRetry.self,
             RolloutSkip.self, RolloutLook.self, RolloutFinish.self, RolloutWait.self,
-            RolloutHistory.self, RolloutExplain.self, RolloutForecast.self,
+            RolloutHistory.self, RolloutExplain.self, RolloutForecast.self, RolloutReplay.self,
         ])
 }
 

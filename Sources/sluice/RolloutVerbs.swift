@@ -466,14 +466,30 @@ extension RolloutReading {
     }
 }
 
-struct RolloutHistory: RolloutReading {
-    static let page = "history"
+struct RolloutHistory: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "history", abstract: "Print what a plan's rollouts did, and who did it.",
-        discussion: "EXAMPLES\n  sluice rollout history shop -c sluice.yaml")
+        discussion: """
+            EXAMPLES
+              sluice rollout history shop -c sluice.yaml
+              sluice rollout history shop --verify -c sluice.yaml
+
+            The lines come from the journal, with the number of the record of each. --verify says
+            whether every record follows from the one before, by its SHA-256, and ends with 2
+            where one does not.
+            """)
     @OptionGroup var target: AdminTarget
     @Flag(help: "Print JSON.") var json = false
+    @Flag(help: "Say whether the journal is as it was written.") var verify = false
     @Argument(help: "The plan.", completion: .list([])) var name: String
+
+    func run() throws {
+        let page = verify ? "verify" : "history"
+        try RolloutClient.ask(
+            target, "GET",
+            "/rollouts/\(page)?name=\(RolloutClient.encoded(name))"
+                + (json ? "" : "&format=text"))
+    }
 }
 
 struct RolloutExplain: RolloutReading {

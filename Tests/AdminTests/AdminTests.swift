@@ -8,6 +8,8 @@ import Testing
 final class StillProcess: ProcessView {
     var rolloutViews: [RolloutView] = []
     func rollouts() -> [RolloutView] { rolloutViews }
+    var history = RolloutHistory()
+    func history(of plan: String) -> RolloutHistory { history }
     let snapshot: SharedBox<Snapshot>
     let metrics = MetricRegistry()
     private let registry: SharedRegistry

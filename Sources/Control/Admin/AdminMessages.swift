@@ -80,6 +80,11 @@ public struct AdminResponse: Sendable {
         AdminResponse(status: status, body: value.text() + "\n")
     }
 
+    /// A page for people.
+    static func text(_ body: String) -> AdminResponse {
+        AdminResponse(status: 200, contentType: "text/plain", body: body)
+    }
+
     public static func error(_ status: UInt16, _ message: String) -> AdminResponse {
         json(.object([("error", .string(message))]), status: status)
     }

@@ -191,7 +191,7 @@ public enum AdminRouter {
                 GET  /log          the log level; POST /log?level=debug changes it
                 POST /guard/reset  ?service=NAME: let its versions in again that the guard took out
                 GET  /rollouts     state of all rollouts, or of ?name=NAME; ?format=text for people
-                GET  /rollouts/history /rollouts/explain /rollouts/plan  ?name=NAME
+                GET  /rollouts/history /rollouts/verify /rollouts/explain /rollouts/plan  ?name=NAME
                 POST /rollouts/start   ?name=NAME; and approve, pause, resume, abort, retry, skip,
                                    finish, look
 

@@ -28,6 +28,7 @@ enum MetricsPage {
         certificates(process, &page)
         clusters(snapshot, process.now, &page)
         guards(process, &page)
+        rollouts(process, &page)
         names(process, &page)
         self.process(process, &page)
         page.finish()

@@ -58,6 +58,8 @@ public protocol ProcessView {
     func latches() -> [LatchReport]
     /// Each plan of a rollout, in the order of the file, and how far its rollout is.
     func rollouts() -> [RolloutView]
+    /// The journal of a plan, which is read for this; blocks as long as the disk does.
+    func history(of plan: String) -> RolloutHistory
     /// The time of day at a point of the monotonic clock; the same for the same point.
     func wallTime(of instant: Instant) -> WallTime
 

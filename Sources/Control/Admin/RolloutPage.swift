@@ -16,13 +16,18 @@ public enum RolloutPage {
             chosen = all.filter { $0.name == name }
             if chosen.isEmpty { return .error(404, unknown(name, among: all.map(\.name))) }
         }
+        if kind == .history || kind == .verify, let view = chosen.first {
+            let history = process.history(of: view.name)
+            return kind == .history
+                ? RolloutHistoryPage.answer(view, history, asText: asText)
+                : RolloutHistoryPage.verify(view, history, asText: asText)
+        }
         guard asText else {
             return .json(.object([("rollouts", .array(chosen.map { json($0, kind) }))]))
         }
         var text = chosen.map { view in
             switch kind {
-            case .status: return status(view, process)
-            case .history: return history(view)
+            case .status, .history, .verify: return status(view, process)
             case .explain: return explain(view)
             case .plan: return view.forecast.map { $0 + "\n" }.joined()
             }
@@ -32,7 +37,7 @@ public enum RolloutPage {
                 "this process has no plan of a rollout; sluice rollout init SERVICE prints one to "
                 + "add to the file\n"
         }
-        return AdminResponse(status: 200, contentType: "text/plain", body: text)
+        return .text(text)
     }
 
     /// A sentence about a name that no plan has.
@@ -56,6 +61,7 @@ public enum RolloutPage {
             ("canary", .string(view.canary)), ("stable", .string(view.stable)),
             ("id", text(view.id)), ("revision", text(view.revision)),
             ("state", .string(view.state)), ("reason", .string(view.reason)),
+            ("notes", .array(view.notes.map { .string($0) })),
             ("stage", text(view.stageIndex.map { view.stages[$0].name })),
             ("stageIndex", view.stageIndex.map { .integer($0) } ?? .null),
             ("dryRun", .bool(view.isDryRun)),
@@ -72,12 +78,12 @@ public enum RolloutPage {
             ("versions", .array(view.versions.map(version))),
             ("matched", view.matched.map(version) ?? .null),
         ]
-        if kind == .history || kind == .status {
+        if kind == .status {
             members.append(
                 (
                     "events",
                     .array(
-                        view.events.suffix(kind == .history ? .max : 10).map {
+                        view.events.suffix(10).map {
                             .object([
                                 ("atMicros", .integer(Int($0.at.microseconds))),
                                 ("text", .string($0.text)),
@@ -135,6 +141,7 @@ public enum RolloutPage {
         if !view.reason.isEmpty, view.reason != view.verdict?.reason {
             out += "  \(view.reason)\n"
         }
+        for note in view.notes { out += "  \(note)\n" }
         if !view.stages.isEmpty { out += "  " + stages(view) + "\n" }
         out += "  share  " + bar(Double(view.weightInForce) / 10_000) + " "
         out += percent(Double(view.weightInForce) / 10_000)
@@ -199,11 +206,6 @@ public enum RolloutPage {
         }.joined()
     }
 
-    private static func history(_ view: RolloutView) -> String {
-        if view.events.isEmpty { return "\(view.name): no rollout of this plan has begun yet\n" }
-        return "\(view.name)\n" + view.events.map { "  " + line($0) + "\n" }.joined()
-    }
-
     private static func explain(_ view: RolloutView) -> String {
         guard let verdict = view.verdict else {
             return "\(view.name): \(view.state); the judge has not looked yet\n"
@@ -215,9 +217,14 @@ public enum RolloutPage {
     }
 
     private static func line(_ event: RolloutView.Event) -> String {
+        time(event.at) + "  " + event.text
+    }
+
+    /// A time of day in UTC (RFC 3339).
+    static func time(_ wall: WallTime) -> String {
         var out = ByteBuffer()
-        HTTPDate.appendRFC3339(event.at, to: &out)
-        return ASCII.string(out.readable) + "  " + event.text
+        HTTPDate.appendRFC3339(wall, to: &out)
+        return ASCII.string(out.readable)
     }
 
     private static func bar(_ part: Double) -> String {

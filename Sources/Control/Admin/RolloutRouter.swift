@@ -6,6 +6,8 @@ public enum RolloutPageKind: String, Hashable, Sendable, CaseIterable {
     case status
     /// The deeds of a rollout, by its journal.
     case history
+    /// Whether the journal's records follow from one another.
+    case verify
     /// The judge's last verdicts with their numbers.
     case explain
     /// How long each stage of a plan would take at the traffic of now.

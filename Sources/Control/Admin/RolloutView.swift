@@ -46,6 +46,9 @@ public struct RolloutView: Sendable {
         }
     }
 
+    /// The state of a plan whose journal cannot be read.
+    public static let unread = "journal not read"
+
     public var name: String
     public var service: String
     public var canary: String
@@ -55,6 +58,10 @@ public struct RolloutView: Sendable {
     /// The word for the state, such as `watching`.
     public var state = "not started"
     public var reason = ""
+    /// Sentences for the person beside the state, such as what to do after success.
+    public var notes: [String] = []
+    /// Verdicts of the judge since the process began.
+    public var verdictCounts: [Verdict.Kind: UInt64] = [:]
     public var stages: [Stage] = []
     /// Into `stages`; `nil` where none is under way.
     public var stageIndex: Int?

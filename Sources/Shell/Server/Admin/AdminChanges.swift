@@ -53,8 +53,13 @@ extension ControlLoop {
     }
 
     private func begin(_ page: AdminPage) {
-        let wantsRollouts = if case .rollouts = page { true } else { false }
-        let (view, inbox) = (ControlView(self, withRollouts: wantsRollouts), inbox)
+        let rollouts: [RolloutView] =
+            switch page {
+            case .rollouts: rolloutViews(withForecast: true)
+            case .metrics: rolloutViews(withForecast: false)
+            default: []
+            }
+        let (view, inbox) = (ControlView(self, rollouts: rollouts), inbox)
         making.put { inbox.put(.pageMade(AdminRouter.make(page, view))) }
     }
 

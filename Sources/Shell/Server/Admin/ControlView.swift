@@ -32,6 +32,8 @@ final class ControlView: ProcessView, Sendable {
     let metrics: MetricRegistry
     let weights: WeightsState
     private let rolloutViews: [RolloutView]
+    /// The directory of the journals; `nil` where the file names none.
+    private let journals: String?
     let zones: PlanZones
     private let expiries: [TLSFiles.Expiry]
     private let open: [Listeners.Open]
@@ -42,8 +44,8 @@ final class ControlView: ProcessView, Sendable {
     private let registry: SharedRegistry
     private let startedAtInstant: Instant
 
-    /// - Parameter withRollouts: whether the page shows rollouts, which take longer to look at.
-    init(_ control: ControlLoop, withRollouts: Bool = false) {
+    /// - Parameter rollouts: for pages that show them; they take longer to look at.
+    init(_ control: ControlLoop, rollouts: [RolloutView] = []) {
         group = control.group
         snapshot = group.cell.retained()
         startedAt = control.startedAt
@@ -75,7 +77,8 @@ final class ControlView: ProcessView, Sendable {
             overlayPath: control.file.overlayFile?.path, problem: control.overlayProblem,
             unwritten: control.overlays.unwritten, sources: control.file.sources,
             file: control.file.own)
-        rolloutViews = withRollouts ? control.rolloutViews : []
+        rolloutViews = rollouts
+        journals = control.file.overlayFile?.directory
         expiries = control.file.tls.expiries
         open = control.listeners.open
         answers = control.resolver.answers
@@ -120,6 +123,22 @@ final class ControlView: ProcessView, Sendable {
 
     func evidence() -> [SplitReport] { registry.evidenceReports() }
     func rollouts() -> [RolloutView] { rolloutViews }
+
+    func history(of plan: String) -> RolloutHistory {
+        var history = RolloutHistory()
+        guard let journals else {
+            history.problem = "the file in force has no rollouts: directory, and so no journal"
+            return history
+        }
+        let archive = JournalArchive.read(directory: journals, plan: plan)
+        history.story = archive.story
+        history.path = archive.path
+        history.problem = archive.problem
+        history.torn = archive.torn
+        history.hash = archive.hashText
+        return history
+    }
+
     func lostEvidence() -> [(route: String, lost: Int)] { registry.lostEvidence() }
     func latches() -> [LatchReport] { registry.latchReports() }
 

@@ -289,6 +289,7 @@ final class ControlLoop {
                 ("cause", cause), ("delay", Units.text(file.document.drainDelay)),
                 ("grace", Units.text(file.document.drainGrace)),
             ])
+        leaveRollouts()
         perform(reloads.beginDrain(now: now))
     }
 

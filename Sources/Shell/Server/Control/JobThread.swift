@@ -64,7 +64,10 @@ enum ControlLetter: Sendable {
     /// A write of the overlay has ended; `failure`: why it did not succeed.
     case overlayWritten(failure: OverlayFile.WriteFailure?)
     /// The journal of a plan was opened, or cannot be.
-    case journalOpened(plan: String, Result<RolloutJournal.Opened, JournalProblem>)
+    case journalOpened(plan: String, RolloutJournal.Opening)
+    /// The journal of a plan was put aside under that name, for the command with the ticket, or
+    /// cannot be.
+    case journalDiscarded(plan: String, ticket: UInt64, Result<String, JournalProblem>)
     /// Records of a journal are on the disk; `failure`: why they are not.
     case journalWritten(plan: String, sequence: Int, failure: String?)
     /// An errand of a rollout has ended.

@@ -67,6 +67,8 @@ extension ControlLoop {
         case .filesChanged: askForReload(cause: "watch")
         case .overlayWritten(let failure): takeWritten(failure: failure)
         case .journalOpened(let plan, let outcome): journalOpened(plan, outcome)
+        case .journalDiscarded(let plan, let ticket, let outcome):
+            journalDiscarded(plan, outcome, ticket: ticket)
         case .journalWritten(let plan, let sequence, let failure):
             journalWritten(plan, sequence, failure)
         case .errandDone(let report): errandDone(report.ticket, report.outcome, took: report.took)
@@ -129,7 +131,7 @@ extension ControlLoop {
             case .accepted(let candidate): watch?.noteRead(candidate.file.files)
             case .rejected(let rejection): watch?.noteRead(rejection.files)
             case .fileRead, .compiled, .filesChanged, .hashed, .overlayWritten, .journalOpened,
-                .journalWritten, .errandDone:
+                .journalDiscarded, .journalWritten, .errandDone:
                 break
             case .forgotten, .pageMade: break
             }

@@ -15,12 +15,17 @@ final class RolloutDriver {
         /// The writing thread opens it.
         case opening
         case open(RolloutJournal)
-        /// Nobody can write it, for this reason; tried again when a person starts a rollout.
+        /// Another process follows the rollouts, as the text says; tried again each second.
+        case standby(String)
+        /// Nobody can read or write it, for this reason; tried again when a person starts a
+        /// rollout.
         case closed(String)
     }
 
     let name: String
     var journal = Journal.opening
+    /// The writing thread opens the journal.
+    var isOpening = false
     /// The rollout of now, or the last one; `nil` before the first.
     var machine: RolloutMachine?
     var judge = StageJudge()
@@ -39,7 +44,7 @@ final class RolloutDriver {
     var fingerprint = ""
     /// Trips of the canary that were there when the rollout began, or were told.
     var tripsTold = 0
-    /// Starts that wait for the journal.
+    /// Commands that wait for the journal to be opened.
     var waiting: [(request: RolloutRequest, ticket: UInt64)] = []
     /// Whether the judge has looked since the stage was entered.
     var isJudged = false
@@ -59,6 +64,15 @@ final class RolloutDriver {
     var syntheticTurns = (stable: 0, canary: 0)
     /// Why synthetic requests cannot be sent, as the log was told.
     var syntheticProblem: String?
+    /// A start that waits for the end of the rollout that runs, with the person's ticket.
+    var successor: (request: RolloutRequest, ticket: UInt64)?
+    /// Why a rollout that begins by the canary's revision has not begun yet; told once.
+    var revisionObstacle: String?
+    var obstacleTold: String?
+    /// A journal that could not be used was opened anew for the command that waits.
+    var hasTriedAgain = false
+    /// Verdicts of the judge since the process began.
+    var verdictCounts: [Verdict.Kind: UInt64] = [:]
     /// The metrics of the stage.
     var metrics: [RolloutMetric] = []
     /// Messages that hooks were not told yet, by the hook's place in the plan.
@@ -78,7 +92,13 @@ final class RolloutDriver {
     var isActive: Bool { machine.map { !$0.state.phase.hasEnded } ?? false }
 
     /// Whether the driver has something to do by the clock.
-    var isTicking: Bool { isActive || machine?.nextDeadline != nil }
+    var isTicking: Bool {
+        switch journal {
+        case .standby: true
+        case .open: isActive || machine?.nextDeadline != nil || revisionObstacle != nil
+        case .opening, .closed: isActive
+        }
+    }
 
     var file: RolloutJournal? {
         if case .open(let file) = journal { return file }
@@ -128,14 +148,28 @@ extension RolloutDriver {
             name: name, service: shown?.service ?? "", canary: shown?.canary ?? "",
             stable: stable)
         view.events = events
-        if case .closed(let problem) = journal { view.unwritten = problem }
+        view.labels = shown?.labels ?? []
+        view.verdictCounts = verdictCounts
+        switch journal {
+        case .closed(let problem):
+            view.unwritten = problem
+            view.state = RolloutView.unread
+        case .standby(let holder):
+            view.state = "standby"
+            view.reason = holder
+        case .opening, .open: break
+        }
         guard let machine else {
             view.stages = (plan?.stages ?? []).map {
                 .init(
                     name: $0.name, weight: $0.weight ?? 0, needsApproval: $0.approval != nil,
                     progress: .next)
             }
-            view.reason = "sluice rollout start \(name) begins it"
+            if view.reason.isEmpty {
+                view.reason =
+                    revisionObstacle.map { "begins by itself: \($0)" }
+                    ?? "sluice rollout start \(name) begins it"
+            }
             return view
         }
         let status = machine.status
@@ -161,6 +195,11 @@ extension RolloutDriver {
                 progress: progress)
         }
         if !status.phase.hasEnded { view.stageIndex = status.stage }
+        for deadline in status.deadlines where deadline.kind == .keepStable {
+            view.notes.append(
+                "leave \(status.run.stable) running for another "
+                    + "\(RolloutWords.span(deadline.left)), so that there is a way back")
+        }
         view.weightWanted = status.shareWanted
         view.weightInForce = status.shareConfirmed
         view.isDryRun = status.run.isDryRun

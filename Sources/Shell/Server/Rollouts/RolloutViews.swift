@@ -5,7 +5,9 @@ import Rollout
 
 extension ControlLoop {
     /// Each plan and its rollout, for the admin pages.
-    var rolloutViews: [RolloutView] {
+    ///
+    /// - Parameter withForecast: with the expected course of each stage, which takes longest.
+    func rolloutViews(withForecast: Bool) -> [RolloutView] {
         let plans = file.document.rollouts?.plans ?? []
         let gone = rollouts.keys.filter { name in !plans.contains { $0.name == name } }.sorted()
         return (plans.map(\.name) + gone).compactMap { name in
@@ -14,8 +16,29 @@ extension ControlLoop {
             let service = file.document.services.first { $0.name == plan?.service }
             var view = driver.view(
                 plan, stable: service.map { $0.versions[$0.stable].name } ?? "")
-            if let plan { view.forecast = forecast(plan, driver, stable: view.stable) }
+            notice(&view)
+            if withForecast, let plan {
+                view.forecast = forecast(plan, driver, stable: view.stable)
+            }
             return view
+        }
+    }
+
+    /// Adds to the machine's own state whatever the overlay tells.
+    private func notice(_ view: inout RolloutView) {
+        guard let entry = overlays.overlay.services[view.service], let rollout = entry.rollout,
+            rollout.name == view.name
+        else { return }
+        if view.state == RolloutView.unread {
+            view.state = "paused"
+            view.reason =
+                "the journal cannot be read, and the overlay's weights hold: \(entry.text); sluice "
+                + "rollout abort \(view.name) --discard-journal takes them back"
+        }
+        if view.state == "succeeded", !view.isDryRun {
+            view.notes.append(
+                "promoted, file not yet updated: sluice weights export \(view.service) prints "
+                    + "the lines to commit")
         }
     }
 

@@ -28,6 +28,9 @@ enum RolloutWords {
         return words + (row.advice.map { "; \($0)" } ?? "")
     }
 
+    /// A span to the second, for people.
+    static func span(_ time: Duration) -> String { Units.text(whole(time)) }
+
     private static func whole(_ time: Duration) -> Duration {
         .seconds(max(1, time.nanoseconds / 1_000_000_000))
     }

@@ -28,45 +28,11 @@ extension ControlLoop {
             if !driver.isActive { rollouts[name] = nil }
         }
         for driver in rollouts.values where driver.isActive { lookAtFile(driver) }
-    }
-
-    private func openJournal(_ driver: RolloutDriver) {
-        guard let place = file.overlayFile else {
-            driver.journal = .closed("the file in force has no rollouts: directory")
-            return
-        }
-        driver.journal = .opening
-        let (name, directory, inbox) = (driver.name, place.directory, inbox)
-        writing.put {
-            inbox.put(.journalOpened(plan: name, RolloutJournal.open(directory, plan: name)))
-        }
-    }
-
-    /// A journal was opened, or cannot be.
-    func journalOpened(_ name: String, _ outcome: Result<RolloutJournal.Opened, JournalProblem>) {
-        guard let driver = rollouts[name] else { return }
-        switch outcome {
-        case .failure(let problem):
-            driver.journal = .closed(problem.text)
-            log.error(
-                "the journal of a rollout cannot be used; its weights stay as they are",
-                [("plan", name), ("why", problem.text)])
-        case .success(let opened):
-            driver.journal = .open(opened.journal)
-            if let note = opened.note { log.warning(note) }
-            driver.sequence = opened.fold.sequence
-            driver.runCount = opened.fold.state?.run.number ?? 0
-            resume(driver, opened.fold)
-        }
-        let waiting = driver.waiting
-        driver.waiting = []
-        for (request, ticket) in waiting {
-            if let answer = command(request, ticket: ticket) { self.answer(ticket, answer) }
-        }
+        for driver in rollouts.values { startByRevision(driver) }
     }
 
     /// Goes on with the last rollout of a journal.
-    private func resume(_ driver: RolloutDriver, _ fold: JournalFold) {
+    func resume(_ driver: RolloutDriver, _ fold: JournalFold) {
         guard let machine = RolloutMachine(fold) else { return }
         driver.machine = machine
         for line in machine.state.lines { driver.note(line.text, at: line.time) }
@@ -95,7 +61,7 @@ extension ControlLoop {
             share: sum > 0 ? share * 10_000 / sum : 0)
     }
 
-    private func serviceIndex(_ name: String) -> Int? {
+    func serviceIndex(_ name: String) -> Int? {
         file.own.services.firstIndex { $0.name == name }
     }
 
@@ -157,6 +123,8 @@ extension ControlLoop {
             tell(driver, .notWritten(failure))
         } else {
             tell(driver, .written(sequence: sequence))
+            startSuccessor(driver)
+            startByRevision(driver)
         }
     }
 
@@ -271,9 +239,16 @@ extension ControlLoop {
         var next = Instant.never
         for driver in rollouts.values {
             guard driver.isTicking else { continue }
+            if case .standby = driver.journal {
+                next = now + .seconds(1)
+                openJournal(driver)
+                continue
+            }
+            startByRevision(driver)
             let wall = SystemClock.wall()
             tell(driver, driver.passed(now, wall))
             if driver.isActive { look(driver, now) }
+            startSuccessor(driver)
             runErrands(driver, now)
             if driver.isTicking { next = now + .seconds(1) }
         }
@@ -294,7 +269,11 @@ extension ControlLoop {
         look.obstacle = metricObstacle(driver)
         let verdict = driver.judge.look(sample, look)
         driver.isJudged = true
-        tell(driver, .look(verdict, judge: JudgeCodec.encode(driver.judge).line()))
+        driver.verdictCounts[verdict.kind, default: 0] += 1
+        let (wall, judge) = (SystemClock.wall(), driver.judge)
+        let effects = driver.machine?.look(verdict, now: wall) { JudgeCodec.text(judge) } ?? []
+        if let machine = driver.machine { driver.sequence = machine.sequence }
+        perform(effects, driver, wall)
     }
 
     private func tellEndpoints(_ driver: RolloutDriver, _ run: RolloutRun) {
