@@ -189,7 +189,7 @@ extension ControlLoop {
             driver.machine?.isWritten ?? true, !drain.isUnderWay,
             let plan = file.document.rollouts?.plans.first(where: { $0.name == driver.name }),
             plan.start == .onRevision,
-            let service = file.own.services.first(where: { $0.name == plan.service }),
+            let service = file.document.services.first(where: { $0.name == plan.service }),
             let revision = service.versions.first(where: { $0.name == plan.canary })?.revision,
             revision != driver.machine?.state.run.canaryRevision
         else { return }
