@@ -41,7 +41,8 @@ extension ControlLoop {
 
     /// Has the overlay name the versions that are out now; a restart reads them there.
     func keepTrips() {
-        guard file.overlayFile != nil else { return }
+        // Another process writes the overlay, and its weights may be newer than those known here.
+        guard file.overlayFile != nil, !drain.isUnderWay, !isStandby else { return }
         let trips = registry.latchReports().compactMap { latch -> Overlay.Trip? in
             guard latch.isTripped, let trip = latch.lastTrip else { return nil }
             let since = trip.at - startedAtInstant

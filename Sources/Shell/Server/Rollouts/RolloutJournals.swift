@@ -71,6 +71,11 @@ extension ControlLoop {
         perform(reloads.weightsChanged(nil, now: SystemClock.now()))
     }
 
+    /// Whether another process follows rollouts of this directory.
+    var isStandby: Bool {
+        rollouts.values.contains { if case .standby = $0.journal { true } else { false } }
+    }
+
     // MARK: Giving up
 
     /// Leaves all rollouts to another process, at once: a process that drains gives their locks up.
@@ -80,6 +85,9 @@ extension ControlLoop {
     }
 
     private func leave(_ driver: RolloutDriver) {
+        // The lock goes behind the writes that are under way, or the next process could be
+        // overtaken by them.
+        if let journal = driver.file { writing.put { withExtendedLifetime(journal) {} } }
         driver.journal = .closed("the process is draining, and leaves its rollouts to another")
         driver.machine = nil
         driver.revisionObstacle = nil

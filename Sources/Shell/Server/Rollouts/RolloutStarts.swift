@@ -209,6 +209,11 @@ extension ControlLoop {
             return
         }
         driver.obstacleTold = nil
-        _ = start(plan, request, driver, by: "revision \(revision)", ticket: 0)
+        let answer = start(plan, request, driver, by: "revision \(revision)", ticket: 0)
+        if let answer, answer.status != 200 {
+            log.error(
+                "a rollout by revision does not begin",
+                [("plan", plan.name), ("revision", revision), ("why", answer.body)])
+        }
     }
 }
