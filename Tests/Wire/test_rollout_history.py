@@ -36,7 +36,6 @@ class History(Case):
         self.rollout(proxy, "start", "s")
         self.rollout(proxy, "wait", "s", "--exit-on-approval", "--timeout", "120s", code=5)
         self.rollout(proxy, "approve", "s", "small", "--by", "anna")
-        self.rollout(proxy, "wait", "s", "--for", "half", "--timeout", "120s")
         self.rollout(proxy, "abort", "s", "--by", "ben")
         until(lambda: "s-1  aborted" in self.rollout(proxy, "history", "s"))
         self.rollout(proxy, "start", "s")
