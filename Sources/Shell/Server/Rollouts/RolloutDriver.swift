@@ -208,14 +208,18 @@ extension RolloutDriver {
         view.unwritten = status.notWritten ?? view.unwritten
         view.versions = versions(status.run)
         view.hasSessions = hasSessions
-        if let matched, !status.phase.hasEnded {
-            var totals = StageTotals.Version()
-            totals.units = matched.requests
-            totals.errors = matched.errors
-            totals.latency = matched.latency
-            view.matched = RolloutDriver.version(status.run.plan.canary, totals)
-        }
+        view.matched = matchedVersion(status)
         return view
+    }
+
+    /// The canary's deeds at requests that rules of stages gave it.
+    private func matchedVersion(_ status: RolloutStatus) -> RolloutView.Version? {
+        guard let matched, !status.phase.hasEnded else { return nil }
+        var totals = StageTotals.Version()
+        totals.units = matched.requests
+        totals.errors = matched.errors
+        totals.latency = matched.latency
+        return RolloutDriver.version(status.run.plan.canary, totals)
     }
 
     private static func version(
