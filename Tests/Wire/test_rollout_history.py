@@ -200,7 +200,7 @@ class History(Case):
     def test_a_value_that_the_plan_does_not_know_is_refused_with_advice(self):
         proxy = self.begin(LONG, more="inputs: [ticket]")
         out = self.rollout(proxy, "start", "s", "--set", "tiket=1", code=2)
-        self.assertIn('did you mean \\"ticket\\"', out)
+        self.assertIn('did you mean "ticket"', out)
         self.assertIn("branch, ticket", out)
         self.assertIn("cannot stand", self.rollout(proxy, "start", "s", "--set", "ticket=a b", code=2))
         self.rollout(proxy, "start", "s", "--set", "ticket=A-1")

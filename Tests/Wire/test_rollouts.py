@@ -175,9 +175,9 @@ class Rollouts(Case):
         everybody()
         self.assertEqual({"{ headers: { x-user-group: beta } }"}, set(self.service(proxy)["rules"]["matches"]))
         # Counted apart: the requests of the rule are shown, and are no evidence.
-        until(lambda: self.state(proxy)["matched"]["requests"] >= 10)
+        until(lambda: self.state(proxy)["matched"]["units"] >= 10)
         self.assertEqual(self.state(proxy)["matched"]["errors"], 0)
-        self.assertEqual(self.state(proxy)["versions"][1]["requests"], 0)
+        self.assertEqual(self.state(proxy)["versions"][1]["units"], 0)
         self.assertIn("v2 by rule", self.rollout(proxy, "status", "s"))
         explained = self.page(proxy, "/explain?method=GET&url=/&header=x-user-group:%20beta")
         self.assertEqual((explained["route"], explained["rule"], explained["version"], explained["assign"]),
