@@ -10,9 +10,9 @@ protocol RolloutReading: ParsableCommand {
 
 extension RolloutReading {
     func run() throws {
-        try RolloutClient.ask(
-            target, "GET",
-            "/rollouts/\(Self.page)?name=\(RolloutClient.encoded(name))"
+        try target.ask(
+            "GET",
+            "/rollouts/\(Self.page)?name=\(AdminTarget.encoded(name))"
                 + (json ? "" : "&format=text"))
     }
 }
@@ -36,9 +36,9 @@ struct RolloutHistory: ParsableCommand {
 
     func run() throws {
         let page = verify ? "verify" : "history"
-        try RolloutClient.ask(
-            target, "GET",
-            "/rollouts/\(page)?name=\(RolloutClient.encoded(name))"
+        try target.ask(
+            "GET",
+            "/rollouts/\(page)?name=\(AdminTarget.encoded(name))"
                 + (json ? "" : "&format=text"))
     }
 }

@@ -7,18 +7,11 @@ import Server
 
 /// The ground of the commands of `sluice rollout`: they ask a running process.
 enum RolloutClient {
-    /// Asks, prints the answer, and ends with the exit code that the answer means.
-    static func ask(_ target: AdminTarget, _ method: String, _ path: String) throws {
-        let reply = try send(target, method, path)
-        try say(reply.body, terminator: "")
-        try end(reply)
-    }
-
     /// Sends a command, and says what became of it.
     static func command(
         _ target: AdminTarget, _ path: String, _ form: RolloutCommandForm
     ) throws {
-        let reply = try send(target, "POST", path)
+        let reply = try target.send("POST", path)
         let page = form.json ? nil : try? JSONReader.read(Array(reply.body.utf8))
         if let text = page?["text"]?.text {
             let id = page?["id"]?.text.map { "started \($0): " } ?? ""
@@ -28,33 +21,15 @@ enum RolloutClient {
         } else {
             try say(reply.body, terminator: "")
         }
-        try end(reply)
-    }
-
-    static func send(
-        _ target: AdminTarget, _ method: String, _ path: String
-    ) throws -> AdminClient.Reply {
-        let reply = try AdminClient.request(
-            try target.address(), method, path, token: target.token)
-        try target.refuse(reply)
-        return reply
-    }
-
-    /// Ends the command where the process refused: 2 for what a person can mend, 1 for the rest.
-    static func end(_ reply: AdminClient.Reply) throws {
-        switch reply.status {
-        case 200: return
-        case 400..<500: throw ExitCode(2)
-        default: throw ExitCode(1)
-        }
+        try AdminTarget.end(reply)
     }
 
     /// The rollout of a plan as it is now.
     static func status(_ target: AdminTarget, _ name: String) throws -> RolloutState {
-        let reply = try send(target, "GET", "/rollouts?name=\(encoded(name))")
+        let reply = try target.send("GET", "/rollouts?name=\(AdminTarget.encoded(name))")
         guard reply.status == 200 else {
             try say(reply.body, terminator: "")
-            try end(reply)
+            try AdminTarget.end(reply)
             throw ExitCode(1)
         }
         guard let page = try? JSONReader.read(Array(reply.body.utf8)),
@@ -65,17 +40,6 @@ enum RolloutClient {
             throw ExitCode(1)
         }
         return RolloutState(entry)
-    }
-
-    /// A text as it must stand in a query.
-    static func encoded(_ text: String) -> String {
-        text.utf8.map { byte -> String in
-            if ASCII.isAlpha(byte) || ASCII.isDigit(byte) || [0x2d, 0x2e, 0x5f].contains(byte) {
-                return String(Unicode.Scalar(byte))
-            }
-            let digits = String(byte, radix: 16)
-            return "%" + (digits.count == 1 ? "0" : "") + digits
-        }.joined()
     }
 
     /// Waits until the rollout has ended, needs a person, or is past a stage.
@@ -145,7 +109,7 @@ struct RolloutCommandForm: ParsableArguments {
     @Flag(help: "Print the process's answer as JSON.") var json = false
 
     /// The person as a parameter of the request, with `&` in front; empty without one.
-    var by: String { person.map { "&by=" + RolloutClient.encoded($0) } ?? "" }
+    var by: String { person.map { "&by=" + AdminTarget.encoded($0) } ?? "" }
 }
 
 /// The states that a caller of `wait` waits for, and the exit code that each state means then.
@@ -190,20 +154,20 @@ struct RolloutStatus: ParsableCommand {
     @Argument(help: "The plan; all without.", completion: .list([])) var name: String?
 
     private var path: String {
-        let name = name.map { "name=" + RolloutClient.encoded($0) }
+        let name = name.map { "name=" + AdminTarget.encoded($0) }
         let query = [name, json ? nil : "format=text"].compactMap { $0 }.joined(separator: "&")
         return "/rollouts" + (query.isEmpty ? "" : "?" + query)
     }
 
     func run() throws {
-        guard watch else { return try RolloutClient.ask(target, "GET", path) }
+        guard watch else { return try target.ask("GET", path) }
         while true {
-            let reply = try RolloutClient.send(target, "GET", path)
+            let reply = try target.send("GET", path)
             // Home, each line over the old one, and nothing of the old one below.
             let body = reply.body.split(separator: "\n", omittingEmptySubsequences: false)
                 .joined(separator: "\u{1b}[K\n")
             try say("\u{1b}[H\u{1b}[2J" + body, terminator: "")
-            try RolloutClient.end(reply)
+            try AdminTarget.end(reply)
             if let name {
                 let state = try RolloutClient.status(target, name)
                 if ["succeeded", "rolled back", "superseded", "aborted"].contains(state.state) {
@@ -252,9 +216,9 @@ struct RolloutStart: ParsableCommand {
     }
 
     func run() throws {
-        var query = "name=" + RolloutClient.encoded(name)
-        if let revision { query += "&revision=" + RolloutClient.encoded(revision) }
-        for value in values { query += "&set=" + RolloutClient.encoded(value) }
+        var query = "name=" + AdminTarget.encoded(name)
+        if let revision { query += "&revision=" + AdminTarget.encoded(revision) }
+        for value in values { query += "&set=" + AdminTarget.encoded(value) }
         query += form.by
         if supersede { query += "&supersede=1" }
         if dryRun { query += "&dryRun=1" }
@@ -334,8 +298,8 @@ struct RolloutApprove: ParsableCommand {
     func run() throws {
         // An approval is for one stage of one rollout: whoever answers late approves nothing else.
         let state = try RolloutClient.status(target, name)
-        var query = "name=\(RolloutClient.encoded(name))&id=\(RolloutClient.encoded(state.id))"
-        query += "&stage=\(RolloutClient.encoded(stage ?? state.stage))"
+        var query = "name=\(AdminTarget.encoded(name))&id=\(AdminTarget.encoded(state.id))"
+        query += "&stage=\(AdminTarget.encoded(stage ?? state.stage))"
         query += form.by
         try RolloutClient.command(target, "/rollouts/approve?" + query, form)
     }
@@ -352,18 +316,23 @@ struct RolloutSkip: ParsableCommand {
     @Argument(help: "The stage to go on to.", completion: .list([])) var stage: String
 
     func run() throws {
-        var query = "name=\(RolloutClient.encoded(name))&stage=\(RolloutClient.encoded(stage))"
+        var query = "name=\(AdminTarget.encoded(name))&stage=\(AdminTarget.encoded(stage))"
         query += form.by
         try RolloutClient.command(target, "/rollouts/skip?" + query, form)
     }
 }
 
+/// The rollout that a command changes, and how.
+struct RolloutSubject: ParsableArguments {
+    @OptionGroup var target: AdminTarget
+    @OptionGroup var form: RolloutCommandForm
+    @Argument(help: "The plan.", completion: .list([])) var name: String
+}
+
 /// The commands that need no more than a name.
 protocol RolloutVerb: ParsableCommand {
     static var verb: String { get }
-    var target: AdminTarget { get }
-    var name: String { get }
-    var form: RolloutCommandForm { get }
+    var subject: RolloutSubject { get }
     /// Further parameters of the request, each with `&` in front.
     var parameters: String { get }
 }
@@ -372,9 +341,9 @@ extension RolloutVerb {
     var parameters: String { "" }
 
     func run() throws {
-        var query = "name=\(RolloutClient.encoded(name))"
-        query += form.by
-        try RolloutClient.command(target, "/rollouts/\(Self.verb)?\(query)\(parameters)", form)
+        let query = "name=\(AdminTarget.encoded(subject.name))\(subject.form.by)\(parameters)"
+        try RolloutClient.command(
+            subject.target, "/rollouts/\(Self.verb)?\(query)", subject.form)
     }
 }
 
@@ -383,9 +352,7 @@ struct RolloutPause: RolloutVerb {
     static let configuration = CommandConfiguration(
         commandName: "pause", abstract: "Stop a rollout where it is; the judge looks on.",
         discussion: "EXAMPLES\n  sluice rollout pause shop -c sluice.yaml")
-    @OptionGroup var target: AdminTarget
-    @OptionGroup var form: RolloutCommandForm
-    @Argument(help: "The plan.", completion: .list([])) var name: String
+    @OptionGroup var subject: RolloutSubject
 }
 
 struct RolloutResume: RolloutVerb {
@@ -394,9 +361,7 @@ struct RolloutResume: RolloutVerb {
         commandName: "resume",
         abstract: "Go on with a paused rollout, at the beginning of its stage.",
         discussion: "EXAMPLES\n  sluice rollout resume shop -c sluice.yaml")
-    @OptionGroup var target: AdminTarget
-    @OptionGroup var form: RolloutCommandForm
-    @Argument(help: "The plan.", completion: .list([])) var name: String
+    @OptionGroup var subject: RolloutSubject
 }
 
 struct RolloutLook: RolloutVerb {
@@ -404,9 +369,7 @@ struct RolloutLook: RolloutVerb {
     static let configuration = CommandConfiguration(
         commandName: "look", abstract: "Begin the time of a held stage again.",
         discussion: "EXAMPLES\n  sluice rollout look shop -c sluice.yaml")
-    @OptionGroup var target: AdminTarget
-    @OptionGroup var form: RolloutCommandForm
-    @Argument(help: "The plan.", completion: .list([])) var name: String
+    @OptionGroup var subject: RolloutSubject
 }
 
 struct RolloutRetry: RolloutVerb {
@@ -415,9 +378,7 @@ struct RolloutRetry: RolloutVerb {
         commandName: "retry",
         abstract: "Start a rollout again whose revision was rolled back; with a budget of its own.",
         discussion: "EXAMPLES\n  sluice rollout retry shop -c sluice.yaml")
-    @OptionGroup var target: AdminTarget
-    @OptionGroup var form: RolloutCommandForm
-    @Argument(help: "The plan.", completion: .list([])) var name: String
+    @OptionGroup var subject: RolloutSubject
 }
 
 struct RolloutAbort: RolloutVerb {
@@ -425,11 +386,9 @@ struct RolloutAbort: RolloutVerb {
     static let configuration = CommandConfiguration(
         commandName: "abort", abstract: "End a rollout: the canary's share goes to 0 at once.",
         discussion: "EXAMPLES\n  sluice rollout abort shop -c sluice.yaml")
-    @OptionGroup var target: AdminTarget
-    @OptionGroup var form: RolloutCommandForm
+    @OptionGroup var subject: RolloutSubject
     @Flag(help: "Also where the stable version lacks endpoints.") var force = false
     @Flag(help: "Of a rollout whose journal cannot be read.") var discardJournal = false
-    @Argument(help: "The plan.", completion: .list([])) var name: String
     var parameters: String {
         (force ? "&force=1" : "") + (discardJournal ? "&discardJournal=1" : "")
     }
@@ -442,9 +401,7 @@ struct RolloutFinish: RolloutVerb {
         abstract: "End a rollout well at once: the canary becomes the stable version.",
         discussion: "EXAMPLES\n  sluice rollout finish shop --force -c sluice.yaml",
         aliases: ["promote"])
-    @OptionGroup var target: AdminTarget
-    @OptionGroup var form: RolloutCommandForm
+    @OptionGroup var subject: RolloutSubject
     @Flag(help: "You mean it: stages, judge and approvals are left out.") var force = false
-    @Argument(help: "The plan.", completion: .list([])) var name: String
     var parameters: String { force ? "&force=1" : "" }
 }

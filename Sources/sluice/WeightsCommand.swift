@@ -24,33 +24,6 @@ struct WeightsCommand: ParsableCommand {
         ], defaultSubcommand: WeightsShow.self)
 }
 
-/// Asks a process and prints its answer.
-///
-/// - Returns: when the answer is 200; ends with 2 when the process refuses, and with 1 when it
-///   cannot do what it is asked.
-private func ask(_ target: AdminTarget, _ method: String, _ path: String) throws {
-    let reply = try AdminClient.request(
-        try target.address(), method, path, token: target.token)
-    try target.refuse(reply)
-    try say(reply.body, terminator: "")
-    switch reply.status {
-    case 200: return
-    case 400..<500: throw ExitCode(2)
-    default: throw ExitCode(1)
-    }
-}
-
-/// A text as it must stand in a query.
-private func encoded(_ text: String) -> String {
-    text.utf8.map { byte -> String in
-        if ASCII.isAlpha(byte) || ASCII.isDigit(byte) || [0x2d, 0x2e, 0x5f].contains(byte) {
-            return String(Unicode.Scalar(byte))
-        }
-        let digits = String(byte, radix: 16)
-        return "%" + (digits.count == 1 ? "0" : "") + digits
-    }.joined()
-}
-
 struct WeightsShow: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "show", abstract: "Print the weights, and where each comes from.",
@@ -63,7 +36,7 @@ struct WeightsShow: ParsableCommand {
     @OptionGroup var target: AdminTarget
     @Flag(help: "Print JSON.") var json = false
 
-    func run() throws { try ask(target, "GET", json ? "/weights" : "/weights?format=text") }
+    func run() throws { try target.ask("GET", json ? "/weights" : "/weights?format=text") }
 }
 
 struct WeightsSet: ParsableCommand {
@@ -102,10 +75,10 @@ struct WeightsSet: ParsableCommand {
     }
 
     func run() throws {
-        let query = weights.map { "&weight=" + encoded($0) }.joined()
-        try ask(
-            target, "POST",
-            "/weights?service=\(encoded(service))\(query)\(force ? "&force=1" : "")"
+        let query = weights.map { "&weight=" + AdminTarget.encoded($0) }.joined()
+        try target.ask(
+            "POST",
+            "/weights?service=\(AdminTarget.encoded(service))\(query)\(force ? "&force=1" : "")"
                 + (resetGuard ? "&resetGuard=1" : ""))
     }
 }
@@ -121,9 +94,9 @@ struct WeightsFollow: ParsableCommand {
     @Argument(help: "The service.", completion: .list([])) var service: String
 
     func run() throws {
-        try ask(
-            target, "POST",
-            "/weights/follow?service=\(encoded(service))\(force ? "&force=1" : "")"
+        try target.ask(
+            "POST",
+            "/weights/follow?service=\(AdminTarget.encoded(service))\(force ? "&force=1" : "")"
                 + (resetGuard ? "&resetGuard=1" : ""))
     }
 }
@@ -152,8 +125,8 @@ struct WeightsExport: ParsableCommand {
     }
 
     func run() throws {
-        let path = "/weights/export?service=\(encoded(service))"
-        guard write, let config = target.config else { return try ask(target, "GET", path) }
+        let path = "/weights/export?service=\(AdminTarget.encoded(service))"
+        guard write, let config = target.config else { return try target.ask("GET", path) }
         let reply = try AdminClient.request(
             try target.address(), "GET", path, token: target.token)
         try target.refuse(reply)

@@ -131,8 +131,8 @@ enum EvidencePage {
                 out += table(epoch)
             }
             for sum in report.sums {
-                out += "  guard of \(sum.version): \(decimals(sum.sum, 2)) of "
-                out += "\(decimals(sum.limit, 2)), \(sum.errors) errors seen, "
+                out += "  guard of \(sum.version): \(PageText.decimals(sum.sum, 2)) of "
+                out += "\(PageText.decimals(sum.limit, 2)), \(sum.errors) errors seen, "
                 out += "\(sum.versionErrors) of them its own\n"
             }
             if report.lost > 0 {
@@ -159,44 +159,19 @@ enum EvidencePage {
             let counts = version.counts
             let share = Double(version.weight) / Double(max(1, version.weightSum))
             var row = [
-                version.version + (version.version == epoch.stable ? " *" : ""), percent(share),
+                version.version + (version.version == epoch.stable ? " *" : ""),
+                PageText.percent(share),
                 "\(counts.requests)", "\(counts.errors)",
                 counts.requests > 0
-                    ? percent(Double(counts.errors) / Double(counts.requests)) : "-",
+                    ? PageText.percent(Double(counts.errors) / Double(counts.requests)) : "-",
                 "\(counts.clientErrors)", "\(counts.firstErrors)", "\(counts.left)",
-                time(counts.latency, 0.5), time(counts.latency, 0.95),
+                PageText.time(counts.latency, 0.5), PageText.time(counts.latency, 0.95),
             ]
             if epoch.isSticky {
                 row += ["\(version.places?.seen ?? 0)", "\(version.places?.failed ?? 0)"]
             }
             rows.append(row)
         }
-        let widths = rows[0].indices.map { column in
-            rows.map { $0[column].unicodeScalars.count }.max() ?? 0
-        }
-        return rows.map { row in
-            let cells = row.enumerated().map { i, cell in
-                let pad = String(repeating: " ", count: widths[i] - cell.unicodeScalars.count)
-                return i == 0 ? cell + pad : pad + cell
-            }
-            return "  " + cells.joined(separator: "  ") + "\n"
-        }.joined()
-    }
-
-    private static func percent(_ share: Double) -> String { decimals(share * 100, 2) + " %" }
-
-    private static func time(_ histogram: [Int], _ share: Double) -> String {
-        if histogram.allSatisfy({ $0 == 0 }) { return "-" }
-        return decimals(LatencyBuckets.quantile(histogram, share) * 1_000, 1) + " ms"
-    }
-
-    /// A number that is not negative with so many decimals.
-    private static func decimals(_ value: Double, _ places: Int) -> String {
-        var scale = 1
-        for _ in 0..<places { scale *= 10 }
-        let scaled = Int((value * Double(scale)).rounded())
-        let fraction = String(scaled % scale)
-        return "\(scaled / scale)."
-            + String(repeating: "0", count: places - fraction.utf8.count) + fraction
+        return PageText.table(rows)
     }
 }

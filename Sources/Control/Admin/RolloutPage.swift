@@ -144,16 +144,16 @@ public enum RolloutPage {
         for note in view.notes { out += "  \(note)\n" }
         if !view.stages.isEmpty { out += "  " + stages(view) + "\n" }
         out += "  share  " + bar(Double(view.weightInForce) / 10_000) + " "
-        out += percent(Double(view.weightInForce) / 10_000)
+        out += PageText.percent(Double(view.weightInForce) / 10_000)
         if view.weightWanted != view.weightInForce {
-            out += ", becoming \(percent(Double(view.weightWanted) / 10_000))"
+            out += ", becoming \(PageText.percent(Double(view.weightWanted) / 10_000))"
         }
         out += "\n"
         if let verdict = view.verdict {
             let part = verdict.logLimit > 0 ? max(0, verdict.logEvidence) / verdict.logLimit : 0
             out += "  worse? " + bar(min(1, part)) + " "
-            out += "log E \(decimals(max(0, verdict.logEvidence), 2)) of "
-            out += "\(decimals(verdict.logLimit, 2))\n"
+            out += "log E \(PageText.decimals(max(0, verdict.logEvidence), 2)) of "
+            out += "\(PageText.decimals(verdict.logLimit, 2))\n"
             out += "  \(verdict.kind.rawValue): \(verdict.reason)\n"
         }
         out += table(view)
@@ -166,7 +166,7 @@ public enum RolloutPage {
 
     private static func stages(_ view: RolloutView) -> String {
         view.stages.map { stage in
-            let share = percent(Double(stage.weight) / 10_000)
+            let share = PageText.percent(Double(stage.weight) / 10_000)
             let text = "\(stage.name) \(share)" + (stage.needsApproval ? " (approval)" : "")
             switch stage.progress {
             case .done: return "✓ " + text
@@ -189,30 +189,25 @@ public enum RolloutPage {
             let rate = Double(version.errors) / Double(max(1, version.units))
             rows.append([
                 version.version, "\(version.units)", "\(version.errors)",
-                version.units > 0 ? percent(rate) : "-",
-                version.units > 0 ? "\(percent(version.low)) – \(percent(version.high))" : "-",
-                time(version.latency, 0.5), time(version.latency, 0.95),
+                version.units > 0 ? PageText.percent(rate) : "-",
+                version.units > 0
+                    ? PageText.percent(version.low) + " – " + PageText.percent(version.high)
+                    : "-",
+                PageText.time(version.latency, 0.5), PageText.time(version.latency, 0.95),
             ])
         }
-        let widths = rows[0].indices.map { column in
-            rows.map { $0[column].unicodeScalars.count }.max() ?? 0
-        }
-        return rows.map { row in
-            let cells = row.enumerated().map { i, cell in
-                let pad = String(repeating: " ", count: widths[i] - cell.unicodeScalars.count)
-                return i == 0 ? cell + pad : pad + cell
-            }
-            return "  " + cells.joined(separator: "  ") + "\n"
-        }.joined()
+        return PageText.table(rows)
     }
 
     private static func explain(_ view: RolloutView) -> String {
         guard let verdict = view.verdict else {
             return "\(view.name): \(view.state); the judge has not looked yet\n"
         }
+        let evidence = PageText.decimals(max(0, verdict.logEvidence), 4)
+        let limit = PageText.decimals(verdict.logLimit, 4)
         var out = "\(view.name): \(verdict.kind.rawValue)\n  \(verdict.reason)\n"
-        out += "  log E that \(view.canary) is worse: \(decimals(max(0, verdict.logEvidence), 4)); "
-        out += "a rollback at \(decimals(verdict.logLimit, 4)) = ln(1 / falseRollbacks)\n"
+        out += "  log E that \(view.canary) is worse: \(evidence); a rollback at \(limit) "
+        out += "= ln(1 / falseRollbacks)\n"
         return out + table(view)
     }
 
@@ -230,23 +225,5 @@ public enum RolloutPage {
     private static func bar(_ part: Double) -> String {
         let full = Int((part * 30).rounded())
         return String(repeating: "█", count: full) + String(repeating: "░", count: 30 - full)
-    }
-
-    private static func percent(_ share: Double) -> String { decimals(share * 100, 2) + " %" }
-
-    private static func time(_ histogram: [Int], _ share: Double) -> String {
-        if histogram.allSatisfy({ $0 == 0 }) { return "-" }
-        return decimals(LatencyBuckets.quantile(histogram, share) * 1_000, 1) + " ms"
-    }
-
-    /// A number that is not negative with so many decimals.
-    private static func decimals(_ value: Double, _ places: Int) -> String {
-        guard value.isFinite, value < 1e12 else { return "\(value)" }
-        var scale = 1
-        for _ in 0..<places { scale *= 10 }
-        let scaled = Int((value * Double(scale)).rounded())
-        let fraction = String(scaled % scale)
-        return "\(scaled / scale)."
-            + String(repeating: "0", count: places - fraction.utf8.count) + fraction
     }
 }
