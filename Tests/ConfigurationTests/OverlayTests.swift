@@ -113,6 +113,8 @@ import Testing
                 stable: random.below(3) == 0 ? "a" : nil,
                 fingerprint: made.fingerprint(ofService: OverlayTests.service))
             if random.below(10) == 0 { entry.shares.append(.init("gone", 3)) }
+            let isRunning = random.below(5) == 0
+            if isRunning { entry.rollout = .init(name: "r", epoch: 2, isRunning: true) }
             let merge = OverlayMerge(file, under: Overlay(services: ["s": entry]))
 
             // The model: what the section says, as plain values.
@@ -134,6 +136,8 @@ import Testing
                 expected = "gone"
             } else if says(before) == says(now) {
                 expected = "overlay"
+            } else if isRunning {
+                expected = "running"
             } else if says(under) == says(now) {
                 expected = "retired"
             } else if now.isEmpty[2],
@@ -159,12 +163,13 @@ import Testing
                 outcome = "drift"
                 #expect(abs(part - moved) < 0.002, "seed \(seed)")
             case (.drift(_, _, .noEndpoints("c")), nil): outcome = "empty"
+            case (.drift(_, _, .rolloutRuns("r")), nil): outcome = "running"
             default: outcome = "nothing that there is"
             }
             #expect(outcome == expected, "seed \(seed)")
             outcomes[outcome, default: 0] += 1
             // The document in force has the weights of whoever won, and differs in nothing else.
-            let wins = ["overlay", "drift", "empty"].contains(outcome) ? held : file
+            let wins = ["overlay", "drift", "empty", "running"].contains(outcome) ? held : file
             #expect(
                 OverlayTests.splits(merge.document).map(OverlayTests.shares)
                     == OverlayTests.splits(wins).map(OverlayTests.shares), "seed \(seed)")
@@ -174,7 +179,9 @@ import Testing
             #expect(merge.document.routes.first == file.routes.first)
             #expect(merge.document.routes.last == file.routes.last)
         }
-        #expect(Set(outcomes.keys) == ["gone", "overlay", "retired", "empty", "file", "drift"])
+        #expect(
+            Set(outcomes.keys)
+                == ["gone", "overlay", "retired", "empty", "file", "drift", "running"])
     }
 
     @Test("an overlay of a service that is gone is dropped, and others are left alone")

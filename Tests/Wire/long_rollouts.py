@@ -4,7 +4,7 @@ Users with sessions ask all the time. A kill raises no weight, moves no user bac
 scripts/test --all. SLUICE_KILLS and SLUICE_SEED choose another number and other moments."""
 import http.client, json, os, random, subprocess, tempfile, threading, unittest
 from harness import BINARY, OK, Case, Proxy
-from test_rollouts import QUICK
+from rollouts import QUICK
 
 KILLS = int(os.environ.get("SLUICE_KILLS", "200"))
 SEED = int(os.environ.get("SLUICE_SEED", "1"))

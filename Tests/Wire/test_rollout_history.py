@@ -1,19 +1,12 @@
 """The journal of rollouts through the real process: history, verify, replay, discard, standby, successors."""
 import os, re, signal, subprocess, unittest
-from harness import BINARY, Case, Proxy, config, until
-import test_rollouts
-from test_rollouts import plan
+from harness import BINARY, Proxy, config, until
+from rollouts import RolloutsCase, plan
 
-Base = test_rollouts.Rollouts
 LONG = ['{ name: small, weight: 10%, minTime: 1h }', '{ name: half, weight: 50% }']
 
 
-class History(Case):
-    """The helpers of the other file are taken, and not its tests."""
-    STAGES = Base.STAGES
-    setUp, begin, drive, rollout = Base.setUp, Base.begin, Base.drive, Base.rollout
-    target, page, state, service = Base.target, Base.page, Base.state, Base.service
-
+class History(RolloutsCase):
     def journal(self, proxy):
         return os.path.join(proxy.folder.name, "state", "s", "journal")
 
@@ -205,7 +198,6 @@ class History(Case):
         self.assertIn("cannot stand", self.rollout(proxy, "start", "s", "--set", "ticket=a b", code=2))
         self.rollout(proxy, "start", "s", "--set", "ticket=A-1")
 
-del Base  # or its tests would run here too
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,82 +1,10 @@
 """Rollouts through the real process: a good version reaches all users, a bad one comes back."""
-import http.client, json, os, subprocess, tempfile, threading, unittest, urllib.request
-from harness import BINARY, OK, Case, Proxy, config, status, until
-
-# Stages of a second, and a judge that is content with little: what is tested is the way, not the statistics.
-QUICK = "judge: { minRequests: 20, minTime: 1s, maxIncrease: 5%, tolerate: { p95: 3, points: 1% } }"
+import http.client, json, subprocess, unittest
+from harness import BINARY, OK, status, until
+from rollouts import RolloutsCase
 
 
-def plan(stages, more=""):
-    return f"""rollouts:
-  directory: state
-  plans:
-    - service: s
-      canary: v2
-      {QUICK}
-      {more}
-      stages:
-""" + "".join(f"        - {stage}\n" for stage in stages)
-
-
-class Rollouts(Case):
-    STAGES = ['{ name: small, weight: 10% }', '{ name: half, weight: 50% }',
-              '{ name: all, weight: 100%, holdBack: 10%, watch: 1s }']
-
-    def setUp(self):
-        self.one, self.two = self.backend(OK), self.backend(OK)
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.token = os.path.join(folder.name, "token")
-        with open(self.token, "w") as file:
-            file.write("secret-of-the-test\n")
-
-    def begin(self, stages=STAGES, more="", weights=("100%", "0%"), options=(), users=4):
-        text = config(self.one.port, self.two.port, weights, extra=plan(stages, more))
-        text += "defaults: { timeouts: { request: 1s } }\n"
-        proxy = Proxy(text, *options, admin=f'{{ address: "127.0.0.1:0", token: {self.token} }}')
-        self.addCleanup(lambda: self.assertEqual(proxy.stop(), 0))
-        stop = threading.Event()
-        threads = [threading.Thread(target=self.drive, args=(proxy, stop), daemon=True) for _ in range(users)]
-        for thread in threads:
-            thread.start()
-        self.addCleanup(lambda: (stop.set(), [thread.join() for thread in threads]))
-        return proxy
-
-    def drive(self, proxy, stop):
-        """Requests on one connection, until the test is over; the process may be another by then."""
-        connection = None
-        while not stop.is_set():
-            try:
-                connection = connection or http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
-                connection.request("GET", "/")
-                connection.getresponse().read()
-            except OSError:
-                connection = None
-                stop.wait(0.01)
-            except http.client.HTTPException:
-                connection = None
-
-    def rollout(self, proxy, *arguments, code=0):
-        done = subprocess.run(
-            [BINARY, "rollout", *arguments, *self.target(proxy)], capture_output=True, text=True)
-        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
-        return done.stdout + done.stderr
-
-    def target(self, proxy):
-        return ["--admin", f"127.0.0.1:{proxy.admin}", "--token", "secret-of-the-test"]
-
-    def page(self, proxy, path):
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{proxy.admin}{path}", headers={"authorization": "Bearer secret-of-the-test"})
-        with urllib.request.urlopen(request, timeout=20) as response:
-            return json.loads(response.read())
-
-    def state(self, proxy):
-        return self.page(proxy, "/rollouts?name=s")["rollouts"][0]
-
-    def service(self, proxy):
-        return self.page(proxy, "/weights")["services"][0]
-
+class Rollouts(RolloutsCase):
     def test_a_good_version_gets_all_users_and_becomes_the_stable_one(self):
         proxy = self.begin()
         self.assertIn("started", self.rollout(proxy, "start", "s"))
@@ -261,6 +189,41 @@ class Rollouts(Case):
         self.assertIn("sluice rollout abort s", done.stdout)
         self.assertEqual(subprocess.run(command + ["--force"], capture_output=True).returncode, 0)
         until(lambda: self.state(proxy)["state"] == "paused")
+
+    def test_no_edit_of_the_file_changes_weights_while_a_rollout_runs(self):
+        proxy = self.begin(['{ name: small, weight: 10%, minTime: 1h }'])
+        self.rollout(proxy, "start", "s")
+        until(lambda: self.state(proxy)["state"] == "watching")
+        with open(proxy.path) as file:
+            text = file.read()
+        self.assertIn("weight: 100%", text)
+        # What the rollout has by now, and a hair beside it: either would end an overlay by hand.
+        for stable, canary in (("90%", "10%"), ("89.5%", "10.5%")):
+            edited = text.replace("weight: 100%", f"weight: {stable}", 1).replace("weight: 0%", f"weight: {canary}", 1)
+            with open(proxy.path, "w") as file:
+                file.write(edited)
+            proxy.reload()
+            until(lambda: self.state(proxy)["state"] == "paused")
+            self.assertIn("sluice weights follow s", self.state(proxy)["reason"])
+            page = self.service(proxy)
+            self.assertEqual((page["from"], page["weights"]["v2"]), ("rollout s", "10%"))
+            self.assertIn("the rollout s runs", json.dumps(page["drift"]))
+        self.rollout(proxy, "abort", "s")
+        until(lambda: self.state(proxy)["state"] == "aborted")
+        self.assertEqual(self.service(proxy)["weights"]["v1"], "100%")
+
+    def test_an_abort_that_was_answered_outlives_a_kill(self):
+        proxy = self.begin(['{ name: small, weight: 10%, minTime: 1h }'])
+        for _ in range(5):
+            self.rollout(proxy, "start", "s")
+            until(lambda: self.state(proxy)["state"] == "watching")
+            self.rollout(proxy, "abort", "s")
+            proxy.process.kill()
+            proxy.process.wait()
+            proxy.process.stderr.close()
+            proxy.run(())
+            until(lambda: self.state(proxy)["state"] == "aborted")
+            self.assertEqual(self.service(proxy)["weights"]["v1"], "100%")
 
     def test_what_stands_against_a_start_is_said_at_once(self):
         proxy = self.begin()

@@ -107,7 +107,7 @@ public struct StageJudge: Sendable, Equatable {
     public mutating func look(_ sample: EvidenceSample, _ look: Look) -> Verdict {
         let step = advance(look.now)
         guard let terms else {
-            return Verdict(.watching, "no stage has been entered")
+            return numbered(Verdict(.watching, "the first stage is about to begin"))
         }
         if let reason = look.tripped {
             drop()

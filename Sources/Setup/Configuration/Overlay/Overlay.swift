@@ -22,10 +22,14 @@ public struct Overlay: Sendable, Equatable {
         public var name: String
         /// The number of the rollout's step, from 1.
         public var epoch: Int
+        /// Whether the rollout goes on behind this step: while it does, no edit of the file changes
+        /// the weights.
+        public var isRunning: Bool
 
-        public init(name: String, epoch: Int) {
+        public init(name: String, epoch: Int, isRunning: Bool = false) {
             self.name = name
             self.epoch = epoch
+            self.isRunning = isRunning
         }
     }
 

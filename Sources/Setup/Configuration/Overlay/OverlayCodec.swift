@@ -44,13 +44,11 @@ public enum OverlayCodec {
         ]
         if let stable = entry.stable { pairs.append(("stable", .string(stable))) }
         if let rollout = entry.rollout {
-            pairs.append(
-                (
-                    "rollout",
-                    .object([
-                        ("name", .string(rollout.name)), ("epoch", .integer(rollout.epoch)),
-                    ])
-                ))
+            var members: [(String, JSONText)] = [
+                ("name", .string(rollout.name)), ("epoch", .integer(rollout.epoch)),
+            ]
+            if rollout.isRunning { members.append(("running", .bool(true))) }
+            pairs.append(("rollout", .object(members)))
         }
         if let rules = entry.rules {
             pairs.append(
@@ -152,14 +150,21 @@ public enum OverlayCodec {
     private static let weightMax = 1_000_000
 
     private static func rollout(_ node: JSONNode) throws(JSONError) -> Overlay.Rollout {
-        try check(node, keys: ["name", "epoch"], required: ["name", "epoch"])
+        try check(node, keys: ["name", "epoch", "running"], required: ["name", "epoch"])
         guard let name = node["name"]?.text, SchemaChecker.isName(name) else {
             throw error("expected the name of a rollout", node["name"] ?? node)
         }
         guard let epoch = node["epoch"]?.integer, epoch >= 1 else {
             throw error("expected a number from 1", node["epoch"] ?? node)
         }
-        return Overlay.Rollout(name: name, epoch: epoch)
+        var isRunning = false
+        if let member = node["running"] {
+            guard case .bool(let value) = member.content else {
+                throw error("expected true or false", member)
+            }
+            isRunning = value
+        }
+        return Overlay.Rollout(name: name, epoch: epoch, isRunning: isRunning)
     }
 
     /// Whether each text is a rule is found where it meets a configuration, which may have lost a

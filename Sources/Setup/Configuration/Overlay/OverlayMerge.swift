@@ -10,6 +10,7 @@ import Routing
 ///
 ///     section as it was (fingerprint) ────────────────────────────▶ the entry holds
 ///     changed ─┬─ a version of the entry is gone ─────────────────▶ the file holds, entry dropped
+///              ├─ the entry's rollout runs ───────────────────────▶ the entry holds: drift
 ///              ├─ says what the entry says ───────────────────────▶ the file holds, entry retired
 ///              ├─ would move at most 1 % of the users ────────────▶ the file holds, entry dropped
 ///              └─ would move more, or onto a version without
@@ -22,6 +23,8 @@ public struct OverlayMerge: Sendable {
         case moves(Double)
         /// The file gives a share to a version that has no endpoints.
         case noEndpoints(version: String)
+        /// A rollout of this name runs, and has the weights until its end.
+        case rolloutRuns(name: String)
     }
 
     /// Where the weights of a service come from.
@@ -111,13 +114,16 @@ public struct OverlayMerge: Sendable {
         if file.fingerprint(ofService: index) == entry.fingerprint {
             return .holds(.overlay(entry))
         }
+        let service = file.services[index]
+        let shares = service.versions.map { Overlay.Share($0.name, $0.weight) }
+        if let rollout = entry.rollout, rollout.isRunning {
+            return .holds(.drift(entry, file: shares, .rolloutRuns(name: rollout.name)))
+        }
         var under = file
         under.put(entry, over: index)
         if under.fingerprint(ofService: index) == file.fingerprint(ofService: index) {
             return .dropped(.retired)
         }
-        let service = file.services[index]
-        let shares = service.versions.map { Overlay.Share($0.name, $0.weight) }
         if let empty = file.emptyVersion(ofService: index, besides: entry) {
             return .holds(.drift(entry, file: shares, .noEndpoints(version: empty)))
         }

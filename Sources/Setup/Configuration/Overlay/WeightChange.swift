@@ -49,6 +49,7 @@ extension OverlayMerge.Obstacle {
         switch self {
         case .moves(let part): "they would move \(Overlay.percent(part)) of the users"
         case .noEndpoints(let version): "\(version) would get users and has no endpoints"
+        case .rolloutRuns(let name): "the rollout \(name) runs, and has the weights until its end"
         }
     }
 }

@@ -44,6 +44,8 @@ final class RolloutDriver {
     var fingerprint = ""
     /// Trips of the canary that were there when the rollout began, or were told.
     var tripsTold = 0
+    /// Answers that wait until the journal has what they say.
+    var answers: [(ask: UInt64, text: String)] = []
     /// Commands that wait for the journal to be opened.
     var waiting: [(request: RolloutRequest, ticket: UInt64)] = []
     /// Whether the judge has looked since the stage was entered.

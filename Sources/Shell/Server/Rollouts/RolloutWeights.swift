@@ -10,9 +10,12 @@ enum RolloutWeights {
     /// rest. The shares are whole numbers, so that 1 % is 1 % and nothing is rounded. Rules of the
     /// order's stages stand beside the shares.
     ///
-    /// - Parameter service: as it is in force.
+    /// - Parameters:
+    ///   - service: as it is in force.
+    ///   - isRunning: the rollout goes on behind this order.
     static func entry(
-        _ order: WeightsOrder, _ run: RolloutRun, _ service: Document.Service, fingerprint: String
+        _ order: WeightsOrder, _ run: RolloutRun, _ service: Document.Service, isRunning: Bool,
+        fingerprint: String
     ) -> Overlay.Entry {
         let sum = service.versions.reduce(0) { $0 + $1.weight }
         let names = [run.stable, run.plan.canary]
@@ -31,9 +34,10 @@ enum RolloutWeights {
         let rules =
             order.rules.isEmpty
             ? nil : Overlay.Rules(version: run.plan.canary, matches: order.rules)
+        let rollout = Overlay.Rollout(
+            name: run.plan.name, epoch: order.epoch, isRunning: isRunning)
         return Overlay.Entry(
             shares: shares, stable: order.movesStable ? run.plan.canary : run.stable,
-            rollout: .init(name: run.plan.name, epoch: order.epoch), rules: rules,
-            fingerprint: fingerprint)
+            rollout: rollout, rules: rules, fingerprint: fingerprint)
     }
 }

@@ -98,9 +98,26 @@ extension ControlLoop {
             log.info(text)
             driver.note(text, at: wall)
         case .answer(let ask, let text):
-            answer(ask, .json(.object([("result", .string("done")), ("text", .string(text))])))
+            // Going back waits for no disk, and whoever asked for it is told when a crash would not
+            // undo it any more.
+            driver.answers.append((ask, text))
+            if driver.machine?.isWritten ?? true { giveAnswers(driver) }
         case .refuse(let ask, let text): answer(ask, .error(409, text))
         case .ended: break
+        }
+    }
+
+    /// Answers those whose commands are done.
+    ///
+    /// - Parameter unwritten: why the journal does not have it; `nil` when the journal has.
+    private func giveAnswers(_ driver: RolloutDriver, unwritten: String? = nil) {
+        let answers = driver.answers
+        driver.answers = []
+        for (ask, text) in answers {
+            let note = unwritten.map { "; not in the journal yet: \($0)" } ?? ""
+            answer(
+                ask,
+                .json(.object([("result", .string("done")), ("text", .string(text + note))])))
         }
     }
 
@@ -108,7 +125,9 @@ extension ControlLoop {
 
     private func write(_ records: [JournalRecord], goesBack: Bool, _ driver: RolloutDriver) {
         guard let file = driver.file, let last = records.last?.sequence else {
-            return tell(driver, .notWritten("the journal is not open"))
+            let why = "the journal is not open"
+            tell(driver, .notWritten(why))
+            return giveAnswers(driver, unwritten: why)
         }
         let (name, inbox) = (driver.name, inbox)
         writing.put {
@@ -121,8 +140,10 @@ extension ControlLoop {
         guard let driver = rollouts[name] else { return }
         if let failure {
             tell(driver, .notWritten(failure))
+            giveAnswers(driver, unwritten: failure)
         } else {
             tell(driver, .written(sequence: sequence))
+            if driver.machine?.isWritten ?? true { giveAnswers(driver) }
             startSuccessor(driver)
             startByRevision(driver)
         }
@@ -131,7 +152,8 @@ extension ControlLoop {
     // MARK: Weights
 
     private func setWeights(_ order: WeightsOrder, _ driver: RolloutDriver) {
-        guard let run = driver.machine?.state.run else { return }
+        guard let state = driver.machine?.state else { return }
+        let run = state.run
         if run.isDryRun {
             return tell(driver, .confirmed(epoch: order.epoch, timeToConclude: nil))
         }
@@ -142,8 +164,9 @@ extension ControlLoop {
         }
         // As in force: another rollout may have moved the shares and the stable version, and the
         // file not have followed yet.
+        let isLast = order.movesStable || state.phase.goesBack && order.share == 0
         let entry = RolloutWeights.entry(
-            order, run, file.document.services[index],
+            order, run, file.document.services[index], isRunning: !isLast,
             fingerprint: file.own.fingerprint(ofService: index))
         rolloutTickets += 1
         let ticket = ControlLoop.rolloutTicketsFirst + rolloutTickets
