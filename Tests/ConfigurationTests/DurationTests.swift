@@ -97,6 +97,7 @@ import Testing
         ("stage.maxTime", .needed, "stages: [{ weight: 100pc, minTime: 0s, maxTime: % }]"),
         ("stage.minTime", .delay, "stages: [{ weight: 100pc, minTime: % }]"),
         ("stage.warmup", .delay, "stages: [{ weight: 100pc, warmup: % }]"),
+        ("tolerance.time", .delay, "judge: { tolerate: { time: % } }"),
         ("stage.watch", .needed, "stages: [{ weight: 100pc, holdBack: 2pc, watch: % }]"),
     ]
 

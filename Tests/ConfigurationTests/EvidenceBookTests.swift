@@ -147,7 +147,8 @@ import Testing
         }
     }
 
-    @Test("a trip holds on over a restart, unless its version is gone, stable, or without share or guard")
+    @Test(
+        "a trip holds on over a restart, unless its version is gone, stable, without share or guard")
     func restores() throws {
         let ground = EvidenceBookTests.text(service: "guard: on")
         func trip(_ version: String, _ service: String = "s") -> Overlay.Trip {

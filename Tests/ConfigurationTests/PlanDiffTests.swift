@@ -23,7 +23,8 @@ import Testing
             ["rollouts.plans.s.stages.2"]
         ),
         (
-            "metrics: [{ name: a, command: [a, b, c] }]", "metrics: [{ name: a, command: [a, c, b] }]",
+            "metrics: [{ name: a, command: [a, b, c] }]",
+            "metrics: [{ name: a, command: [a, c, b] }]",
             ["rollouts.plans.s.metrics.a.command"]
         ),
         (
@@ -32,7 +33,9 @@ import Testing
         ),
     ]
 
-    @Test("plans are compared by what they mean; the arguments of a command have an order", arguments: edits)
+    @Test(
+        "plans are compared by what they mean; the arguments of a command have an order",
+        arguments: edits)
     func compared(_ old: String, _ new: String, _ fields: [String]) throws {
         func plan(_ keys: String) -> String { "{ service: s, canary: v2, \(keys) }" }
         let difference = try PlanDiffTests.difference(plan(old), plan(new))

@@ -45,6 +45,7 @@ import Testing
             "two plans named \"s\"", "name: s-2"),
         .with("routes: [nobody]", at: "nobody", "no route named", "rest"),
         .with("routes: [beta]", at: "beta", "does not lead to \"s\" by weight", "rest"),
+        .with("routes: [own]", at: "[own]", "leaves \"rest\" out", "a service of their own"),
         .with("routes: []", at: "[]", "empty list", "take it out"),
         .with("steps: []", at: "steps", "no key \"steps\"", "write stages"),
         .with("inputs: [branch]", at: "branch", "every rollout has", "take it out"),
@@ -56,7 +57,7 @@ import Testing
         Mistake(
             "{ service: s, canary: v2, start: onRevision }\n"
                 + "    - { name: b, service: s, canary: v3 }", at: "onRevision",
-            "another plan on line 23", "start: manual"),
+            "another plan on line 24", "start: manual"),
         .with("maxDuration: 2 days", at: "2 days", "expected a duration", "write 48h"),
         .with("minEndpoints: 0", at: "0", "from 1 to 10000", ""),
         .with("rollback: { capacity: 50 }", at: "50", "expected a percentage", "50%"),
@@ -66,6 +67,7 @@ import Testing
         .with(
             "judge: { onInconclusive: synthetic }", at: "synthetic", "no synthetic requests",
             "add synthetic: "),
+        .with("judge: { tolerate: { time: 2 } }", at: "2", "expected a duration", "2s"),
         .with("judge: { onRegression: pause }", at: "pause", "expected one of", "write hold"),
         .with("labels: { \"a b\": c }", at: "\"a b", "is not a name", ""),
         .with("guard: { ratio: 1 }", at: "1 }", "whole number from 2", ""),

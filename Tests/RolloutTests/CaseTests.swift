@@ -131,6 +131,17 @@ import Testing
         #expect(found.isEmpty, "\(found)")
     }
 
+    @Test("half a millisecond may be half as much again, and not twenty times as much")
+    func fastAnswers() {
+        for (slowness, isFound) in [(1.5, false), (20, true)] {
+            let found = CaseTests.rollbacks(
+                0..<4, share: 0.25, requestsPerSecond: 200, seconds: 60,
+                stable: Version(seconds: 0.000_5),
+                canary: Version(slowness: slowness, seconds: 0.000_5))
+            #expect(found.isEmpty != isFound, "\(slowness): \(found)")
+        }
+    }
+
     @Test("a cold first minute is no regression where the stage has a warmup, and else is one")
     func cold() {
         func run(_ warmup: Duration) -> Verdict.Kind {

@@ -74,7 +74,7 @@ import Testing
     }
 
     static func judge(_ increments: [Increment], epochAfter: Int? = nil) -> Judge {
-        var judge = Judge()
+        var judge = Judge.ofPlan
         for (i, increment) in increments.enumerated() {
             judge.add(increment)
             if epochAfter == i { judge.beginEpoch() }
@@ -91,7 +91,7 @@ import Testing
                     age: age, stable: IncrementTests.counts(Int(age) * 50, errors: 2),
                     canary: IncrementTests.counts(Int(age) * 50))
             ])
-            #expect(watch.judge.judge == Judge(), "nothing is judged before")
+            #expect(watch.judge.judge == Judge.ofPlan, "nothing is judged before")
         }
         watch.look([
             IncrementTests.stratum(
@@ -129,7 +129,7 @@ import Testing
         look(10, 1_000, 100)
         look(11, 1_040, 104)
         look(12, 1_080, 109)
-        #expect(watch.judge.judge == Judge(), "89 requests at a tenth are not ten")
+        #expect(watch.judge.judge == Judge.ofPlan, "89 requests at a tenth are not ten")
         look(13, 1_090, 110)
         let first = IncrementTests.increment(90, 0, 10, 0)
         #expect(watch.judge.judge == IncrementTests.judge([first]))
@@ -168,7 +168,7 @@ import Testing
             watch.look(strata(age, Int(age)))
             shuffled.look(strata(age, Int(age)).shuffled(using: &random))
         }
-        var expected = Judge()
+        var expected = Judge.ofPlan
         for _ in 11...14 {
             for i in 1...4 { expected.add(IncrementTests.increment(100 * i, 0, 100, i)) }
         }
@@ -224,7 +224,7 @@ import Testing
         let new = IncrementTests.stratum(
             epoch: 2, age: 1, stable: IncrementTests.counts(60), canary: IncrementTests.counts(60))
         watch.look([old(13, 1_150, 40), new])
-        var expected = Judge()
+        var expected = Judge.ofPlan
         expected.add(IncrementTests.increment(100, 0, 100, 1))
         expected.add(IncrementTests.increment(5, 0, 5, 0))
         expected.beginEpoch()

@@ -50,7 +50,7 @@ import Testing
             [],
             sessions: SessionTests.sample(
                 seen: canary.union(stable), failed: [0, 1, 2, SessionTests.half]))
-        var expected = Judge()
+        var expected = Judge.ofPlan
         expected.add(
             SessionTests.increment(stable: (49, 0, 49), canary: (29, 2, 29), progress: 0))
         #expect(watch.judge.judge == expected)
@@ -101,7 +101,7 @@ import Testing
             times[keyPath: version].firstErrors = 0
             times[keyPath: version].timedUnits = 100
         }
-        var expected = Judge()
+        var expected = Judge.ofPlan
         expected.add(times)
         expected.add(
             SessionTests.increment(stable: (100, 0, 100), canary: (100, 1, 100), progress: 100))

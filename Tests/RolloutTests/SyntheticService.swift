@@ -19,7 +19,9 @@ struct SyntheticService {
         /// Chance of an answer after five seconds.
         var tail = 0.0
         var slowness = 1.0
-        /// Times are drawn; otherwise each answer takes 50 ms.
+        /// The median of times, in seconds.
+        var seconds = 0.05
+        /// Times are drawn; otherwise each answer takes the median.
         var hasTimes = true
     }
 
@@ -103,7 +105,7 @@ struct SyntheticService {
         if version.tail > 0, chance(version.tail) { return end(.answer, 5) }
         let isHidden = version.hiddenErrors > 0 && chance(version.hiddenErrors)
         let spread = version.hasTimes ? Foundation.exp(0.6 * normal()) : 1
-        return end(.answer, 0.05 * version.slowness * spread, first: isHidden)
+        return end(.answer, version.seconds * version.slowness * spread, first: isHidden)
     }
 
     private mutating func count(_ end: End) {
@@ -182,4 +184,9 @@ struct SyntheticStage {
         }
         return verdict
     }
+}
+
+extension Judge {
+    /// The judge of a plan that says nothing of tolerances.
+    static let ofPlan = Judge(tolerance: RolloutPlan.JudgePolicy.usualTolerance)
 }

@@ -192,7 +192,7 @@ import Testing
         var stage = VerdictTests.stage(share: 0, absolute: absolute, minTime: .seconds(30))
         #expect(stage.run(29, until: [.healthy]).kind == .watching)
         #expect(stage.step().kind == .healthy)
-        #expect(stage.judge.judge == Judge())
+        #expect(stage.judge.judge == Judge.ofPlan)
         var sample = stage.service.sample
         var matched = VersionEvidence()
         matched.requests = 200

@@ -73,8 +73,14 @@ public struct Tolerance: Sendable, Equatable, Codable {
     public var ratio = 1.1
     /// Least ratio of two medians, or 95th percentiles, of times that matters.
     public var latency = 1.1
+    /// Least difference of two medians, or 95th percentiles, of times that matters, in seconds: far
+    /// below a millisecond a scheduler's whim is a multiple.
+    public var time = 0.0
 
     public init() {}
+
+    /// The time from which on a quantile is slower than is tolerated beside the stable version's.
+    public func limit(_ stable: Double) -> Double { max(latency * stable, stable + time) }
 }
 
 /// The estimates over one span of increments: the whole rollout, an epoch, or since a restart.
@@ -146,7 +152,7 @@ public struct EffectWindow: Sendable, Equatable {
             EffectWindow.certainty * EffectWindow.certainty
             + max(0, log(canary / EffectWindow.certaintyCount))
         return [0.5, 0.95].contains { share in
-            let limit = tolerance.latency * LatencyBuckets.quantile(stableTimes, share)
+            let limit = tolerance.limit(LatencyBuckets.quantile(stableTimes, share))
             let slower = LatencyBuckets.part(canaryTimes, slowerThan: limit)
             let noise = share * (1 - share) * (1 / canary + 1 / stable)
             return slower > 1 - share + (wanted * noise).squareRoot()
@@ -159,7 +165,7 @@ public struct EffectWindow: Sendable, Equatable {
         else { return false }
         return [0.5, 0.95].contains {
             LatencyBuckets.quantile(canaryTimes, $0)
-                >= tolerance.latency * LatencyBuckets.quantile(stableTimes, $0)
+                >= tolerance.limit(LatencyBuckets.quantile(stableTimes, $0))
         }
     }
 }

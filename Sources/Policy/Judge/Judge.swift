@@ -154,16 +154,24 @@ public struct Judge: Sendable, Equatable {
     }
 
     /// The first bucket that is late: past the 99.9th percentile of the answers before this
-    /// increment (the 99th until there are 5,000); `nil` before there are any.
+    /// increment (the 99th until there are 5,000) by the difference of times that is tolerated;
+    /// `nil` before there are any.
     private var lateEdge: Int? {
         guard answers > 0 else { return nil }
         let wanted = (answers >= 5_000 ? 0.999 : 0.99) * Double(answers)
         var seen = 0.0
         for (bucket, count) in pooled.enumerated() {
             seen += Double(count)
-            if seen >= wanted { return bucket + 1 }
+            if seen >= wanted { return min(later(than: bucket), pooled.count) }
         }
         return pooled.count
+    }
+
+    /// The first bucket whose times are past a bucket's end by the tolerated difference.
+    private func later(than bucket: Int) -> Int {
+        guard tolerance.time > 0 else { return bucket + 1 }
+        let seconds = min(LatencyBuckets.end(bucket) + tolerance.time, 1_000)
+        return LatencyBuckets.bucket(nanoseconds: Int64(seconds * 1e9)) + 1
     }
 
     private mutating func pool(_ increment: Increment) {

@@ -24,6 +24,11 @@ extension RolloutPlan {
     /// Names that `--set` may give a value, and that have none without it.
     public var settableNames: [String] { ["branch"] + inputs }
 
+    /// Names between double braces that every rollout has a value for (`CallTemplate`).
+    public static let templateNames = [
+        "rollout", "service", "canary", "stable", "stage", "revision",
+    ]
+
     /// Names that the conditions of stages know.
     public var knownNames: [String] {
         ["rollout", "service", "canary", "stable", "revision"] + settableNames

@@ -123,7 +123,7 @@ public struct RolloutPlan: Sendable, Equatable, Codable {
         /// The chance, 0...1, that a canary that is no worse is rolled back, over the whole
         /// rollout.
         public var falseRollbacks = 0.01
-        public var tolerance = Tolerance()
+        public var tolerance = JudgePolicy.usualTolerance
         /// The greatest increase of the error rate that still counts as healthy, 0...1; `nil`: half
         /// a percent, or half the stable version's rate up to two percent, where that is more.
         public var maxIncrease: Double?
@@ -133,6 +133,13 @@ public struct RolloutPlan: Sendable, Equatable, Codable {
         public var onInconclusive = OnInconclusive.hold
         public var onRegression = OnRegression.rollback
         public init() {}
+
+        /// The tolerance of a plan that names none.
+        public static var usualTolerance: Tolerance {
+            var tolerance = Tolerance()
+            tolerance.time = 0.002
+            return tolerance
+        }
     }
 
     /// Limits of the canary by itself; `nil` for none.

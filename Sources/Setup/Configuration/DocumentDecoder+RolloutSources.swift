@@ -177,15 +177,20 @@ extension DocumentDecoder {
     }
 
     private mutating func checkTemplate(_ text: String, _ mark: YAMLMark) {
-        do throws(PlanTemplate.Failure) {
-            if try PlanTemplate(text).uses("revision") { usesRevision = mark }
+        let known = RolloutPlan.templateNames
+        let hint = "between double braces stand " + known.joined(separator: ", ")
+        do throws(CallProblem) {
+            let names = try CallTemplate(text).names
+            if names.contains("revision") { usesRevision = mark }
+            for name in names where !known.contains(name) {
+                // The braces themselves would bring advice about variables of other programs.
+                fail(
+                    "no value of a rollout is called \"\(name)\"", mark,
+                    hint: DidYouMean.closest(to: name, among: known)
+                        .map { "did you mean \"\($0)\"?" } ?? hint)
+            }
         } catch {
-            // The braces themselves would bring advice about variables of other programs.
-            fail(
-                "no value of a rollout is called \"\(error.name)\"", mark,
-                hint: DidYouMean.closest(to: error.name, among: PlanTemplate.names)
-                    .map { "did you mean \"\($0)\"?" }
-                    ?? "between double braces stand " + PlanTemplate.names.joined(separator: ", "))
+            fail(error.message, mark, hint: hint)
         }
     }
 

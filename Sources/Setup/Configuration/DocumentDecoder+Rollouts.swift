@@ -193,6 +193,15 @@ extension DocumentDecoder {
             }
             names.append(name)
         }
+        if !names.isEmpty, names.allSatisfy(known.contains),
+            let left = known.first(where: { !names.contains($0) })
+        {
+            fail(
+                "routes leaves \"\(left)\" out, and a rollout changes the weights of every route "
+                    + "that leads to \"\(service.name)\" by weight", list.start,
+                hint: "take routes out of the plan, or give these routes a service of their own "
+                    + "with the same endpoints")
+        }
         return names
     }
 
@@ -272,6 +281,9 @@ extension DocumentDecoder {
         if let value = tolerate?["p95"]?.text.flatMap(Units.decimal) {
             policy.tolerance.latency = value
         }
+        if let text = tolerate?["time"]?.text, let span = Units.duration(text) {
+            policy.tolerance.time = Double(span.nanoseconds) / 1e9
+        }
         if let value = share(node, "maxIncrease") { policy.maxIncrease = value }
         if let count = node["minRequests"]?.text.flatMap({ Int($0) }) { policy.minRequests = count }
         policy.minTime = duration(node, "minTime", policy.minTime)
@@ -310,7 +322,7 @@ extension DocumentDecoder {
                 hint: "add revision: 1.4.2, or what your releases are called, to "
                     + "services.\(service.name).versions.\(plan.canary)")
         }
-        if let mark = usesRevision, !PlanTemplate.isValue(canary?.revision ?? "") {
+        if let mark = usesRevision, !CallValues.isValue(canary?.revision ?? "") {
             fail(
                 "the plan \"\(plan.name)\" uses the revision of \"\(plan.canary)\", which "
                     + (canary?.revision == nil ? "has none" : "cannot stand in another text"),

@@ -83,6 +83,10 @@ extension DocumentJSON {
                     ("points", share(policy.tolerance.points)),
                     ("ratio", decimal(policy.tolerance.ratio)),
                     ("p95", decimal(policy.tolerance.latency)),
+                    (
+                        "time",
+                        time(.nanoseconds(Int64((policy.tolerance.time * 1e9).rounded())))
+                    ),
                 ])
             ),
             ("maxIncrease", policy.maxIncrease.map { share($0) } ?? .null),

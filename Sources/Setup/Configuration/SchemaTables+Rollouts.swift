@@ -48,8 +48,8 @@ extension ObjectSchema {
                 "The version that grows; the service's stable version gives."),
             .field(
                 "routes", .list(.text(expected: "the name of a route")),
-                "Routes whose weights change and that are judged; without it all that lead to the "
-                    + "service by weight."),
+                "The routes that lead to the service by weight, all of which change and are "
+                    + "judged. Without it they are found; with it one left out is an error."),
             .field(
                 "stages", .list(.object(stage)),
                 "Shares in their order; without it 1%, 5%, 25%, 50%, and 100% with holdBack: 2% "
@@ -225,14 +225,18 @@ extension ObjectSchema {
 
     static let tolerance = ObjectSchema(
         name: "tolerance",
-        example: "{ points: 0.1%, ratio: 1.1, p95: 1.1 }",
-        help: "An increase counts as a regression only above both points and ratio, or above p95.",
+        example: "{ points: 0.1%, ratio: 1.1, p95: 1.1, time: 2ms }",
+        help: "An increase counts as a regression only above both points and ratio, or above both "
+            + "p95 and time.",
         fields: [
             .field("points", .share, default: "0.1%", "Of all requests, more errors."),
             .field("ratio", .decimal(1...100), default: "1.1", "Times the stable version's rate."),
             .field(
                 "p95", .decimal(1...100), default: "1.1",
                 "Times the stable version's 50th and 95th percentiles of times."),
+            .field(
+                "time", .delay, default: "2ms",
+                "Above the stable version's 50th and 95th percentiles of times."),
         ], isGroup: true)
 
     static let absoluteLimits = ObjectSchema(

@@ -25,7 +25,9 @@ enum TermsCodec {
     }
 
     static func tolerance(_ tolerance: Tolerance) -> JSONText {
-        .array([tolerance.points, tolerance.ratio, tolerance.latency].map(JudgeCodec.bits))
+        .array(
+            [tolerance.points, tolerance.ratio, tolerance.latency, tolerance.time]
+                .map(JudgeCodec.bits))
     }
 
     private static func policy(_ policy: RolloutPlan.JudgePolicy) -> JSONText {
@@ -60,7 +62,7 @@ enum TermsCodec {
     }
 
     static func tolerance(_ node: JSONNode) throws(JSONError) -> Tolerance {
-        let numbers = try StateReader.bitsList(node, count: 3)
+        let numbers = try StateReader.bitsList(node, count: 4)
         guard numbers.allSatisfy({ $0 >= 0 && $0.isFinite }) else {
             throw JSONError("tolerances are numbers, and not negative", at: node.mark)
         }
@@ -68,6 +70,7 @@ enum TermsCodec {
         tolerance.points = numbers[0]
         tolerance.ratio = numbers[1]
         tolerance.latency = numbers[2]
+        tolerance.time = numbers[3]
         return tolerance
     }
 

@@ -110,7 +110,7 @@ struct VerdictWords {
     private var isSlower: Bool {
         [0.5, 0.95].contains {
             state.totals.canary.quantile($0)
-                >= state.judge.tolerance.latency * state.totals.stable.quantile($0)
+                >= state.judge.tolerance.limit(state.totals.stable.quantile($0))
         }
     }
 
