@@ -76,6 +76,9 @@ public struct Tolerance: Sendable, Equatable, Codable {
     /// Least difference of two medians, or 95th percentiles, of times that matters, in seconds: far
     /// below a millisecond a scheduler's whim is a multiple.
     public var time = 0.0
+    /// Seconds past the edge of late answers that do not matter: `late` looks for hangs and thin
+    /// tails, and one busy core beside an endpoint makes many answers that are late by a little.
+    public var late = 0.0
 
     public init() {}
 

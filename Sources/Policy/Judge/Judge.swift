@@ -154,7 +154,7 @@ public struct Judge: Sendable, Equatable {
     }
 
     /// The first bucket that is late: past the 99.9th percentile of the answers before this
-    /// increment (the 99th until there are 5,000) by the difference of times that is tolerated;
+    /// increment (the 99th until there are 5,000) by what is tolerated;
     /// `nil` before there are any.
     private var lateEdge: Int? {
         guard answers > 0 else { return nil }
@@ -167,10 +167,10 @@ public struct Judge: Sendable, Equatable {
         return pooled.count
     }
 
-    /// The first bucket whose times are past a bucket's end by the tolerated difference.
+    /// The first bucket whose times are past a bucket's end by what is tolerated.
     private func later(than bucket: Int) -> Int {
-        guard tolerance.time > 0 else { return bucket + 1 }
-        let seconds = min(LatencyBuckets.end(bucket) + tolerance.time, 1_000)
+        guard tolerance.late > 0 else { return bucket + 1 }
+        let seconds = min(LatencyBuckets.end(bucket) + tolerance.late, 1_000)
         return LatencyBuckets.bucket(nanoseconds: Int64(seconds * 1e9)) + 1
     }
 

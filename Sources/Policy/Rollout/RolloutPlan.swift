@@ -138,6 +138,7 @@ public struct RolloutPlan: Sendable, Equatable, Codable {
         public static var usualTolerance: Tolerance {
             var tolerance = Tolerance()
             tolerance.time = 0.002
+            tolerance.late = 0.025
             return tolerance
         }
     }

@@ -26,8 +26,10 @@ enum TermsCodec {
 
     static func tolerance(_ tolerance: Tolerance) -> JSONText {
         .array(
-            [tolerance.points, tolerance.ratio, tolerance.latency, tolerance.time]
-                .map(JudgeCodec.bits))
+            [
+                tolerance.points, tolerance.ratio, tolerance.latency, tolerance.time,
+                tolerance.late,
+            ].map(JudgeCodec.bits))
     }
 
     private static func policy(_ policy: RolloutPlan.JudgePolicy) -> JSONText {
@@ -62,7 +64,7 @@ enum TermsCodec {
     }
 
     static func tolerance(_ node: JSONNode) throws(JSONError) -> Tolerance {
-        let numbers = try StateReader.bitsList(node, count: 4)
+        let numbers = try StateReader.bitsList(node, count: 5)
         guard numbers.allSatisfy({ $0 >= 0 && $0.isFinite }) else {
             throw JSONError("tolerances are numbers, and not negative", at: node.mark)
         }
@@ -71,6 +73,7 @@ enum TermsCodec {
         tolerance.ratio = numbers[1]
         tolerance.latency = numbers[2]
         tolerance.time = numbers[3]
+        tolerance.late = numbers[4]
         return tolerance
     }
 
