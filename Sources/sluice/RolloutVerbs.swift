@@ -307,13 +307,21 @@ struct RolloutApprove: ParsableCommand {
 
 struct RolloutSkip: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "skip", abstract: "Go on to a later stage without the judge's word.",
-        discussion: "EXAMPLES\n  sluice rollout skip shop half -c sluice.yaml")
+        commandName: "skip",
+        abstract: "Pass a stage over: the rollout goes on with the stage behind it.",
+        discussion: """
+            EXAMPLES
+              sluice rollout skip shop half -c sluice.yaml
+
+            A stage of now is left without the judge's word, a later one is never entered. A stage
+            with an approval, and the last stage, are not passed over; sluice rollout finish --force
+            gives everybody the canary.
+            """)
 
     @OptionGroup var target: AdminTarget
     @OptionGroup var form: RolloutCommandForm
     @Argument(help: "The plan.", completion: .list([])) var name: String
-    @Argument(help: "The stage to go on to.", completion: .list([])) var stage: String
+    @Argument(help: "The stage to pass over.", completion: .list([])) var stage: String
 
     func run() throws {
         var query = "name=\(AdminTarget.encoded(name))&stage=\(AdminTarget.encoded(stage))"

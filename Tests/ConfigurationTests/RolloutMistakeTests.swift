@@ -37,7 +37,6 @@ import Testing
         Mistake("{ service: s }", at: "{ ser", "lacks the key \"canary\"", "canary: v2"),
         Mistake("{ service: ss, canary: v2 }", at: "ss,", "no service named", "\"s\"?"),
         Mistake("{ service: s, canary: v4 }", at: "v4", "no version of \"s\"", "did you mean"),
-        Mistake("{ service: s, canary: v1 }", at: "v1", "is the stable version", "canary: v3"),
         .with("name: .s", at: ".s", "does not begin with a letter", "write name: s"),
         .with("name: \"a/b\"", at: "\"a/b", "expected a name", "write a-b"),
         Mistake(
@@ -287,6 +286,7 @@ import Testing
             "{ service: s, canary: v2, stages: [{ weight: 50% }] }", "[{ w",
             "gives the canary 50%"
         ),
+        ("{ service: s, canary: v1 }", "v1 }", "is the stable version of \"s\""),
     ]
 
     @Test("what a plan can hardly mean is a warning at its place", arguments: doubts)

@@ -222,6 +222,7 @@ struct RolloutModel {
             !skipped.contains(index), !(phase == .awaiting && index == stage)
         else { return }
         if plan.stages[index].approval != nil, !(index == stage && isApproved) { return }
+        if plan.stages.indices.filter({ !skipped.contains($0) }).last == index { return }
         skipped.insert(index)
         if index == stage { enter(stage + 1) }
     }

@@ -145,6 +145,10 @@ struct RolloutRuleTests {
         #expect(world.refusals.last?.contains("somebody else than anna") == true)
         world.say(.skip(stage: "small"))
         #expect(world.refusals.last?.contains("nobody skips") == true)
+        for stage in plan.stages.dropFirst().dropLast() { world.say(.skip(stage: stage.name)) }
+        world.say(.skip(stage: plan.stages[plan.stages.count - 1].name))
+        #expect(world.refusals.last?.contains("is the last one") == true)
+        #expect(world.refusals.last?.contains("sluice rollout finish reviews --force") == true)
         world.say(.finish(force: false))
         #expect(world.refusals.last?.contains("--force") == true)
         #expect(world.phase == .awaiting)

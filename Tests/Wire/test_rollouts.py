@@ -17,6 +17,23 @@ class Rollouts(RolloutsCase):
         history = self.rollout(proxy, "history", "s")
         for word in ("small", "half", "all"):
             self.assertIn(word, history)
+        # The end of a success: the file says it too, is valid, and nobody moves.
+        done = subprocess.run(
+            [BINARY, "weights", "export", "s", "--write", "-c", proxy.path, *self.target(proxy)],
+            capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        proxy.reload()
+        until(lambda: self.service(proxy)["from"] == "file")
+        self.assertEqual(self.service(proxy)["weights"]["v2"], "100%")
+        self.assertNotIn("file not yet updated", self.rollout(proxy, "status", "s"))
+        self.assertIn("name the next version", self.rollout(proxy, "plan", "s"))
+
+    def test_who_says_who_they_are_writes_no_line_and_no_colour(self):
+        proxy = self.begin()
+        for by in ("anna\nbob", "\x1b[31manna", "anna\u202ebob"):
+            self.assertIn("control a terminal", self.rollout(proxy, "start", "s", "--by", by, code=2))
+        self.rollout(proxy, "start", "s", "--by", "Ännä O'Brian")
+        self.assertIn("Ännä O'Brian", self.rollout(proxy, "history", "s"))
 
     def test_a_version_that_errs_comes_back_and_the_reason_says_so(self):
         def sometimes(head, body):

@@ -170,6 +170,7 @@ public enum RolloutPage {
             let text = "\(stage.name) \(share)" + (stage.needsApproval ? " (approval)" : "")
             switch stage.progress {
             case .done: return "✓ " + text
+            case .passedOver: return text + " (passed over)"
             case .now: return "▶ " + text
             case .next: return text
             }

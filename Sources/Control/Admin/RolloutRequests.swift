@@ -40,6 +40,15 @@ public struct RolloutRequest: Equatable, Sendable {
     /// The largest number of values.
     static let valuesMax = 32
 
+    /// Whether a character stands for itself: no control characters (U+0000...U+001F,
+    /// U+007F...U+009F), separators of lines, and marks of direction.
+    private static func isShown(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0...0x1f, 0x7f...0x9f, 0x200e...0x200f, 0x2028...0x202e, 0x2066...0x2069: false
+        default: true
+        }
+    }
+
     /// Reads the query of a POST to `/rollouts/VERB`.
     /// - Returns: the request, or a sentence that says what is wrong.
     static func read(_ verb: Verb, _ query: String) -> Result<RolloutRequest, RequestProblem> {
@@ -50,6 +59,14 @@ public struct RolloutRequest: Equatable, Sendable {
             guard value.utf8.count <= textMax else {
                 return .failure(
                     RequestProblem("the value of \(parts[0]) is longer than \(textMax) bytes"))
+            }
+            // These texts are shown in terminals and lie in journals: a line that they begin, or a
+            // colour, would look like one of Sluice's own.
+            guard value.unicodeScalars.allSatisfy(isShown) else {
+                return .failure(
+                    RequestProblem(
+                        "the value of \(parts[0]) has characters that control a terminal or the "
+                            + "direction of text; use letters, digits and signs"))
             }
             switch parts[0] {
             case "name": request.name = value

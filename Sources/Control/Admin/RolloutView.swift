@@ -4,7 +4,7 @@ import Rollout
 /// One plan and its rollout at one moment, as the admin pages see them.
 public struct RolloutView: Sendable {
     public struct Stage: Sendable {
-        public enum Progress: String, Sendable { case done, now, next }
+        public enum Progress: String, Sendable { case done, passedOver, now, next }
 
         public var name: String
         /// The canary's share in hundredths of a percent.

@@ -153,6 +153,12 @@ extension RolloutTurn {
             refuse("stage \(name) is over; the stage of now is \(state.current.name)")
             return
         }
+        guard plan.stages.indices.last(where: { !state.skipped.contains($0) }) != index else {
+            refuse(
+                "stage \(name) is the last one: without it \(plan.canary) has all users unseen; if "
+                    + "that is meant, say `sluice rollout finish \(plan.name) --force`")
+            return
+        }
         if plan.stages[index].approval != nil, !(index == state.stage && state.entry.isApproved) {
             refuse("stage \(name) has an approval, which nobody skips: approve it when it is asked")
             return

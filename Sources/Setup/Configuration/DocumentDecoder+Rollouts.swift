@@ -143,16 +143,17 @@ extension DocumentDecoder {
                 place.start, hint: versionHint(canary, service))
             return false
         }
-        guard service.versions[service.stable].name != canary else {
+        if service.versions[service.stable].name == canary {
             let others = service.versions.map(\.name).filter { $0 != canary }
-            fail(
-                "the canary \"\(canary)\" is the stable version of \"\(service.name)\"",
+            // So a file looks after each rollout that has succeeded.
+            warn(
+                "the canary \"\(canary)\" is the stable version of \"\(service.name)\": the plan "
+                    + "has nothing to do",
                 place.start,
                 hint: others.isEmpty
-                    ? "add the new version to the service, and name that"
-                    : "write canary: \(others[others.count - 1]), or give the service stable: "
-                        + others[0])
-            return false
+                    ? "add the next version to the service, and name that"
+                    : "for the next rollout write canary: and the next version; to bring "
+                        + "\(others[0]) back give the service stable: \(others[0])")
         }
         return true
     }

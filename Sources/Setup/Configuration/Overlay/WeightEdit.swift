@@ -145,7 +145,7 @@ public enum WeightEdit {
         guard let new = reading.document, old.services.count == new.services.count else {
             throw problem(
                 "with the new weights the file would not be valid: "
-                    + (reading.errors.first.map { "\($0)" } ?? "no document"))
+                    + (reading.errors.first?.message ?? "no document"))
         }
         guard
             let index = new.services.indices.first(where: {

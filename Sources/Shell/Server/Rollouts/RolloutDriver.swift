@@ -188,7 +188,8 @@ extension RolloutDriver {
         view.stages = status.stages.map {
             let progress: RolloutView.Stage.Progress =
                 switch $0.place {
-                case .done, .passedOver: .done
+                case .done: .done
+                case .passedOver: .passedOver
                 case .now: .now
                 case .ahead: .next
                 }

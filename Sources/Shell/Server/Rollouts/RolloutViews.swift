@@ -46,6 +46,12 @@ extension ControlLoop {
     private func forecast(
         _ plan: RolloutPlan, _ driver: RolloutDriver, stable: String
     ) -> [String] {
+        guard plan.canary != stable else {
+            return [
+                "\(plan.name): \(stable) is the stable version already; name the next version in "
+                    + "canary:"
+            ]
+        }
         let sample = sample(plan.service, plan.canary, plan.routes)
         var lines = ["\(plan.name): \(plan.canary) over \(stable), at the traffic of now"]
         for i in plan.stages.indices {
