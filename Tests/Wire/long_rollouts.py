@@ -60,14 +60,18 @@ class Kills(Case):
         self.addCleanup(lambda: (self.stop.set(), [thread.join() for thread in threads]))
 
     def users(self, part):
-        connection, user = None, part
+        connection, user, count = None, part, 0
         while not self.stop.is_set():
-            user = (user + 4) % USERS
+            # Three in four are new: a judge of sessions wants users that it has not seen.
+            count += 1
+            isKnown = count % 4 == 0
+            user = (user + 4) % USERS if isKnown else user
+            session = f"u{user}" if isKnown else f"n{part}.{os.getpid()}.{count}"
             with self.lock:
                 run = self.run
             try:
                 connection = connection or http.client.HTTPConnection("127.0.0.1", self.proxy.port, timeout=5)
-                connection.request("GET", "/", headers={"cookie": f"user=u{user}"})
+                connection.request("GET", "/", headers={"cookie": f"user={session}"})
                 answer = connection.getresponse()
                 answer.read()
                 version = answer.getheader("x-served-by")
@@ -79,6 +83,8 @@ class Kills(Case):
                 if run != self.run or version is None:
                     continue
                 self.answers += 1
+                if not isKnown:
+                    continue
                 if self.seen.get(user) == "v2" and version == "v1":
                     self.flips.append((run, user))
                 self.seen[user] = version
@@ -115,7 +121,7 @@ class Kills(Case):
         stages = set()
         for kill in range(KILLS):
             self.begin()
-            self.stop.wait(self.random.random() * 1.5)
+            self.stop.wait(self.random.random() ** 2 * 8)
             before = self.state()
             self.proxy.process.kill()
             self.proxy.process.wait()
