@@ -57,7 +57,7 @@ struct RolloutClockTests {
         #expect(world.machine.state.reason?.code == .maxDuration)
     }
 
-    @Test("while the journal is not written nobody goes forward, answers wait, and going back does not")
+    @Test("while the journal is not written nobody goes forward, and going back does not wait")
     func disk() {
         var world = RolloutWorld(Plans.plain)
         world.disk = .bad
@@ -80,6 +80,27 @@ struct RolloutClockTests {
         world.pass(5)
         #expect(world.share == 5_000 && world.phase == .watching)
         #expect(world.logs.contains { $0.contains("the journal is written again") })
+    }
+
+    @Test("who gives a command while the journal cannot be written is answered at once")
+    func answered() {
+        var world = RolloutWorld(Plans.plain)
+        world.disk = .bad
+        world.say(.pause)
+        #expect(world.phase == .paused && !world.machine.isWritten)
+        #expect(world.answers.count == 1, "by the write that failed")
+        world.say(.resume)
+        #expect(world.answers.count == 2, "without another try of the disk")
+        world.disk = .never
+        world.pass(5)
+        world.say(.pause)
+        #expect(world.answers.count == 3, "nor waits anybody for a try that is under way")
+        var slow = RolloutWorld(Plans.plain)
+        slow.disk = .never
+        slow.say(.pause)
+        #expect(slow.answers.isEmpty, "a disk that has not failed yet is waited for")
+        slow.send(.notWritten("no space left"))
+        #expect(slow.answers.count == 1)
     }
 
     @Test("many records that find no disk become one snapshot, which reads back")

@@ -206,6 +206,7 @@ struct RolloutRuleTests {
         world.say(.resume)
         #expect(world.refusals.last?.contains("sluice weights follow reviews") == true)
         world.send(.driftEnded)
+        #expect(world.machine.state.reason?.text.contains("sluice rollout resume reviews") == true)
         world.say(.resume)
         #expect(world.phase == .watching)
         world.send(.stableRevision("1.4.9"))
@@ -263,6 +264,52 @@ struct RolloutRuleTests {
         #expect(forced.phase == .rolledBack && forced.share == 0)
         world.send(.endpoints(canary: 4, stable: 2))
         #expect(world.phase == .rolledBack && world.share == 0)
+    }
+
+    @Test("an abort that is blocked says so, why, and how it is done by force")
+    func blockedAbort() {
+        var world = RolloutWorld(Plans.plain)
+        world.send(.endpoints(canary: 4, stable: 0))
+        world.say(.abort(force: false))
+        #expect(world.phase == .blocked)
+        let answer = world.answers.last ?? ""
+        #expect(answer.contains("rollback blocked: v1 has 0 of the 2 endpoints"))
+        #expect(answer.contains("`sluice rollout abort reviews --force` does it now"))
+        #expect(!answer.contains("weight 0"))
+        var well = RolloutWorld(Plans.plain)
+        well.say(.abort(force: false))
+        #expect(well.answers.last == "reviews-1: v2 goes back to weight 0")
+        var dry = RolloutWorld(Plans.plain) { $0.isDryRun = true }
+        dry.say(.abort(force: false))
+        #expect(dry.answers.last?.contains("no weight has changed") == true)
+        #expect(dry.logs.allSatisfy { !$0.contains("are in force") && !$0.contains("has weight 0") })
+    }
+
+    @Test("whatever has ended says the way on that is not refused")
+    func wayOn() {
+        var world = RolloutWorld(Plans.plain)
+        world.say(.finish(force: true))
+        #expect(world.phase == .succeeded)
+        let back = "sluice weights set reviews v1=100% v2=0%"
+        func retry() -> String? {
+            RolloutMachine.mayStart(
+                Plans.plain, canaryRevision: "1.4.2", after: world.machine, isRetry: true)
+        }
+        for command in [RolloutCommand.abort(force: false), .pause, .resume, .look, .retry] {
+            world.say(command)
+            #expect(world.refusals.last?.contains(back) == true)
+            #expect(world.refusals.last?.contains("rollout start") == false)
+        }
+        #expect(retry()?.contains(back) == true && retry()?.contains("start") == false)
+        world = RolloutWorld(Plans.plain)
+        world.send(.tripped("6 errors"))
+        world.say(.abort(force: false))
+        #expect(world.refusals.last?.contains("sluice rollout retry reviews") == true)
+        #expect(retry() == nil)
+        world = RolloutWorld(Plans.plain)
+        world.say(.abort(force: false))
+        world.say(.pause)
+        #expect(world.refusals.last?.contains("sluice rollout start reviews") == true)
     }
 
     @Test("a newer revision of the canary supersedes, and one that is removed is rolled back")

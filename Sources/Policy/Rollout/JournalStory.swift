@@ -65,7 +65,8 @@ public struct JournalStory: Sendable {
             let share = RolloutText.percent(after.confirmed.share)
             add(
                 record,
-                "\(after.run.id): \(share) for \(canary) in force (epoch "
+                "\(after.run.id): \(share) for \(canary) "
+                    + (after.run.isDryRun ? "would be " : "") + "in force (epoch "
                     + "\(after.confirmed.epoch))")
         }
     }

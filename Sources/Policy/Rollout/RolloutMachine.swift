@@ -108,6 +108,12 @@ public struct RolloutMachine: Sendable, Equatable {
             && plan.canary == state.run.plan.canary
         // A dry run has shown nobody anything.
         let wentBack = state.phase == .rolledBack && !state.run.isDryRun
+        if isRetry, state.phase == .succeeded, !state.run.isDryRun,
+            plan.canary == state.run.plan.canary
+        {
+            return "retry begins a rolled-back revision again, and \(state.run.id) succeeded: "
+                + state.nextStep
+        }
         if isRetry, !(wentBack && isSame) {
             return "retry begins a rolled-back revision again, and \(state.run.id) "
                 + (wentBack ? "was of another revision" : "is \(state.phase.words)")
@@ -287,6 +293,8 @@ public struct RolloutMachine: Sendable, Equatable {
     public var notApplied: String? { orderProblem }
     /// The judge's last word.
     public var verdict: Verdict? { latest }
+    /// Whether the last weights that were asked for came into force.
+    public var isApplied: Bool { state.order.map { $0.epoch == state.confirmed.epoch } ?? true }
     /// Whether every record so far is on the disk.
     public var isWritten: Bool { journal.isWritten }
     /// The records that are not known to be on the disk, for tests.
@@ -300,6 +308,7 @@ extension RolloutTurn {
         let revision = run.canaryRevision.map { ", revision \($0)" } ?? ""
         let text =
             "started by \(run.startedBy): \(run.plan.canary)\(revision) of \(run.plan.service)"
+            + (run.isDryRun ? "; a dry run, which changes no weight" : "")
         turn.tell(text)
         turn.notify(.started, text)
         turn.enter(from: 0, "\(run.plan.stages.count) stages")

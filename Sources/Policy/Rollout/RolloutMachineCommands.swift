@@ -5,9 +5,7 @@ import Base
 extension RolloutTurn {
     mutating func apply(_ command: RolloutCommand, by: String) {
         if state.phase.hasEnded {
-            refuse(
-                "\(state.run.id) has ended (\(state.phase.words)); "
-                    + "`sluice rollout start \(plan.name)` begins a new one")
+            refuse("\(state.run.id) has ended (\(state.phase.words)); \(state.nextStep)")
             return
         }
         switch command {
@@ -28,8 +26,8 @@ extension RolloutTurn {
                 refuse("\(state.run.id) goes back already; start again when it has ended")
                 return
             }
-            answer("\(state.run.id) gives way: it goes back to weight 0")
             rollBack(.newRevision, "\(by) started another release", by: by, to: .superseded)
+            answer("\(state.run.id) gives way: \(backText)")
         }
     }
 
@@ -252,7 +250,13 @@ extension RolloutTurn {
             return
         }
         state.isForced = force
-        answer("\(state.run.id) goes back to weight 0")
         rollBack(.person, "\(by) aborted it", by: by, to: .aborted)
+        answer("\(state.run.id): \(backText)")
+    }
+
+    /// The state of a rollback that has just begun.
+    private var backText: String {
+        if state.run.isDryRun { return "the dry run ends, and no weight has changed by it" }
+        return state.phase == .blocked ? blockedText : "\(plan.canary) goes back to weight 0"
     }
 }

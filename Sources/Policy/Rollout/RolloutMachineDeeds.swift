@@ -18,7 +18,7 @@ extension RolloutTurn {
         case .driftEnded:
             if state.drift != nil, !state.phase.hasEnded {
                 state.drift = nil
-                tell("the file and the rollout agree again")
+                driftIsSettled()
             }
         case .weightsByHand(let by):
             pause(.weightsByHand, "\(by) set weights of \(plan.service) by hand", by: by)
@@ -44,9 +44,23 @@ extension RolloutTurn {
         state.drift = RolloutTurn.short(text, bytesMax: 1_000)
         pause(
             .drift,
-            "the file's own weights of \(plan.service) changed: \(text); take them with "
-                + "`sluice weights follow \(plan.service)`, or undo the change")
+            RolloutTurn.driftWords + "\(plan.service) changed: \(text); take them with "
+                + "`sluice weights follow \(plan.service)`, or undo the change; then "
+                + "`sluice rollout resume \(plan.name)`")
     }
+
+    private mutating func driftIsSettled() {
+        tell("the file's own weights stand against nothing any more")
+        guard state.phase == .paused, state.reason?.code == .drift,
+            state.reason?.text.hasPrefix(RolloutTurn.driftWords) == true
+        else { return }
+        let text =
+            "the file's own weights of \(plan.service) had changed, and stand against nothing any "
+            + "more: `sluice rollout resume \(plan.name)` goes on with stage \(state.current.name)"
+        state.reason?.text = text
+    }
+
+    private static let driftWords = "the file's own weights of "
 
     private mutating func canaryRevision(_ revision: String) {
         guard revision != state.run.canaryRevision else { return }

@@ -87,7 +87,8 @@ extension RolloutTurn {
         state.entry.readyLeft = plan.readyWithin
         go(
             .applying,
-            "stage \(state.current.name): \(plan.canary) gets \(RolloutText.percent(share))")
+            "stage \(state.current.name): \(plan.canary) "
+                + (state.run.isDryRun ? "would get " : "gets ") + RolloutText.percent(share))
         order(share: share, rules: state.rules(of: state.stage))
     }
 
@@ -191,7 +192,8 @@ extension RolloutTurn {
         }
         state.isAtEntry = false
         let share = RolloutText.percent(state.confirmed.share)
-        go(.watching, "stage \(state.current.name): \(share) for \(plan.canary) are in force")
+        let isInForce = state.run.isDryRun ? "would be in force (dry run)" : "are in force"
+        go(.watching, "stage \(state.current.name): \(share) for \(plan.canary) \(isInForce)")
         give(.beginStage(stage: state.stage, epoch: state.epoch, isResumed: isResumed))
         if !isResumed { notify(.stage, "stage \(state.current.name) is in force, \(share)") }
     }

@@ -146,6 +146,22 @@ extension RolloutState {
         return deadlines
     }
 
+    /// The way on for a person when the rollout has ended.
+    var nextStep: String {
+        let start = "`sluice rollout start \(plan.name)` begins a new one"
+        if run.isDryRun { return start }
+        switch phase {
+        case .succeeded:
+            return "\(plan.canary) is the stable version of \(plan.service), the way back is "
+                + "`sluice weights set \(plan.service) \(run.stable)=100% \(plan.canary)=0%`, and "
+                + "a new rollout needs another version in canary: of the plan"
+        case .rolledBack:
+            return "`sluice rollout retry \(plan.name)` tries the same revision again, and "
+                + "`sluice rollout start \(plan.name)` begins with another one"
+        default: return start
+        }
+    }
+
     /// The commands that are not refused in this phase.
     var commands: [String] {
         switch phase {
@@ -156,7 +172,8 @@ extension RolloutState {
         case .finishing: ["pause", "abort"]
         case .rollingBack: []
         case .blocked: ["abort"]
-        case .succeeded, .superseded, .aborted: ["start"]
+        case .succeeded: run.isDryRun ? ["start"] : []
+        case .superseded, .aborted: ["start"]
         case .rolledBack: ["retry", "start"]
         }
     }

@@ -157,14 +157,17 @@ struct RolloutTurn {
             if state.confirmed.epoch == last.epoch { end() }
             return
         }
-        let text =
-            "rollback blocked: \(state.run.stable) has \(state.stableReady) of the "
+        go(.blocked, blockedText)
+        notify(.rollbackBlocked, blockedText)
+        sendPartBack()
+    }
+
+    /// Why a rollback is blocked, and the way out.
+    var blockedText: String {
+        "rollback blocked: \(state.run.stable) has \(state.stableReady) of the "
             + "\(state.stableNeeded) endpoints in rotation that it needs to take all users; it "
             + "goes on by itself when they come, `sluice rollout abort \(plan.name) --force` does "
             + "it now"
-        go(.blocked, text)
-        notify(.rollbackBlocked, text)
-        sendPartBack()
     }
 
     /// Lowers the canary's share as far as the stable version's endpoints allow.
@@ -201,7 +204,9 @@ struct RolloutTurn {
             notify(.succeeded, text)
         case .rollingBack:
             let why = state.reason?.text ?? ""
-            let text = "\(state.outcome.words): \(plan.canary) has weight 0; \(why)"
+            let what =
+                state.run.isDryRun ? "no weight has changed" : "\(plan.canary) has weight 0"
+            let text = "\(state.outcome.words): \(what); \(why)"
             go(state.outcome, text)
             notify(.rolledBack, text)
         default:

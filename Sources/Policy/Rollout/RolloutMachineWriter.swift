@@ -3,7 +3,7 @@ import Base
 /// Records on their way to the disk, and the deeds that wait for them.
 ///
 /// One write is under way at a time. A write that failed is tried again; meanwhile nobody goes
-/// forward, and everybody may go back.
+/// forward, everybody may go back, and people are answered at once.
 struct RolloutWriter: Sendable, Equatable {
     private struct Waiting: Sendable, Equatable {
         var sequence: Int
@@ -34,7 +34,7 @@ struct RolloutWriter: Sendable, Equatable {
         unwritten += records
         var now: [RolloutEffect] = []
         for effect in effects {
-            if RolloutWriter.isFree(effect, state.phase) {
+            if isFree(effect, state.phase) {
                 now.append(effect)
             } else {
                 waiting.append(.init(sequence: unwritten.last?.sequence ?? 0, effect: effect))
@@ -46,8 +46,10 @@ struct RolloutWriter: Sendable, Equatable {
     }
 
     /// Whether a deed needs no record: nobody goes forward by it.
-    private static func isFree(_ effect: RolloutEffect, _ phase: RolloutPhase) -> Bool {
+    private func isFree(_ effect: RolloutEffect, _ phase: RolloutPhase) -> Bool {
         switch effect {
+        // Whoever asks a rollout whose disk fails hears so, and does not wait for the disk.
+        case .answer where problem != nil: true
         case .write, .log, .refuse, .askWhen, .askWindow: true
         case .setWeights(let order): order.goesBack
         case .beginStage, .callHook, .notify, .synthetic, .answer, .ended: phase.goesBack
@@ -96,14 +98,20 @@ struct RolloutWriter: Sendable, Equatable {
         isWriting = false
         retryLeft = RolloutWriter.retryPause
         collapse(state, now)
+        let answers = waiting.map(\.effect).filter(RolloutWriter.isAnswer)
+        waiting.removeAll { RolloutWriter.isAnswer($0.effect) }
         let isNew = problem != text
         problem = RolloutTurn.short(text, bytesMax: 1_000)
-        guard isNew else { return [] }
-        return [
+        guard isNew else { return answers }
+        return answers + [
             .log(
                 "rollout \(state.run.id): state not written: \(text); no step forward until it is, "
                     + "tried again every 5 s")
         ]
+    }
+
+    private static func isAnswer(_ effect: RolloutEffect) -> Bool {
+        if case .answer = effect { true } else { false }
     }
 
     /// Many records that found no disk become one snapshot.
