@@ -209,10 +209,15 @@ struct RolloutStart: ParsableCommand {
     @Argument(help: "The plan.", completion: .list([])) var name: String
 
     func validate() throws {
+        try RolloutStart.check(values)
+        _ = try RolloutWait.limit(timeout)
+    }
+
+    /// Whether words of `--set` are values.
+    static func check(_ values: [String]) throws {
         if let bad = values.first(where: { !$0.contains("=") }) {
             throw ValidationError("\"\(bad)\" is no value, expected NAME=VALUE: --set branch=main")
         }
-        _ = try RolloutWait.limit(timeout)
     }
 
     func run() throws {
@@ -385,8 +390,22 @@ struct RolloutRetry: RolloutVerb {
     static let configuration = CommandConfiguration(
         commandName: "retry",
         abstract: "Start a rollout again whose revision was rolled back; with a budget of its own.",
-        discussion: "EXAMPLES\n  sluice rollout retry shop -c sluice.yaml")
+        discussion: """
+            EXAMPLES
+              sluice rollout retry shop -c sluice.yaml
+              sluice rollout retry shop --set branch=main -c sluice.yaml
+
+            The revision and the values of --set are those of the rollout before, but for the
+            values that are given anew.
+            """)
     @OptionGroup var subject: RolloutSubject
+    @Option(
+        name: .customLong("set"), help: "NAME=VALUE for the plan's when: and match:.",
+        completion: .list([]))
+    var values: [String] = []
+    var parameters: String { values.map { "&set=" + AdminTarget.encoded($0) }.joined() }
+
+    func validate() throws { try RolloutStart.check(values) }
 }
 
 struct RolloutAbort: RolloutVerb {

@@ -97,6 +97,46 @@ import Testing
         #expect(JournalDirectoryTests.problem(place)?.text.contains("symbolic link") == true)
     }
 
+    @Test("a directory that others may read is named itself, and so is one that is missing")
+    func directories() throws {
+        let place = try Place()
+        let files = FileManager.default
+        try files.setAttributes([.posixPermissions: 0o777], ofItemAtPath: place.path)
+        let open = try #require(JournalDirectoryTests.problem(place)).text
+        #expect(open.hasSuffix("run chmod go-rwx \(place.path)"))
+        try files.setAttributes([.posixPermissions: 0o700], ofItemAtPath: place.path)
+        do throws(JournalProblem) {
+            _ = try JournalFile.open(
+                directory: place.path + "/no/state", plan: "shop", digest: JournalFileTests.digest)
+            Issue.record("there is no such directory")
+        } catch {
+            #expect(error.text.hasSuffix("mkdir -p \(place.path)/no"))
+            #expect(!error.text.contains("journal of a rollout"))
+        }
+    }
+
+    @Test("a journal that is gone or shortened is said with the command that ends its rollout")
+    func gone() throws {
+        let place = try Place()
+        let journal = place.path + "/shop/journal"
+        var found = try JournalDirectoryTests.open(place)
+        let records = JournalFileTests.records
+        #expect(found.file.append(Array(records.prefix(2)), goesBack: false) == nil)
+        try Data().write(to: URL(fileURLWithPath: journal))
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: journal)
+        for isThere in [true, false] {
+            if !isThere { try FileManager.default.removeItem(atPath: journal) }
+            let text = found.file.append(records, goesBack: false)
+            #expect(text?.contains("`sluice rollout abort shop --discard-journal`") == true)
+        }
+    }
+
+    @Test("a journal that somebody removed needs no putting aside")
+    func nothingAside() throws {
+        let place = try Place()
+        #expect(try JournalFile.discard(directory: place.path, plan: "shop") == nil)
+    }
+
     @Test("a journal that cannot be read is put aside, and another begins")
     func discarded() throws {
         let place = try Place()

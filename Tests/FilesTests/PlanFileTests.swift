@@ -57,6 +57,20 @@ import Testing
         }
     }
 
+    @Test("a directory of rollouts whose parent is missing is warned of")
+    func parent() throws {
+        let folder = try Folder()
+        func warnings(_ directory: String) throws -> String? {
+            let text = PlanFileTests.text("guard: on")
+                .replacingOccurrences(of: "directory: state", with: "directory: \(directory)")
+            return try PlanFileTests.load(folder, text).get().warnings
+        }
+        #expect(try warnings("state") == "")
+        let warning = try #require(try warnings("no/state"))
+        #expect(warning.contains("there is no \(folder.path)/no"))
+        #expect(warning.contains("mkdir -p \(folder.path)/no"))
+    }
+
     @Test("a file of a plan that is missing is an error at its place")
     func missing() throws {
         let folder = try Folder()

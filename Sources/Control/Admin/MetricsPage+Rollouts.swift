@@ -24,7 +24,7 @@ extension MetricsPage {
         }
         family(
             "sluice_rollout_weight", .gauge,
-            "The canary's share that is in force, 0 to 1, as the rollout knows it.")
+            "The canary's share that is in force in this process, 0 to 1, whoever set it.")
         for (view, labels) in rows {
             page.sample(labels, number: Double(view.weightInForce) / 10_000)
         }

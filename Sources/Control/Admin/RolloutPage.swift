@@ -67,6 +67,7 @@ public enum RolloutPage {
             ("dryRun", .bool(view.isDryRun)),
             ("weightPercent", .number(Double(view.weightInForce) / 100)),
             ("wantedPercent", .number(Double(view.weightWanted) / 100)),
+            ("weightCause", text(view.weightCause)),
             ("unwritten", text(view.unwritten)),
             (
                 "labels",
@@ -143,12 +144,7 @@ public enum RolloutPage {
         }
         for note in view.notes { out += "  \(note)\n" }
         if !view.stages.isEmpty { out += "  " + stages(view) + "\n" }
-        out += "  share  " + bar(Double(view.weightInForce) / 10_000) + " "
-        out += PageText.percent(Double(view.weightInForce) / 10_000)
-        if view.weightWanted != view.weightInForce {
-            out += ", becoming \(PageText.percent(Double(view.weightWanted) / 10_000))"
-        }
-        out += "\n"
+        out += share(view)
         if let verdict = view.verdict {
             let part = verdict.logLimit > 0 ? max(0, verdict.logEvidence) / verdict.logLimit : 0
             out += "  worse? " + bar(min(1, part)) + " "
@@ -162,6 +158,21 @@ public enum RolloutPage {
         }
         for event in view.events.suffix(5) { out += "  " + line(event) + "\n" }
         return out
+    }
+
+    /// The canary's share in force, and the one that is wanted where it is another.
+    private static func share(_ view: RolloutView) -> String {
+        let inForce = Double(view.weightInForce) / 10_000
+        let wanted = PageText.percent(Double(view.weightWanted) / 10_000)
+        var out = "  share  \(bar(inForce)) \(PageText.percent(inForce))"
+        if view.isDryRun {
+            out += " in force; without --dry-run it would be \(wanted)"
+        } else if let cause = view.weightCause {
+            out += " in force, wanted \(wanted): \(cause)"
+        } else if view.weightWanted != view.weightInForce {
+            out += ", becoming \(wanted)"
+        }
+        return out + "\n"
     }
 
     private static func stages(_ view: RolloutView) -> String {

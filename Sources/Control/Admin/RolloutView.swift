@@ -65,9 +65,12 @@ public struct RolloutView: Sendable {
     public var stages: [Stage] = []
     /// Into `stages`; `nil` where none is under way.
     public var stageIndex: Int?
-    /// The canary's share in hundredths of a percent: as it was asked for, and as it is in force.
+    /// The canary's share in hundredths of a percent: as the rollout wants it, and as it is in
+    /// force in this process. Of a dry run: as it would be, and as it is.
     public var weightWanted = 0
     public var weightInForce = 0
+    /// Why another share is in force than the rollout wants; `nil` where that is on its way.
+    public var weightCause: String?
     public var isDryRun = false
     public var verdict: Verdict?
     public var versions: [Version] = []

@@ -129,6 +129,7 @@ public struct ConfigurationFile: Sendable {
         if let problem = accessLogProblem(reading, document, beside: path) {
             if problem.severity == .error { errors.append(problem) } else { more.append(problem) }
         }
+        if let problem = directoryProblem(reading, document, beside: path) { more.append(problem) }
         if warnsOfPorts { more += portProblems(reading, document) }
         let warnings = ConfigurationError.inOrder(reading.warnings + tls.warnings + more)
         if !errors.isEmpty {
@@ -246,6 +247,23 @@ public struct ConfigurationFile: Sendable {
                     hint: "names without a leading / are beside the configuration file")
             }
         }
+    }
+
+    /// The directory of rollouts is made by Sluice, the one above it is not.
+    private static func directoryProblem(
+        _ reading: ConfigurationReading, _ document: Document, beside path: String
+    ) -> ConfigurationError? {
+        guard let rollouts = document.rollouts else { return nil }
+        let directory = OverlayFile(rollouts, beside: path).directory
+        let parent = directory.lastIndex(of: "/").map { String(directory[..<$0]) } ?? ""
+        guard !parent.isEmpty, Files.stamp(directory) == nil, Files.stamp(parent) == nil else {
+            return nil
+        }
+        return reading.problem(
+            "rollouts.directory: \(directory) cannot be made, because there is no \(parent)",
+            of: ["rollouts", "directory"],
+            hint: "make it: mkdir -p \(parent); names without a leading / are beside the "
+                + "configuration file", severity: .warning)
     }
 
     /// Listeners on ports that this process may not have.

@@ -80,8 +80,8 @@ public struct JournalFile<Disk: AppendingDirectory> {
             throw JournalProblem(
                 text: "\(path):\(error.line): \(error.text); the journal is not believed: put back "
                     + "the file as Sluice wrote it, or end the rollout with "
-                    + "`sluice rollout abort --discard-journal`, and the overlay's weights hold "
-                    + "until then")
+                    + "`\(JournalProblem.discarding(path))`, and the overlay's weights hold until "
+                    + "then")
         }
     }
 
@@ -228,8 +228,8 @@ public struct JournalFile<Disk: AppendingDirectory> {
     /// Puts the journal aside as `journal.bad`, or `journal.bad.2` and so on where others lie
     /// there: nothing is lost. Another can begin then.
     ///
-    /// - Returns: the name that the journal has now.
-    package static func discard(in disk: Disk, path: String) throws(JournalProblem) -> String {
+    /// - Returns: the name that the journal has now; `nil` where somebody has removed it.
+    package static func discard(in disk: Disk, path: String) throws(JournalProblem) -> String? {
         do throws(DirectoryProblem) {
             for number in 1...discardedMax {
                 let aside = name + ".bad" + (number == 1 ? "" : ".\(number)")
@@ -241,6 +241,8 @@ public struct JournalFile<Disk: AppendingDirectory> {
                 try disk.syncNames()
                 return aside
             }
+        } catch .system(let error) where error.cause == .missing {
+            return nil
         } catch {
             throw JournalProblem(error, path)
         }
@@ -277,11 +279,13 @@ extension JournalFile where Disk == OpenDirectory {
     }
 
     /// Puts a plan's journal aside, which cannot be read.
-    /// - Returns: the path that it has now.
-    public static func discard(directory: String, plan: String) throws(JournalProblem) -> String {
+    /// - Returns: the path that it has now; `nil` where somebody has removed it.
+    public static func discard(
+        directory: String, plan: String
+    ) throws(JournalProblem) -> String? {
         let disk = try lock(directory, plan)
         let aside = try discard(in: disk, path: "\(directory)/\(plan)/\(name)")
-        return "\(directory)/\(plan)/\(aside)"
+        return aside.map { "\(directory)/\(plan)/\($0)" }
     }
 
     private static func lock(
@@ -293,11 +297,17 @@ extension JournalFile where Disk == OpenDirectory {
                 text: "\(plan) is no name of a plan: it begins with a letter or a digit and has "
                     + "letters, digits, dots, dashes and underscores")
         }
+        let parent: OpenDirectory
+        do throws(DirectoryProblem) {
+            parent = try OpenDirectory.make(directory)
+        } catch {
+            throw JournalProblem(error, ofDirectory: directory)
+        }
         let disk: OpenDirectory
         do throws(DirectoryProblem) {
-            disk = try OpenDirectory.make(directory).directory(plan)
+            disk = try parent.directory(plan)
         } catch {
-            throw JournalProblem(error, place)
+            throw JournalProblem(error, ofDirectory: place)
         }
         do throws(DirectoryProblem) {
             try disk.lock()
@@ -310,7 +320,7 @@ extension JournalFile where Disk == OpenDirectory {
                 text: "\(who) follows the rollouts of \(place); this one stands by and takes over "
                     + "when it ends", isBusy: true)
         } catch {
-            throw JournalProblem(error, place)
+            throw JournalProblem(error, ofDirectory: place)
         }
         note(in: disk)
         return disk
@@ -343,30 +353,58 @@ enum JournalName {
 }
 
 extension JournalProblem {
+    /// - Parameter path: that of a journal, `DIRECTORY/PLAN/journal`.
     init(_ problem: DirectoryProblem, _ path: String) {
         switch problem {
-        case .system(let error):
-            text = "\(path): \(error.message)" + JournalProblem.advice(error.cause)
-        case .isLink:
-            text =
-                "\(path) is a symbolic link, which is not followed here; name in rollouts: the "
-                + "place that it leads to"
         case .wrongKind:
             text =
-                "\(path) is no plain file or directory of Sluice's, or somebody else has shortened "
-                + "it; put it back, or end the rollout with "
-                + "`sluice rollout abort --discard-journal`"
-        case .foreign(let owner):
+                "\(path) is no plain file of Sluice's, or somebody else has shortened it; put it "
+                + "back, or end the rollout with `\(JournalProblem.discarding(path))`"
+        case .system(let error) where error.cause == .missing:
             text =
-                "\(path) belongs to user \(owner) and is not believed; it must be of the user that "
+                "\(path): \(error.message); nobody may remove the journal of a rollout that runs: "
+                + "put it back, or end the rollout with `\(JournalProblem.discarding(path))`"
+        default: text = JournalProblem.text(problem, path)
+        }
+    }
+
+    /// - Parameter path: that of the directory of all rollouts, or of one plan in it.
+    init(_ problem: DirectoryProblem, ofDirectory path: String) {
+        switch problem {
+        case .wrongKind:
+            text =
+                "\(path) is no directory; move it away, or name another place in rollouts: "
+                + "directory:"
+        case .system(let error) where error.cause == .missing:
+            let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
+            text =
+                "\(path) cannot be made: \(error.message); make the directory above it: mkdir -p "
+                + (parent.isEmpty ? "/" : parent)
+        default: text = JournalProblem.text(problem, path)
+        }
+    }
+
+    /// The command that ends the rollout of a journal, `DIRECTORY/PLAN/journal`.
+    static func discarding(_ path: String) -> String {
+        let plan = path.split(separator: "/").dropLast().last.map { " \($0)" } ?? ""
+        return "sluice rollout abort\(plan) --discard-journal"
+    }
+
+    private static func text(_ problem: DirectoryProblem, _ path: String) -> String {
+        switch problem {
+        case .system(let error): "\(path): \(error.message)" + advice(error.cause)
+        case .isLink:
+            "\(path) is a symbolic link, which is not followed here; name in rollouts: the place "
+                + "that it leads to"
+        case .wrongKind: "\(path) is of another kind than Sluice made it"
+        case .foreign(let owner):
+            "\(path) belongs to user \(owner) and is not believed; it must be of the user that "
                 + "runs Sluice"
         case .permissive(let mode):
-            text =
-                "\(path) can be read or written by others (mode \(String(mode, radix: 8))) and is "
-                + "not believed; run chmod go-rwx \(path)"
-        case .tooLarge:
-            text = "\(path) is larger than Sluice reads; move it away when no rollout runs"
-        case .busy: text = "another process is writing in \(path)"
+            "\(path) can be read or written by others (mode \(String(mode, radix: 8))) and is not "
+                + "believed; run chmod go-rwx \(path)"
+        case .tooLarge: "\(path) is larger than Sluice reads; move it away when no rollout runs"
+        case .busy: "another process is writing in \(path)"
         }
     }
 
@@ -376,9 +414,6 @@ extension JournalProblem {
         case .readOnly:
             "; that disk is mounted read-only: name in rollouts: a directory that can be written"
         case .forbidden: "; the user that runs Sluice must be able to write there"
-        case .missing:
-            "; the directory above it must exist, and nobody may remove the journal of a rollout "
-                + "that runs: `sluice rollout abort --discard-journal` ends it"
         default: ""
         }
     }

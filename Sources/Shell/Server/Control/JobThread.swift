@@ -67,7 +67,7 @@ enum ControlLetter: Sendable {
     case journalOpened(plan: String, RolloutJournal.Opening)
     /// The journal of a plan was put aside under that name, for the command with the ticket, or
     /// cannot be.
-    case journalDiscarded(plan: String, ticket: UInt64, Result<String, JournalProblem>)
+    case journalDiscarded(plan: String, ticket: UInt64, Result<String?, JournalProblem>)
     /// Records of a journal are on the disk; `failure`: why they are not.
     case journalWritten(plan: String, sequence: Int, failure: String?)
     /// An errand of a rollout has ended.

@@ -56,7 +56,11 @@ extension ControlLoop {
             return unknown(service)
         }
         guard overlays.overlay.services[service] != nil else {
-            return .error(409, "the weights of \"\(service)\" are the file's already")
+            guard activeRollout(of: service)?.isDrifting == true else {
+                return .error(409, "the weights of \"\(service)\" are the file's already")
+            }
+            settleDrift(service)
+            return WeightsPage.changed(service, ControlView(self))
         }
         return change(service, index, to: nil, options, ticket: ticket)
     }
@@ -92,7 +96,8 @@ extension ControlLoop {
                 "\(service)/\(empty) has no endpoint, and its share would be answered with 503; "
                     + "give it endpoints, or say --force")
         }
-        if let driver = activeRollout(of: service) {
+        // A rollout that stands still because the file has changed waits for this very word.
+        if let driver = activeRollout(of: service), entry != nil || !driver.isDrifting {
             guard options.isForced else {
                 return .error(
                     409,
@@ -239,6 +244,7 @@ extension ControlLoop {
                     "weights changed",
                     [("service", service), ("weights", state), ("generation", "\(generation)")])
             }
+            settleDrift(service)
             answer(ticket, WeightsPage.changed(service, view))
         }
     }

@@ -19,6 +19,10 @@ extension ControlLoop {
             driver.waiting.append((request, ticket))
             return nil
         }
+        if let lost = lostRollout(driver) {
+            guard request.verb == .abort else { return .error(409, lost.text) }
+            return takeBack(lost, driver, request)
+        }
         if request.discardsJournal, request.verb == .abort {
             return discardJournal(driver, ticket: ticket)
         }
@@ -68,6 +72,8 @@ extension ControlLoop {
         case .look: command = .look
         case .start, .retry: return nil
         }
+        // A rollback looks at the endpoints of now, and not at those of the last second.
+        if driver.isActive { tellEndpoints(driver, machine.state.run) }
         tell(driver, .command(command, by: by), ask: ticket)
         agenda.set(.lookAtRollouts, noLaterThan: SystemClock.now())
         return nil

@@ -24,8 +24,9 @@ extension ControlLoop {
                     driver,
                     .when(
                         stage: stage, holds: nil,
-                        text: "\(text) asks for \(name), which has no value; sluice rollout start "
-                            + "\(run.plan.name) --set \(name)=… gives it one"))
+                        text: "\(text) asks for \(name), which has no value; after sluice rollout "
+                            + "abort \(run.plan.name), sluice rollout start \(run.plan.name) --set "
+                            + "\(name)=… begins with one"))
             }
         } catch {
             tell(driver, .when(stage: stage, holds: nil, text: "\(text): \(error.message)"))

@@ -203,8 +203,6 @@ extension RolloutDriver {
                 "leave \(status.run.stable) running for another "
                     + "\(RolloutWords.span(deadline.left)), so that there is a way back")
         }
-        view.weightWanted = status.shareWanted
-        view.weightInForce = status.shareConfirmed
         view.isDryRun = status.run.isDryRun
         view.verdict = isJudged || !isWatching ? status.verdict : nil
         if isWatching, !isJudged { view.reason = "the stage has just been entered" }

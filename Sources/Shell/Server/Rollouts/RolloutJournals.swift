@@ -52,6 +52,7 @@ extension ControlLoop {
             driver.sequence = opened.fold.sequence
             driver.runCount = opened.fold.state?.run.number ?? 0
             resume(driver, opened.fold)
+            settleLostRollout(driver)
             startByRevision(driver)
         }
         let waiting = driver.waiting
@@ -104,15 +105,18 @@ extension ControlLoop {
     /// goes back.
     /// - Returns: a refusal; `nil` when the answer comes later, by the ticket.
     func discardJournal(_ driver: RolloutDriver, ticket: UInt64) -> AdminResponse? {
-        guard case .closed = driver.journal, let place = file.overlayFile, !drain.isUnderWay else {
+        guard driver.file == nil || driver.machine?.notWritten != nil,
+            let place = file.overlayFile, !drain.isUnderWay
+        else {
             return .error(
                 409,
                 "the journal of \(driver.name) can be read, and nothing is discarded; sluice "
                     + "rollout abort \(driver.name) ends the rollout")
         }
+        giveUp(driver)
         let (name, directory, inbox) = (driver.name, place.directory, inbox)
         writing.put {
-            let outcome: Result<String, JournalProblem>
+            let outcome: Result<String?, JournalProblem>
             do throws(JournalProblem) {
                 outcome = .success(
                     try JournalFile.discard(directory: directory, plan: name))
@@ -124,8 +128,16 @@ extension ControlLoop {
         return nil
     }
 
+    /// Closes a journal that cannot be written, so that its directory's lock is free.
+    private func giveUp(_ driver: RolloutDriver) {
+        guard let journal = driver.file else { return }
+        let why = driver.machine?.notWritten ?? "it is being put aside"
+        driver.journal = .closed(why)
+        writing.put { withExtendedLifetime(journal) {} }
+    }
+
     func journalDiscarded(
-        _ name: String, _ outcome: Result<String, JournalProblem>, ticket: UInt64
+        _ name: String, _ outcome: Result<String?, JournalProblem>, ticket: UInt64
     ) {
         guard let driver = rollouts[name] else {
             return answer(ticket, .error(409, "the plan \(name) is gone from the file"))
@@ -135,42 +147,16 @@ extension ControlLoop {
         case .success(let aside):
             let back = takeBack(rolloutOf: name)
             let text =
-                "the journal lies aside as \(aside); "
+                (aside.map { "the journal lies aside as \($0); " } ?? "there was no journal; ")
                 + (back.map { "\($0) has weight 0, and the rollout has ended" }
                     ?? "no weights of this rollout were in force")
             log.warning(text, [("plan", name)])
             driver.note(text, at: SystemClock.wall())
             driver.machine = nil
+            driver.synthetic = nil
             openJournal(driver)
             answer(
                 ticket, .json(.object([("result", .string("done")), ("text", .string(text))])))
         }
-    }
-
-    /// Gives the share that a plan's rollout has put in force back to the stable version.
-    /// - Returns: the version that has lost it; `nil` where the overlay has none.
-    private func takeBack(rolloutOf name: String) -> String? {
-        let found = overlays.overlay.services.first { $0.value.rollout?.name == name }
-        guard let (service, old) = found else { return nil }
-        let plan = file.document.rollouts?.plans.first { $0.name == name }
-        var entry = old
-        entry.rollout = nil
-        guard let canary = plan?.canary, canary != entry.stable,
-            let c = entry.shares.firstIndex(where: { $0.version == canary }),
-            let s = entry.shares.firstIndex(where: { $0.version == entry.stable })
-        else {
-            perform(
-                overlays.goBack(
-                    .init([OverlayChange(service: service, entry: entry)], ask: nil),
-                    now: SystemClock.now()))
-            return nil
-        }
-        entry.shares[s].weight += entry.shares[c].weight
-        entry.shares[c].weight = 0
-        perform(
-            overlays.goBack(
-                .init([OverlayChange(service: service, entry: entry)], ask: nil),
-                now: SystemClock.now()))
-        return canary
     }
 }

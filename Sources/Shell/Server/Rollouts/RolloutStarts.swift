@@ -19,7 +19,7 @@ extension ControlLoop {
         if plan.canary == stable {
             found.append(
                 "\(plan.canary) is the stable version of \(plan.service) already; name another "
-                    + "version in canary:, or make the old one stable: again")
+                    + "version in canary:" + wayBack(plan))
         }
         let canaryCount = endpointCount(plan.service, plan.canary)
         if canaryCount < plan.minEndpoints {
@@ -44,6 +44,15 @@ extension ControlLoop {
         return found
     }
 
+    /// How the users of a version that a rollout has made the stable one come back.
+    private func wayBack(_ plan: RolloutPlan) -> String {
+        guard let state = rollouts[plan.name]?.machine?.state, state.phase == .succeeded,
+            !state.run.isDryRun, state.run.plan.canary == plan.canary
+        else { return ", or make the old one stable: again" }
+        return "; the way back is sluice weights set \(plan.service) \(state.run.stable)=100% "
+            + "\(plan.canary)=0%"
+    }
+
     func start(
         _ plan: RolloutPlan, _ request: RolloutRequest, _ driver: RolloutDriver, by: String,
         ticket: UInt64
@@ -57,7 +66,13 @@ extension ControlLoop {
         let service = file.document.services[index]
         let stable = service.versions[service.stable]
         let canary = service.versions.first { $0.name == plan.canary }
-        let revision = request.revision ?? canary?.revision
+        var (revision, values) = (request.revision ?? canary?.revision, request.values)
+        if request.verb == .retry, let last = driver.machine?.state.run {
+            // Everything is as it was, but for what is said anew.
+            revision = revision ?? last.canaryRevision
+            let isNew = { (name: String) in request.values.contains { $0.name == name } }
+            values += last.settings.filter { !isNew($0.name) }
+        }
         if driver.isActive, request.supersedes {
             return supersede(request, driver, by: by, ticket: ticket)
         }
@@ -76,7 +91,7 @@ extension ControlLoop {
             stableEndpoints: endpointCount(plan.service, stable.name))
         run.canaryRevision = revision
         run.stableRevision = stable.revision
-        run.settings = request.values
+        run.settings = values
         run.isDryRun = request.isDryRun
         if request.verb == .retry { run.retries = (driver.machine?.state.run.retries ?? 0) + 1 }
         begin(run, driver, fingerprint: file.own.fingerprint(ofService: index))
@@ -150,6 +165,10 @@ extension ControlLoop {
         guard driver.successor == nil else {
             return .error(409, "somebody else begins the next rollout of \(driver.name) already")
         }
+        if let state = driver.machine?.state, !state.phase.goesBack {
+            tellEndpoints(driver, state.run)
+            tell(driver, .command(.supersede, by: by))
+        }
         if driver.machine?.state.phase == .blocked {
             return .error(
                 409,
@@ -157,11 +176,22 @@ extension ControlLoop {
                     + "version; sluice rollout abort \(driver.name) --force ends it now")
         }
         driver.successor = (request, ticket)
-        if driver.machine?.state.phase.goesBack == false {
-            tell(driver, .command(.supersede, by: by))
-        }
+        // The journal may have said already that it takes nothing.
+        if let why = driver.machine?.notWritten { refuseSuccessor(driver, why) }
         startSuccessor(driver)
         return nil
+    }
+
+    /// Nobody begins behind a rollout whose end is not in the journal.
+    func refuseSuccessor(_ driver: RolloutDriver, _ why: String) {
+        guard let (_, ticket) = driver.successor, !driver.isActive else { return }
+        driver.successor = nil
+        answer(
+            ticket,
+            .error(
+                409,
+                "the rollout before has ended, and its end is not in the journal yet: \(why); say "
+                    + "sluice rollout start \(driver.name) when it is"))
     }
 
     /// Begins the rollout that waits for the end of another, once that is in the journal.
@@ -186,7 +216,7 @@ extension ControlLoop {
     func startByRevision(_ driver: RolloutDriver) {
         driver.revisionObstacle = nil
         guard case .open = driver.journal, !driver.isActive, driver.successor == nil,
-            driver.machine?.isWritten ?? true, !drain.isUnderWay,
+            driver.machine?.isWritten ?? true, !drain.isUnderWay, lostRollout(driver) == nil,
             let plan = file.document.rollouts?.plans.first(where: { $0.name == driver.name }),
             plan.start == .onRevision,
             let service = file.document.services.first(where: { $0.name == plan.service }),

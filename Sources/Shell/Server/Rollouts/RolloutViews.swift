@@ -16,7 +16,8 @@ extension ControlLoop {
             let service = file.document.services.first { $0.name == plan?.service }
             var view = driver.view(
                 plan, stable: service.map { $0.versions[$0.stable].name } ?? "")
-            notice(&view)
+            stateShare(&view, driver)
+            notice(&view, driver)
             if withForecast, let plan {
                 view.forecast = forecast(plan, driver, stable: view.stable)
             }
@@ -25,11 +26,18 @@ extension ControlLoop {
     }
 
     /// Adds to the machine's own state whatever the overlay tells.
-    private func notice(_ view: inout RolloutView) {
+    private func notice(_ view: inout RolloutView, _ driver: RolloutDriver) {
+        if let lost = lostRollout(driver) {
+            view.state = "paused"
+            view.reason = lost.text
+            view.service = lost.service
+            view.canary = lost.canary ?? view.canary
+            return
+        }
         guard let entry = overlays.overlay.services[view.service], let rollout = entry.rollout,
             rollout.name == view.name
         else { return }
-        if view.state == RolloutView.unread {
+        if view.state == RolloutView.unread, rollout.isRunning {
             view.state = "paused"
             view.reason =
                 "the journal cannot be read, and the overlay's weights hold: \(entry.text); sluice "

@@ -23,9 +23,17 @@ extension ControlLoop {
             rollouts[plan.name] = driver
             openJournal(driver)
         }
+        // A rollout that runs goes on, also where its plan has left the file.
+        let running = overlays.overlay.services.values.compactMap(\.rollout).filter(\.isRunning)
+        for rollout in running where rollouts[rollout.name] == nil {
+            let driver = RolloutDriver(rollout.name)
+            rollouts[rollout.name] = driver
+            openJournal(driver)
+        }
         for (name, driver) in rollouts where !plans.contains(where: { $0.name == name }) {
-            if !driver.isActive, case .opening = driver.journal { continue }
-            if !driver.isActive { rollouts[name] = nil }
+            if driver.isActive || running.contains(where: { $0.name == name }) { continue }
+            if case .opening = driver.journal { continue }
+            rollouts[name] = nil
         }
         for driver in rollouts.values where driver.isActive { lookAtFile(driver) }
         for driver in rollouts.values { startByRevision(driver) }
@@ -38,7 +46,11 @@ extension ControlLoop {
         for line in machine.state.lines { driver.note(line.text, at: line.time) }
         guard driver.isActive else { return }
         if let judge = RolloutDriver.judge(from: machine.state) { driver.judge = judge }
-        driver.fingerprint = fingerprint(of: machine.state.run.plan.service) ?? ""
+        let entry = overlays.overlay.services[machine.state.run.plan.service]
+        // The section that the weights were made over: the file may have changed meanwhile.
+        let isOwn = entry?.rollout?.name == driver.name && entry?.rollout?.isRunning == true
+        driver.fingerprint =
+            (isOwn ? entry?.fingerprint : fingerprint(of: machine.state.run.plan.service)) ?? ""
         // The counters of a process that has just begun are at zero.
         driver.matchedStage = machine.state.stage
         let wall = SystemClock.wall()
@@ -46,7 +58,6 @@ extension ControlLoop {
         driver.toldWall = wall
         let since = Duration.microseconds(
             max(0, wall.microseconds - fold.time.microseconds))
-        let entry = overlays.overlay.services[machine.state.run.plan.service]
         tell(driver, .restarted(wall: since, overlay: entry.map { found($0, machine.state.run) }))
         lookAtFile(driver)
         agenda.set(.lookAtRollouts, noLaterThan: SystemClock.now())
@@ -65,7 +76,7 @@ extension ControlLoop {
         file.own.services.firstIndex { $0.name == name }
     }
 
-    private func fingerprint(of service: String) -> String? {
+    func fingerprint(of service: String) -> String? {
         serviceIndex(service).map { file.own.fingerprint(ofService: $0) }
     }
 
@@ -101,7 +112,11 @@ extension ControlLoop {
             // Going back waits for no disk, and whoever asked for it is told when a crash would not
             // undo it any more.
             driver.answers.append((ask, text))
-            if driver.machine?.isWritten ?? true { giveAnswers(driver) }
+            if driver.machine?.isWritten ?? true {
+                giveAnswers(driver)
+            } else if let why = driver.machine?.notWritten {
+                giveAnswers(driver, unwritten: why)
+            }
         case .refuse(let ask, let text): answer(ask, .error(409, text))
         case .ended: break
         }
@@ -114,7 +129,10 @@ extension ControlLoop {
         let answers = driver.answers
         driver.answers = []
         for (ask, text) in answers {
-            let note = unwritten.map { "; not in the journal yet: \($0)" } ?? ""
+            let note =
+                unwritten.map {
+                    "; not in the journal yet, so that a restart would not know it: \($0)"
+                } ?? ""
             answer(
                 ask,
                 .json(.object([("result", .string("done")), ("text", .string(text + note))])))
@@ -141,6 +159,7 @@ extension ControlLoop {
         if let failure {
             tell(driver, .notWritten(failure))
             giveAnswers(driver, unwritten: failure)
+            refuseSuccessor(driver, failure)
         } else {
             tell(driver, .written(sequence: sequence))
             if driver.machine?.isWritten ?? true { giveAnswers(driver) }
@@ -299,7 +318,7 @@ extension ControlLoop {
         perform(effects, driver, wall)
     }
 
-    private func tellEndpoints(_ driver: RolloutDriver, _ run: RolloutRun) {
+    func tellEndpoints(_ driver: RolloutDriver, _ run: RolloutRun) {
         let counts = (
             canary: endpointCount(run.plan.service, run.plan.canary),
             stable: endpointCount(run.plan.service, run.stable)
@@ -330,6 +349,7 @@ extension ControlLoop {
                 run.plan.canary == version
             else { continue }
             driver.judge.drop()
+            tellEndpoints(driver, run)
             tell(driver, .tripped(text))
         }
     }
@@ -371,8 +391,7 @@ extension ControlLoop {
         tell(
             driver,
             .drift(
-                "the section of \(run.plan.service) in \(file.path) has other versions, weights or "
-                    + "stable than at the start; sluice weights follow \(run.plan.service) takes "
-                    + "the file's, sluice rollout abort \(driver.name) ends the rollout"))
+                "the section in \(file.path) has other versions, weights or stable than at the "
+                    + "start; sluice rollout abort \(driver.name) ends the rollout"))
     }
 }
