@@ -15,6 +15,10 @@ class Mistakes(RolloutsCase):
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return done.stdout + done.stderr
 
+    def written(self, proxy, number=1):
+        """Waits until a restart would know that the stage's weights are in force."""
+        until(lambda: f"10 % for v2 in force (epoch {number})" in self.rollout(proxy, "history", "s"))
+
     def kill(self, proxy):
         proxy.process.kill()
         proxy.process.wait()
@@ -58,7 +62,8 @@ class Mistakes(RolloutsCase):
         proxy = self.begin(LONG)
         self.rollout(proxy, "start", "s")
         self.watch(proxy)
-        for damage in (None, b"[1"):
+        for number, damage in enumerate((None, b"[1")):
+            self.written(proxy, number + 1)
             self.kill(proxy)
             os.remove(self.file(proxy, "overlay.json"))
             if damage:
@@ -219,6 +224,7 @@ class Mistakes(RolloutsCase):
         proxy = self.begin(LONG)
         self.rollout(proxy, "start", "s")
         self.watch(proxy)
+        self.written(proxy)
         self.kill(proxy)
         with open(proxy.path) as file:
             text = file.read()
