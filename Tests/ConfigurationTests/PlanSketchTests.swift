@@ -63,6 +63,28 @@ import Testing
         #expect(named.contains("v3 has a weight in the file already"))
     }
 
+    @Test("init says where a start would be refused for want of a token")
+    func token() throws {
+        let words = "# The admin address is TCP and has no token"
+        #expect(try PlanSketchTests.sketch(PlanSketchTests.file).get().contains(words))
+        for admin in ["unix:/run/a.sock", "{ address: \"127.0.0.1:1\", token: a.token }"] {
+            let text = "admin: \(admin)\n" + PlanSketchTests.file
+            #expect(try !PlanSketchTests.sketch(text).get().contains(words), "\(admin)")
+        }
+    }
+
+    @Test("a canary that is gone from the file: the stable version is never proposed")
+    func gone() throws {
+        let file = Text.replacing(
+            PlanSketchTests.file,
+            "      v2: { weight: 0, endpoints: [\"127.0.0.1:2\"], revision: 1.4.2 }\n", with: "")
+        let plan = "rollouts: { directory: /a, plans: [{ service: s, canary: v2 }] }\n"
+        let reading = ConfigurationReading(Array((file + plan).utf8))
+        let error = try #require(reading.errors.first)
+        #expect(error.message.contains("no version of \"s\""))
+        #expect(error.hint == "add the version to the service again, or take the plan out")
+    }
+
     @Test("what has no plan is said, with what to do")
     func refused() throws {
         func why(_ service: String, _ canary: String? = nil) throws -> String {

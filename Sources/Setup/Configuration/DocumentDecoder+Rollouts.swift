@@ -140,7 +140,7 @@ extension DocumentDecoder {
         guard service.versions.contains(where: { $0.name == canary }) else {
             fail(
                 "canary names \"\(canary)\", which is no version of \"\(service.name)\"",
-                place.start, hint: versionHint(canary, service))
+                place.start, hint: canaryHint(canary, service))
             return false
         }
         if service.versions[service.stable].name == canary {
@@ -156,6 +156,18 @@ extension DocumentDecoder {
                         + "\(others[0]) back give the service stable: \(others[0])")
         }
         return true
+    }
+
+    /// The stable version is no canary, however alike the names are.
+    private func canaryHint(_ canary: String, _ service: Document.Service) -> String {
+        let stable = service.versions[service.stable].name
+        let others = service.versions.map(\.name).filter { $0 != stable }
+        if let meant = DidYouMean.closest(to: canary, among: others) {
+            return "did you mean \"\(meant)\"?"
+        }
+        return others.isEmpty
+            ? "add the version to the service again, or take the plan out"
+            : "versions that may grow are " + others.joined(separator: ", ")
     }
 
     private mutating func routes(_ list: YAMLNode, _ service: Document.Service) -> [String] {

@@ -1,3 +1,4 @@
+import Base
 import Rollout
 
 /// The shortest plan of a service, as lines for a file, with what holds without being written.
@@ -56,6 +57,11 @@ public enum PlanSketch {
         func say(_ text: String, _ note: String = "") {
             let gap = String(repeating: " ", count: max(1, 35 - text.count))
             lines.append(note.isEmpty ? text : text + gap + "# " + note)
+        }
+        let isOverTCP = document.admin.contains { $0.family != .unix }
+        if isOverTCP, document.adminTokenPath == nil, document.adminTokens.isEmpty {
+            say("# The admin address is TCP and has no token: sluice rollout start is refused.")
+            say("# Write admin: unix:/run/sluice.sock, or admin: { address: …, token: FILE }.")
         }
         say("# A plan for \"\(service.name)\": \(canary.name) grows, \(stable) gives.")
         if canary.weight > 0 {
