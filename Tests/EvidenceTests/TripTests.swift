@@ -147,6 +147,21 @@ import Testing
         }
     }
 
+    @Test("the words of a trip say what the guard has counted: errors, or endpoints out of reach")
+    func words() {
+        var trip = Trip()
+        trip.errors = 9
+        trip.versionErrors = 7
+        #expect(trip.words(of: "v2") == "the guard took v2 out: 7 of 9 errors are its own")
+        trip = Trip()
+        trip.cause = .unreachable
+        trip.sum = 5
+        #expect(
+            trip.words(of: "v2")
+                == "the guard took v2 out: 5 requests in a row reached none of its endpoints, "
+                + "because connections were refused or not answered")
+    }
+
     @Test("a latch falls once, keeps its numbers, and counts its trips")
     func latch() {
         let latch = Latch()

@@ -33,6 +33,20 @@ public struct Trip: BitwiseCopyable, Sendable, Equatable {
     public init() {}
 }
 
+extension Trip {
+    /// Why a version is out, with the numbers that say so.
+    public func words(of version: String) -> String {
+        let why =
+            switch cause {
+            case .errors: "\(versionErrors) of \(errors) errors are its own"
+            case .unreachable:
+                "\(Int(max(0, min(sum, 1e9)))) requests in a row reached none of its endpoints, "
+                    + "because connections were refused or not answered"
+            }
+        return "the guard took \(version) out: \(why)"
+    }
+}
+
 /// Whether the guard has taken one version of a service out: shared by all workers and all splits
 /// of the service, longer than snapshots live.
 ///

@@ -156,7 +156,7 @@ public struct Judge: Sendable, Equatable {
     /// The first bucket that is late: past the 99.9th percentile of the answers before this
     /// increment (the 99th until there are 5,000) by what is tolerated;
     /// `nil` before there are any.
-    private var lateEdge: Int? {
+    package var lateEdge: Int? {
         guard answers > 0 else { return nil }
         let wanted = (answers >= 5_000 ? 0.999 : 0.99) * Double(answers)
         var seen = 0.0

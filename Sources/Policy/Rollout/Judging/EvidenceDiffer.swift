@@ -136,7 +136,7 @@ struct EvidenceDiffer: Sendable, Equatable {
     }
 
     /// Strata of the newest epoch of each process and route.
-    private static func present(_ sample: EvidenceSample) -> [Key: EvidenceSample.Stratum] {
+    static func present(_ sample: EvidenceSample) -> [Key: EvidenceSample.Stratum] {
         var newest: [Key: EvidenceSample.Stratum] = [:]
         for stratum in sample.strata {
             let place = Key(process: stratum.process, route: stratum.route, epoch: 0)

@@ -108,6 +108,24 @@ struct RecentCounts: Sendable, Equatable {
         return Double(units) / (Double(covered) / 1e9)
     }
 
+    /// The rate of now: that of the last half minute where it is certainly another than the rate of
+    /// the last minutes, as when traffic has stopped.
+    var presentUnitsPerSecond: Double? {
+        guard let average = unitsPerSecond else { return nil }
+        var units = 0, covered = Int64(0)
+        for slice in slices.reversed() {
+            units += slice.units
+            covered += slice.covered.nanoseconds
+            if covered >= 2 * RecentCounts.sliceLength.nanoseconds { break }
+        }
+        guard covered >= RecentCounts.sliceLength.nanoseconds else { return average }
+        let seconds = Double(covered) / 1e9
+        let expected = average * seconds
+        // Three standard deviations of a count, and three units.
+        let isOther = abs(Double(units) - expected) > 3 * expected.squareRoot() + 3
+        return isOther ? Double(units) / seconds : average
+    }
+
     /// How fast the evidence grows, by the second, over the last minutes; `nil` while too little is
     /// known.
     func growth(clock: Duration, logEvidence: Double) -> Double? {

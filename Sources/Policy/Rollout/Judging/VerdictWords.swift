@@ -20,6 +20,8 @@ struct VerdictWords {
     private let canary: String
     private let hasSessions: Bool
     private let isSynthetic: Bool
+    /// Until counting begins, and the age of the weights at which it does; `nil`: it has begun.
+    private let settling: (left: Duration, age: Duration)?
     /// The units of the present stage's evidence, in words.
     private let units: String
 
@@ -35,6 +37,27 @@ struct VerdictWords {
         isSynthetic = sample.isSynthetic
         hasSessions = sample.sessions != nil && !isSynthetic
         units = VerdictWords.units(sample)
+        settling = VerdictWords.settling(sample)
+    }
+
+    private static func settling(_ sample: EvidenceSample) -> (left: Duration, age: Duration)? {
+        var spans: [(age: Duration, limit: Duration)] = []
+        if let sessions = sample.sessions, !sample.isSynthetic {
+            spans = [(sessions.age, sessions.timeLimit)]
+        } else {
+            for (key, stratum) in EvidenceDiffer.present(sample)
+            where key.isSynthetic == sample.isSynthetic {
+                spans.append((stratum.age, stratum.timeLimit))
+            }
+        }
+        let lefts = spans.map { span in
+            let age = EvidenceSample.settleTime(span.limit)
+            return (left: Duration(nanoseconds: age.nanoseconds - span.age.nanoseconds), age: age)
+        }
+        guard let first = lefts.min(by: { $0.left < $1.left }), first.left > .zero else {
+            return nil
+        }
+        return first
     }
 
     static func units(_ sample: EvidenceSample) -> String {
@@ -71,40 +94,64 @@ struct VerdictWords {
             + NumberWords.percent(state.judge.budget) + " for false rollbacks"
     }
 
-    /// The increases of components, by the largest of the judge's windows.
+    /// The increases of components; counts and their differences are of the present stage, an
+    /// estimate of another span of the rollout says of which.
     private func causes(_ worse: [Judge.Component]) -> String {
         var causes: [String] = []
-        if worse.contains(.errors) {
-            causes.append(
-                "errors " + part(state.totals.canary) + " against " + part(state.totals.stable)
-                    + increase(\.errors))
-        }
+        if worse.contains(.errors) { causes.append(errors("errors", \.errors, \.errors)) }
         if worse.contains(.first) {
-            causes.append("failed first attempts" + increase(\.first))
+            causes.append(errors("failed first attempts", \.firstErrors, \.first))
         }
         if worse.contains(.late) {
-            causes.append("requests that are answered very late or never" + increase(\.late))
+            let edge = state.judge.lateEdge ?? LatencyBuckets.count
+            let time = NumberWords.latency(LatencyBuckets.end(edge - 1))
+            causes.append("\(units) answered later than \(time) or never" + estimate(\.late))
         }
-        if worse.contains(.forward), !worse.contains(.late) || isSlower {
-            causes.append("times " + times)
-        }
+        let isSlow = worse.contains(.forward) || worse.contains(.reverse)
+        if isSlow, !worse.contains(.late) || isSlower { causes.append("times " + times) }
         return causes.joined(separator: "; ")
     }
 
-    private func increase(_ rate: KeyPath<EffectWindow, RateEffect>) -> String {
-        let judge = state.judge
-        let windows = [judge.rollout, judge.epoch] + judge.recent
-        guard
-            let most = windows.map({ $0[keyPath: rate] }).max(by: {
-                $0.difference < $1.difference
-            }), most.difference > 0
-        else { return "" }
-        let more = NumberWords.decimals(most.difference * 100, 2)
-        if most.ratio.isFinite {
-            return ", \(NumberWords.decimals(most.ratio, 1)) times as many"
-                + " (\(more) points more)"
+    /// "errors 13 of 449 sessions (2.9 %) against 4 of 445 sessions (0.9 %), 3.2 times as many".
+    private func errors(
+        _ name: String, _ count: KeyPath<StageTotals.Version, Int>,
+        _ rate: KeyPath<EffectWindow, RateEffect>
+    ) -> String {
+        let canary = state.totals.canary, stable = state.totals.stable
+        func part(_ version: StageTotals.Version) -> String {
+            VerdictWords.part(version[keyPath: count], version.units, units)
         }
-        return ", \(more) points more"
+        let words = "\(name) \(part(canary)) against \(part(stable))"
+        guard canary.units > 0, stable.units > 0 else { return words + estimate(rate) }
+        let ours = Double(canary[keyPath: count]) / Double(canary.units)
+        let theirs = Double(stable[keyPath: count]) / Double(stable.units)
+        // A stage whose own counts do not show it is judged by what was before.
+        guard ours > theirs else { return words + estimate(rate) }
+        guard theirs > 0 else { return words }
+        return words + ", \(NumberWords.decimals(ours / theirs, 1)) times as many"
+    }
+
+    /// The spans over which the judge estimates increases, in words.
+    private var windows: [(window: EffectWindow, span: String)] {
+        let judge = state.judge
+        return [
+            (judge.epoch, "since the weights changed"), (judge.rollout, "over the whole rollout"),
+        ] + judge.recent.map { ($0, "in the newest part of the rollout") }
+    }
+
+    /// "; 2.4 points more over the whole rollout": the largest increase, and its span.
+    private func estimate(_ rate: KeyPath<EffectWindow, RateEffect>) -> String {
+        var most: (rate: RateEffect, span: String)?
+        for (window, span) in windows
+        where window[keyPath: rate].difference > most?.rate.difference ?? 0 {
+            most = (window[keyPath: rate], span)
+        }
+        guard let most else { return "" }
+        let points = NumberWords.decimals(most.rate.difference * 100, 2)
+        let ratio =
+            most.rate.ratio.isFinite
+            ? "\(NumberWords.decimals(most.rate.ratio, 1)) times as many, " : ""
+        return ": \(ratio)\(points) points more, \(most.span)"
     }
 
     private var isSlower: Bool {
@@ -114,11 +161,29 @@ struct VerdictWords {
         }
     }
 
-    /// "p50 62 ms against 51 ms, p95 140 ms against 120 ms".
+    /// "p50 62 ms against 51 ms, p95 140 ms against 120 ms"; of an earlier span where the present
+    /// stage does not show what was found.
     private var times: String {
+        let stage = state.totals
+        if isSlower { return times(stable: stage.stable.latency, canary: stage.canary.latency) }
+        let tolerance = state.judge.tolerance
+        let other = windows.first { window, _ in
+            !window.stableTimes.isEmpty
+                && [0.5, 0.95].contains {
+                    LatencyBuckets.quantile(window.canaryTimes, $0)
+                        >= tolerance.limit(LatencyBuckets.quantile(window.stableTimes, $0))
+                }
+        }
+        guard let (window, span) = other else {
+            return times(stable: stage.stable.latency, canary: stage.canary.latency)
+        }
+        return times(stable: window.stableTimes, canary: window.canaryTimes) + ", \(span)"
+    }
+
+    private func times(stable: [Int], canary: [Int]) -> String {
         [("p50", 0.5), ("p95", 0.95)].map { name, share in
-            "\(name) \(NumberWords.latency(state.totals.canary.quantile(share))) against "
-                + NumberWords.latency(state.totals.stable.quantile(share))
+            "\(name) \(NumberWords.latency(LatencyBuckets.quantile(canary, share))) against "
+                + NumberWords.latency(LatencyBuckets.quantile(stable, share))
         }.joined(separator: ", ")
     }
 
@@ -221,8 +286,15 @@ struct VerdictWords {
 
     /// "; 0.3 requests a second on v2: conclusive in about 2 h 40 min; at 20 % in 11 min".
     func further(_ outlook: Outlook) -> String {
+        if let settling {
+            let age = NumberWords.time(settling.age)
+            let left = NumberWords.time(max(settling.left, .seconds(1)))
+            return "; counting begins in \(left), when these weights have been in force for "
+                + "\(age), so that slow answers count for both (the longest time limit of its "
+                + "routes, at most 15 s)"
+        }
         if outlook.unitsPerSecond <= 0 {
-            if state.unitsPerSecond == nil { return "; nothing has been counted yet" }
+            if state.unitsPerSecond == nil { return "; counting has just begun" }
             return "; no \(unit) on \(canary): no evidence comes, and there is no time to name"
         }
         var text = "; \(NumberWords.rate(outlook.unitsPerSecond, unit)) on \(canary): "
@@ -239,7 +311,7 @@ struct VerdictWords {
     var outlook: Outlook {
         let elapsed = Double(look.elapsed.nanoseconds) / 1e9
         let counted = Double(state.totals.canary.units + state.totals.stable.units)
-        let rate = state.unitsPerSecond ?? (elapsed > 0 ? counted / elapsed : 0)
+        let rate = state.recent.presentUnitsPerSecond ?? (elapsed > 0 ? counted / elapsed : 0)
         var outlook = Outlook(unitsPerSecond: rate * share)
         guard rate > 0 else { return outlook }
         let errorRate = state.totals.stable.errorRate

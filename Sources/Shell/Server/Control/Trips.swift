@@ -19,9 +19,7 @@ extension ControlLoop {
             else { continue }
             tripsTold[key] = latch.tripCount
             tellTrip(
-                latch.service, latch.version,
-                "the guard took \(latch.version) out: \(trip.versionErrors) of "
-                    + "\(trip.errors) errors are its own (\(trip.cause.label))")
+                latch.service, latch.version, trip.words(of: latch.version))
             log.warning(
                 "guard took a version out; its requests go to the stable version until "
                     + "\"sluice guard reset \(latch.service)\", or a weight of 0",
