@@ -138,6 +138,9 @@ import Testing
         #expect(abs(rows[1].errorsExpected - Double(rows[1].exposed) * 0.01) < 1e-9)
         let found = rows[1].detectableRate ?? 0
         #expect(found > 0.01 && found < 0.03, "\(found)")
+        // Fewer requests until a healthy canary leaves the stage than until its longest time.
+        let early = rows[1].detectableUntilLeft ?? 0
+        #expect(early > found && rows[1].timeUntilLeft < rows[1].maxTime, "\(early)")
         // A canary with 2 % errors has some dozens before it goes back, as the simulations show.
         #expect((5...60).contains(rows[1].errorsUntilBack ?? 0))
         #expect(rows[3].minTime == .seconds(1_800))

@@ -164,6 +164,22 @@ struct RolloutClockTests {
         #expect(try restarted(tripped).phase == .rolledBack)
     }
 
+    @Test("a call to a hook in front of a stage has a number that no notice has, each time another")
+    func asked() {
+        var plan = Plans.plain
+        var before = RolloutPlan.Hook(call: .command(["check.sh"]))
+        before.before = "half"
+        plan.hooks = [before] + Plans.whole.hooks.suffix(1)
+        var world = RolloutWorld(plan)
+        world.hooks = .askAgain("later")
+        world.pass(60)
+        world.look(.healthy)
+        world.pass(60)
+        #expect(world.asked.count >= 2)
+        let numbers = world.notices.map(\.number) + world.asked
+        #expect(Set(numbers).count == numbers.count, "\(numbers)")
+    }
+
     @Test("notices are numbered, and those that were not delivered come again after a restart")
     func notices() throws {
         var world = RolloutWorld(Plans.whole)

@@ -32,6 +32,8 @@ struct RolloutWorld {
     var answers: [String] = []
     var refusals: [String] = []
     var notices: [RolloutNotice] = []
+    /// The numbers of calls to hooks in front of stages.
+    var asked: [Int] = []
     var ends: [RolloutPhase] = []
     var stagesBegun: [Int] = []
     /// Every order, in turn, with the phase in which it was given.
@@ -138,7 +140,8 @@ struct RolloutWorld {
             later(.when(stage: stage, holds: whens, text: "branch is main"))
         case .askWindow(let stage):
             later(.window(stage: stage, isOpen: isWindowOpen, text: "opens Mon 09:00"))
-        case .callHook(let stage, let hook):
+        case .callHook(let stage, let hook, let number):
+            asked.append(number)
             if let result = hooks { later(.hook(stage: stage, hook: hook, result: result)) }
         case .notify(let notice):
             notices.append(notice)

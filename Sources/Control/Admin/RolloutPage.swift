@@ -64,6 +64,7 @@ public enum RolloutPage {
             ("notes", .array(view.notes.map { .string($0) })),
             ("stage", text(view.stageIndex.map { view.stages[$0].name })),
             ("stageIndex", view.stageIndex.map { .integer($0) } ?? .null),
+            ("stageEntered", .bool(view.isStageEntered)),
             ("dryRun", .bool(view.isDryRun)),
             ("weightPercent", .number(Double(view.weightInForce) / 100)),
             ("wantedPercent", .number(Double(view.weightWanted) / 100)),
@@ -78,6 +79,7 @@ public enum RolloutPage {
             ("unit", .string(view.hasSessions ? "session" : "request")),
             ("versions", .array(view.versions.map(version))),
             ("matched", view.matched.map(version) ?? .null),
+            ("metrics", .array(view.metrics.map(metric))),
         ]
         if kind == .status {
             members.append(
@@ -104,6 +106,25 @@ public enum RolloutPage {
             ("weightPercent", .number(Double(stage.weight) / 100)),
             ("approval", .bool(stage.needsApproval)),
             ("progress", .string(stage.progress.rawValue)),
+        ])
+    }
+
+    private static func metric(_ machine: MetricMachine) -> JSONText {
+        func number(_ value: Double?) -> JSONText { value.map { .number($0) } ?? .null }
+        let state =
+            switch machine.word {
+            case .passes: "passes"
+            case .waits: "waits"
+            case .fails: "fails"
+            }
+        return .object([
+            ("name", .string(machine.metric.name)), ("state", .string(state)),
+            ("value", number(machine.facts.value)),
+            ("stableValue", number(machine.facts.stableValue)),
+            ("noValue", machine.facts.noValue.map { .string($0) } ?? .null),
+            ("failuresInARow", .integer(machine.facts.failuresInARow)),
+            ("failures", .integer(machine.facts.failureCount)),
+            ("text", .string(machine.line)),
         ])
     }
 
@@ -146,13 +167,16 @@ public enum RolloutPage {
         if !view.stages.isEmpty { out += "  " + stages(view) + "\n" }
         out += share(view)
         if let verdict = view.verdict {
-            let part = verdict.logLimit > 0 ? max(0, verdict.logEvidence) / verdict.logLimit : 0
-            out += "  worse? " + bar(min(1, part)) + " "
-            out += "log E \(PageText.decimals(max(0, verdict.logEvidence), 2)) of "
-            out += "\(PageText.decimals(verdict.logLimit, 2))\n"
+            // A verdict that is not the judge's, such as a trip's, has no evidence.
+            if verdict.logLimit > 0 {
+                out += "  worse? " + bar(min(1, max(0, verdict.logEvidence) / verdict.logLimit))
+                out += " log E \(PageText.decimals(max(0, verdict.logEvidence), 2)) of "
+                out += "\(PageText.decimals(verdict.logLimit, 2))\n"
+            }
             out += "  \(verdict.kind.rawValue): \(verdict.reason)\n"
         }
         out += table(view)
+        out += metrics(view)
         if let unwritten = view.unwritten {
             out += "  STATE NOT WRITTEN: \(unwritten)\n"
         }
@@ -173,6 +197,10 @@ public enum RolloutPage {
             out += ", becoming \(wanted)"
         }
         return out + "\n"
+    }
+
+    private static func metrics(_ view: RolloutView) -> String {
+        view.metrics.map { "  metric \($0.line)\n" }.joined()
     }
 
     private static func stages(_ view: RolloutView) -> String {
@@ -213,14 +241,14 @@ public enum RolloutPage {
 
     private static func explain(_ view: RolloutView) -> String {
         guard let verdict = view.verdict else {
-            return "\(view.name): \(view.state); the judge has not looked yet\n"
+            return "\(view.name): \(view.state); the judge has not looked yet\n" + metrics(view)
         }
         let evidence = PageText.decimals(max(0, verdict.logEvidence), 4)
         let limit = PageText.decimals(verdict.logLimit, 4)
         var out = "\(view.name): \(verdict.kind.rawValue)\n  \(verdict.reason)\n"
         out += "  log E that \(view.canary) is worse: \(evidence); a rollback at \(limit) "
         out += "= ln(1 / falseRollbacks)\n"
-        return out + table(view)
+        return out + table(view) + metrics(view)
     }
 
     private static func line(_ event: RolloutView.Event) -> String {

@@ -65,6 +65,8 @@ public struct RolloutView: Sendable {
     public var stages: [Stage] = []
     /// Into `stages`; `nil` where none is under way.
     public var stageIndex: Int?
+    /// The weights of that stage came into force.
+    public var isStageEntered = false
     /// The canary's share in hundredths of a percent: as the rollout wants it, and as it is in
     /// force in this process. Of a dry run: as it would be, and as it is.
     public var weightWanted = 0
@@ -79,6 +81,8 @@ public struct RolloutView: Sendable {
     /// The canary's deeds in the present stage at requests that rules of stages gave it; `nil`
     /// without rules.
     public var matched: Version?
+    /// The metrics of the stage that was entered last; empty before the first.
+    public var metrics: [MetricMachine] = []
     /// Newest last.
     public var events: [Event] = []
     /// Why the journal is not written; `nil` when it is.

@@ -96,6 +96,7 @@ public struct RolloutMachine: Sendable, Equatable {
         }
         let state = last.state
         guard state.phase.hasEnded else {
+            if isRetry { return state.retryRefusal }
             return "\(state.run.id) is \(state.phase.words): one rollout runs at a time; abort it, "
                 + "or say `sluice rollout start \(plan.name) --supersede`"
         }

@@ -17,10 +17,7 @@ extension RolloutTurn {
         case .skip(let stage): skip(stage, by)
         case .finish(let force): finish(force, by)
         case .retry:
-            refuse(
-                "\(state.run.id) is \(state.phase.words): retry begins a rolled-back revision "
-                    + "again, so it has to end first; of a held rollout `look` watches the same "
-                    + "stage once more")
+            refuse(state.retryRefusal)
         case .supersede:
             if state.phase.goesBack {
                 refuse("\(state.run.id) goes back already; start again when it has ended")
@@ -258,5 +255,13 @@ extension RolloutTurn {
     private var backText: String {
         if state.run.isDryRun { return "the dry run ends, and no weight has changed by it" }
         return state.phase == .blocked ? blockedText : "\(plan.canary) goes back to weight 0"
+    }
+}
+
+extension RolloutState {
+    /// Why a rollout that has not ended is not begun again, and what to do.
+    var retryRefusal: String {
+        "\(run.id) is \(phase.words): retry begins a rolled-back revision again, so it has to end "
+            + "first; of a held rollout `look` watches the same stage once more"
     }
 }

@@ -72,7 +72,9 @@ extension RolloutTurn {
         if let hook, !state.entry.waived.contains(.hook) {
             if state.entry.hookLeft == nil, state.entry.calls != hook {
                 state.entry.calls = hook
-                give(.callHook(stage: index, hook: hook))
+                // Each asking is a message of its own, and its receiver may look for repeats.
+                state.noticeCount += 1
+                give(.callHook(stage: index, hook: hook, number: state.noticeCount))
             }
             return .hook
         }

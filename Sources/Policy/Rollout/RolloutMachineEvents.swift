@@ -139,8 +139,9 @@ public enum RolloutEffect: Sendable, Equatable {
     case askWhen(stage: Int)
     /// Answer with `window`. Asked again every ten seconds while the stage is entered.
     case askWindow(stage: Int)
-    /// Call a hook in front of a stage; answer with `hook`.
-    case callHook(stage: Int, hook: Int)
+    /// Call a hook in front of a stage; answer with `hook`. `number` is the message's, of which
+    /// notices have others.
+    case callHook(stage: Int, hook: Int, number: Int)
     /// Deliver, with retries; then `notified`.
     case notify(RolloutNotice)
     /// Send requests of Sluice's own to both versions, from now on or no more.

@@ -28,6 +28,8 @@ public struct RolloutStatus: Sendable, Equatable {
     public var stages: [Stage]
     /// Index of the stage of now.
     public var stage: Int
+    /// The weights of the stage of now came into force.
+    public var isEntered: Bool
     /// The canary's share that was asked for last, and the one that is in force, in hundredths of
     /// a percent.
     public var shareWanted: Int
@@ -62,7 +64,8 @@ extension RolloutMachine {
     public var status: RolloutStatus {
         RolloutStatus(
             id: state.run.id, run: state.run, phase: state.phase, stages: state.stageList,
-            stage: state.stage, shareWanted: state.order?.share ?? state.confirmed.share,
+            stage: state.stage, isEntered: !state.isAtEntry,
+            shareWanted: state.order?.share ?? state.confirmed.share,
             shareConfirmed: state.confirmed.share, epoch: state.epoch, reason: state.reason,
             waitsFor: waits, verdict: verdict, stageTime: state.stageTime,
             deadlines: state.deadlines, commands: state.commands, approvals: state.approvals,

@@ -62,7 +62,7 @@ struct RolloutWriter: Sendable, Equatable {
         case .setWeights(let order):
             order != state.order || order.epoch == state.confirmed.epoch
         case .beginStage: state.phase != .watching
-        case .callHook(let stage, let hook):
+        case .callHook(let stage, let hook, _):
             state.phase != .entering || state.stage != stage || state.entry.calls != hook
         case .synthetic(let isOn): isOn != state.isSynthetic
         case .write, .askWhen, .askWindow, .notify, .log, .answer, .refuse, .ended: false

@@ -16,7 +16,7 @@ public struct HookMessage: Sendable, Equatable {
 
     /// The rollout's id; with `sequence` it names the message, however often that is delivered.
     public var rollout: String
-    /// From 1, within the rollout.
+    /// From 1, within the rollout; of all messages to all hooks.
     public var sequence: Int
     public var event: Hook.Event
     /// When it happened, which may be long before it is delivered.

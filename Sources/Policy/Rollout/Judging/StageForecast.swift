@@ -39,6 +39,10 @@ public struct StageForecast: Sendable, Equatable {
     public var maxTime: Duration
     /// The least error rate of the canary that would be found within the longest time.
     public var detectableRate: Double?
+    /// The least one that would be found until a healthy canary leaves the stage; `nil`: none.
+    public var detectableUntilLeft: Double?
+    /// When a healthy canary leaves the stage.
+    public var timeUntilLeft: Duration
     /// Units of the canary until the stage is left, or its time is over.
     public var exposed: Int
     /// Errors that they would have with the stable version too.
@@ -82,11 +86,15 @@ public struct StageForecast: Sendable, Equatable {
             ? terms.maxTime ?? Prospect.maxTime(timeToConclude: timeToConclude)
             : terms.maxTime ?? terms.minTime
         let left = terms.isJudged ? min(maxTime, max(minTime, timeToConclude ?? maxTime)) : minTime
+        timeUntilLeft = left
         exposed = Int(min(1e15, (Double(left.nanoseconds) / 1e9 * unitsPerSecond).rounded()))
         errorsExpected = Double(exposed) * traffic.errorRate
         let most = Double(maxTime.nanoseconds) / 1e9 * unitsPerSecond
         detectableRate = Prospect.detectableRate(
             canaryUnits: most, share: terms.share, stableRate: traffic.errorRate, budget: budget)
+        detectableUntilLeft = Prospect.detectableRate(
+            canaryUnits: Double(left.nanoseconds) / 1e9 * unitsPerSecond, share: terms.share,
+            stableRate: traffic.errorRate, budget: budget)
         errorsUntilBack = nil
         let worse = min(1, max(2 * traffic.errorRate, traffic.errorRate + 0.01))
         if terms.isJudged, let found = detectableRate, found <= worse {

@@ -30,6 +30,8 @@ public struct MetricMachine: Sendable, Equatable {
         /// The last value, and the stable version's where the metric compares.
         public var value: Double?
         public var stableValue: Double?
+        /// Why the last reading was no value; `nil` where it was one, or there was none yet.
+        public var noValue: String?
         public var word = Word.waits("the metric was not asked yet")
         public init() {}
     }
@@ -64,6 +66,7 @@ public struct MetricMachine: Sendable, Equatable {
     public mutating func enter(_ stage: String, now: Instant) {
         askedAt = nil
         facts.failuresInARow = 0
+        facts.noValue = nil
         guard isAsked(in: stage) else {
             due = .never
             facts.word = .passes
@@ -88,6 +91,32 @@ public struct MetricMachine: Sendable, Equatable {
         return due <= now ? .ask : .wait(until: due)
     }
 
+    /// The last value, the limits and what they mean, or why there is none: a sentence for people.
+    public var line: String {
+        let limits = [
+            metric.min.map { "at least \(CallText.number($0))" },
+            metric.max.map { "at most \(CallText.number($0))" },
+        ].compactMap { $0 }.joined(separator: " and ")
+        switch word {
+        case .waits(let why), .fails(let why): return why
+        case .passes: break
+        }
+        if due.isNever, askedAt == nil, facts.valueCount == 0, facts.noValue == nil {
+            return "\(metric.name) is not asked in this stage"
+        }
+        if let why = facts.noValue {
+            return "\(metric.name) has no value: \(why); noValue: pass lets the stage be left"
+        }
+        guard facts.value != nil else { return "\(metric.name) passes" }
+        return shown + (limits.isEmpty ? "" : ", \(limits) is wanted")
+    }
+
+    /// The last value in words.
+    private var shown: String {
+        "\(metric.name) is \(CallText.number(facts.value ?? 0))"
+            + (metric.comparesStable ? " times the stable version's" : "")
+    }
+
     /// The metric is being asked.
     public mutating func asked(now: Instant) { askedAt = now }
 
@@ -102,6 +131,7 @@ public struct MetricMachine: Sendable, Equatable {
         // Times are those of questions: a slow provider does not shift them.
         due = max(now, begun + metric.interval)
         let seen = metric.comparesStable ? compare(reading, stable) : reading
+        facts.noValue = nil
         switch seen {
         case .value(let value): note(value)
         case .passes: notePass()
@@ -133,10 +163,6 @@ public struct MetricMachine: Sendable, Equatable {
     private mutating func note(_ value: Double) {
         facts.value = value
         facts.valueCount += 1
-        let shown =
-            metric.comparesStable
-            ? "\(metric.name) is \(CallText.number(value)) times the stable version's"
-            : "\(metric.name) is \(CallText.number(value))"
         if let least = metric.min, value < least {
             noteFailure("\(shown), at least \(CallText.number(least)) is wanted")
         } else if let most = metric.max, value > most {
@@ -168,6 +194,7 @@ public struct MetricMachine: Sendable, Equatable {
     }
 
     private mutating func noteNothing(_ why: String) {
+        facts.noValue = why
         switch metric.noValue {
         case .pass: notePass()
         case .fail: noteFailure("\(metric.name) has no value: \(why)")

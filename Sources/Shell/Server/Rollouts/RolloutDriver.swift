@@ -75,8 +75,10 @@ final class RolloutDriver {
     var hasTriedAgain = false
     /// Verdicts of the judge since the process began.
     var verdictCounts: [Verdict.Kind: UInt64] = [:]
-    /// The metrics of the stage.
-    var metrics: [RolloutMetric] = []
+    /// The edited plan of the file that the log was told of, during a rollout.
+    var editTold: RolloutPlan?
+    /// The metrics of the stage that was entered last.
+    var metrics = StageMetrics()
     /// Messages that hooks were not told yet, by the hook's place in the plan.
     var queues: [Int: HookQueue] = [:]
     /// For the pauses between attempts.
@@ -197,11 +199,9 @@ extension RolloutDriver {
                 name: $0.name, weight: $0.share, needsApproval: $0.wantsApproval,
                 progress: progress)
         }
-        if !status.phase.hasEnded { view.stageIndex = status.stage }
-        for deadline in status.deadlines where deadline.kind == .keepStable {
-            view.notes.append(
-                "leave \(status.run.stable) running for another "
-                    + "\(RolloutWords.span(deadline.left)), so that there is a way back")
+        show(status, machine.state.metricPlace, &view)
+        if isActive, let plan, plan != status.run.plan {
+            view.notes.append(RolloutWords.planEdited)
         }
         view.isDryRun = status.run.isDryRun
         view.verdict = isJudged || !isWatching ? status.verdict : nil
@@ -211,6 +211,22 @@ extension RolloutDriver {
         view.hasSessions = hasSessions
         view.matched = matchedVersion(status)
         return view
+    }
+
+    /// The stage of now, and its metrics.
+    private func show(
+        _ status: RolloutStatus, _ place: StageMetrics.Place, _ view: inout RolloutView
+    ) {
+        if !status.phase.hasEnded {
+            view.stageIndex = status.stage
+            view.isStageEntered = status.isEntered
+        }
+        if metrics.isAt(place) { view.metrics = metrics.machines }
+        for deadline in status.deadlines where deadline.kind == .keepStable {
+            view.notes.append(
+                "leave \(status.run.stable) running for another "
+                    + "\(RolloutWords.span(deadline.left)), so that there is a way back")
+        }
     }
 
     /// The canary's deeds at requests that rules of stages gave it.

@@ -11,18 +11,10 @@ enum RolloutErrand {
     case notice(plan: String, hook: Int)
     /// A hook in front of a stage.
     case gate(plan: String, id: String, stage: Int, hook: Int)
-    /// A metric's number of one version.
-    case metric(plan: String, id: String, metric: Int, MetricCalls.Version)
+    /// A metric's number of one version, for one stage of a rollout.
+    case metric(plan: String, StageMetrics.Place, StageMetrics.Question)
     /// A request of Sluice's own; `run` is the probe's number.
     case synthetic(plan: String, id: String, run: Int, SyntheticProbe.Ask)
-}
-
-/// A metric of a rollout in its stage, and the readings of the question that is under way.
-struct RolloutMetric {
-    var machine: MetricMachine
-    var calls: MetricCalls
-    var canary: MetricReading?
-    var stable: MetricReading?
 }
 
 /// Everything that rollouts ask and tell the world outside: metrics, hooks, commands. The errands
@@ -62,9 +54,9 @@ extension ControlLoop {
         case .gate(let plan, let id, let stage, let hook):
             guard let driver = rollouts[plan], driver.machine?.state.run.id == id else { return }
             tell(driver, .hook(stage: stage, hook: hook, result: result(outcome)))
-        case .metric(let plan, let id, let metric, let version):
-            guard let driver = rollouts[plan], driver.machine?.state.run.id == id else { return }
-            metricDone(outcome, metric, version, driver)
+        case .metric(let plan, let place, let question):
+            guard let driver = rollouts[plan] else { return }
+            metricDone(outcome, question, place, driver)
         case .synthetic(let plan, let id, let run, let ask):
             guard let driver = rollouts[plan], driver.machine?.state.run.id == id,
                 driver.synthetic?.number == run
@@ -135,10 +127,10 @@ extension ControlLoop {
     }
 
     /// Calls a hook that stands before a stage.
-    func callHook(_ stage: Int, _ hook: Int, _ driver: RolloutDriver) {
+    func callHook(_ stage: Int, _ hook: Int, _ number: Int, _ driver: RolloutDriver) {
         guard let run = driver.machine?.state.run,
             let message = message(
-                .stage, number: stage + 1, "stage \(run.plan.stages[stage].name) is to be entered",
+                .stage, number: number, "stage \(run.plan.stages[stage].name) is to be entered",
                 SystemClock.wall(), driver)
         else { return }
         do throws(CallProblem) {
@@ -215,82 +207,58 @@ extension ControlLoop {
 
     /// The metrics of a stage begin.
     func beginMetrics(_ stage: Int, _ driver: RolloutDriver) {
-        guard let plan = driver.machine?.state.run.plan else { return }
-        let wanted = plan.stages[stage].metrics ?? plan.metrics
-        let now = SystemClock.now()
-        var next: [RolloutMetric] = []
-        for metric in wanted {
-            // What the same metric has seen in the stages before goes on.
-            var machine =
-                driver.metrics.first { $0.machine.metric == metric }?.machine
-                ?? MetricMachine(metric)
-            machine.enter(plan.stages[stage].name, now: now)
-            next.append(
-                RolloutMetric(
-                    machine: machine,
-                    calls: MetricCalls(metric, settings: settings(metric.access))))
-        }
-        driver.metrics = next
+        guard let run = driver.machine?.state.run else { return }
+        driver.metrics.enter(
+            .init(rollout: run.id, stage: stage), run.plan, now: SystemClock.now())
     }
 
     /// Asks the metrics whose time has come, and sends what hooks are owed.
     func runErrands(_ driver: RolloutDriver, _ now: Instant) {
         sendNotices(driver, now)
         guard let state = driver.machine?.state, state.phase == .watching else { return }
-        for i in driver.metrics.indices {
-            guard case .ask = driver.metrics[i].machine.next(now: now) else { continue }
-            driver.metrics[i].machine.asked(now: now)
-            driver.metrics[i].canary = nil
-            driver.metrics[i].stable = nil
-            let metric = driver.metrics[i]
-            for version in metric.calls.versions {
-                let purpose = RolloutErrand.metric(
-                    plan: driver.name, id: state.run.id, metric: i, version)
-                do throws(CallProblem) {
-                    let call = try metric.calls.call(
-                        for: version, values(state.run, stage: state.stage),
-                        limit: metric.machine.metric.timeout)
-                    send(call, for: purpose)
-                } catch {
-                    metricDone(
-                        .failed(CallFailure(.cancelled, error.message)), i, version, driver)
-                }
+        let place = state.metricPlace
+        for question in driver.metrics.questions(at: place, now: now) {
+            let metric = driver.metrics.machines[question.metric].metric
+            do throws(CallProblem) {
+                let call = try calls(metric).call(
+                    for: question.version, values(state.run, stage: state.stage),
+                    limit: metric.timeout)
+                send(call, for: .metric(plan: driver.name, place, question))
+            } catch {
+                metricDone(
+                    .failed(CallFailure(.cancelled, error.message)), question, place, driver)
             }
         }
     }
 
+    private func calls(_ metric: RolloutPlan.Metric) -> MetricCalls {
+        MetricCalls(metric, settings: settings(metric.access))
+    }
+
+    /// Takes an answer for the stage that asked; for another it changes nothing.
     private func metricDone(
-        _ outcome: CallOutcome, _ index: Int, _ version: MetricCalls.Version,
+        _ outcome: CallOutcome, _ question: StageMetrics.Question, _ place: StageMetrics.Place,
         _ driver: RolloutDriver
     ) {
-        guard let state = driver.machine?.state, driver.metrics.indices.contains(index) else {
-            return
-        }
-        let calls = driver.metrics[index].calls
-        let reading = calls.reading(outcome, values(state.run, stage: state.stage))
-        switch version {
-        case .canary: driver.metrics[index].canary = reading
-        case .stable: driver.metrics[index].stable = reading
-        }
-        let both = driver.metrics[index]
-        guard let canary = both.canary, calls.versions.count == 1 || both.stable != nil else {
-            return
-        }
-        driver.metrics[index].machine.take(canary, stable: both.stable, now: SystemClock.now())
-        if case .fails(let text) = driver.metrics[index].machine.word {
-            tell(driver, .metricFailed(name: both.machine.metric.name, text: text))
-        }
+        guard let state = driver.machine?.state, state.metricPlace == place,
+            driver.metrics.isAt(place),
+            driver.metrics.machines.indices.contains(question.metric)
+        else { return }
+        let metric = driver.metrics.machines[question.metric].metric
+        let reading = calls(metric).reading(outcome, values(state.run, stage: state.stage))
+        let failure = driver.metrics.take(
+            reading, for: question, at: place, now: SystemClock.now())
+        if let failure { tell(driver, .metricFailed(name: metric.name, text: failure)) }
     }
 
     /// The metric that a step forward waits for, in words.
     func metricObstacle(_ driver: RolloutDriver) -> String? {
-        for metric in driver.metrics {
-            switch metric.machine.word {
-            case .passes: continue
-            case .waits(let why): return "metric " + why
-            case .fails(let why): return "metric " + why
-            }
-        }
-        return nil
+        guard let state = driver.machine?.state else { return nil }
+        return driver.metrics.obstacle(at: state.metricPlace)
     }
+}
+
+extension RolloutState {
+    /// The stage of now, as its metrics name it.
+    var metricPlace: StageMetrics.Place { .init(rollout: run.id, stage: stage) }
 }

@@ -156,6 +156,17 @@ extension ControlLoop {
         return nil
     }
 
+    /// Tells of a plan that was edited while its rollout runs.
+    func tellPlanEdit(_ driver: RolloutDriver) {
+        guard driver.isActive, let run = driver.machine?.state.run,
+            let plan = file.document.rollouts?.plans.first(where: { $0.name == driver.name })
+        else { return }
+        if plan != run.plan, plan != driver.editTold {
+            log.info(RolloutWords.planEdited, [("plan", plan.name), ("rollout", run.id)])
+        }
+        driver.editTold = plan
+    }
+
     // MARK: Behind another one
 
     /// Ends the rollout that runs, and keeps the request until it has ended.

@@ -12,18 +12,31 @@ enum RolloutWords {
         return ASCII.string(out.readable) + "Z"
     }
 
+    static let planEdited =
+        "the plan in the file was edited: this rollout goes on by the plan that it began with, and "
+        + "the edit holds from the next start"
+
     /// One stage of a forecast.
     static func line(_ row: StageForecast) -> String {
         var words = "\(row.stage)  \(percent(row.share))  "
-        words += "\(number(row.unitsPerSecond)) a second on the canary, "
-        if let time = row.timeToConclude {
-            words += "conclusive in about \(Units.text(whole(time)))"
+        words += "\(number(row.unitsPerSecond)) a second on the canary; "
+        let left = Units.text(whole(row.timeUntilLeft))
+        if row.timeToConclude == nil, row.unitsToConclude == nil, row.detectableRate == nil {
+            words += "left after \(left), without a comparison"
+        } else if row.timeToConclude ?? .unlimited > row.maxTime {
+            words += "not decided by its maxTime of \(Units.text(whole(row.maxTime)))"
         } else {
-            words += "not judged, at least \(Units.text(whole(row.minTime)))"
+            words += "a canary that is no worse leaves it after about \(left)"
         }
-        words += ", about \(row.exposed) requests or sessions exposed"
+        words += "; until then about \(row.exposed) requests or sessions get the canary"
         if let rate = row.detectableRate {
-            words += "; an error rate of \(percent(rate)) would be found"
+            let most = Units.text(whole(row.maxTime))
+            let early = row.detectableUntilLeft.map { "\(percent($0)) errors" } ?? "no error rate"
+            words += ", and \(early) or more would be found"
+            if row.timeUntilLeft < row.maxTime {
+                words += "; a canary that is worse is watched longer, and by maxTime (\(most)) "
+                words += "\(percent(rate)) errors or more would be found"
+            }
         }
         return words + (row.advice.map { "; \($0)" } ?? "")
     }

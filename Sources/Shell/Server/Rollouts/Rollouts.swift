@@ -35,7 +35,10 @@ extension ControlLoop {
             if case .opening = driver.journal { continue }
             rollouts[name] = nil
         }
-        for driver in rollouts.values where driver.isActive { lookAtFile(driver) }
+        for driver in rollouts.values where driver.isActive {
+            tellPlanEdit(driver)
+            lookAtFile(driver)
+        }
         for driver in rollouts.values { startByRevision(driver) }
     }
 
@@ -102,7 +105,7 @@ extension ControlLoop {
         case .beginStage(let stage, _, _): beginStage(stage, driver)
         case .askWhen(let stage): answerWhen(stage, driver)
         case .askWindow(let stage): answerWindow(stage, driver)
-        case .callHook(let stage, let hook): callHook(stage, hook, driver)
+        case .callHook(let stage, let hook, let number): callHook(stage, hook, number, driver)
         case .notify(let notice): deliver(notice, driver)
         case .synthetic(let isOn): setSynthetic(isOn, driver)
         case .log(let text):
