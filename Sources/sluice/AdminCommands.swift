@@ -30,7 +30,11 @@ struct AdminTarget: ParsableArguments {
 
     /// The advice for a process that does not take the token.
     var tokenAdvice: String {
-        if givenToken != nil {
+        if let givenToken {
+            if (try? Files.readPlain(givenToken, bytesMax: 1 << 20)) != nil {
+                return "--token is the secret itself, and \"\(givenToken)\" is the name of a file: "
+                    + "write --token \"$(cat \(givenToken))\", or name the configuration with -c"
+            }
             return "the process has another token than --token says; it is the first line of the "
                 + "file that admin.token names, as the process has read it last"
         }

@@ -5,138 +5,6 @@ import JSON
 import Platform
 import Server
 
-/// The ground of the commands of `sluice rollout`: they ask a running process.
-enum RolloutClient {
-    /// Sends a command, and says what became of it.
-    static func command(
-        _ target: AdminTarget, _ path: String, _ form: RolloutCommandForm
-    ) throws {
-        let reply = try target.send("POST", path)
-        let page = form.json ? nil : try? JSONReader.read(Array(reply.body.utf8))
-        if let text = page?["text"]?.text {
-            let id = page?["id"]?.text.map { "started \($0): " } ?? ""
-            try say(id + text)
-        } else if let text = page?["error"]?.text {
-            Files.write(2, all: "sluice: \(text)\n")
-        } else {
-            try say(reply.body, terminator: "")
-        }
-        try AdminTarget.end(reply)
-    }
-
-    /// The rollout of a plan as it is now.
-    static func status(_ target: AdminTarget, _ name: String) throws -> RolloutState {
-        let reply = try target.send("GET", "/rollouts?name=\(AdminTarget.encoded(name))")
-        guard reply.status == 200 else {
-            try say(reply.body, terminator: "")
-            try AdminTarget.end(reply)
-            throw ExitCode(1)
-        }
-        guard let page = try? JSONReader.read(Array(reply.body.utf8)),
-            let entry = page["rollouts"]?.elements?.first
-        else {
-            Files.write(
-                2, all: "sluice: the process's page /rollouts is none that this sluice reads\n")
-            throw ExitCode(1)
-        }
-        return RolloutState(entry)
-    }
-
-    /// Waits until the rollout has ended, needs a person, or is past a stage.
-    static func wait(_ target: AdminTarget, _ name: String, _ wish: RolloutWish) throws {
-        let deadline = wish.limit.map { SystemClock.now() + $0 } ?? .never
-        var told: RolloutState?
-        var toldAt = SystemClock.now()
-        while true {
-            let state = try status(target, name)
-            // The numbers change each second: a log wants the steps, and a sign of life.
-            let isStep = state.place != told?.place || wish.exitCode(state) != nil
-            if isStep || SystemClock.now() >= toldAt + .seconds(30) {
-                try say(state.line)
-                told = state
-                toldAt = SystemClock.now()
-            }
-            if let code = wish.exitCode(state) {
-                if code == 0 { return }
-                throw ExitCode(code)
-            }
-            if SystemClock.now() >= deadline {
-                Files.write(
-                    2,
-                    all: "sluice: the wait is over, and the rollout goes on; sluice rollout wait "
-                        + "\(name) waits again, sluice rollout abort \(name) ends the rollout\n")
-                throw ExitCode(7)
-            }
-            SystemClock.pause(.milliseconds(500))
-        }
-    }
-}
-
-/// The state of one rollout, as `GET /rollouts` tells it.
-struct RolloutState {
-    var id = ""
-    var state = ""
-    var stage = ""
-    /// Place of the stage in the plan, from 0.
-    var stageIndex = -1
-    /// Names of the plan's stages.
-    var stages: [String] = []
-    var reason = ""
-
-    init(_ node: JSONNode) {
-        id = node["id"]?.text ?? ""
-        state = node["state"]?.text ?? ""
-        stage = node["stage"]?.text ?? ""
-        stageIndex = node["stageIndex"]?.integer ?? -1
-        stages = node["stages"]?.elements?.compactMap { $0["name"]?.text } ?? []
-        reason = node["reason"]?.text ?? ""
-    }
-
-    /// All but the numbers.
-    var place: [String] { [id, state, stage] }
-
-    var line: String {
-        [state, stage.isEmpty ? "" : "stage \(stage)", reason].filter { !$0.isEmpty }
-            .joined(separator: " · ")
-    }
-}
-
-/// Options of each command that changes a rollout.
-struct RolloutCommandForm: ParsableArguments {
-    @Option(
-        name: .customLong("by"), help: "Who you are, for the journal.", completion: .list([]))
-    var person: String?
-    @Flag(help: "Print the process's answer as JSON.") var json = false
-
-    /// The person as a parameter of the request, with `&` in front; empty without one.
-    var by: String { person.map { "&by=" + AdminTarget.encoded($0) } ?? "" }
-}
-
-/// The states that a caller of `wait` waits for, and the exit code that each state means then.
-struct RolloutWish {
-    var limit: Duration?
-    /// The stage that is to be entered; `nil`: the end.
-    var stage: String?
-    /// Ends at a rollout that waits for an approval; otherwise goes on waiting.
-    var endsAtApproval = false
-
-    /// - Returns: `nil`: wait on.
-    func exitCode(_ state: RolloutState) -> Int32? {
-        switch state.state {
-        case "succeeded": return 0
-        case "rolled back", "superseded": return 3
-        case "aborted": return 6
-        case "held": return 4
-        case "awaiting approval" where endsAtApproval: return 5
-        default: break
-        }
-        if let stage, let wanted = state.stages.firstIndex(of: stage), state.stageIndex >= wanted {
-            return 0
-        }
-        return nil
-    }
-}
-
 struct RolloutStatus: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
@@ -181,11 +49,17 @@ struct RolloutStatus: ParsableCommand {
 
 struct RolloutStart: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "start", abstract: "Start the rollout of a plan.",
+        commandName: "start",
+        abstract: "Start a plan's rollout: the running process gives the canary its first share.",
         discussion: """
             EXAMPLES
               sluice rollout start shop -c sluice.yaml
               sluice rollout start shop --revision 1.4.2 --set branch=main --wait -c sluice.yaml
+
+            The process checks everything first, and says what stands against the start. Over a
+            TCP admin address it wants a token: that of admin.token, or one of admin.tokens with
+            may: [all]. Everything but start, retry, skip and finish is allowed with less: pause
+            and resume with pause, approve and look with approve, abort with abort.
 
             EXIT CODES with --wait
               0 succeeded · 2 the plan or the command is refused · 3 rolled back · 4 held: a
@@ -203,10 +77,11 @@ struct RolloutStart: ParsableCommand {
     @Flag(help: "End the rollout that runs, and begin this one.") var supersede = false
     @Flag(help: "Look and judge, and change no weight.") var dryRun = false
     @Flag(help: "Wait for the end.") var wait = false
-    @Option(help: "How long to wait.", completion: .list(["10m", "2h"])) var timeout: String?
+    @Option(help: "With --wait: how long, such as 2h.", completion: .list(["10m", "2h"]))
+    var timeout: String?
     @Flag(help: "With --wait: end with 5 where the rollout waits for an approval.")
     var exitOnApproval = false
-    @Argument(help: "The plan.", completion: .list([])) var name: String
+    @Argument(help: "The plan's name.", completion: .list([])) var name: String
 
     func validate() throws {
         try RolloutStart.check(values)
@@ -243,7 +118,8 @@ struct RolloutWait: ParsableCommand {
               sluice rollout wait shop -c sluice.yaml
               sluice rollout wait shop --for half --timeout 2h -c sluice.yaml
 
-            Exit codes as with sluice rollout start --wait.
+            A stage that was entered already ends the wait with 0. A process that is started anew
+            meanwhile is waited for, up to 30 s. Exit codes as with sluice rollout start --wait.
             """)
 
     @OptionGroup var target: AdminTarget

@@ -54,15 +54,22 @@ struct Sluice: ParsableCommand {
             if let wrong = error as? ValidationError, let parsed {
                 // Thrown by the command itself, whose usage is wanted and not that of the root.
                 let command = type(of: parsed)
-                let name = command.configuration.commandName ?? ""
+                let usage = usageString(for: command)
+                // The command's whole name, such as "sluice rollout wait", stands in front.
+                let name = usage.split(separator: " ").prefix(while: isCommandName)
+                    .joined(separator: " ")
                 Files.write(
                     2,
-                    all: "Error: \(wrong.message)\nUsage: \(usageString(for: command))\n"
-                        + "  See 'sluice \(name) --help' for more information.\n")
+                    all: "Error: \(wrong.message)\nUsage: \(usage)\n"
+                        + "  See '\(name) --help' for more information.\n")
                 exit(withError: ExitCode.validationFailure)
             }
             exit(withError: error)
         }
+    }
+
+    private static func isCommandName(_ word: Substring) -> Bool {
+        word.first != "-" && word.allSatisfy { $0.isLetter || $0 == "-" }
     }
 }
 

@@ -122,7 +122,8 @@ public enum AdminRouter {
             403,
             "the token \(key.name ?? "admin.token") may "
                 + key.rights.map(\.rawValue).joined(separator: ", ")
-                + " and not \(right.rawValue); admin.tokens in the file says who may what")
+                + "; \(request.method) \(request.path) wants may: [\(right.rawValue)] of its entry "
+                + "in admin.tokens of the file")
     }
 
     /// The token that a request shows; `nil`: none that is known.
