@@ -191,6 +191,10 @@ import Testing
         absolute.errorRate = 0.05
         var stage = VerdictTests.stage(share: 0, absolute: absolute, minTime: .seconds(30))
         #expect(stage.run(29, until: [.healthy]).kind == .watching)
+        stage.obstacle = "metric lag has no value yet"
+        let held = stage.run(9, until: [.healthy])
+        #expect(held.kind == .external && held.reason == "metric lag has no value yet")
+        stage.obstacle = nil
         #expect(stage.step().kind == .healthy)
         #expect(stage.judge.judge == Judge.ofPlan)
         var sample = stage.service.sample

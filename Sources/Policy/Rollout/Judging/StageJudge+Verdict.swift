@@ -34,8 +34,9 @@ extension StageJudge {
     private func unjudged(
         _ terms: StageTerms, _ words: VerdictWords, _ look: Look
     ) -> Verdict {
+        // The machine leaves such a stage by its clock, unless something from outside holds it.
+        if let obstacle = look.obstacle { return Verdict(.external, obstacle) }
         if look.elapsed < terms.minTime { return Verdict(.watching, words.unjudged()) }
-        if let obstacle = look.obstacle { return Verdict(.watching, obstacle) }
         return Verdict(.healthy, words.unjudged())
     }
 
