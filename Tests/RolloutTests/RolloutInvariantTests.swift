@@ -32,6 +32,9 @@ struct RolloutInvariantTests {
             case 5: world.send(.metricFailed(name: "conversion", text: "0.01"))
             case 6: if random.below(8) == 0 { world.send(.canaryRevision("1.4.3")) }
             case 7: world.send(.quorumLost("2 of 10 report"))
+            case 8 where random.below(8) == 0:
+                world.say(.finish(force: true))
+                story.append("finish")
             default:
                 var model = RolloutModel(world.machine.state.plan)
                 story.append(RolloutModelTests.step(&world, &model, &random))
@@ -107,7 +110,7 @@ struct RolloutInvariantTests {
     @Test("from every state a trip sends users back at once, whatever the disk does")
     func trips() {
         var phases: Set<RolloutPhase> = []
-        for seed in 1...120 as ClosedRange<UInt64> {
+        for seed in 1...200 as ClosedRange<UInt64> {
             var chaos = Chaos(seed: seed)
             for _ in 0..<60 {
                 chaos.step()
