@@ -14,12 +14,14 @@ extension ControlLoop {
             guard let driver = rollouts[name] else { return nil }
             let plan = plans.first { $0.name == name }
             let service = file.document.services.first { $0.name == plan?.service }
-            var view = driver.view(
-                plan, stable: service.map { $0.versions[$0.stable].name } ?? "")
+            let stable = service.map { $0.versions[$0.stable].name } ?? ""
+            var view = driver.view(plan, stable: stable)
             stateShare(&view, driver)
             notice(&view, driver)
             if withForecast, let plan {
-                view.forecast = forecast(plan, driver, stable: view.stable)
+                // An ended rollout names the stable version that it began over.
+                view.forecast = forecast(
+                    plan, driver, stable: driver.isActive ? view.stable : stable)
             }
             return view
         }
