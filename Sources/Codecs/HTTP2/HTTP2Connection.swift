@@ -48,6 +48,7 @@ public struct HTTP2Connection: ~Copyable {
         var continuations = 0
     }
 
+    private let addressOnly = AddressOnly()
     public private(set) var isOpen = false
     var isServer = false
     /// Whether requests of ours carry the scheme https.

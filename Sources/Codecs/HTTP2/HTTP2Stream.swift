@@ -23,6 +23,7 @@ public struct HTTP2Stream: ~Copyable {
 
     enum Outbound: BitwiseCopyable { case head, body, ended }
 
+    private let addressOnly = AddressOnly()
     /// RFC 9113 §5.1.1; 0 before a request of ours is submitted.
     var id: Int32 = 0
     /// The owner's name for the stream, opaque here.
