@@ -128,7 +128,8 @@ enum Exchanges {
         guard mirror >= 0,
             let copy = Mirrors.begin(
                 &tables, &turn, id, mirror, plan, snapshot, head, origin: &origin,
-                identity: identity(tables, of: id), requestID: requestID)
+                identity: tables.exchanges[id].isSecure ? identity(tables, of: id) : Span(),
+                requestID: requestID)
         else { return }
         if lease(&tables, &turn, copy) { Timers.arm(&tables, &turn, copy) }
     }
