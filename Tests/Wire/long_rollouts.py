@@ -83,7 +83,8 @@ class Kills(Case):
                 if run != self.run or version is None:
                     continue
                 self.answers += 1
-                if not isKnown:
+                # Between two rollouts users go back, as they should.
+                if not isKnown or run is None:
                     continue
                 if self.seen.get(user) == "v2" and version == "v1":
                     self.flips.append((run, user))
@@ -102,7 +103,8 @@ class Kills(Case):
     def begin(self):
         """A rollout under way, with users who begin anew."""
         state = self.state()
-        if state["state"] in ("watching", "applying", "entering") and (state.get("stage") or "") != "at90":
+        # Far enough from the end that no wait for a kill outlasts the rollout.
+        if state["state"] in ("watching", "applying", "entering") and state["stageIndex"] < 8:
             return state
         with self.lock:
             self.run, self.seen = None, {}
@@ -123,6 +125,7 @@ class Kills(Case):
             self.begin()
             self.stop.wait(self.random.random() ** 2 * 8)
             before = self.state()
+            self.assertIsNotNone(before["stage"], before)
             self.proxy.process.kill()
             self.proxy.process.wait()
             self.proxy.process.stderr.close()

@@ -3,7 +3,8 @@ import http.client, json, os, subprocess, tempfile, threading, urllib.request
 from harness import BINARY, OK, Case, Proxy, config
 
 # Stages of a second, and a judge that is content with little: what is tested is the way, not the statistics.
-QUICK = "judge: { minRequests: 20, minTime: 1s, maxIncrease: 5%, tolerate: { p95: 3, points: 1% } }"
+# Times are no matter of these tests: on a busy machine the version with fewer requests really is slower.
+QUICK = "judge: { minRequests: 20, minTime: 1s, maxIncrease: 5%, tolerate: { p95: 3, time: 1s, points: 1% } }"
 
 
 def plan(stages, more=""):
