@@ -70,6 +70,7 @@ final class StillProcess: ProcessView {
             cpuMicroseconds: 5, threads: 6)
     }
     func evidence() -> [SplitReport] { registry.evidenceReports() }
+    func sessions() -> [SessionsReport] { registry.sessionsReports() }
     func lostEvidence() -> [(route: String, lost: Int)] { registry.lostEvidence() }
     func latches() -> [LatchReport] { registry.latchReports() }
     func wallTime(of instant: Instant) -> WallTime { wall }
@@ -122,7 +123,7 @@ final class StillProcess: ProcessView {
         let process = try StillProcess()
         let page = try #require(AdminTests.page(AdminTests.answer("GET", "/evidence", process)))
         let tag = try #require(page.entityTag)
-        #expect(page.status == 200 && page.body.hasSuffix("\"splits\":[],\"trips\":[]}\n"))
+        #expect(page.status == 200 && page.body.hasSuffix("\"splits\":[],\"sessions\":[],\"trips\":[]}\n"))
         for known in [tag, "*", "\"a\", \(tag)", "\"a\",\(tag) , \"b\""] {
             #expect(page.isKnown(by: known), "\(known)")
         }

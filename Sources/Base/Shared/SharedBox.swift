@@ -27,6 +27,9 @@ import Synchronization
         @inline(__always) _read { yield unsafe storage.pointee.value }
     }
 
+    /// Whether this is the very value of another box, and not one that is equal.
+    public func isSame(as other: SharedBox) -> Bool { unsafe storage == other.storage }
+
     /// Nobody else holds a reference. Only an answer of yes lasts, and only while the asker alone
     /// can hand references out.
     public var isUnique: Bool {

@@ -1,6 +1,7 @@
 import Base
 import Configuration
 import Evidence
+import HTTPSemantics
 import JSON
 import Judge
 
@@ -32,6 +33,7 @@ enum EvidencePage {
                 ])
             ),
             ("splits", .array(process.evidence().map { split($0, process) })),
+            ("sessions", .array(process.sessions().map(sessions))),
             (
                 "trips",
                 .array(
@@ -94,6 +96,34 @@ enum EvidencePage {
     private static func histogram(_ buckets: [Int]) -> JSONText {
         let end = (buckets.lastIndex { $0 != 0 } ?? -1) + 1
         return .array(buckets[..<end].map { .integer($0) })
+    }
+
+    /// The sets of places, each as a Golomb-coded set in base64 (RFC 4648 §4).
+    private static func sessions(_ report: SessionsReport) -> JSONText {
+        .object([
+            ("service", .string(report.service)), ("epoch", .integer(Int(report.epoch))),
+            ("routes", .array(report.routes.map { .string($0) })),
+            (
+                "versions",
+                .array(
+                    report.versions.map {
+                        .object([
+                            ("version", .string($0.version)),
+                            ("firstPlace", .integer($0.places.lowerBound)),
+                            ("places", .integer($0.places.count)),
+                        ])
+                    })
+            ),
+            ("seen", places(report.seen)), ("failed", places(report.failed)),
+        ])
+    }
+
+    private static func places(_ set: PlaceSet) -> JSONText {
+        let coded = GolombCodedPlaces(set)
+        return .object([
+            ("count", .integer(coded.count)), ("remainderBits", .integer(coded.remainderBits)),
+            ("gaps", .string(Base64.text(coded.gaps.span))),
+        ])
     }
 
     private static func trip(_ report: LatchReport, _ process: some ProcessView) -> JSONText {

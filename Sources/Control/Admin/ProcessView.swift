@@ -52,6 +52,8 @@ public protocol ProcessView {
 
     /// The deeds of the versions of each split, and the guard's sums.
     func evidence() -> [SplitReport]
+    /// The sessions of sticky services, as sets of places.
+    func sessions() -> [SessionsReport]
     /// Requests of each route that ended after the epochs that evidence is kept of.
     func lostEvidence() -> [(route: String, lost: Int)]
     /// Versions that the guard may have taken out.

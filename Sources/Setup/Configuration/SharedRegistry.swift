@@ -152,6 +152,12 @@ public final class SharedRegistry: Sendable {
     /// The evidence of all splits, and the guard's sums, as they are now.
     public func evidenceReports() -> [SplitReport] { state.withLock { $0.evidence.reports() } }
 
+    /// The sessions of sticky services, as sets of places, sorted by service and epoch: those that
+    /// `evidenceSample` shows the judge, and copied behind the lock as there.
+    public func sessionsReports() -> [SessionsReport] {
+        state.withLock { $0.evidence.pendingSessions() }.map { $0.finished() }
+    }
+
     /// One look at two versions of a service for the judge of its rollout; `nil` where no split has
     /// both. Everybody else waits only while counters are read; the places of sessions are copied
     /// behind the lock.

@@ -122,6 +122,7 @@ final class ControlView: ProcessView, Sendable {
     }
 
     func evidence() -> [SplitReport] { registry.evidenceReports() }
+    func sessions() -> [SessionsReport] { registry.sessionsReports() }
     func rollouts() -> [RolloutView] { rolloutViews }
 
     func history(of plan: String) -> RolloutHistory {
