@@ -120,6 +120,9 @@ import Testing
         try #require(places.count == 3)
         let areNew = [0, 2, 1].map { places[$0].value.see(1 << 60) }
         #expect(areNew == [true, false, true], "rest has the weights of a, own has others")
+        let reports = process.registry.sessionsReports()
+        #expect(reports.map(\.routes) == [["a", "rest"], ["own"]])
+        #expect(reports.map(\.seen.count) == [1, 1] && reports.allSatisfy { $0.failed.isEmpty })
     }
 
     @Test("a trip is reset by weights of 0 everywhere, by no guard, and by nothing else")
@@ -252,6 +255,15 @@ import Testing
             #expect(sessions.failed.count == 1)
             #expect(sessions.failed.count(in: sessions.canaryPlaces) == 1)
             #expect(sessions.epoch == (weights == "50, 50" ? 1 : 2))
+            // The sets that other processes are told are the ones that the judge sees.
+            let reports = process.registry.sessionsReports()
+            #expect(reports.map(\.epoch) == (weights == "50, 50" ? [1] : [1, 2]))
+            let report = try #require(reports.last)
+            #expect(report.service == "s" && report.routes == ["rest"])
+            #expect(report.seen == sessions.seen && report.failed == sessions.failed)
+            #expect(report.versions.map(\.version) == ["v1", "v2"])
+            #expect(
+                report.versions.map(\.places) == [sessions.stablePlaces, sessions.canaryPlaces])
         }
     }
 }

@@ -1,5 +1,5 @@
 """What is counted of each version, and the guard, against the real binary."""
-import collections, http.client, json, os, subprocess, threading
+import base64, collections, http.client, json, os, subprocess, tempfile, threading, urllib.request
 from harness import BINARY, OK, ROOT, Case, Demo, config, status, until
 
 
@@ -37,6 +37,41 @@ def violations(schema, value, root, path="$"):
             yield from violations(schema.get("items", {}), item, root, f"{path}[{i}]")
     if isinstance(value, (int, float)) and value < schema.get("minimum", value):
         yield f"{path}: {value} is below {schema['minimum']}"
+    if isinstance(value, (int, float)) and value > schema.get("maximum", value):
+        yield f"{path}: {value} is above {schema['maximum']}"
+
+
+def places(coded):
+    """The set of places that /evidence tells, as docs/evidence.md says that it is to be read."""
+    bits = "".join(f"{byte:08b}" for byte in base64.b64decode(coded["gaps"], validate=True))
+    at, place, low, found = 0, -1, coded["remainderBits"], set()
+    for _ in range(coded["count"]):
+        one = bits.index("1", at)
+        place += ((one - at) << low) + int(bits[one + 1:one + 1 + low] or "0", 2) + 1
+        at = one + 1 + low
+        found.add(place)
+    assert len(bits) - at < 8 and "1" not in bits[at:], "nothing but padding is left"
+    return found
+
+
+def xxh64(data, seed):
+    """XXH64 of fewer than 32 bytes, by its specification."""
+    p1, p2, p3, p4, p5 = (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
+    full = (1 << 64) - 1
+    def turn(x, r):
+        return (x << r | x >> 64 - r) & full
+    h = (seed + p5 + len(data)) & full
+    while len(data) >= 8:
+        word, data = int.from_bytes(data[:8], "little"), data[8:]
+        h = (turn(h ^ turn(word * p2 & full, 31) * p1 & full, 27) * p1 + p4) & full
+    if len(data) >= 4:
+        h = (turn(h ^ int.from_bytes(data[:4], "little") * p1 & full, 23) * p2 + p3) & full
+        data = data[4:]
+    for byte in data:
+        h = turn(h ^ byte * p5 & full, 11) * p1 & full
+    h = (h ^ h >> 33) * p2 & full
+    h = (h ^ h >> 29) * p3 & full
+    return h ^ h >> 32
 
 
 class Evidence(Case):
@@ -117,6 +152,112 @@ class Evidence(Case):
         self.assertEqual(lines[3][:7], ["v2", "10.00", "%", "32", "32", "100.00", "%"])
         page = subprocess.run([BINARY, "evidence", "--json", *admin], capture_output=True, text=True, check=True).stdout
         self.assertEqual(json.loads(page), self.evidence(proxy))
+
+
+class Sessions(Case):
+    """Users as places: what a controller joins over the sidecars of a fleet."""
+
+    def sticky(self, text, *options, two=status(500)):
+        return self.start(config(
+            self.backend().port, self.backend(two).port, ("75%", "25%"), service=f"    sticky: {text}",
+            extra="defaults: { forwarding: { version: x-v } }"), *options)
+
+    def sessions(self, proxy):
+        """What the page has of sessions, its one entry or, by their epochs, two."""
+        return json.loads(proxy.page("/evidence"))["sessions"]
+
+    def seen(self, proxy, count):
+        """The entry of the epoch in force, once so many places are seen: a request counts behind its answer."""
+        return until(lambda: (e := self.sessions(proxy)[-1]) and e["seen"]["count"] == count and e)
+
+    def cookie(self, answer):
+        return answer.getheader("set-cookie").split(";")[0]
+
+    def test_a_users_place_is_seen_and_failed_where_the_hash_of_the_cookie_puts_it(self):
+        proxy = self.sticky("{ cookie: id, issue: off, salt: pepper }")
+        users = [f"user{n}" for n in range(200)]
+        failed = set()
+        for user in users * 2:
+            answer = proxy.get(headers={"Cookie": f"id={user}"})
+            if answer.getheader("x-v") == "v2":
+                self.assertEqual(answer.status, 500)
+                failed.add(user)
+        seed = xxh64(b"pepper", 0)
+        place = {user: xxh64(user.encode(), seed) >> 44 for user in users}
+        entry = self.seen(proxy, len(set(place.values())))
+        self.assertEqual((entry["service"], entry["epoch"], entry["routes"]), ("s", 1, ["rest"]))
+        self.assertEqual(places(entry["seen"]), set(place.values()))
+        self.assertEqual(places(entry["failed"]), {place[user] for user in failed})
+        ranges = {v["version"]: range(v["firstPlace"], v["firstPlace"] + v["places"]) for v in entry["versions"]}
+        self.assertEqual(ranges, {"v1": range(1 << 18, 1 << 20), "v2": range(0, 1 << 18)})
+        for user in users:
+            self.assertIn(place[user], ranges["v2" if user in failed else "v1"])
+        # The numbers beside the versions, and the table, are the same sets counted.
+        counts = {v["version"]: v["sessions"] for v in json.loads(proxy.page("/evidence"))["splits"][0]["epochs"][0]["versions"]}
+        for version, own in ranges.items():
+            self.assertEqual(counts[version], {
+                "seen": len(places(entry["seen"]) & set(own)), "failed": len(places(entry["failed"]) & set(own))})
+        admin = ["--admin", f"127.0.0.1:{proxy.admin}"]
+        text = subprocess.run([BINARY, "evidence", *admin], capture_output=True, text=True, check=True).stdout
+        lines = [line.split() for line in text.splitlines()]
+        self.assertEqual(lines[1][-2:], ["sessions", "failed"])
+        self.assertEqual([line[-2:] for line in lines[2:4]], [
+            [str(counts[v]["seen"]), str(counts[v]["failed"])] for v in ("v1", "v2")])
+
+    def test_processes_with_one_key_agree_on_each_users_place_and_those_with_another_do_not(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".keys") as ours, tempfile.NamedTemporaryFile("w", suffix=".keys") as theirs:
+            for file, digit in ((ours, "a"), (theirs, "b")):
+                file.write(digit * 32 + "\n")
+                file.flush()
+            # Where new users begin is chance, and two might be at one place; seeds take the chance away.
+            one, two = (self.sticky(f"{{ issue: sid, keys: {ours.name} }}", "--seed", seed) for seed in "12")
+            other = self.sticky(f"{{ issue: sid, keys: {theirs.name} }}", "--seed", "3")
+            first = [one.get() for _ in range(60)]
+            cookies = [self.cookie(answer) for answer in first]
+            for sidecar in (two, other):
+                for cookie in cookies:
+                    sidecar.get(headers={"Cookie": cookie})
+            mine, same, others = (self.seen(proxy, 60) for proxy in (one, two, other))
+            self.assertEqual(mine["seen"], same["seen"])
+            self.assertEqual(mine["failed"], same["failed"])
+            self.assertEqual(mine["failed"]["count"], sum(answer.status == 500 for answer in first))
+            self.assertEqual(mine["versions"], same["versions"])
+            self.assertFalse(places(mine["seen"]) & places(others["seen"]))
+
+    def test_an_epoch_has_sets_of_its_own_and_the_one_before_keeps_its(self):
+        proxy = self.sticky("{ cookie: id, issue: off }")
+        for n in range(30):
+            proxy.get(headers={"Cookie": f"id=user{n}"})
+        before = self.seen(proxy, 30)
+        with open(proxy.path) as file:
+            text = file.read().split("\n", 2)[2]
+        proxy.write(text.replace("weight: 75%", "weight: 50%").replace("weight: 25%", "weight: 50%"))
+        proxy.reload()
+        old, new = self.sessions(proxy)
+        self.assertEqual(old, before)
+        self.assertEqual((new["epoch"], new["seen"]["count"], new["failed"]["count"]), (2, 0, 0))
+        for n in range(20):
+            proxy.get(headers={"Cookie": f"id=user{n}"})
+        self.assertLess(places(self.seen(proxy, 20)["seen"]), places(before["seen"]))
+        self.assertEqual(self.sessions(proxy)[0], before)
+
+    def test_new_users_change_the_tag_and_users_who_come_again_change_no_set(self):
+        proxy = self.sticky("{ cookie: id, issue: off }", two=OK)
+        def page():
+            with urllib.request.urlopen(f"http://127.0.0.1:{proxy.metrics_port}/evidence", timeout=20) as answer:
+                return answer.headers["etag"], json.loads(answer.read())["sessions"]
+        tags = set()
+        for n in range(5):
+            proxy.get(headers={"Cookie": f"id=user{n}"})
+            self.seen(proxy, n + 1)
+            tags.add(page()[0])
+        self.assertEqual(len(tags), 5)
+        before = page()[1]
+        for n in range(5):
+            proxy.get(headers={"Cookie": f"id=user{n}"})
+        until(lambda: sum(v["requests"] for v in json.loads(
+            proxy.page("/evidence"))["splits"][0]["epochs"][0]["versions"]) == 10)
+        self.assertEqual(page()[1], before)
 
 
 class Truth(Case):
