@@ -67,6 +67,8 @@ public struct OverlayMerge: Sendable {
 
     /// The part of the users that a file may move without being asked, 0...1.
     public static let movedMax = 0.01
+    /// Shares are multiples of 1/10,000. Their differences, as fractions, may be a hair more.
+    private static let rounding = 1e-6
 
     /// - Parameters:
     ///   - file: the document as the file has it.
@@ -128,7 +130,7 @@ public struct OverlayMerge: Sendable {
             return .holds(.drift(entry, file: shares, .noEndpoints(version: empty)))
         }
         let moved = under.moved(to: file, ofService: index)
-        return moved <= movedMax
+        return moved <= movedMax + rounding
             ? .dropped(.fileWins(moved: moved))
             : .holds(.drift(entry, file: shares, .moves(moved)))
     }
