@@ -170,6 +170,8 @@ public final class HeldEvidence {
 
     public var route: String { box.value.subject.route }
     public var epoch: UInt64 { box.value.epoch }
+    /// The versions' weights, divided by what they have in common.
+    public var weights: [Int] { box.value.subject.weights }
     /// Requests that have ended, of all versions.
     public var requests: Int { box.value.requests }
     public func counts(version: Int) -> VersionEvidence { box.value.counts(version: version) }
@@ -215,13 +217,11 @@ public final class SimulatedProcess {
     }
 
     /// The weights in force of the first service, where they come from, and the entry over them.
-    public var weights: [Int] { nature.snapshot.value.document.services[0].versions.map(\.weight) }
-    public var source: OverlayMerge.Source { nature.sources.first ?? .file }
-    public var entry: Overlay.Entry? {
-        nature.overlay.services[nature.file.services[0].name]
-    }
+    public var weights: [Int] { workers[0].weights }
+    public var source: OverlayMerge.Source { workers[0].source }
+    public var entry: Overlay.Entry? { workers[0].entry }
     /// The fingerprint of the first service as the file has it.
-    public var fingerprint: String { nature.file.fingerprint(ofService: 0) }
+    public var fingerprint: String { workers[0].fingerprint }
 
     /// The evidence of the epoch in force of each split, to be looked at when the process keeps it
     /// no more.

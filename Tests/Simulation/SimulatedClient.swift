@@ -53,7 +53,8 @@ public struct Outcome: Sendable, Equatable {
     public var cookie = ""
     /// The content, of answers with a pattern.
     public var content: [UInt8] = []
-    /// When a stream's answer was whole.
+    /// When its client sent the request, and when the answer was whole or broke off.
+    public var sentAt = Instant(nanoseconds: 0)
     public var at = Instant(nanoseconds: 0)
     /// Interim answers before it.
     public var interimCount = 0
@@ -118,6 +119,8 @@ public final class SimulatedClient: ClientEnd {
     private var id: ConnectionID?
     private var inbound: [UInt8] = []
     private var next = 0
+    /// When each request was sent.
+    private var sendings: [Instant] = []
     /// Requests that it sent, answered or not.
     public var sentCount: Int { next }
     public var requestCount: Int { requests.count }
@@ -180,6 +183,7 @@ public final class SimulatedClient: ClientEnd {
         let request = requests[next]
         let text = request.text(id: "\(name)-\(next)")
         next += 1
+        sendings.append(world.now)
         world.deliver(Array(text.utf8), to: id)
         if halfCloses, next == requests.count { world.end(id) }
         if let leavesAfter, outcomes.count >= leavesAfter {
@@ -244,6 +248,9 @@ public final class SimulatedClient: ClientEnd {
     private func finish(_ end: Outcome.End) {
         guard var outcome = open?.outcome else { return }
         outcome.end = end
+        outcome.at = world.now
+        // Whoever says raw bytes has sent no request that is known here.
+        if outcomes.count < sendings.count { outcome.sentAt = sendings[outcomes.count] }
         outcomes.append(outcome)
         open = nil
         onOutcome()

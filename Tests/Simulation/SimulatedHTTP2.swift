@@ -204,7 +204,9 @@ public final class SimulatedHTTP2Client: ClientEnd {
     private let name: String
     private var link: ConnectionID?
     private var h2: SimulatedSession?
-    private var texts: [StreamSlot: (index: Int, text: [UInt8])] = [:]
+    private var texts: [StreamSlot: (index: Int, sentAt: Instant, text: [UInt8])] = [:]
+    /// Requests that it sent, answered or not.
+    public private(set) var sentCount = 0
     public private(set) var outcomes: [Outcome] = []
     private var isClosed = false
     /// Takes back so many of its requests at once.
@@ -252,7 +254,8 @@ public final class SimulatedHTTP2Client: ClientEnd {
 
     private func say(_ i: Int) {
         guard let h2, let stream = h2.makeStream() else { return }
-        texts[stream] = (i, [])
+        texts[stream] = (i, world.now, [])
+        sentCount += 1
         h2.say(stream, Array(requests[i].text(id: "\(name)-\(i)").utf8))
         if i < cancels {
             texts[stream] = nil
@@ -262,9 +265,10 @@ public final class SimulatedHTTP2Client: ClientEnd {
 
     private func finish(_ stream: StreamSlot, _ code: UInt32) {
         h2?.release(stream, nil)
-        guard let (index, text) = texts.removeValue(forKey: stream) else { return }
+        guard let (index, sentAt, text) = texts.removeValue(forKey: stream) else { return }
         var outcome = Outcome(id: "\(name)-\(index)")
         outcome.read(text, isHead: requests[index].method == "HEAD")
+        outcome.sentAt = sentAt
         outcome.at = world.now
         if code != 0 { outcome.end = .truncated }
         if outcome.status != 0 { outcomes.append(outcome) }

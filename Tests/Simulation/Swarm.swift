@@ -13,19 +13,20 @@ public final class Swarm {
     /// Invariants that did not hold.
     public private(set) var findings: [String] = []
     private var random: PRNG
-    private let world: World
+    let world: World
     private let origins: [SimulatedOrigin]
+    let weights: SwarmWeights
     private var clients: [SimulatedClient] = []
     private var streamClients: [SimulatedHTTP2Client] = []
     private var tunnels: [SimulatedTunnel] = []
     /// The session that each client's name stands for.
-    private var sessions: [String: String] = [:]
+    private(set) var sessions: [String: String] = [:]
     /// Requests whose route names a version.
-    private var pinned: Set<String> = []
+    private(set) var pinned: Set<String> = []
     private var drainedAt: Instant?
     private var isLossy = false
     /// Some clients authenticate connections, whose version is then no draw.
-    private var hasCredentials = false
+    private(set) var hasCredentials = false
     public private(set) var requestCount = 0
 
     public convenience init(seed: UInt64) { self.init(seed: seed, checksTables: true) }
@@ -35,6 +36,8 @@ public final class Swarm {
         random = PRNG(seed: seed &* 15_485_863 &+ 7)
         var options = SwarmOptions(&random)
         options.guarding = [nil, nil, "guard: on", "guard: { ratio: 3 }"][Int(seed / 7 % 4)]
+        let isChanging = seed / 28 % 2 == 1
+        options.namesVersions = isChanging
         self.options = options
         origins = (0..<2).flatMap { version in
             SwarmOptions.addresses(version, 4).map {
@@ -44,6 +47,13 @@ public final class Swarm {
         for origin in origins { origin.speaksHTTP2 = options.isHTTP2Upstream }
         world = World(seed: seed, yaml: options.yaml(), origins: origins)
         world.checksTables = checksTables
+        weights = SwarmWeights(seed: seed, world, options, isChanging: isChanging)
+        weights.tell = { [unowned self] in story.append($0) }
+        weights.demand = { [unowned self] in demand($0, $1) }
+        guard isChanging else { return }
+        for origin in origins where origin.version == "v2" {
+            origin.onRequest = { [unowned self] _ in weights.isFailing ? .init(500) : nil }
+        }
     }
 
     public func run() {
@@ -52,12 +62,22 @@ public final class Swarm {
         for n in 0..<(2 + random.below(9)) { drawClient(Int(n)) }
         for n in 0..<(chance(30) ? 1 + Int(random.below(3)) : 0) { drawTunnel(n) }
         drawOperator()
-        world.afterTurn = { [unowned self] in checkCaps() }
+        if weights.isChanging { drawCrowd() }
+        world.afterTurn = { [unowned self] in
+            checkCaps()
+            weights.look()
+        }
         world.run(until: .seconds(40))
         // What never comes to rest is taken away.
-        world.reload(yaml: options.yaml(isQuiet: true), generation: 99)
+        weights.reload(isQuiet: true)
         world.run()
         check()
+    }
+
+    /// How often the guard took a version out, weights were refused for that, an overlay was found
+    /// to drift, and an epoch began.
+    package var changes: (trips: Int, refusals: Int, drifts: Int, epochs: Int) {
+        (tripCount, weights.refusalCount, weights.driftCount, weights.epochs.count - 1)
     }
 
     /// The steps that the world's machines have taken.
@@ -218,17 +238,35 @@ public final class Swarm {
         world.after(start) { tunnel.start() }
     }
 
+    /// Users who come and come again while weights change, each with a session of its own.
+    private func drawCrowd() {
+        let count = 12 + random.below(20)
+        for n in 0..<count {
+            let name = "w\(n)"
+            sessions[name] = "wanderer\(n)"
+            var request = SimulatedRequest()
+            if options.isSticky { request.headers.append("cookie: session=wanderer\(n)") }
+            let requests = Array(repeating: request, count: 6 + Int(random.below(8)))
+            requestCount += requests.count
+            let client = SimulatedClient(world, name: name, requests)
+            client.pause = milliseconds(40)
+            clients.append(client)
+            world.after(milliseconds(150)) { client.start() }
+        }
+        story.append("\(count) users who come again and again")
+        weights.draw()
+    }
+
     private func drawOperator() {
         if chance(40) {
             var counts = options.endpoints
-            for round in 0..<(1 + Int(random.below(3))) {
+            for _ in 0..<(1 + Int(random.below(3))) {
                 counts = [1 + Int(random.below(4)), 1 + Int(random.below(3))]
                 let other = chance(50) ? SwarmOptions(&random) : options
-                let yaml = options.yaml(endpoints: counts, limits: other)
-                let at = milliseconds(300)
+                let at = milliseconds(300), next = counts
                 story.append("reload at \(at): endpoints \(counts)")
                 world.after(at) { [unowned self] in
-                    world.reload(yaml: yaml, generation: UInt64(2 + round))
+                    weights.reload(endpoints: next, limits: other)
                 }
             }
         }
@@ -258,7 +296,7 @@ public final class Swarm {
 
     // MARK: What must hold
 
-    private func demand(_ condition: Bool, _ message: @autoclosure () -> String) {
+    func demand(_ condition: Bool, _ message: @autoclosure () -> String) {
         if !condition, findings.count < 20 { findings.append(message()) }
     }
 
@@ -301,6 +339,15 @@ public final class Swarm {
         }
     }
 
+    /// Each request that a client sent has its answer, as a whole, and there were no others.
+    var isAnsweredWhole: Bool {
+        tunnels.isEmpty && clients.allSatisfy { $0.outcomes.count == $0.sentCount }
+            && streamClients.allSatisfy { $0.outcomes.count == $0.sentCount }
+            && (clients.flatMap(\.outcomes) + streamClients.flatMap(\.outcomes)).allSatisfy {
+                $0.end == .complete
+            }
+    }
+
     private static let statuses: Set<Int> = [200, 401, 408, 413, 429, 431, 500, 502, 503, 504]
 
     private func check(_ outcome: Outcome) {
@@ -331,79 +378,6 @@ public final class Swarm {
             let seen = outcomes.filter { $0.status == status && $0.end == .complete }.count
             let counted = world.metric("sluice_requests_total", "code=\"\(status)\"")
             demand(UInt64(seen) <= counted, "\(seen) got \(status), \(counted) are counted")
-        }
-    }
-
-    /// The share is exact: of N draws each version has within one of its weight.
-    private func checkWeights() {
-        guard !options.hasFallback, !options.isSticky, tripCount == 0 else { return }
-        let counts = ["v1", "v2"].map {
-            world.metric("sluice_requests_total", "version=\"\($0)\",assign=\"weighted\"")
-        }
-        let total = counts.reduce(0, +)
-        for (count, weight) in zip(counts, options.weights) {
-            let exact = Double(total) * Double(weight) / 100
-            demand(
-                abs(Double(count) - exact) < 1, "\(count) of \(total) draws at weight \(weight)")
-        }
-    }
-
-    /// A session stays on its version as long as weights do.
-    private func checkSessions(_ outcomes: [Outcome]) {
-        guard options.isSticky, !options.hasFallback else { return }
-        var versions: [String: Set<String>] = [:]
-        for outcome in outcomes where !outcome.version.isEmpty {
-            let client = String(outcome.id.prefix { $0 != "-" })
-            guard let session = sessions[client], !pinned.contains(outcome.id) else { continue }
-            versions[session, default: []].insert(outcome.version)
-        }
-        // The guard moves the users of a version that it takes out, and nobody else.
-        if tripCount > 0 {
-            return demand(
-                versions.values.allSatisfy { $0.count == 1 || $0.contains("v2") },
-                "a session of the stable version was moved")
-        }
-        for (session, seen) in versions where seen.count > 1 {
-            demand(false, "session \(session) was on \(seen.sorted())")
-        }
-    }
-
-    private var tripCount: Int { world.latch(service: "s", version: "v2")?.tripCount ?? 0 }
-
-    /// The evidence is what the counters and the clients say, to the request.
-    private func checkEvidence(_ outcomes: [Outcome]) {
-        let isPlain = !options.hasFaults && !hasCredentials
-        let reports = world.evidence.filter { $0.route == "rest" }
-        demand(reports.allSatisfy { $0.lost == 0 && $0.epochs.count == 1 }, "an epoch was begun")
-        demand(
-            world.latch(service: "s", version: "v1")?.tripCount == 0, "the stable version tripped")
-        for report in reports.flatMap(\.epochs).flatMap(\.versions) {
-            let version = report.version, counts = report.counts
-            var requests: UInt64 = 0, errors: UInt64 = 0
-            for assign in ["weighted", "sticky"] {
-                let labels = "service=\"s\",version=\"\(version)\",assign=\"\(assign)\""
-                requests += world.metric("sluice_requests_total", labels)
-                errors += world.metric("sluice_errors_total", labels)
-                errors -= world.metric("sluice_errors_total", labels + ",cause=\"drain\"")
-            }
-            demand(UInt64(counts.requests) <= requests, "\(version): \(counts) of \(requests)")
-            if isPlain {
-                demand(
-                    UInt64(counts.requests) == requests && UInt64(counts.errors) == errors,
-                    "\(version): \(counts.requests), \(counts.errors) of \(requests), \(errors)")
-            }
-            let inHistograms = (counts.latency + counts.censored).reduce(0, +)
-            demand(
-                options.isSticky
-                    ? inHistograms <= counts.requests : inHistograms == counts.requests,
-                "\(version): \(inHistograms) in histograms of \(counts.requests)")
-            let seen = outcomes.filter {
-                $0.version == version && $0.status >= 500 && $0.end == .complete
-                    && !pinned.contains($0.id)
-            }
-            demand(
-                !isPlain || seen.count <= counts.errors || tripCount > 0,
-                "\(version): clients saw \(seen.count) errors of \(counts.errors)")
         }
     }
 }

@@ -15,6 +15,8 @@ public struct SwarmOptions {
     /// The guard may take the other version out. Drawn by the swarm, so that the worlds of older
     /// seeds stay what they were.
     public var guarding: String?
+    /// Answers name the version that made them. Drawn by the swarm too.
+    public var namesVersions = false
     /// Requests may be answered before a version was chosen, or be refused for their size.
     public var isTiny = false
     public var endpoints = [3, 1]
@@ -146,13 +148,19 @@ public struct SwarmOptions {
     }
 
     /// - Parameters:
+    ///   - weights: of the versions in percent, when somebody has changed the file.
     ///   - endpoints: how many the versions have, when pods have come or gone.
     ///   - limits: whose timeouts and limits are in force instead.
     ///   - isQuiet: without what never comes to rest.
     public func yaml(
-        endpoints: [Int]? = nil, limits: SwarmOptions? = nil, isQuiet: Bool = false
+        weights: [Int]? = nil, endpoints: [Int]? = nil, limits: SwarmOptions? = nil,
+        isQuiet: Bool = false
     ) -> String {
+        let weights = weights ?? self.weights
         let counts = endpoints ?? self.endpoints
+        let defaults =
+            (limits ?? self).defaults
+            + (namesVersions ? ["forwarding: { version: x-served-by }"] : [])
         let lists = (0..<2).map { v in
             SwarmOptions.addresses(v, counts[v]).map { "\"\($0)\"" }.joined(separator: ", ")
         }
@@ -175,7 +183,7 @@ public struct SwarmOptions {
             routes:
               - { name: beta, match: { headers: { x-group: beta } }, to: s/v2 }
               - { name: rest, to: s\(route.map { ", " + $0 }.joined()) }
-            defaults: { \((limits ?? self).defaults.joined(separator: ", ")) }
+            defaults: { \(defaults.joined(separator: ", ")) }
             """
     }
 }

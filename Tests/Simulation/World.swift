@@ -108,6 +108,11 @@ public final class World {
     /// Puts another configuration in force, as a reload does.
     public func reload(yaml: String, generation: UInt64) {
         nature.compile(yaml: yaml, generation: generation)
+        publish()
+    }
+
+    /// The newest snapshot comes into force at once.
+    func publish() {
         nature.turn {
             adoptNewest()
             act { _ in }

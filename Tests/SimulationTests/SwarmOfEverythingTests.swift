@@ -10,10 +10,27 @@ import Testing
         #expect(swarm.findings.isEmpty, "scripts/simulate --seed \(seed): \(swarm.findings)")
     }
 
-    @Test("a seed is a world: run again, it is the same")
-    func replays() {
+    @Test("worlds whose weights change have epochs, trips, weights refused for them, and drift")
+    func reach() {
+        var trips = 0, refusals = 0, drifts = 0, epochs = 0
+        for seed in 98..<112 as Range<UInt64> {
+            let swarm = Swarm(seed: seed, checksTables: false)
+            swarm.run()
+            let changes = swarm.changes
+            trips += changes.trips
+            refusals += changes.refusals
+            drifts += changes.drifts
+            epochs += changes.epochs
+        }
+        #expect(
+            trips > 1 && refusals > 0 && drifts > 0 && epochs > 14,
+            "\(trips), \(refusals), \(drifts), \(epochs)")
+    }
+
+    @Test("a seed is a world: run again, it is the same", arguments: [12_345, 12_365] as [UInt64])
+    func replays(seed: UInt64) {
         let stories = (0..<2).map { _ in
-            let swarm = Swarm(seed: 12_345)
+            let swarm = Swarm(seed: seed)
             swarm.run()
             return swarm.story + swarm.fates
         }
