@@ -1,5 +1,5 @@
 """Rollouts through the real process: a good version reaches all users, a bad one comes back."""
-import http.client, json, subprocess, unittest
+import http.client, json, os, subprocess, unittest
 from harness import BINARY, OK, status, until
 from rollouts import RolloutsCase
 
@@ -55,6 +55,24 @@ class Rollouts(RolloutsCase):
         proxy = self.begin()
         self.rollout(proxy, "start", "s")
         self.assertIn("guard", self.rollout(proxy, "wait", "s", "--timeout", "120s", code=3))
+
+    def test_a_trip_ends_with_the_rollback_that_it_brings_and_a_retry_has_the_version_in_again(self):
+        self.two.answer = status(500)
+        proxy = self.begin()
+        self.rollout(proxy, "start", "s")
+        self.rollout(proxy, "wait", "s", "--timeout", "120s", code=3)
+        until(lambda: self.service(proxy)["weights"]["v2"] == "0%")
+        until(lambda: proxy.metric("sluice_guard_tripped") == 0)
+        self.assertEqual(proxy.metric('sluice_guard_trips_total.*version="v2"'), 1)
+        def written():
+            with open(os.path.join(proxy.folder.name, "state", "overlay.json")) as file:
+                return json.load(file)
+        until(lambda: written().get("trips", {}) == {})
+        count = len(self.two.requests)
+        self.two.answer = OK
+        self.rollout(proxy, "retry", "s")
+        until(lambda: len(self.two.requests) > count, limit=60)
+        self.assertEqual(proxy.metric("sluice_guard_tripped"), 0)
 
     def test_an_approval_is_waited_for_and_taken_for_its_stage_alone(self):
         proxy = self.begin(['{ name: small, weight: 10%, approve: {} }', '{ name: half, weight: 50% , minTime: 1h }'])
