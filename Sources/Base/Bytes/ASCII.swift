@@ -175,6 +175,14 @@ public enum ASCII {
         return true
     }
 
+    public static func equal(_ a: StaticString, _ b: StaticString) -> Bool {
+        guard a.utf8CodeUnitCount == b.utf8CodeUnitCount else { return false }
+        for i in 0..<a.utf8CodeUnitCount where unsafe a.utf8Start[i] != b.utf8Start[i] {
+            return false
+        }
+        return true
+    }
+
     /// Whether the bytes are a prefix of the text: what has come of it so far.
     public static func equalPrefix(_ a: Span<UInt8>, _ b: StaticString) -> Bool {
         guard a.count <= b.utf8CodeUnitCount else { return false }

@@ -175,6 +175,12 @@ import CScan
         }
     }
 
+    /// Puts one byte in the place of another, from a position on.
+    public mutating func replace(_ old: UInt8, with new: UInt8, from position: Int) {
+        precondition(position >= reader && position <= writer, "a position among the bytes")
+        for i in position..<writer where unsafe base[i] == old { unsafe base[i] = new }
+    }
+
     /// Takes back the bytes behind a position.
     public mutating func truncate(to position: Int) {
         precondition(position >= reader && position <= writer, "a position among the bytes")

@@ -171,6 +171,16 @@ import COpenSSL
         }
     }
 
+    /// Appends the name that the client has asked for (SNI, RFC 6066 §3); nothing without one. At
+    /// most 255 bytes.
+    public func appendServerName(to out: inout ByteBuffer) {
+        guard let native = unsafe native else { return }
+        _ = unsafe out.write(atMost: 256) { memory in
+            unsafe ctls_server_name(
+                native, memory.baseAddress?.assumingMemoryBound(to: CChar.self), memory.count)
+        }
+    }
+
     /// The ticket that the server has given since the last call; `nil`: none.
     public mutating func takeResumption() -> TLSResumption? {
         guard let native = unsafe native, let taken = unsafe ctls_take_resumption(native) else {

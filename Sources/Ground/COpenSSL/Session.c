@@ -354,3 +354,11 @@ int ctls_hmac_sha256(const uint8_t *key, size_t key_count, const uint8_t *data, 
     ERR_clear_error();
     return done && written == 32;
 }
+
+size_t ctls_server_name(const ctls_session *session, char *out, size_t room) {
+    const char *name = SSL_get_servername(session->ssl, TLSEXT_NAMETYPE_host_name);
+    size_t length = name == NULL ? 0 : strlen(name);
+    if (length > room) return 0;
+    memcpy(out, name == NULL ? "" : name, length);
+    return length;
+}

@@ -14,6 +14,10 @@ public enum NameLookup {
         unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
         let code = unsafe getaddrinfo(host, nil, &hints, &list)
+        if code == EAI_SYSTEM {
+            // The resolver's own words would be "System error".
+            return .failure(Failure(reason: SystemError("getaddrinfo").message))
+        }
         guard code == 0 else {
             return .failure(Failure(reason: unsafe String(cString: gai_strerror(code))))
         }

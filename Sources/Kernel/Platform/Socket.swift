@@ -218,6 +218,22 @@ public enum Socket {
     /// Whether an error says that nobody listens at the address.
     public static func isRefusal(_ code: Int32) -> Bool { code == ECONNREFUSED || code == ENOENT }
 
+    /// The kinds of errors of a connect.
+    public enum ConnectError: Sendable {
+        case refused, noSocket, unreachable, forbidden, timedOut, other
+    }
+
+    public static func connectError(_ code: Int32) -> ConnectError {
+        switch code {
+        case ECONNREFUSED: return .refused
+        case ENOENT: return .noSocket
+        case EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENETDOWN, EADDRNOTAVAIL: return .unreachable
+        case EACCES, EPERM: return .forbidden
+        case ETIMEDOUT: return .timedOut
+        default: return .other
+        }
+    }
+
     /// The error of a connect that nobody answered.
     public static var timedOut: Int32 { ETIMEDOUT }
 

@@ -97,6 +97,8 @@ const char *ctls_failure_text(const ctls_session *session);
 // The client's certificate as an x-forwarded-client-cert element: how many bytes were written, 0 when
 // it showed none.
 size_t ctls_identity(const ctls_session *session, char *out, size_t room);
+// The name that the client has asked for (SNI): how many bytes were written, 0 when it asked for none.
+size_t ctls_server_name(const ctls_session *session, char *out, size_t room);
 // What the server gave to take the session up again, the caller's to give on or free; NULL: nothing.
 ctls_resumption *ctls_take_resumption(ctls_session *session);
 void ctls_resumption_free(ctls_resumption *resumption);
