@@ -1,6 +1,7 @@
 import Base
 import HTTP1
 import Proxy
+import Telemetry
 
 // The network of a world: links that cut and delay, and the effects that reach them.
 
@@ -167,7 +168,7 @@ extension World {
         after(latency()) { [self] in
             guard plane.value.holds(id) else { return }
             guard let origin = origins[address], origin.isUp, !refuses else {
-                return drive(.connectFailed(slot, isRefused: true))
+                return drive(.connectFailed(slot, Failure(.refused)))
             }
             origin.connectionCount += 1
             // An origin of HTTP/2 speaks first, and needs the link.

@@ -202,46 +202,4 @@ import Testing
             #expect(MetricCatalog.durationBucket(microseconds: bound + 1) == i + 1)
         }
     }
-
-    static func line(_ format: AccessLogFormat, path: String) -> String {
-        var arena = ByteBuffer()
-        arena.append(text: "GET" + path)
-        var summary = ExchangeSummary()
-        summary.method = ByteRange(start: 0, count: 3)
-        summary.target = ByteRange(start: 3, count: path.utf8.count)
-        summary.status = 200
-        summary.arrival = WallTime(microseconds: 1_800_000_000_123_456)
-        summary.peer = .ipv4(127, 0, 0, 1, port: 9)
-        summary.client = .ipv4(192, 0, 2, 7, port: 0)
-        var second = ByteBuffer()
-        HTTPDate.appendRFC3339(second: summary.arrival, to: &second)
-        var out = ByteBuffer()
-        format.append(
-            summary, second: second.readable, text: arena.readable, labels: .init(),
-            names: arena.readable, to: &out)
-        return ASCII.string(out.readable)
-    }
-
-    @Test("a log line never carries a raw control byte, quote or newline of a client")
-    func escaping() {
-        let nasty = "/\u{1}\"\\\u{7f}é\n"
-        for format in [AccessLogFormat.json, .envoy, .combined] {
-            let line = TelemetryTests.line(format, path: nasty)
-            #expect(line.utf8.count { $0 == 0x0a } == 1)
-            #expect(line.utf8.allSatisfy { $0 == 0x0a || ($0 >= 0x20 && $0 < 0x7f) })
-        }
-        #expect(TelemetryTests.line(.json, path: "/a\"").contains("\"path\":\"/a\\\"\""))
-        #expect(
-            TelemetryTests.line(.json, path: "/").hasPrefix(
-                "{\"time\":\"2027-01-15T08:00:00.123456Z\",\"method\":\"GET\""))
-        #expect(TelemetryTests.line(.combined, path: "/").contains("[15/Jan/2027:08:00:00 +0000]"))
-    }
-
-    @Test("a log line names the client, and the peer that the connection is from")
-    func client() {
-        #expect(TelemetryTests.line(.combined, path: "/").hasPrefix("192.0.2.7 - - ["))
-        #expect(
-            TelemetryTests.line(.json, path: "/").contains(
-                "\"peer\":\"127.0.0.1\",\"client\":\"192.0.2.7\""))
-    }
 }

@@ -68,6 +68,6 @@ import Testing
                 .timeout, status: 200, call: 4, flags: .upstreamTimeout, by: noCalls))
         #expect(
             Tests.isError(
-                .timeout, status: 200, flags: .durationTimeout, isAnswered: true, by: noCalls))
+                .timeout, status: 200, flags: .upstreamTimeout, isAnswered: true, by: noCalls))
     }
 }

@@ -1,5 +1,5 @@
 """Endpoints that are taken out, by their answers or by checks, and come back."""
-import json, socket, threading, time, unittest
+import json, re, socket, threading, time, unittest
 import grpc
 import calls
 from certificates import Authority
@@ -123,10 +123,10 @@ class Checks(Case):
         until(lambda: proxy.metric('sluice_upstream_health_checks_total.*result="passed"') >= 2)
         well[1] = False
         until(lambda: self.out(proxy) == [False, True])
-        self.assertIn("health", self.clusters(proxy)["endpoints"][1]["why"])
+        self.assertRegex(self.clusters(proxy)["endpoints"][1]["why"], r"its health checks fail: status 5\d\d")
         self.assertEqual(set(self.load(proxy, 320)), {("200", "0")})
         self.assertGreaterEqual(proxy.metric('sluice_upstream_health_checks_total.*result="failed"'), 3)
-        until(lambda: any("endpoint unhealthy" in line for line in proxy.log))
+        until(lambda: any("endpoint unhealthy" in line and re.search(r'cause="status 5\d\d"', line) for line in proxy.log))
         well[1] = True
         until(lambda: self.out(proxy) == [False, False])
         self.assertEqual(set(self.load(proxy, 320)), {("200", "0"), ("200", "1")})

@@ -149,7 +149,11 @@ enum AdminViews {
         return .object([
             ("address", .string(UnixPaths.text(state.value.address))),
             ("state", .string(EndpointText.isIn(view) ? "in" : "out")),
-            ("why", .string(EndpointText.why(view, now))),
+            (
+                "why",
+                .string(
+                    EndpointText.why(view, now, check: Failure(packed: view.checkFailure).text()))
+            ),
             ("failuresInARow", .integer(view.failuresInARow)),
             ("ejections", .integer(Int(state.value.ejections.load(ordering: .relaxed)))),
             ("checksPassed", .integer(Int(clamping: view.checksPassed))),

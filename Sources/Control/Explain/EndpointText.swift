@@ -9,10 +9,16 @@ public enum EndpointText {
     }
 
     /// Every reason why it is out, or not quite in; empty without one.
-    public static func why(_ view: EndpointState.View, _ now: Instant) -> String {
+    ///
+    /// - Parameter check: why its last health check failed, in words.
+    public static func why(
+        _ view: EndpointState.View, _ now: Instant, check: String = ""
+    ) -> String {
         var reasons: [String] = []
         if view.condition.contains(.refused) { reasons.append("refused its last connect") }
-        if view.condition.contains(.unhealthy) { reasons.append("its health checks fail") }
+        if view.condition.contains(.unhealthy) {
+            reasons.append("its health checks fail" + (check.isEmpty ? "" : ": \(check)"))
+        }
         if let until = view.ejectedUntil, let cause = view.ejectionCause {
             let seconds = (until - now).millisecondsUp / 1_000 + 1
             reasons.append("ejected for \(cause.label), for another \(seconds)s")

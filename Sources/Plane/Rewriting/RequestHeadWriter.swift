@@ -68,6 +68,8 @@ public enum RequestHeadWriter {
             case .userAgent: summary.userAgent = keep(field.value, of: bytes, &out)
             case .referer: summary.referer = keep(field.value, of: bytes, &out)
             case .traceparent: summary.traceparent = keep(field.value, of: bytes, &out)
+            case .requestID: summary.requestID = keep(field.value, of: bytes, &out)
+            case .forwardedFor: summary.forwardedFor = keep(field.value, of: bytes, &out)
             default: break
             }
         }

@@ -129,6 +129,8 @@ public struct ExchangeSummary: ~Copyable, Sendable {
     public var status: UInt16 = 0
     public var flags = ResponseFlags()
     public var cause = ErrorCause.none
+    /// Why the request ended in another way than by a whole answer.
+    public var failure = Failure.none
     /// The bytes of the request's body that were read, and of the response's body that were handed
     /// over.
     public var bytesReceived: UInt64 = 0
@@ -173,6 +175,7 @@ public struct ExchangeSummary: ~Copyable, Sendable {
         status = 0
         flags = ResponseFlags()
         cause = .none
+        failure = .none
         bytesReceived = 0
         bytesSent = 0
         arrival = WallTime(microseconds: 0)

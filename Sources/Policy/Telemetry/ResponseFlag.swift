@@ -13,7 +13,7 @@ public struct ResponseFlags: OptionSet, Sendable, BitwiseCopyable, Hashable {
     public static var upstreamConnectFailure: ResponseFlags { .init(rawValue: 1 << 2) }
     /// UO: a limit of the connection pool was reached.
     public static var upstreamOverflow: ResponseFlags { .init(rawValue: 1 << 3) }
-    /// UT: the origin took longer than a timeout allows.
+    /// UT: the endpoint, or the whole request, took longer than a time limit allows.
     public static var upstreamTimeout: ResponseFlags { .init(rawValue: 1 << 4) }
     /// UC: the origin ended the connection.
     public static var upstreamTermination: ResponseFlags { .init(rawValue: 1 << 5) }
@@ -25,8 +25,6 @@ public struct ResponseFlags: OptionSet, Sendable, BitwiseCopyable, Hashable {
     public static var downstreamProtocolError: ResponseFlags { .init(rawValue: 1 << 8) }
     /// SI: no byte moved for longer than the idle timeout.
     public static var streamIdle: ResponseFlags { .init(rawValue: 1 << 9) }
-    /// DT: the whole request took longer than allowed.
-    public static var durationTimeout: ResponseFlags { .init(rawValue: 1 << 10) }
     /// URX: another attempt was owed and none was left.
     public static var retryLimit: ResponseFlags { .init(rawValue: 1 << 11) }
 
@@ -46,33 +44,51 @@ public struct ResponseFlags: OptionSet, Sendable, BitwiseCopyable, Hashable {
     /// one of Envoy's.
     public static var guarded: ResponseFlags { .init(rawValue: 1 << 17) }
 
+    /// How many flags there are.
+    public static let count = 17
+
+    /// A flag with its letters and its long name, by its place in a line, 0..<count: an injected
+    /// delay comes before what became of the request, and used-up retries before how the last of
+    /// them ended, as in Envoy.
+    public static func entry(
+        _ place: Int
+    ) -> (flag: ResponseFlags, letters: StaticString, long: StaticString) {
+        switch place {
+        case 0: return (.delayInjected, "DI", "DelayInjected")
+        case 1: return (.faultInjected, "FI", "FaultInjected")
+        case 2: return (.rateLimited, "RL", "RateLimited")
+        case 3: return (.overload, "OM", "OverloadManagerTerminated")
+        case 4: return (.noRoute, "NR", "NoRouteFound")
+        case 5: return (.retryLimit, "URX", "UpstreamRetryLimitExceeded")
+        case 6: return (.noHealthyUpstream, "UH", "NoHealthyUpstream")
+        case 7: return (.upstreamConnectFailure, "UF", "UpstreamConnectionFailure")
+        case 8: return (.upstreamOverflow, "UO", "UpstreamOverflow")
+        case 9: return (.upstreamTimeout, "UT", "UpstreamRequestTimeout")
+        case 10: return (.upstreamTermination, "UC", "UpstreamConnectionTermination")
+        case 11: return (.upstreamProtocolError, "UPE", "UpstreamProtocolError")
+        case 12: return (.downstreamTermination, "DC", "DownstreamConnectionTermination")
+        case 13: return (.downstreamProtocolError, "DPE", "DownstreamProtocolError")
+        case 14: return (.streamIdle, "SI", "StreamIdleTimeout")
+        case 15: return (.drained, "DR", "ProcessDrained")
+        default: return (.guarded, "GT", "GuardTripped")
+        }
+    }
+
     /// Appends the letters, comma-separated; "-" for none.
-    public func append(to out: inout ByteBuffer) {
+    public func append(to out: inout ByteBuffer) { append(long: false, to: &out) }
+
+    /// Appends the long names, comma-separated; "-" for none.
+    public func appendLong(to out: inout ByteBuffer) { append(long: true, to: &out) }
+
+    private func append(long: Bool, to out: inout ByteBuffer) {
         if isEmpty { return out.append(UInt8(ascii: "-")) }
         var isFirst = true
-        func put(_ flag: ResponseFlags, _ letters: StaticString) {
-            guard contains(flag) else { return }
+        for place in 0..<ResponseFlags.count {
+            let entry = ResponseFlags.entry(place)
+            guard contains(entry.flag) else { continue }
             if !isFirst { out.append(UInt8(ascii: ",")) }
-            out.append(letters)
+            out.append(long ? entry.long : entry.letters)
             isFirst = false
         }
-        put(.noRoute, "NR")
-        put(.noHealthyUpstream, "UH")
-        put(.upstreamConnectFailure, "UF")
-        put(.upstreamOverflow, "UO")
-        put(.upstreamTimeout, "UT")
-        put(.upstreamTermination, "UC")
-        put(.upstreamProtocolError, "UPE")
-        put(.downstreamTermination, "DC")
-        put(.downstreamProtocolError, "DPE")
-        put(.streamIdle, "SI")
-        put(.durationTimeout, "DT")
-        put(.retryLimit, "URX")
-        put(.delayInjected, "DI")
-        put(.faultInjected, "FI")
-        put(.rateLimited, "RL")
-        put(.overload, "OM")
-        put(.drained, "DR")
-        put(.guarded, "GT")
     }
 }

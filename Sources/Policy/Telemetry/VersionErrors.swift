@@ -58,6 +58,6 @@ public struct VersionErrors: BitwiseCopyable, Sendable, Hashable {
 extension ExchangeSummary {
     /// Whether one of Sluice's own time limits ended the request.
     fileprivate var isCutByTime: Bool {
-        !flags.isDisjoint(with: [.upstreamTimeout, .streamIdle, .durationTimeout])
+        !flags.isDisjoint(with: [.upstreamTimeout, .streamIdle])
     }
 }

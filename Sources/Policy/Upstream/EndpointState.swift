@@ -44,6 +44,8 @@ public struct EndpointState: ~Copyable, Sendable {
     private struct Machines {
         var outlier = OutlierEjection()
         var health = ActiveHealth()
+        /// Why the last health check failed, in the words of whoever checks.
+        var checkFailure: UInt64 = 0
     }
 
     public init(id: Int, address: Address) {
@@ -195,12 +197,16 @@ public struct EndpointState: ~Copyable, Sendable {
     // MARK: Checks
 
     /// Takes the result of a health check.
+    ///
+    /// - Parameter failure: why the endpoint is not well, in the words of whoever checks; kept.
     /// - Returns: what changed, if anything did.
     public func checked(
-        isWell: Bool, _ policy: HealthCheckPolicy, warmup: Warmup?, now: Instant
+        isWell: Bool, failure: UInt64 = 0, _ policy: HealthCheckPolicy, warmup: Warmup?,
+        now: Instant
     ) -> ActiveHealth.Change? {
         machines.withLock { machines in
             let change = machines.health.record(isWell: isWell, policy: policy)
+            if !isWell { machines.checkFailure = failure }
             switch change {
             case .becameHealthy:
                 clear(.unhealthy)
@@ -216,6 +222,7 @@ public struct EndpointState: ~Copyable, Sendable {
     public func forgetChecks() {
         machines.withLock { machines in
             machines.health = ActiveHealth()
+            machines.checkFailure = 0
             clear(.unhealthy)
         }
     }
@@ -259,6 +266,8 @@ public struct EndpointState: ~Copyable, Sendable {
         public var checksPassed: UInt64
         public var checksFailed: UInt64
         public var isChecked: Bool
+        /// Why the last health check that failed did, as it was told to `checked`; 0: nobody said.
+        public var checkFailure: UInt64
     }
 
     public func view(now: Instant) -> View {
@@ -272,7 +281,7 @@ public struct EndpointState: ~Copyable, Sendable {
                 failuresInARow: machines.outlier.failuresInARow,
                 checksPassed: machines.health.successCount,
                 checksFailed: machines.health.failureCount,
-                isChecked: machines.health.isChecked)
+                isChecked: machines.health.isChecked, checkFailure: machines.checkFailure)
         }
     }
 }

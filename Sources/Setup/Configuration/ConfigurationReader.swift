@@ -45,6 +45,7 @@ public struct ConfigurationReading: Sendable {
             return
         }
         var decoder = DocumentDecoder()
+        decoder.bytes = bytes
         decoder.decode(root)
         errors = decoder.errors
         warnings = decoder.warnings

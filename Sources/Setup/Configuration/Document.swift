@@ -206,10 +206,19 @@ public struct Document: Sendable, Equatable {
     }
 
     public struct AccessLog: Sendable, Equatable {
+        /// The form of lines.
+        public enum Format: Sendable, Equatable {
+            case json, combined
+            /// A format with operators, and the name that the file calls it by, if it has one.
+            case template(LogTemplate, name: String?)
+        }
+
         public var path: String
-        public var format: AccessLogFormat
+        public var format: Format
         /// Hundredths of a percent, 0...10,000.
         public var sample: Int
+        /// Whether requests that failed are written whatever the sample says.
+        public var writesErrors = false
     }
 
     public enum LogLevel: String, Sendable, CaseIterable { case debug, info, warning, error }

@@ -2,7 +2,6 @@ import Base
 import HTTP2
 import HTTPSemantics
 import Routing
-import Telemetry
 import YAML
 
 /// Turns a checked tree into a `Document`, and collects everything that is wrong beyond the shape:
@@ -12,6 +11,8 @@ struct DocumentDecoder {
     var document = Document()
     var errors: [ConfigurationError] = []
     var warnings: [ConfigurationError] = []
+    /// The file, to find places within its texts.
+    var bytes: [UInt8] = []
     /// Names of routes, with their places.
     var routeNames: [String: YAMLMark] = [:]
     /// Stages that the plan in hand names before its stages are known.
@@ -112,12 +113,10 @@ struct DocumentDecoder {
             document.logsJSON = node["format"]?.text == "json"
         }
         if let node = root["accessLog"], node.text == nil, let path = node["path"]?.text {
-            var format = AccessLogFormat.json
-            if node["format"]?.text == "envoy" { format = .envoy }
-            if node["format"]?.text == "combined" { format = .combined }
             document.accessLog = Document.AccessLog(
-                path: path, format: format,
-                sample: node["sample"]?.text.flatMap(Units.share) ?? 10_000)
+                path: path, format: node["format"].map { logFormat($0) } ?? .json,
+                sample: node["sample"]?.text.flatMap(Units.share) ?? 10_000,
+                writesErrors: node["errors"]?.text == "always")
         }
         if let node = root["rollouts"] { rollouts(node) }
         if let node = root["drain"] {

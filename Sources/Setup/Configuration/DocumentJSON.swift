@@ -1,6 +1,7 @@
 import Base
 import HTTP2
 import JSON
+import Telemetry
 import Upstream
 
 /// The configuration in force as JSON, in the shape of the file: every key of the field table with
@@ -105,9 +106,26 @@ public enum DocumentJSON {
 
     private static func accessLog(_ log: Document.AccessLog) -> JSONText {
         .object([
-            ("path", .string(log.path)), ("format", .string("\(log.format)")),
+            ("path", .string(log.path)), ("format", logFormat(log.format)),
             ("sample", share(log.sample)),
+            ("errors", .string(log.writesErrors ? "always" : "sampled")),
         ])
+    }
+
+    private static func logFormat(_ format: Document.AccessLog.Format) -> JSONText {
+        func text(_ shape: LogTemplate.Shape) -> JSONText {
+            switch shape {
+            case .text(_, let source): return .string(source)
+            case .object(let members):
+                return .object(members.map { ($0.key, text($0.value)) })
+            }
+        }
+        switch format {
+        case .json: return .string("json")
+        case .combined: return .string("combined")
+        case .template(_, let name?): return .string(name)
+        case .template(let template, nil): return text(template.shape)
+        }
     }
 
     // MARK: Defaults

@@ -216,7 +216,7 @@ enum ProcessReplacement {
             switch text.lowercased() {
             case "stdout", "-", "console": return "{ path: /dev/stdout }"
             case "stderr": return "{ path: /dev/stderr }"
-            case "json", "combined", "envoy":
+            case "json", "combined", "envoy", "istio", "istio-json":
                 return "{ path: /dev/stdout, format: \(text.lowercased()) }"
             default: return "{ path: \(Replacement.quoted(text)) }"
             }

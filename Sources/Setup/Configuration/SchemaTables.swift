@@ -359,10 +359,26 @@ extension ObjectSchema {
                 "`/dev/stdout`, or a file to append to; relative to the "
                     + "configuration file's directory."),
             .field(
-                "format", .choice(["json", "envoy", "combined"]), default: "json",
-                "The form of a line."),
+                "format",
+                .either([
+                    .text(expected: "json, envoy, istio, istio-json, combined or a text"),
+                    .map(logValue(depth: 4), keys: .any),
+                ]), default: "json",
+                "The form of a line: a name, a text with operators such as %RESPONSE_CODE%, or a "
+                    + "mapping of keys to such texts, which makes a JSON object."),
             .field("sample", .share, default: "100%", "The share of requests that is written."),
+            .field(
+                "errors", .choice(["sampled", "always"]), default: "sampled",
+                "always writes every request with a status from 500, a flag or a failed call, "
+                    + "whatever the sample."),
         ])
+
+    /// A value of the JSON object of a line: a text, or an object of such values.
+    private static func logValue(depth: Int) -> ValueType {
+        depth == 0
+            ? .anyText
+            : .either([.anyText, .map(logValue(depth: depth - 1), keys: .any)])
+    }
 
     static let drain = ObjectSchema(
         name: "drain",

@@ -91,10 +91,17 @@ public struct Snapshot: ~Copyable, Sendable {
     @inlinable public var checks: FixedArray<CheckPlan> {
         @inline(__always) _read { yield plans.value.checks }
     }
+    /// The format of the access log.
+    @inlinable public var log: LogProgram {
+        @inline(__always) _read { yield plans.value.log }
+    }
     /// Texts of the plans.
     @inlinable public var store: ByteStore {
         @inline(__always) _read { yield plans.value.store }
     }
+
+    /// Facts that lines of the access log need; none without one.
+    public var logNeeds: LogNeeds { settings.logs ? log.needs : [] }
 
     /// Whether a client on a listener may end its side and wait for its answer.
     public func allowsHalfClose(_ listener: Int) -> Bool {
@@ -292,9 +299,12 @@ public struct Snapshot: ~Copyable, Sendable {
         public var requestID = Document.Forwarding.RequestID.create
         public var via = false
         public var flagsField = ByteRange.empty
-        /// Hundredths of a percent of requests that are logged; 0: the log is off.
+        /// Whether there is an access log, and requests are written to it.
+        public var logs = false
+        /// Hundredths of a percent of requests that are logged.
         public var accessLogSample = 0
-        public var accessLogFormat = AccessLogFormat.json
+        /// Whether requests that failed are logged, whatever the sample says.
+        public var logsErrors = false
         /// Row of requests that no route took.
         public var noRouteRow = 0
         /// Nanoseconds that a byte of a client's body or answer buys; 0: slowness is no reason.

@@ -17,6 +17,9 @@ public struct SnapshotCompiler: ~Copyable {
         public var stickyKeys: [String: [SipHash]]
         /// A number by service that tells the service's TLS from what it was before.
         public var transports: [String: UInt64] = [:]
+        /// The machine's name, and variables of the process, for lines of the access log.
+        public var hostName = ""
+        public var environment: [String: String] = [:]
         /// When the snapshot is made: endpoints that it names first warm up from here.
         public var now = Instant(nanoseconds: 0)
 
@@ -100,6 +103,7 @@ public struct SnapshotCompiler: ~Copyable {
         let metrics = registry.metrics
         let (numbered, originals) = withRules(matches)
         let matched = matchedPlans()
+        let log = logProgram()
         let plans = SnapshotPlans(
             table: RouteTable(
                 numbered: numbered, listenerNumber: { metrics.listener($0) }),
@@ -108,7 +112,7 @@ public struct SnapshotCompiler: ~Copyable {
             editedNames: FixedArray(editedNames), rows: FixedArray(rows),
             retries: FixedArray(retries), filters: FixedArray(filters),
             faults: FixedArray(faults), mirrors: FixedArray(mirrors), checks: FixedArray(checks),
-            store: store, listenerProtocols: FixedArray(listenerProtocols()),
+            log: log, store: store, listenerProtocols: FixedArray(listenerProtocols()),
             halfClosers: FixedArray(halfClosers()), splitOwners: FixedArray(splitOwners),
             ruleOriginals: FixedArray(originals), firstRuleRoute: routes.count - originals.count,
             matched: FixedArray(matched), lacksSplits: lacksSplits, metrics: metrics)
@@ -148,14 +152,25 @@ public struct SnapshotCompiler: ~Copyable {
         settings.via = document.forwarding.via
         settings.flagsField = store.intern(document.forwarding.flagsField ?? "")
         if let log = document.accessLog {
+            settings.logs = log.sample > 0 || log.writesErrors
             settings.accessLogSample = log.sample
-            settings.accessLogFormat = log.format
+            settings.logsErrors = log.writesErrors
         }
         settings.noRouteRow = row(route: "", service: "", version: "")
         let rate = document.limits.bytesPerSecondMin
         settings.nanosecondsPerByte = rate == 0 ? 0 : 1_000_000_000 / Int64(rate)
         settings.http2.nanosecondsPerByte = settings.nanosecondsPerByte
         return settings
+    }
+
+    private func logProgram() -> LogProgram {
+        switch document.accessLog?.format {
+        case nil, .json: return LogProgram(.json)
+        case .combined: return LogProgram(.combined)
+        case .template(let template, _):
+            return LogProgram(
+                template, hostName: inputs.hostName, environment: inputs.environment)
+        }
     }
 
     mutating func row(route: String, service: String, version: String, edits: Int = 0) -> Int {

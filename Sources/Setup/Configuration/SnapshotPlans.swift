@@ -21,6 +21,7 @@ import Upstream
     @usableFromInline let faults: FixedArray<Snapshot.FaultPlan>
     @usableFromInline let mirrors: FixedArray<Snapshot.MirrorPlan>
     @usableFromInline let checks: FixedArray<Snapshot.CheckPlan>
+    @usableFromInline let log: LogProgram
     @usableFromInline let store: ByteStore
     /// The protocol of each listener, by its number.
     let listenerProtocols: FixedArray<Document.ListenerProtocol>

@@ -81,6 +81,24 @@ public struct DataPlane: ~Copyable {
         if isHTTP2 { HTTP2Links.begin(&tables, &turn, downstream: id.downstream) }
     }
 
+    /// Facts that the access log's format shows, of which some only the driver can know.
+    public var logNeeds: LogNeeds { turn.logNeeds }
+
+    /// Tells this side's address of a connection, for the access log.
+    public mutating func note(local: Address?, of id: ConnectionID) {
+        guard holds(id) else { return }
+        switch id.side {
+        case .downstream: tables.downstream[id.downstream].local = local
+        case .upstream: tables.upstream[id.upstream].local = local
+        }
+    }
+
+    /// Tells the name that a client has asked for in TLS, for the access log.
+    public mutating func note(serverName: Span<UInt8>, of id: ConnectionID) {
+        guard tables.downstream.holds(id.downstream) else { return }
+        tables.downstream[id.downstream].serverName.append(serverName)
+    }
+
     /// A client's TLS handshake failed, and the alert is out.
     public mutating func endUnsecured(_ id: ConnectionID) {
         guard tables.downstream.holds(id.downstream) else { return }
@@ -113,8 +131,8 @@ public struct DataPlane: ~Copyable {
         case .quiet(let id): DownstreamSide.quiet(&tables, &turn, id.downstream)
         case .connected(let id, let isHTTP2, let isSecure):
             UpstreamSide.connected(&tables, &turn, id, isHTTP2: isHTTP2, isSecure: isSecure)
-        case .connectFailed(let id, let isRefused):
-            UpstreamSide.connectFailed(&tables, &turn, id, isRefused: isRefused)
+        case .connectFailed(let id, let failure):
+            UpstreamSide.connectFailed(&tables, &turn, id, failure)
         case .connectImpossible(let id): UpstreamSide.connectImpossible(&tables, &turn, id)
         case .connectionWanted(let cluster): Pools.giveUpIdle(&tables, &turn, cluster: cluster)
         case .connectionFreed(let cluster): turn.queueIsDue(cluster)
@@ -385,6 +403,7 @@ public struct DataPlane: ~Copyable {
         let old = turn.snapshots.newest.value.settings.limits
         let new = snapshot.value.settings.limits
         turn.snapshots.adopt(snapshot)
+        turn.logNeeds = snapshot.value.logNeeds
         if old.headBytes != new.headBytes || old.fields != new.fields { turn.apply(new) }
         Pools.adopt(&tables, &turn)
         Rounds.adopt(&turn)

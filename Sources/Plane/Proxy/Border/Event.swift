@@ -1,4 +1,5 @@
 import Base
+import Telemetry
 import Upstream
 
 /// Which side of the proxy a connection is on.
@@ -63,8 +64,8 @@ public enum Event: Sendable, BitwiseCopyable {
     /// A connect that an effect asked for succeeded.
     /// `isSecure`: over TLS, whose handshake is done; `isHTTP2`: it agreed on that (ALPN).
     case connected(UpstreamID, isHTTP2: Bool, isSecure: Bool)
-    /// A connect that an effect asked for failed; `isRefused` when nobody listens there.
-    case connectFailed(UpstreamID, isRefused: Bool)
+    /// A connect that an effect asked for failed.
+    case connectFailed(UpstreamID, Failure)
     /// A connect was not even tried: descriptors or memory have run out here.
     case connectImpossible(UpstreamID)
     /// The count of bytes that were read into `Turn.scratch`; 0 when only kept bytes are to be
@@ -124,7 +125,7 @@ public struct EndpointNews: Sendable, BitwiseCopyable {
     public enum Kind: Sendable, BitwiseCopyable {
         case ejected(OutlierEjection.Cause)
         case becameHealthy
-        case becameUnhealthy
+        case becameUnhealthy(Failure)
         /// The endpoint ended an HTTP/2 connection because of PINGs (GOAWAY, "too_many_pings").
         case toldTooManyPings
         /// A WebSocket was refused: the endpoint has none over HTTP/2, and is not asked for

@@ -21,15 +21,20 @@ extension ExchangeSummary {
             flags.insert(.downstreamTermination)
             status = 0
             cause = .none
+            failure = Failure(.clientLeft)
         case .violated:
             flags.insert(.downstreamProtocolError)
             status = 0
             cause = .none
+            failure = Failure(.clientViolated)
         // What has been sent stands; it was not all.
-        case .stalled: flags.insert(.streamIdle)
+        case .stalled:
+            flags.insert(.streamIdle)
+            failure = Failure(.clientStalled)
         case .drained:
             flags.insert(.drained)
             cause = .drain
+            failure = Failure(.drain)
         }
     }
 }
@@ -81,7 +86,8 @@ extension DownstreamSide {
             }
             Exchanges.fail(
                 &tables, &turn, exchange,
-                LocalAnswer(status: 503, flags: .drained, cause: .drain))
+                LocalAnswer(
+                    status: 503, flags: .drained, cause: .drain, failure: Failure(.drain)))
         // The last answer is out; only a client that has not taken all of it loses something.
         case .lingering where !tables.downstream[id].hasUnsent:
             ClientConnections.close(&tables, &turn, id, reset: false)

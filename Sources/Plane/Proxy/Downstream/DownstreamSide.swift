@@ -29,6 +29,9 @@ enum DownstreamSide {
         tables.downstream[id].reset()
         tables.downstream[id].listener = listener
         tables.downstream[id].peer = peer
+        turn.connectionCount += 1
+        // Workers count for themselves, 64 of them at most.
+        tables.downstream[id].number = turn.connectionCount << 6 | UInt64(turn.worker)
         // A client that connects and says nothing has as long as one that begins a head.
         let times = turn.snapshots.newest.value.settings.timeouts
         tables.downstream[id].expires = turn.now + times.connectionAge
@@ -398,7 +401,10 @@ public enum RefusalCause {
     public static let http2: UInt8 = 210
 
     /// The label of a cause on the metrics page.
-    public static func label(_ cause: UInt8) -> String {
+    public static func label(_ cause: UInt8) -> String { "\(text(cause))" }
+
+    /// The name of a cause.
+    static func text(_ cause: UInt8) -> StaticString {
         switch cause {
         case headTimeout: return "head-timeout"
         case bodyTooLarge: return "body-too-large"
@@ -407,8 +413,8 @@ public enum RefusalCause {
         case malformedStream: return "h2-malformed"
         case badMaxForwards: return "bad-max-forwards"
         case http2...(http2 + 20):
-            return HTTP2Breach(rawValue: cause - http2).map { "\($0.label)" } ?? "unknown"
-        default: return HTTP1Violation(rawValue: cause).map { "\($0.cause)" } ?? "unknown"
+            return HTTP2Breach(rawValue: cause - http2)?.label ?? "unknown"
+        default: return HTTP1Violation(rawValue: cause)?.cause ?? "unknown"
         }
     }
 }

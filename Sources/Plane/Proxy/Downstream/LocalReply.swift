@@ -107,6 +107,9 @@ enum LocalReply {
         if !tables.exchanges[id].keepsAlive { turn.headOut.append("connection: close\r\n") }
         turn.headOut.append("\r\n")
         turn.output.append(turn.headOut.readable)
+        if turn.logNeeds.contains(.responseLines) {
+            AccessLog.noteAnswer(&tables.exchanges[id], &turn)
+        }
     }
 
     /// Sends what `turn.output` has from a position on, the whole answer.
@@ -214,7 +217,7 @@ enum LocalReply {
         switch exchange.summary.cause {
         case .reset: return "the endpoint broke off in the middle of its answer"
         case .invalid: return "the endpoint's answer was malformed from here on"
-        case .timeout where exchange.summary.flags.contains(.durationTimeout):
+        case .timeout where exchange.summary.failure.reason == .requestTimeout:
             return "the deadline passed in the middle of the answer"
         case .timeout where exchange.summary.flags.contains(.streamIdle):
             return "the endpoint was silent for too long in the middle of its answer"
@@ -318,7 +321,9 @@ enum DirectReply {
                 to: &turn.headOut)
             guard isKnown else {
                 // Nobody can say where to go: HTTP/1.0 without Host.
-                return LocalAnswer(status: 400, flags: .downstreamProtocolError)
+                return LocalAnswer(
+                    status: 400, flags: .downstreamProtocolError,
+                    failure: Failure(.rejected, Int(HTTP1Violation.missingHost.rawValue)))
             }
             turn.headOut.append("\r\n")
         } else if !plan.body.isEmpty {

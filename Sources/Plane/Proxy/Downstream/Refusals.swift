@@ -50,13 +50,14 @@ extension DownstreamSide {
         turn.counters.countRefused(listener: tables.downstream[id].listener, cause: cause)
         var summary = summary(tables, turn, of: id)
         summary.status = isCall ? 200 : status
+        summary.failure = Failure(.rejected, Int(cause))
         if isCall {
             summary.grpcStatus = Int8(GRPC.status(forHTTP: status))
         } else {
             summary.bytesSent = UInt64(LocalReply.contentBytes(Status.reason(status)))
         }
         noteLine(&summary, turn.spare.readable)
-        record(summary, &turn)
+        record(summary, tables, &turn, id)
         let start = turn.output.writerIndex
         LocalReply.composeRefusal(
             status: status, flags: .downstreamProtocolError, isCall: isCall, &turn)
@@ -75,7 +76,8 @@ extension DownstreamSide {
     ) {
         var summary = summary(tables, turn, of: id)
         summary.protocol = .http2
-        record(summary, &turn)
+        summary.failure = Failure(.rejected, Int(RefusalCause.malformedStream))
+        record(summary, tables, &turn, id)
     }
 
     // MARK: Facts
@@ -95,15 +97,18 @@ extension DownstreamSide {
     }
 
     /// Counts what was refused as a request without a route, and logs it.
-    private static func record(_ facts: consuming ExchangeSummary, _ turn: inout Turn) {
+    private static func record(
+        _ facts: consuming ExchangeSummary, _ tables: borrowing Tables, _ turn: inout Turn,
+        _ id: DownstreamID
+    ) {
         var summary = facts
         let snapshot = turn.snapshots.newest
         let row = snapshot.value.rows[snapshot.value.settings.noRouteRow]
         summary.row = row.id
         turn.counters.started(rowSlot: row.slot)
         turn.counters.finished(summary, rowSlot: row.slot)
-        if snapshot.value.settings.accessLogSample > 0 {
-            AccessLog.writeRefusal(summary, snapshot, &turn)
+        if snapshot.value.settings.logs {
+            AccessLog.writeRefusal(summary, tables, &turn, id, snapshot)
         }
     }
 

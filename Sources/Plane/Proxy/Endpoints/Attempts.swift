@@ -58,7 +58,12 @@ enum Attempts {
                 &tables, &turn, attempt, cluster: tables.exchanges[exchange].summary.cluster)
         }
         let endpoint = tables.attempts[attempt].endpoint
-        if endpoint >= 0 { turn.endpointPools[endpoint].load -= 1 }
+        if endpoint >= 0 {
+            turn.endpointPools[endpoint].load -= 1
+            if turn.logNeeds.contains(.hosts) {
+                AccessLog.noteHost(&tables.exchanges[exchange], &turn)
+            }
+        }
         if tables.exchanges[exchange].retry.holdsPermit {
             freeRetryPermit(&tables, &turn, exchange)
         }

@@ -12,10 +12,16 @@ enum Lease: BitwiseCopyable {
 
     /// Why there is no way.
     enum Refusal: UInt8, BitwiseCopyable {
-        /// A limit of the version, or of the process, is reached.
-        case overflow
+        /// As many requests of the version are under way as may be.
+        case requestLimit
+        /// As many requests wait for a connection to the version as may.
+        case pendingLimit
+        /// The process has no room for another connection.
+        case exhausted
         /// No endpoint may be chosen.
         case noEndpoint
+        /// The version has no endpoint, because its name has no address.
+        case noAddress
         /// The endpoint speaks HTTP/2 without WebSockets.
         case noWebSockets
         /// The endpoint wanted HTTP/1.1, and took no connection of that.
@@ -24,17 +30,31 @@ enum Lease: BitwiseCopyable {
         /// The answer to a request that is refused so.
         var answer: LocalAnswer {
             switch self {
-            case .overflow:
-                return LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local)
+            case .requestLimit: return Refusal.overflow(.requestLimit)
+            case .pendingLimit: return Refusal.overflow(.pendingLimit)
+            case .exhausted: return Refusal.overflow(.exhausted)
             case .noEndpoint:
-                return LocalAnswer(status: 503, flags: .noHealthyUpstream, cause: .local)
+                return LocalAnswer(
+                    status: 503, flags: .noHealthyUpstream, cause: .local,
+                    failure: Failure(.noEndpoint))
+            case .noAddress:
+                return LocalAnswer(
+                    status: 503, flags: .noHealthyUpstream, cause: .local,
+                    failure: Failure(.noAddress))
             case .noWebSockets:
                 return LocalAnswer(
                     status: 502, flags: .upstreamProtocolError, cause: .local,
-                    content: .text(Upgrades.noWebSockets))
+                    failure: Failure(.noWebSockets), content: .text(Upgrades.noWebSockets))
             case .noHTTP1:
-                return LocalAnswer(status: 502, flags: .upstreamProtocolError, cause: .reset)
+                return LocalAnswer(
+                    status: 502, flags: .upstreamProtocolError, cause: .reset,
+                    failure: Failure(.noHTTP1))
             }
+        }
+
+        private static func overflow(_ reason: Failure.Reason) -> LocalAnswer {
+            LocalAnswer(
+                status: 503, flags: .upstreamOverflow, cause: .local, failure: Failure(reason))
         }
     }
 }

@@ -56,7 +56,7 @@ extension Pools {
         let state = cluster.value.state
         guard state.value.takePending(max: cluster.value.limits.pendingRequestsMax) else {
             turn.counters.count(.pendingOverflow, cluster: id)
-            return .refused(.overflow)
+            return .refused(.pendingLimit)
         }
         PendingQueue.append(&tables, &turn, attempt, cluster: id)
         state.value.wait(worker: turn.worker)

@@ -23,7 +23,7 @@ enum Pools {
             guard cluster.value.state.value.takeRequest(max: cluster.value.limits.requestsMax)
             else {
                 turn.counters.count(.requestOverflow, cluster: cluster.value.id)
-                return .refused(.overflow)
+                return .refused(.requestLimit)
             }
             tables.exchanges[exchange].holdsRequestPermit = true
         }
@@ -37,9 +37,9 @@ enum Pools {
                 &turn, cluster, tables.exchanges[exchange].hash,
                 tables.exchanges[exchange].retry.tried)
         else {
-            return .refused(.noEndpoint)
+            return .refused(cluster.value.endpoints.count == 0 ? .noAddress : .noEndpoint)
         }
-        guard let attempt = tables.attempts.take() else { return .refused(.overflow) }
+        guard let attempt = tables.attempts.take() else { return .refused(.exhausted) }
         Attempts.begin(&tables, &turn, attempt: attempt, exchange: exchange, cluster)
         if !connects, let idle = idleConnection(turn, cluster, position) {
             Attempts.place(&tables, &turn, attempt, cluster, idle.position)
@@ -176,7 +176,7 @@ enum Pools {
                 onlyHTTP1: onlyHTTP1)
         else {
             cluster.value.state.value.freeConnection()
-            return .refused(.overflow)
+            return .refused(.exhausted)
         }
         tables.attempts[attempt].enter(.connecting)
         tables.attempts[attempt].connection = id

@@ -63,7 +63,7 @@ enum UpstreamSide {
         guard HTTP2Links.begin(&tables, &turn, upstream: id) != nil else {
             EndpointConnections.close(&tables, &turn, id, reset: true)
             if !attempt.isNone {
-                Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
+                Exchanges.connectFailed(&tables, &turn, attempt: attempt, Failure(.exhausted))
             }
             return
         }
@@ -92,7 +92,8 @@ enum UpstreamSide {
         tables.attempts[attempt].enter(.placed)
         tables.attempts[attempt].linkCount += 1
         guard tables.attempts[attempt].linkCount <= linksMax else {
-            return Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
+            return Exchanges.connectFailed(
+                &tables, &turn, attempt: attempt, Failure(.streamRefused))
         }
         let lease = Pools.wait(&tables, &turn, attempt, Attempts.cluster(tables, of: exchange))
         Exchanges.perform(&tables, &turn, exchange, lease)
@@ -111,20 +112,20 @@ enum UpstreamSide {
     }
 
     static func connectFailed(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, isRefused: Bool
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ failure: Failure
     ) {
         guard tables.upstream.holds(id) else { return }
         if case .check(let check) = tables.upstream[id].purpose {
-            return checkFailed(&tables, &turn, id, check)
+            return checkFailed(&tables, &turn, id, check, failure)
         }
         let attempt = tables.upstream[id].attempt
         turn.counters.count(.connectFailures, cluster: tables.upstream[id].cluster)
         let endpoint = tables.upstream[id].endpoint
         let wasProbe = tables.upstream[id].purpose == .probe
-        if isRefused, !attempt.isNone {
+        if failure.isRefusal, !attempt.isNone {
             Pools.takeOut(&tables, &turn, attempt: attempt)
         }
-        let onlyHTTP1 = tables.upstream[id].purpose == .oneOverHTTP1 && !isRefused
+        let onlyHTTP1 = tables.upstream[id].purpose == .oneOverHTTP1 && !failure.isRefusal
         EndpointConnections.close(&tables, &turn, id, reset: false)
         if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
         guard !attempt.isNone else { return }
@@ -133,25 +134,27 @@ enum UpstreamSide {
             Exchanges.fail(&tables, &turn, tables.attempts[attempt].exchange, answer)
             return
         }
-        Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: false)
+        Exchanges.connectFailed(&tables, &turn, attempt: attempt, failure)
     }
 
     /// A health check's connection was not made, or not in time.
     private static func checkFailed(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ check: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, _ check: Int,
+        _ failure: Failure
     ) {
-        guard let exchange = HealthChecks.connectFailed(&tables, &turn, id, check: check)
-        else { return }
+        let exchange = HealthChecks.connectFailed(&tables, &turn, id, check: check, failure)
+        guard let exchange else { return }
         Exchanges.fail(
             &tables, &turn, exchange,
-            LocalAnswer(status: 502, flags: .upstreamConnectFailure, cause: .connect))
+            LocalAnswer(
+                status: 502, flags: .upstreamConnectFailure, cause: .connect, failure: failure))
     }
 
     /// Descriptors or memory have run out here, which is not the endpoint's fault.
     static func connectImpossible(_ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID) {
         guard tables.upstream.holds(id) else { return }
         if case .check(let check) = tables.upstream[id].purpose {
-            return checkFailed(&tables, &turn, id, check)
+            return checkFailed(&tables, &turn, id, check, Failure(.exhausted))
         }
         let attempt = tables.upstream[id].attempt
         let endpoint = tables.upstream[id].endpoint
@@ -161,7 +164,9 @@ enum UpstreamSide {
         guard !attempt.isNone else { return }
         Exchanges.fail(
             &tables, &turn, tables.attempts[attempt].exchange,
-            LocalAnswer(status: 503, flags: .upstreamOverflow, cause: .local))
+            LocalAnswer(
+                status: 503, flags: .upstreamOverflow, cause: .local,
+                failure: Failure(.exhausted)))
     }
 
     /// The connection's deadline: a connect that takes too long, or an idle one that has served.
@@ -169,7 +174,7 @@ enum UpstreamSide {
         switch tables.upstream[id].phase {
         case .connecting:
             if case .check(let check) = tables.upstream[id].purpose {
-                return checkFailed(&tables, &turn, id, check)
+                return checkFailed(&tables, &turn, id, check, Failure(.connectTimeout))
             }
             let attempt = tables.upstream[id].attempt
             turn.counters.count(.connectTimeouts, cluster: tables.upstream[id].cluster)
@@ -178,7 +183,8 @@ enum UpstreamSide {
             EndpointConnections.close(&tables, &turn, id, reset: false)
             if wasProbe { Pools.probeFailed(&tables, &turn, endpoint: endpoint) }
             guard !attempt.isNone else { return }
-            Exchanges.connectFailed(&tables, &turn, attempt: attempt, timedOut: true)
+            Exchanges.connectFailed(
+                &tables, &turn, attempt: attempt, Failure(.connectTimeout))
         case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
         case .http2: HTTP2Links.expired(&tables, &turn, tables.upstream[id].h2)
         case .open, .busy, .tunnel, .closed: break
@@ -264,7 +270,7 @@ enum UpstreamSide {
         case .http2:
             HTTP2Links.lost(&tables, &turn, tables.upstream[id].h2)
             EndpointConnections.close(&tables, &turn, id, reset: false)
-        case .connecting: connectFailed(&tables, &turn, id, isRefused: false)
+        case .connecting: connectFailed(&tables, &turn, id, Failure(.connectBroken))
         case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
         case .tunnel:
             let isDone = Tunnels.ended(&tables, &turn, from: ConnectionID(upstream: id))
@@ -281,7 +287,7 @@ enum UpstreamSide {
                 ResponseRelay.closeDelimitedEnd(&tables, &turn, exchange)
                 return responseDone(&tables, &turn, exchange, on: id, isReusable: false)
             }
-            broke(&tables, &turn, exchange, on: id)
+            broke(&tables, &turn, exchange, on: id, .closed)
         }
     }
 
@@ -290,9 +296,9 @@ enum UpstreamSide {
         switch tables.upstream[id].phase {
         case .open, .closed: break
         case .http2:
-            HTTP2Links.lost(&tables, &turn, tables.upstream[id].h2)
+            HTTP2Links.lost(&tables, &turn, tables.upstream[id].h2, wasReset: true)
             EndpointConnections.close(&tables, &turn, id, reset: true)
-        case .connecting: connectFailed(&tables, &turn, id, isRefused: false)
+        case .connecting: connectFailed(&tables, &turn, id, Failure(.connectBroken))
         case .idle: EndpointConnections.close(&tables, &turn, id, reset: false)
         case .tunnel:
             if let exchange = EndpointConnections.exchange(tables, id) {
@@ -303,9 +309,9 @@ enum UpstreamSide {
                 return EndpointConnections.close(&tables, &turn, id, reset: false)
             }
             if tables.upstream[id].verdict == .malformed {
-                return invalid(&tables, &turn, exchange, on: id)
+                return invalid(&tables, &turn, exchange, on: id, Failure(.malformedFrames))
             }
-            broke(&tables, &turn, exchange, on: id)
+            broke(&tables, &turn, exchange, on: id, .reset)
         }
     }
 
@@ -358,7 +364,8 @@ enum UpstreamSide {
             } catch {
                 WrongProtocol.look(tables, &turn, id, ByteRange(at, end: end))
                 at = end
-                return invalid(&tables, &turn, exchange, on: id)
+                return invalid(
+                    &tables, &turn, exchange, on: id, Failure(.malformed, Int(error.rawValue)))
             }
             guard case .complete(let headBytes) = progress else { return }
             let head = ByteRange(start: at, count: headBytes)
@@ -367,11 +374,11 @@ enum UpstreamSide {
             case 101:
                 if Tunnels.begin(&tables, &turn, exchange, on: id, head, &at, end) { return }
                 at = end
-                return invalid(&tables, &turn, exchange, on: id)
+                return invalid(&tables, &turn, exchange, on: id, Failure(.switchedUnasked))
             case 102...199, 100:
                 guard ResponseRelay.interim(&tables, &turn, exchange, head) else {
                     at = end
-                    return invalid(&tables, &turn, exchange, on: id)
+                    return invalid(&tables, &turn, exchange, on: id, Failure(.tooManyInterims))
                 }
             default:
                 if tables.exchanges[exchange].isConnect, turn.responseHead.status < 300,
@@ -394,7 +401,7 @@ enum UpstreamSide {
                 &tables, &turn, exchange, on: id, &at, end, isHeadPending: isHeadPending)
         else {
             at = end
-            return invalid(&tables, &turn, exchange, on: id)
+            return invalid(&tables, &turn, exchange, on: id, tables.upstream[id].failure)
         }
         if tables.upstream[id].body.isComplete {
             let isClean = at == end
@@ -415,13 +422,15 @@ enum UpstreamSide {
 
     /// The origin's bytes are not HTTP, or not this response's.
     private static func invalid(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, on id: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, on id: UpstreamID,
+        _ failure: Failure
     ) {
         let retry = Retries.invalid(&tables, &turn, exchange, on: id)
         if Exchanges.perform(&tables, &turn, exchange, retry) { return }
         Exchanges.fail(
             &tables, &turn, exchange,
-            LocalAnswer(status: 502, flags: .upstreamProtocolError, cause: .invalid))
+            LocalAnswer(
+                status: 502, flags: .upstreamProtocolError, cause: .invalid, failure: failure))
     }
 
     /// Both directions as far as the origin is concerned: give the connection back, or close it.
@@ -448,9 +457,21 @@ enum UpstreamSide {
     }
 
     /// The connection ended before the response did.
+    ///
+    /// - Parameter reason: how, where the connection has not been told more (`failure`).
     private static func broke(
-        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, on id: UpstreamID
+        _ tables: inout Tables, _ turn: inout Turn, _ exchange: ExchangeID, on id: UpstreamID,
+        _ reason: Failure.Reason
     ) {
+        var failure = tables.upstream[id].failure
+        if failure.reason == .none { failure = Failure(reason) }
+        if failure.reason == .closed || failure.reason == .reset {
+            // Of the content, once the head was whole.
+            failure.number = UInt32(
+                clamping: tables.exchanges[exchange].responsePhase == .waiting
+                    ? UInt64(tables.upstream[id].inbound.count)
+                    : tables.exchanges[exchange].summary.bytesSent)
+        }
         turn.counters.count(.disconnects, cluster: tables.upstream[id].cluster)
         let retry = Retries.lostConnection(&tables, &turn, exchange, on: id)
         if Exchanges.perform(&tables, &turn, exchange, retry) { return }
@@ -458,6 +479,7 @@ enum UpstreamSide {
         if tables.exchanges[exchange].isBound { tables.exchanges[exchange].keepsAlive = false }
         Exchanges.fail(
             &tables, &turn, exchange,
-            LocalAnswer(status: 502, flags: .upstreamTermination, cause: .reset))
+            LocalAnswer(
+                status: 502, flags: .upstreamTermination, cause: .reset, failure: failure))
     }
 }

@@ -36,6 +36,8 @@ struct LocalAnswer {
     var status: UInt16
     var flags = ResponseFlags()
     var cause = ErrorCause.none
+    /// Why there is no answer of an endpoint.
+    var failure = Failure.none
     /// The status that a call is told, 0...16; -1: the one that the HTTP status means.
     var grpcStatus: Int16 = -1
     var content = Content.reason
@@ -62,6 +64,7 @@ struct LocalAnswer {
     /// The request breaks a rule of HTTP, or asks for what its route does not allow.
     static func refusal(_ status: UInt16, _ cause: UInt8) -> LocalAnswer {
         LocalAnswer(
-            status: status, flags: .downstreamProtocolError, refusal: cause, endsConnection: true)
+            status: status, flags: .downstreamProtocolError,
+            failure: Failure(.rejected, Int(cause)), refusal: cause, endsConnection: true)
     }
 }

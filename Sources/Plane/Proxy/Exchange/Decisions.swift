@@ -27,7 +27,9 @@ enum Decisions {
         let route = match(&turn, snapshot, head, arrival(tables.exchanges[id]))
         guard let route else { return refuse(400, RefusalCause.badPath) }
         guard route >= 0 else {
-            return answer(LocalAnswer(status: 404, flags: .noRoute, cause: .local))
+            return answer(
+                LocalAnswer(
+                    status: 404, flags: .noRoute, cause: .local, failure: Failure(.noRoute)))
         }
         tables.exchanges[id].route = route
         if case .length(let bytes) = turn.requestHead.framing, bytes > settings.limits.bodyBytes {
@@ -102,7 +104,9 @@ enum Decisions {
     private static func shed(_ turn: inout Turn) -> Decision {
         turn.counters.count(.requestsShed)
         return .answer(
-            LocalAnswer(status: 503, flags: .overload, cause: .local, endsConnection: true))
+            LocalAnswer(
+                status: 503, flags: .overload, cause: .local, failure: Failure(.overload),
+                endsConnection: true))
     }
 
     /// Counts a request without a version in its route's row, or in that of requests that no route

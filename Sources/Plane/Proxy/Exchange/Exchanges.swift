@@ -59,16 +59,16 @@ enum Exchanges {
         case .forward(let delay):
             forward(&tables, &turn, id, snapshot, head, &origin, after: delay)
         case .direct:
-            keep(&tables.exchanges[id], turn, snapshot, head)
+            keep(&tables.exchanges[id], &turn, snapshot, head)
             if let answer = DirectReply.send(&tables, &turn, id, head, origin: origin) {
                 return self.answer(&tables, &turn, id, answer)
             }
             responseDone(&tables, &turn, id)
         case .answer(let answer):
-            keep(&tables.exchanges[id], turn, snapshot, head)
+            keep(&tables.exchanges[id], &turn, snapshot, head)
             self.answer(&tables, &turn, id, answer)
         case .abort(let abort, let delay):
-            keep(&tables.exchanges[id], turn, snapshot, head)
+            keep(&tables.exchanges[id], &turn, snapshot, head)
             if delay > .zero { return hold(&tables, &turn, id, delay, then: .abort(abort)) }
             answer(&tables, &turn, id, abort.answer)
         }
@@ -77,11 +77,14 @@ enum Exchanges {
     /// Keeps of a request that is answered here all that counters and log are to know.
     @inline(never)
     private static func keep(
-        _ exchange: inout Exchange, _ turn: borrowing Turn, _ snapshot: SharedBox<Snapshot>,
+        _ exchange: inout Exchange, _ turn: inout Turn, _ snapshot: SharedBox<Snapshot>,
         _ head: ByteRange
     ) {
         Decisions.ownRow(&exchange, snapshot)
         Forwarding.keepTexts(&exchange, turn, head)
+        if turn.logNeeds.contains(.requestLines) {
+            AccessLog.noteRequest(&exchange, &turn, head)
+        }
     }
 
     /// The request goes to the version that was chosen for it.
@@ -253,7 +256,9 @@ enum Exchanges {
         tables.exchanges[id].keepsAlive = false
         return fail(
             &tables, &turn, id,
-            LocalAnswer(status: violation.status, flags: .downstreamProtocolError))
+            LocalAnswer(
+                status: violation.status, flags: .downstreamProtocolError,
+                failure: Failure(.rejected, Int(violation.rawValue))))
     }
 
     // MARK: Ends
@@ -267,7 +272,8 @@ enum Exchanges {
             tables.exchanges[id].summary.note(departure)
             if departure == .left, Timers.isCallOver(tables.exchanges[id], now: turn.now) {
                 // Its deadline has passed: counted as if it had waited to be told.
-                tables.exchanges[id].summary.flags.insert(.durationTimeout)
+                tables.exchanges[id].summary.flags.insert(.upstreamTimeout)
+                tables.exchanges[id].summary.failure = Failure(.requestTimeout)
                 tables.exchanges[id].summary.status = 200
                 tables.exchanges[id].summary.grpcStatus = Int8(GRPC.deadlineExceeded)
                 tables.exchanges[id].summary.cause = .timeout
@@ -281,15 +287,19 @@ enum Exchanges {
     }
 
     /// A deadline of the exchange has passed.
+    ///
+    /// - Parameter reason: the time limit that it was.
     static func timedOut(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, flags: ResponseFlags
+        _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID, by reason: Failure.Reason
     ) {
+        let flags: ResponseFlags = reason == .idleTimeout ? .streamIdle : .upstreamTimeout
         let downstream = tables.exchanges[id].downstream
         if tables.downstream[downstream].phase == .tunnel,
             flags != .streamIdle || !tables.downstream[downstream].hasUnsent
         {
             // Silence is how most tunnels end that nobody closes: no error of the version.
             tables.exchanges[id].summary.flags.insert(flags)
+            tables.exchanges[id].summary.failure = Failure(reason)
             return closeTunnel(&tables, &turn, id)
         }
         let requestPhase = tables.exchanges[id].requestPhase
@@ -312,16 +322,25 @@ enum Exchanges {
                 Outliers.failed(tables, &turn, id)
                 fail(
                     &tables, &turn, id,
-                    LocalAnswer(status: 504, flags: .upstreamTimeout, cause: .timeout))
+                    LocalAnswer(
+                        status: 504, flags: .upstreamTimeout, cause: .timeout,
+                        failure: Failure(.endpointStalled)))
                 return
             }
             // The client stopped in the middle of its body, or sends it too slowly.
             turn.counters.count(.slowSenders)
             Pools.abandon(&tables, &turn, exchange: id)
-            return answer(&tables, &turn, id, LocalAnswer(status: 408, flags: flags, cause: .none))
+            return answer(
+                &tables, &turn, id,
+                LocalAnswer(status: 408, flags: flags, failure: Failure(.clientSlow)))
         }
-        if flags == .upstreamTimeout { Outliers.failed(tables, &turn, id) }
-        fail(&tables, &turn, id, LocalAnswer(status: 504, flags: flags, cause: .timeout))
+        if reason == .firstByteTimeout || reason == .attemptTimeout {
+            Outliers.failed(tables, &turn, id)
+        }
+        fail(
+            &tables, &turn, id,
+            LocalAnswer(
+                status: 504, flags: flags, cause: .timeout, failure: Failure(reason)))
     }
 
     /// The attempt is over without a response: answer for the origin, or break off what has begun.
@@ -338,6 +357,7 @@ enum Exchanges {
         // A part of the response is out: the client must see that it is not all of it.
         tables.exchanges[id].summary.flags.insert(answer.flags)
         tables.exchanges[id].summary.cause = answer.cause
+        tables.exchanges[id].summary.failure = answer.failure
         if LocalReply.endCall(&tables, &turn, id, answer) {
             responseDone(&tables, &turn, id)
             return true
@@ -354,6 +374,7 @@ enum Exchanges {
     ) {
         tables.exchanges[id].summary.flags.insert(answer.flags)
         tables.exchanges[id].summary.cause = answer.cause
+        tables.exchanges[id].summary.failure = answer.failure
         if let refusal = answer.refusal {
             turn.counters.countRefused(
                 listener: tables.exchanges[id].summary.listener, cause: refusal)
@@ -405,9 +426,7 @@ enum Exchanges {
         }
         turn.counters.finished(
             tables.exchanges[id].summary, rowSlot: tables.exchanges[id].rowSlot)
-        if snapshot.value.settings.accessLogSample > 0 {
-            AccessLog.write(tables.exchanges[id], snapshot, &turn)
-        }
+        if snapshot.value.settings.logs { AccessLog.write(&tables, &turn, id, snapshot) }
         if tables.exchanges[id].tunnel == .open { turn.counters.count(.tunnelsClosed) }
         free(&tables, &turn, id)
     }

@@ -45,8 +45,8 @@ enum Forwarding {
     /// says how much of `grpc-timeout` is left, as gRPC's own clients do. What an edit has put
     /// there stays.
     ///
-    /// The new head lies behind everything else in the arena, and takes the place of the one that
-    /// the attempt before this wrote there.
+    /// The new head lies behind everything else in the arena. The one that the attempt before this
+    /// wrote there makes room for it, unless something has been noted for the log behind that.
     @inline(never)
     static func tellTimeLeft(_ exchange: inout Exchange, _ turn: inout Turn) {
         guard !exchange.callDeadline.isNever, turn.now > exchange.arrival else { return }
@@ -66,7 +66,9 @@ enum Forwarding {
         turn.spare.append(head.extracting(0..<(lf + 1 + value.lower)))
         GRPC.appendTimeout(left, to: &turn.spare)
         turn.spare.append(lines.extracting(value.upper..<lines.count))
-        if wasTold { exchange.arena.truncate(to: exchange.head.lower) }
+        if wasTold, exchange.arena.writerIndex == exchange.head.upper {
+            exchange.arena.truncate(to: exchange.head.lower)
+        }
         let start = exchange.arena.writerIndex
         exchange.arena.append(turn.spare.readable)
         exchange.head = ByteRange(start, end: exchange.arena.writerIndex)

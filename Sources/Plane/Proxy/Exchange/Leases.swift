@@ -130,8 +130,9 @@ extension Exchanges {
 
     /// No connection was made for an attempt.
     static func connectFailed(
-        _ tables: inout Tables, _ turn: inout Turn, attempt: AttemptID, timedOut: Bool
+        _ tables: inout Tables, _ turn: inout Turn, attempt: AttemptID, _ failure: Failure
     ) {
+        let timedOut = failure.reason == .connectTimeout
         let id = tables.attempts[attempt].exchange
         let retry = Retries.connectFailed(&tables, &turn, attempt: attempt)
         if perform(&tables, &turn, id, retry) { return }
@@ -141,13 +142,13 @@ extension Exchanges {
             &tables, &turn, id,
             LocalAnswer(
                 status: timedOut ? 504 : 502, flags: .upstreamConnectFailure,
-                cause: timedOut ? .timeout : .connect, grpcStatus: 14))
+                cause: timedOut ? .timeout : .connect, failure: failure, grpcStatus: 14))
     }
 
     /// An attempt has had its time (`perTry`).
     static func attemptTimedOut(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         let retry = Retries.timedOut(&tables, &turn, id)
         if perform(&tables, &turn, id, retry) { return }
-        timedOut(&tables, &turn, id, flags: .upstreamTimeout)
+        timedOut(&tables, &turn, id, by: .attemptTimeout)
     }
 }

@@ -18,6 +18,9 @@ enum RequestRelay {
         if tables.exchanges[id].isGRPC {
             Forwarding.tellTimeLeft(&tables.exchanges[id], &turn)
         }
+        if turn.logNeeds.contains(.connection) {
+            AccessLog.noteConnection(&tables, &turn, id, on: connection)
+        }
         if !tables.exchanges[id].hasRequestBody {
             sendHead(&tables, &turn, id, on: connection)
             return requestDone(&tables, &turn, id)
@@ -186,6 +189,9 @@ enum RequestRelay {
     /// The whole request is on its way: from now on the origin's time counts.
     static func requestDone(_ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID) {
         tables.exchanges[id].enterOften(request: .complete)
+        if turn.logNeeds.contains(.requestTime) {
+            AccessLog.noteRequestEnd(&tables.exchanges[id], &turn)
+        }
         guard tables.exchanges[id].responsePhase == .waiting else { return }
         let snapshot = turn.snapshots[tables.exchanges[id].snapshot]
         let route = tables.exchanges[id].route

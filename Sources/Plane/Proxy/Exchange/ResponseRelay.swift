@@ -47,6 +47,9 @@ enum ResponseRelay {
         if tables.exchanges[id].sink == .untilClose { tables.exchanges[id].keepsAlive = false }
         if tables.exchanges[id].isGRPC { makeRoomForTrailers(&tables.exchanges[id], &turn, head) }
         encode(tables.exchanges[id], &turn, head)
+        if turn.logNeeds.contains(.responseLines) {
+            AccessLog.noteAnswer(&tables.exchanges[id], &turn)
+        }
     }
 
     /// A call's answer with a length has no place for trailers, in which alone a client can be told
@@ -254,6 +257,7 @@ enum ResponseRelay {
                     turn.scratch.span(ByteRange(start: 0, count: end)), at: &at,
                     limits: turn.limits)
             } catch {
+                tables.upstream[connection].failure = Failure(.malformed, Int(error.rawValue))
                 if isCopied {
                     // The client gets what came in front of it, and first of all the head.
                     turn.send(
@@ -281,6 +285,9 @@ enum ResponseRelay {
                 }
             case .trailers(let section):
                 noteTrailers(&tables, turn, id, section)
+                if turn.logNeeds.contains(.trailerLines) {
+                    AccessLog.noteTrailers(&tables.exchanges[id], &turn, section)
+                }
                 if isCopied {
                     MessageEncoder.lastChunk(
                         trailers: section, of: turn.scratch.span(ByteRange(start: 0, count: end)),

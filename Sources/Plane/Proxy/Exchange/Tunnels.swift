@@ -63,6 +63,9 @@ enum Tunnels {
                 to: &turn.headOut)
         }
         turn.headOut.append("\r\n")
+        if turn.logNeeds.contains(.responseLines) {
+            AccessLog.noteAnswer(&tables.exchanges[id], &turn)
+        }
     }
 
     /// Passes bytes on to the other side.

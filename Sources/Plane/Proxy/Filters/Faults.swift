@@ -21,7 +21,7 @@ enum Faults {
         var answer: LocalAnswer {
             LocalAnswer(
                 status: status, flags: .faultInjected, cause: status >= 500 ? .local : .none,
-                grpcStatus: grpcStatus)
+                failure: Failure(.fault), grpcStatus: grpcStatus)
         }
     }
 

@@ -25,7 +25,8 @@ enum Filters {
             guard verdict.isAllowed else {
                 turn.counters.count(.rateLimited, row: exchange.summary.row)
                 let answer = LocalAnswer(
-                    status: 429, flags: .rateLimited, cause: .local, grpcStatus: 8,
+                    status: 429, flags: .rateLimited, cause: .local,
+                    failure: Failure(.rateLimit), grpcStatus: 8,
                     content: .rateLimit(limit.value.policy, verdict))
                 return .answer(answer)
             }

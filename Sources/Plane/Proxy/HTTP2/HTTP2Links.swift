@@ -346,16 +346,19 @@ enum HTTP2Links {
     }
 
     /// The socket is gone: so is every stream.
+    ///
+    /// - Parameter wasReset: the peer did not end it properly.
     static func lost(
         _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID,
-        as departure: Departure = .left
+        as departure: Departure = .left, wasReset: Bool = false
     ) {
-        endStreams(&tables, &turn, h2, as: departure)
+        endStreams(&tables, &turn, h2, as: departure, wasReset: wasReset)
         free(&tables, &turn, h2)
     }
 
     private static func endStreams(
-        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, as departure: Departure
+        _ tables: inout Tables, _ turn: inout Turn, _ h2: HTTP2LinkID, as departure: Departure,
+        wasReset: Bool = false
     ) {
         HTTP2LinkLists.unlist(&tables, &turn, h2)
         for index in 0..<tables.links[h2].engine.streamIndexEnd {
@@ -370,6 +373,9 @@ enum HTTP2Links {
             // What an endpoint sends that is no HTTP/2 is no answer, even if it then closes.
             if id.side == .upstream, tables.links[h2].engine.isBroken {
                 tables.upstream[id.upstream].verdict = .malformed
+            }
+            if id.side == .upstream, tables.upstream[id.upstream].failure.reason == .none {
+                tables.upstream[id.upstream].failure = Failure(wasReset ? .reset : .closed)
             }
             Streams.broke(&tables, &turn, id, as: departure)
         }

@@ -160,6 +160,8 @@ enum Streams {
                 tables.upstream[id.upstream].verdict = verdict(
                     tables.links[h2].engine, code, isUnprocessed: isUnprocessed)
             }
+            tables.upstream[id.upstream].failure =
+                isUnprocessed ? Failure(.streamRefused) : Failure(.streamReset, Int(code))
         }
         broke(&tables, &turn, id)
     }

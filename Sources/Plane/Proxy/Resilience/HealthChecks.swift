@@ -179,20 +179,21 @@ enum HealthChecks {
             turn.rounds.checks[check].policy.kind == .tcp
         else { return false }
         EndpointConnections.close(&tables, &turn, id, reset: false)
-        finish(&turn, check, isWell: true)
+        finish(&turn, check, .none)
         return true
     }
 
     /// A check's connection was not made, or not in time.
     /// - Returns: the exchange that fails with it, if it was for one.
     static func connectFailed(
-        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, check: Int
+        _ tables: inout Tables, _ turn: inout Turn, _ id: UpstreamID, check: Int,
+        _ failure: Failure
     ) -> ExchangeID? {
         let attempt = tables.upstream[id].attempt
         EndpointConnections.close(&tables, &turn, id, reset: false)
         guard !attempt.isNone else {
             // Of an exchange it was the end already.
-            if turn.rounds.checks[check].policy.kind == .tcp { finish(&turn, check, isWell: false) }
+            if turn.rounds.checks[check].policy.kind == .tcp { finish(&turn, check, failure) }
             return nil
         }
         let exchange = tables.attempts[attempt].exchange
@@ -205,17 +206,20 @@ enum HealthChecks {
         let index = tables.exchanges[id].check
         let status = tables.exchanges[id].summary.status
         let policy = turn.rounds.checks[index].policy
-        var isWell =
-            tables.exchanges[id].summary.flags.isEmpty
-            && tables.exchanges[id].responsePhase == .complete
-        if policy.kind == .grpc {
-            isWell =
-                isWell && status == 200 && tables.exchanges[id].summary.grpcStatus == 0
-                && isServing(tables.exchanges[id].replay.readable)
-        } else {
-            isWell = isWell && status >= policy.statusMin && status <= policy.statusMax
+        var failure = tables.exchanges[id].summary.failure
+        let isExpected =
+            policy.kind == .grpc
+            ? status == 200 : status >= policy.statusMin && status <= policy.statusMax
+        if failure.reason == .none, !isExpected {
+            failure = Failure(.unexpectedStatus, Int(status))
         }
-        finish(&turn, index, isWell: isWell)
+        if failure.reason == .none, policy.kind == .grpc,
+            tables.exchanges[id].summary.grpcStatus != 0
+                || !isServing(tables.exchanges[id].replay.readable)
+        {
+            failure = Failure(.notServing)
+        }
+        finish(&turn, index, failure)
     }
 
     /// Whether a framed `HealthCheckResponse { ServingStatus status = 1; }` says SERVING, 1.
@@ -225,17 +229,20 @@ enum HealthChecks {
         return bytes[5] == 0x08 && bytes[6] == 0x01
     }
 
-    private static func finish(_ turn: inout Turn, _ index: Int, isWell: Bool) {
+    /// - Parameter failure: why the endpoint is not well; `none`: it is.
+    private static func finish(_ turn: inout Turn, _ index: Int, _ failure: Failure) {
+        let isWell = failure.reason == .none
         turn.rounds.checks[index].isRunning = false
         let check = turn.rounds.checks[index]
         guard check.isActive else { return }
         turn.counters.count(
             isWell ? .checksPassed : .checksFailed, cluster: check.cluster.value.id)
         let change = check.endpoint.value.checked(
-            isWell: isWell, check.policy, warmup: check.cluster.value.warmup, now: turn.now)
+            isWell: isWell, failure: failure.packed, check.policy,
+            warmup: check.cluster.value.warmup, now: turn.now)
         guard let change else { return }
         turn.tell(
-            change == .becameHealthy ? .becameHealthy : .becameUnhealthy, check.cluster,
+            change == .becameHealthy ? .becameHealthy : .becameUnhealthy(failure), check.cluster,
             check.endpoint.value.address)
     }
 }

@@ -397,5 +397,6 @@ enum Retries {
         tables.exchanges[id].attemptDeadline = .never
         tables.exchanges[id].summary.grpcStatus = -1
         tables.exchanges[id].summary.cause = .none
+        tables.exchanges[id].summary.failure = .none
     }
 }

@@ -97,6 +97,12 @@ public struct DownstreamConnection: ~Copyable {
     var outbound = ByteBuffer()
     /// The client's certificate as an element of `x-forwarded-client-cert`.
     var identity = ByteBuffer()
+    /// The number of the client's connection in this process, from 1; 0: the slot is a stream's.
+    var number: UInt64 = 0
+    /// The address that the client connected to, where the access log's format shows it.
+    var local: Address?
+    /// The name that the client asked for in TLS, where the access log's format shows it.
+    var serverName = ByteBuffer()
     /// A TLS handshake is under way.
     var isSecuring = false
     var isReadPaused = false
@@ -152,6 +158,9 @@ public struct DownstreamConnection: ~Copyable {
         inbound.release()
         outbound.release()
         identity.release()
+        number = 0
+        local = nil
+        serverName.release()
         isSecuring = false
         isReadPaused = false
         hasEnded = false

@@ -230,6 +230,8 @@ struct Exchange: ~Copyable {
     /// The protocol that the client asked to upgrade to, in the arena.
     var upgrade = ByteRange.empty
     var summary = ExchangeSummary()
+    /// Facts for the log that only some formats show.
+    var log = LogNotes()
     var arrival = Instant(nanoseconds: 0)
     var requestDeadline = Instant.never
     /// When a gRPC client gives its call up, as it told (`grpc-timeout`).
@@ -292,6 +294,7 @@ struct Exchange: ~Copyable {
         head = .empty
         upgrade = .empty
         summary.reset()
+        if log.isUsed { log = LogNotes() }
         requestDeadline = .never
         callDeadline = .never
         firstByteDeadline = .never

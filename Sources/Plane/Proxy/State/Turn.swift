@@ -20,6 +20,10 @@ struct Turn: ~Copyable {
     /// The bytes that were composed.
     var output = ByteBuffer(capacity: 16_384)
     var logLine = ByteBuffer(capacity: 1_024)
+    /// The name and the certificate of the client whose line is being written.
+    var logClient = ByteBuffer()
+    /// Facts that the access log's newest format shows.
+    var logNeeds: LogNeeds = []
     var effects = PlainArray<Effect>(capacity: 64)
     var news: [EndpointNews] = []
     /// Clusters whose queues are to be looked after.
@@ -69,6 +73,8 @@ struct Turn: ~Copyable {
     var innerCount = 0
     /// Streams that outlive their HTTP/2 connections.
     var orphanCount = 0
+    /// Clients' connections so far.
+    var connectionCount: UInt64 = 0
     /// Sockets of clients; streams are not counted.
     var socketCount = 0
     let socketsMax: Int
@@ -102,6 +108,7 @@ struct Turn: ~Copyable {
         snapshots = HeldSnapshots(setup.snapshot)
         worker = setup.worker
         socketsMax = setup.connectionsMax
+        logNeeds = setup.snapshot.value.logNeeds
         apply(settings.limits)
     }
 

@@ -79,8 +79,12 @@ public struct UpstreamConnection: ~Copyable {
     var isSecure = false
     /// The way it was made; others may be in force since.
     var transport: UInt64 = 0
+    /// Why the connection ended too early, as far as that is known.
+    var failure = Failure.none
     /// The address that the socket leads to.
     var address = Address(family: .ipv4, port: 0, high: 0, low: 0)
+    /// This side's address, where the access log's format shows it.
+    var local: Address?
     var attempt = AttemptID.none
     var parser = ResponseHeadParser()
     var body = BodyDecoder(.none)
@@ -139,7 +143,9 @@ public struct UpstreamConnection: ~Copyable {
         cluster = 0
         isSecure = false
         transport = 0
+        failure = .none
         address = Address(family: .ipv4, port: 0, high: 0, low: 0)
+        local = nil
         attempt = .none
         parser = ResponseHeadParser()
         body = BodyDecoder(.none)

@@ -68,17 +68,17 @@ enum Deadlines {
                 return Exchanges.attemptTimedOut(&tables, &turn, id)
             }
         }
-        let flags: ResponseFlags
+        let reason: Failure.Reason
         if exchange.request <= turn.now {
-            flags = .durationTimeout
+            reason = .requestTimeout
         } else if exchange.firstByte <= turn.now {
-            flags = .upstreamTimeout
+            reason = .firstByteTimeout
         } else if exchange.idle <= turn.now {
-            flags = .streamIdle
+            reason = .idleTimeout
         } else {
             return Timers.arm(&tables, &turn, id)
         }
-        Exchanges.timedOut(&tables, &turn, id, flags: flags)
+        Exchanges.timedOut(&tables, &turn, id, by: reason)
     }
 
 }

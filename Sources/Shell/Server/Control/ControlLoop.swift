@@ -233,7 +233,8 @@ final class ControlLoop {
             switch item.kind {
             case .ejected(let cause):
                 log.warning("endpoint ejected", fields + [("cause", "\(cause.label)")])
-            case .becameUnhealthy: log.warning("endpoint unhealthy", fields)
+            case .becameUnhealthy(let failure):
+                log.warning("endpoint unhealthy", fields + [("cause", failure.text())])
             case .lacksWebSockets:
                 log.warning(
                     "WebSocket refused: the endpoint does not offer them over HTTP/2 (RFC 8441); "

@@ -215,8 +215,13 @@ public enum Startup {
         for (name, answer) in answers {
             addresses[Document.NameAndPort(name: name.host, port: name.port)] = answer.addresses
         }
-        return SnapshotCompiler.Inputs(
+        var inputs = SnapshotCompiler.Inputs(
             generation: generation, hash: file.hash, addresses: addresses,
             stickyKeys: file.stickyKeys, transports: file.tls.transports, now: SystemClock.now())
+        if case .template(let template, _)? = file.document.accessLog?.format {
+            inputs.hostName = Machine.hostName()
+            inputs.environment = Machine.variables(template.environment)
+        }
+        return inputs
     }
 }

@@ -252,6 +252,11 @@ extension WorkerLoop {
         } else {
             var identity = ByteBuffer()
             secure.links[link].tls.appendIdentity(to: &identity)
+            if plane.logNeeds.contains(.serverName) {
+                var name = ByteBuffer()
+                secure.links[link].tls.appendServerName(to: &name)
+                plane.note(serverName: name.readable, of: id)
+            }
             plane.secured(id, version: version, isHTTP2: isHTTP2, identity: identity.readable)
         }
         perform()
@@ -266,7 +271,7 @@ extension WorkerLoop {
         plane.countHandshakeFailure(failure, isDownstream: id.side == .downstream)
         logFailure(id, link, failure, hasText: cause == nil)
         if id.side == .upstream {
-            plane.handle(.connectFailed(id.upstream, isRefused: false))
+            plane.handle(.connectFailed(id.upstream, .handshake(failure)))
         } else {
             plane.endUnsecured(id)
         }

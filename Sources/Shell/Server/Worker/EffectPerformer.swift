@@ -114,13 +114,16 @@ extension WorkerLoop {
             plane.handle(
                 Socket.isExhaustion(error.code)
                     ? .connectImpossible(slot)
-                    : .connectFailed(slot, isRefused: Socket.isRefusal(error.code)))
+                    : .connectFailed(slot, Failure(connect: error.code)))
         }
     }
 
     /// Goes on after a connect: tells the data plane, or begins the TLS handshake first.
     mutating func connected(_ id: ConnectionID) {
         guard let socket = sockets.entry(id) else { return }
+        if plane.logNeeds.contains(.localAddresses) {
+            plane.note(local: Socket.boundAddress(socket.descriptor), of: id)
+        }
         if socket.secure.isNone {
             plane.handle(.connected(id.upstream, isHTTP2: false, isSecure: false))
             watch(id, socket.descriptor)
@@ -152,6 +155,20 @@ extension WorkerLoop {
             group.logWriter.wake()
         case .appended: plane.count(.accessLogLines)
         case .refused: plane.count(.accessLogDropped)
+        }
+    }
+}
+
+extension Failure {
+    /// The failure that an error of a connect is.
+    init(connect code: Int32) {
+        switch Socket.connectError(code) {
+        case .refused: self.init(.refused)
+        case .noSocket: self.init(.noSocket)
+        case .unreachable: self.init(.unreachable)
+        case .forbidden: self.init(.forbidden)
+        case .timedOut: self.init(.connectTimeout)
+        case .other: self.init(.connectBroken)
         }
     }
 }

@@ -37,6 +37,21 @@ struct SocketTable: ~Copyable {
         return entry.generation == id.generation ? entry : nil
     }
 
+    /// The number of places of a side; some may be empty.
+    func count(_ side: Side) -> Int { side == .downstream ? downstream.count : upstream.count }
+
+    /// The connection at a place, with its descriptor.
+    func connection(_ side: Side, at index: Int) -> (id: ConnectionID, descriptor: Int32)? {
+        let entry = side == .downstream ? downstream[index] : upstream[index]
+        guard entry.descriptor >= 0 else { return nil }
+        let slot = UInt32(index)
+        let id =
+            side == .downstream
+            ? ConnectionID(downstream: DownstreamID(index: slot, generation: entry.generation))
+            : ConnectionID(upstream: UpstreamID(index: slot, generation: entry.generation))
+        return (id, entry.descriptor)
+    }
+
     /// The connection's descriptor; `nil` when the id is stale.
     func descriptor(_ id: ConnectionID) -> Int32? { entry(id)?.descriptor }
 

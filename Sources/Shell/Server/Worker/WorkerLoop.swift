@@ -77,7 +77,11 @@ struct WorkerLoop: ~Copyable, Driver {
             isFull: group.admission.isFull(bytes: bytes))
         if group.cell.newestGeneration != plane.generation {
             secure.directory = group.directory
+            let needed = plane.logNeeds
             plane.adopt(group.cell.retained())
+            if !needed.contains(.localAddresses), plane.logNeeds.contains(.localAddresses) {
+                noteLocalAddresses()
+            }
             renameListeners()
             worker.generation.store(plane.generation, ordering: .releasing)
             group.controlWanted.wake()
@@ -96,6 +100,17 @@ struct WorkerLoop: ~Copyable, Driver {
         finishTurn()
     }
 
+    /// The access log's format shows addresses from now on: those of connections that are open are
+    /// looked up.
+    private mutating func noteLocalAddresses() {
+        for side in [Side.downstream, .upstream] {
+            for index in 0..<sockets.count(side) {
+                guard let (id, descriptor) = sockets.connection(side, at: index) else { continue }
+                plane.note(local: Socket.boundAddress(descriptor), of: id)
+            }
+        }
+    }
+
     private func timeout() -> Int32 {
         if !ready.isEmpty { return 0 }
         let next = min(plane.nextDeadline, acceptsAgainAt)
@@ -112,7 +127,7 @@ struct WorkerLoop: ~Copyable, Driver {
         if socket.isConnecting {
             let code = Socket.takeError(descriptor)
             if code != 0 {
-                return drive(.connectFailed(id.upstream, isRefused: Socket.isRefusal(code)))
+                return drive(.connectFailed(id.upstream, Failure(connect: code)))
             }
             guard event.isWritable else { return }
             sockets.hasConnected(id)
@@ -300,6 +315,9 @@ struct WorkerLoop: ~Copyable, Driver {
         }
         if peer.family != .unix { Socket.setNoDelay(descriptor) }
         sockets.insert(id, descriptor, isConnecting: false)
+        if plane.logNeeds.contains(.localAddresses) {
+            plane.note(local: Socket.boundAddress(descriptor), of: id)
+        }
         secure(id, listener: listener)
         do throws(SystemError) {
             try poller.addConnection(descriptor, token: id.token)
