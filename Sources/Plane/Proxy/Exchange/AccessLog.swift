@@ -16,36 +16,42 @@ enum AccessLog {
         _ tables: inout Tables, _ turn: inout Turn, _ id: ExchangeID,
         _ snapshot: SharedBox<Snapshot>
     ) {
-        let settings = snapshot.value.settings
         let choice = tables.exchanges[id].log.choice
-        let isDrawn = choice == .open ? isSampled(settings, &turn) : choice == .written
-        guard isDrawn || settings.logsErrors && hasFailed(tables.exchanges[id].summary) else {
-            return
-        }
-        var labels = AccessLogFormat.Names()
-        if tables.exchanges[id].route >= 0 {
-            let route = snapshot.value.routes[tables.exchanges[id].route]
-            labels.route = route.name
-            if route.service >= 0 {
-                labels.service = snapshot.value.services[route.service].name
-                if tables.exchanges[id].version >= 0 {
-                    labels.version = snapshot.value.versions[tables.exchanges[id].version].name
-                }
-            }
-        }
+        let isDrawn = choice == .open ? isSampled(snapshot, &turn) : choice == .written
+        guard
+            isDrawn
+                || snapshot.value.settings.logsErrors
+                    && hasFailed(tables.exchanges[id].summary)
+        else { return }
         var notes = LogNotes()
         if snapshot.value.log.form == .steps {
             notes = tables.exchanges[id].log
             complete(&notes, tables.exchanges[id])
             gather(&notes, tables, &turn, tables.exchanges[id].downstream, snapshot.value.log.needs)
         }
+        compose(tables.exchanges[id], notes, &turn, snapshot)
+    }
+
+    private static func compose(
+        _ exchange: borrowing Exchange, _ notes: LogNotes, _ turn: inout Turn,
+        _ snapshot: SharedBox<Snapshot>
+    ) {
+        var labels = AccessLogFormat.Names()
+        if exchange.route >= 0 {
+            labels.route = snapshot.value.routes[exchange.route].name
+            let service = snapshot.value.routes[exchange.route].service
+            if service >= 0 {
+                labels.service = snapshot.value.services[service].name
+                if exchange.version >= 0 {
+                    labels.version = snapshot.value.versions[exchange.version].name
+                }
+            }
+        }
         let start = turn.logLine.writerIndex
-        let failure = tables.exchanges[id].summary.failure
         snapshot.value.log.append(
-            tables.exchanges[id].summary, notes, labels, violation: violation(failure),
+            exchange.summary, notes, labels, violation: violation(exchange.summary.failure),
             LogSource(
-                second: turn.logSecond(tables.exchanges[id].summary.arrival),
-                text: tables.exchanges[id].arena.readable,
+                second: turn.logSecond(exchange.summary.arrival), text: exchange.arena.readable,
                 names: snapshot.value.store.bytes(
                     ByteRange(start: 0, count: snapshot.value.store.byteCount)),
                 client: turn.logClient.readable), to: &turn.logLine)
@@ -60,8 +66,7 @@ enum AccessLog {
         _ summary: borrowing ExchangeSummary, _ tables: borrowing Tables, _ turn: inout Turn,
         _ downstream: DownstreamID, _ snapshot: SharedBox<Snapshot>
     ) {
-        let settings = snapshot.value.settings
-        guard isSampled(settings, &turn) || settings.logsErrors else { return }
+        guard isSampled(snapshot, &turn) || snapshot.value.settings.logsErrors else { return }
         var notes = LogNotes()
         if snapshot.value.log.form == .steps {
             notes.isSecure = summary.tlsVersion != 0
@@ -77,9 +82,11 @@ enum AccessLog {
     }
 
     @inline(__always)
-    private static func isSampled(_ settings: Snapshot.Settings, _ turn: inout Turn) -> Bool {
-        settings.accessLogSample >= 10_000
-            || turn.random.below(10_000) < UInt64(settings.accessLogSample)
+    private static func isSampled(
+        _ snapshot: SharedBox<Snapshot>, _ turn: inout Turn
+    ) -> Bool {
+        let sample = snapshot.value.settings.accessLogSample
+        return sample >= 10_000 || turn.random.below(10_000) < UInt64(sample)
     }
 
     /// Whether a request is one that `errors: always` writes.
@@ -146,7 +153,7 @@ enum AccessLog {
         else { return false }
         if exchange.log.choice == .open {
             exchange.log.choice =
-                isSampled(snapshot.value.settings, &turn) ? .written : .dropped
+                isSampled(snapshot, &turn) ? .written : .dropped
         }
         return exchange.log.choice == .written || snapshot.value.settings.logsErrors
     }
