@@ -17,10 +17,15 @@ final class StillProcess: ProcessView {
     var token: String?
     var tokens: [AdminKey] { token.map { [AdminKey(name: nil, token: $0, rights: [.all])] } ?? [] }
 
-    init() throws {
+    /// - Parameter more: further keys of the configuration, in YAML; the service has a version v2
+    ///   then.
+    init(_ more: String = "") throws {
+        let hasCanary = !more.isEmpty
+        let (stable, weight) = hasCanary ? ("stable: v1, ", "weight: 100%, ") : ("", "")
+        let canary = hasCanary ? #", v2: { weight: 0%, endpoints: ["127.0.0.1:9001"] }"# : ""
         let text = """
             listeners: [{ name: http, address: "127.0.0.1:8080" }]
-            services: { s: { versions: { v1: { endpoints: ["127.0.0.1:9000"] } } } }
+            services: { s: { \(stable)versions: { v1: { \(weight)endpoints: ["127.0.0.1:9000"] }\(canary) } } }
             routes:
               - name: r
                 to: s
@@ -29,6 +34,7 @@ final class StillProcess: ProcessView {
                     set: { authorization: "Bearer S3CRET", cookie: "a=S3CRET", x-plain: plain-value }
                     add: { x-api-key: S3CRET, Proxy-Authorization: S3CRET }
                   response: { set: { set-cookie: "a=S3CRET" } }
+            \(more)
             """
         let document = try #require(ConfigurationReading(Array(text.utf8)).document)
         registry = SharedRegistry(metrics: metrics, seed: 1)
@@ -185,6 +191,40 @@ final class StillProcess: ProcessView {
             let other = AdminTests.answer("POST", path, process, query: query, isAdmin: false)
             #expect(AdminTests.change(other) == nil, "\(path) on the metrics address")
         }
+    }
+
+    @Test("weights of a service with rollouts want a token over TCP, as a rollout's commands do")
+    func rolloutsOverTCP() throws {
+        func status(_ process: StillProcess, _ path: String, isUnix: Bool = false) -> UInt16? {
+            let service = path.hasPrefix("/rollouts") ? "name=s" : "service=s"
+            let weight = path == "/weights" ? "&weight=v1=1" : ""
+            var request = AdminRequest(
+                method: "POST", path: path, query: service + weight,
+                fields: [("host", "localhost"), ("authorization", "Bearer secret")], body: [],
+                isAdmin: true, isLoopback: !isUnix)
+            request.isUnix = isUnix
+            return AdminTests.page(AdminRouter.answer(to: request, process))?.status
+        }
+        let plan = "rollouts: { directory: state, plans: [{ service: s, canary: v2 }] }"
+        let process = try StillProcess(plan), plain = try StillProcess()
+        let changes = ["/weights", "/weights/follow", "/guard/reset"]
+        for path in changes + ["/rollouts/start"] {
+            #expect(status(process, path) == 403, "\(path)")
+            #expect(status(process, path, isUnix: true) == nil, "\(path) on a socket")
+        }
+        for path in changes { #expect(status(plain, path) == nil, "\(path) without a plan") }
+        // A rollout that runs though its plan has left the file.
+        let fingerprint = plain.snapshot.value.document.fingerprint(ofService: 0)
+        plain.sources = [
+            .overlay(
+                .init(
+                    shares: [.init("v1", 1)],
+                    rollout: .init(name: "s", epoch: 1, isRunning: true),
+                    fingerprint: fingerprint))
+        ]
+        for path in changes { #expect(status(plain, path) == 403, "\(path)") }
+        process.token = "secret"
+        for path in changes { #expect(status(process, path) == nil, "\(path) with the token") }
     }
 
     @Test("everything but the probes' pages needs the token, and no page may ask for one")

@@ -43,8 +43,8 @@ public enum AdminRouter {
         case "/clusters": return work(request, .clusters)
         case "/connections": return readOnly(request) { .json(AdminViews.connections(process)) }
         case "/explain": return work(request, .explanation(query: request.query))
-        case "/weights": return weights(request)
-        case "/weights/follow": return follow(request)
+        case "/weights": return weights(request, process)
+        case "/weights/follow": return follow(request, process)
         case "/weights/export":
             guard let service = parameters(request)?.service else {
                 return readOnly(request) { .error(400, "use /weights/export?service=NAME") }
@@ -271,7 +271,9 @@ public enum AdminRouter {
         return found.service.isEmpty ? nil : found
     }
 
-    private static func weights(_ request: AdminRequest) -> AdminAnswer {
+    private static func weights(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminAnswer {
         guard request.method == "POST" else {
             guard ["", "format=text", "format=json"].contains(request.query) else {
                 return readOnly(request) { .error(400, "use /weights, or /weights?format=text") }
@@ -282,16 +284,28 @@ public enum AdminRouter {
             return .page(
                 .error(400, "use /weights?service=NAME&weight=v1=80%25&weight=v2=20%25"))
         }
+        if let refusal = RolloutRouter.refusal(
+            "a change of the weights", ofService: found.service, request, process)
+        {
+            return .page(refusal)
+        }
         return .change(
             .setWeights(service: found.service, found.weights, found.options))
     }
 
-    private static func follow(_ request: AdminRequest) -> AdminAnswer {
+    private static func follow(
+        _ request: AdminRequest, _ process: some ProcessView
+    ) -> AdminAnswer {
         guard request.method == "POST" else {
             return .page(.error(405, "/weights/follow is a change: use POST"))
         }
         guard let found = parameters(request), found.weights.isEmpty else {
             return .page(.error(400, "use /weights/follow?service=NAME"))
+        }
+        if let refusal = RolloutRouter.refusal(
+            "a change of the weights", ofService: found.service, request, process)
+        {
+            return .page(refusal)
         }
         return .change(.followFile(service: found.service, found.options))
     }
@@ -341,6 +355,11 @@ public enum AdminRouter {
         let name = ExplainQuery.decoded(String(parts[1]))
         guard process.snapshot.value.document.services.contains(where: { $0.name == name }) else {
             return .page(.error(404, "there is no service \"\(name)\" in force"))
+        }
+        if let refusal = RolloutRouter.refusal(
+            "a reset of the guard", ofService: name, request, process)
+        {
+            return .page(refusal)
         }
         return .change(.resetGuard(service: name))
     }

@@ -1,3 +1,5 @@
+import Base
+import Configuration
 import Explain
 
 /// The kind of a page about rollouts.
@@ -18,15 +20,37 @@ public enum RolloutPageKind: String, Hashable, Sendable, CaseIterable {
 enum RolloutRouter {
     /// In a pod the application shares the loopback address, so that a command over TCP wants a
     /// token even there; a unix socket is its owner's alone.
-    private static func refusal(
-        _ request: AdminRequest, _ process: some ProcessView
+    ///
+    /// - Parameter what: the command, as the subject of a sentence.
+    static func refusal(
+        _ request: AdminRequest, _ process: some ProcessView, what: String = "a rollout's command"
     ) -> AdminResponse? {
         if request.isUnix || !process.tokens.isEmpty { return nil }
         return .error(
             403,
-            "a rollout's command over TCP wants a token, because whatever runs beside Sluice "
+            "\(what) over TCP wants a token, because whatever runs beside Sluice "
                 + "reaches the same address: write admin: { address: …, token: FILE } with a "
                 + "secret in the file, or admin: unix:/run/sluice.sock, and start again")
+    }
+
+    /// A service's shares are a rollout's to set where the file has a plan for the service, or a
+    /// rollout of the service runs: whoever sets the shares by hand must be let in as whoever
+    /// commands the rollout.
+    ///
+    /// - Parameter what: the change, such as "a change of the weights".
+    static func refusal(
+        _ what: String, ofService name: String, _ request: AdminRequest,
+        _ process: some ProcessView
+    ) -> AdminResponse? {
+        let document = process.snapshot.value.document
+        let hasPlan = !document.plans(ofService: name).isEmpty
+        let file = process.weights.file.services.firstIndex { $0.name == name }
+        let entry = file.flatMap {
+            process.weights.sources.indices.contains($0) ? process.weights.sources[$0].entry : nil
+        }
+        guard hasPlan || entry?.rollout?.isRunning == true else { return nil }
+        return refusal(
+            request, process, what: "\(what) of \(name), of which there are rollouts,")
     }
 
     static func answer(
