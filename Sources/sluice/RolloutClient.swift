@@ -64,6 +64,12 @@ enum RolloutClient {
                     toldAt = SystemClock.now()
                 }
                 if let code = wish.exitCode(state) {
+                    if let stage = wish.stage, code == 0, state.passedOver.contains(stage) {
+                        Files.write(
+                            2,
+                            all: "sluice: the rollout is behind stage \(stage), which was passed "
+                                + "over: never entered, or left without the judge's word\n")
+                    }
                     if code == 0 { return }
                     throw ExitCode(code)
                 }
@@ -101,6 +107,9 @@ struct RolloutState {
     var isEntered = false
     /// Names of the plan's stages.
     var stages: [String] = []
+    /// Those that were never entered, or left without the judge's word, because a person or `when`
+    /// passed them over.
+    var passedOver: [String] = []
     var reason = ""
 
     init(_ node: JSONNode) {
@@ -109,7 +118,10 @@ struct RolloutState {
         stage = node["stage"]?.text ?? ""
         stageIndex = node["stageIndex"]?.integer ?? -1
         if case .bool(true)? = node["stageEntered"]?.content { isEntered = true }
-        stages = node["stages"]?.elements?.compactMap { $0["name"]?.text } ?? []
+        let entries = node["stages"]?.elements ?? []
+        stages = entries.compactMap { $0["name"]?.text }
+        passedOver = entries.filter { $0["progress"]?.text == "passedOver" }
+            .compactMap { $0["name"]?.text }
         reason = node["reason"]?.text ?? ""
     }
 
