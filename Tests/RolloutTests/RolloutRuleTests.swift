@@ -266,6 +266,46 @@ struct RolloutRuleTests {
         #expect(world.phase == .rolledBack && world.share == 0)
     }
 
+    @Test("a hook is told once that a rollback is blocked, with why and the way out, and of its end")
+    func blockedNotice() {
+        var plan = Plans.plain
+        var hook = RolloutPlan.Hook(
+            call: .webhook(url: "https://hooks.example/x", secretFile: nil, format: .sluice))
+        hook.events = [.rollbackBlocked, .rolledBack]
+        plan.hooks = [hook]
+        var world = RolloutWorld(plan)
+        world.send(.endpoints(canary: 4, stable: 0))
+        #expect(world.notices.isEmpty, "nothing goes back yet")
+        world.send(.tripped("6 errors"))
+        #expect(world.phase == .blocked)
+        #expect(world.notices.map(\.event) == [.rollbackBlocked])
+        #expect(world.notices.first?.phase == .blocked)
+        let text = world.notices.first?.text ?? ""
+        #expect(text.contains("v1 has 0 of the 2 endpoints in rotation"))
+        #expect(text.contains("`sluice rollout abort reviews --force` does it now"))
+        world.send(.endpoints(canary: 4, stable: 1))
+        world.look(.regression)
+        world.pass(60)
+        #expect(world.phase == .blocked && world.notices.count == 1, "told once")
+        world.send(.endpoints(canary: 4, stable: 4))
+        #expect(world.phase == .rolledBack)
+        #expect(world.notices.map(\.event) == [.rollbackBlocked, .rolledBack])
+        // Whoever did not ask for this event is not told.
+        plan.hooks[0].events = [.rolledBack]
+        var quiet = RolloutWorld(plan)
+        quiet.send(.endpoints(canary: 4, stable: 0))
+        quiet.say(.abort(force: false))
+        #expect(quiet.phase == .blocked && quiet.notices.isEmpty)
+    }
+
+    @Test("the way back behind a success names every version that has a share")
+    func wayBackOfThree() {
+        var world = RolloutWorld(Plans.plain) { $0.sharesBack = "v1=90% v2=0% v3=10%" }
+        world.say(.finish(force: true))
+        world.say(.abort(force: false))
+        #expect(world.refusals.last?.contains("sluice weights set reviews v1=90% v2=0% v3=10%") == true)
+    }
+
     @Test("an abort that is blocked says so, why, and how it is done by force")
     func blockedAbort() {
         var world = RolloutWorld(Plans.plain)

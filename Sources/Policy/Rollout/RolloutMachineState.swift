@@ -22,6 +22,10 @@ public struct RolloutRun: Sendable, Equatable, Codable {
     public var retries = 0
     /// Everything as if, and weights stay.
     public var isDryRun = false
+    /// The shares of all versions with which everybody is with the stable version again, as
+    /// `sluice weights set` takes them: `v1=90% v2=0% v3=10%`. `nil` where the service has the two
+    /// versions alone, and in journals of before there was this.
+    public var sharesBack: String?
 
     public init(
         number: Int, plan: RolloutPlan, stable: String, startedBy: String, startedAt: WallTime,

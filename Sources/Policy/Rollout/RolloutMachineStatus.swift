@@ -149,6 +149,11 @@ extension RolloutState {
         return deadlines
     }
 
+    /// The shares by which everybody is with the stable version of before again.
+    public var sharesBack: String {
+        run.sharesBack ?? "\(run.stable)=100% \(plan.canary)=0%"
+    }
+
     /// The way on for a person when the rollout has ended.
     var nextStep: String {
         let start = "`sluice rollout start \(plan.name)` begins a new one"
@@ -156,8 +161,8 @@ extension RolloutState {
         switch phase {
         case .succeeded:
             return "\(plan.canary) is the stable version of \(plan.service), the way back is "
-                + "`sluice weights set \(plan.service) \(run.stable)=100% \(plan.canary)=0%`, and "
-                + "a new rollout needs another version in canary: of the plan"
+                + "`sluice weights set \(plan.service) \(sharesBack)`, and a new rollout needs "
+                + "another version in canary: of the plan"
         case .rolledBack:
             return "`sluice rollout retry \(plan.name)` tries the same revision again, and "
                 + "`sluice rollout start \(plan.name)` begins with another one"

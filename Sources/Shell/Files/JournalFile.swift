@@ -411,6 +411,7 @@ extension JournalProblem {
     private static func advice(_ cause: SystemError.Cause) -> String {
         switch cause {
         case .noSpace: "; make room on that disk"
+        case .tooLarge: "; the limit on file sizes of this process (ulimit -f) is too small"
         case .readOnly:
             "; that disk is mounted read-only: name in rollouts: a directory that can be written"
         case .forbidden: "; the user that runs Sluice must be able to write there"

@@ -44,8 +44,8 @@ final class RolloutDriver {
     var fingerprint = ""
     /// Trips of the canary that were there when the rollout began, or were told.
     var tripsTold = 0
-    /// Answers that wait until the journal has what they say.
-    var answers: [(ask: UInt64, text: String)] = []
+    /// Answers that wait until the journal has what they say; of a start with the rollout's id.
+    var answers: [(ask: UInt64, started: String?, text: String)] = []
     /// Commands that wait for the journal to be opened.
     var waiting: [(request: RolloutRequest, ticket: UInt64)] = []
     /// Whether the judge has looked since the stage was entered.
@@ -68,6 +68,9 @@ final class RolloutDriver {
     var syntheticProblem: String?
     /// A start that waits for the end of the rollout that runs, with the person's ticket.
     var successor: (request: RolloutRequest, ticket: UInt64)?
+    /// When a start is answered that waits for the last moments of a rollout that ends; `nil`: the
+    /// start has ended that rollout itself, and waits as long as that takes.
+    var successorUntil: Instant?
     /// Why a rollout that begins by the canary's revision has not begun yet; told once.
     var revisionObstacle: String?
     var obstacleTold: String?
@@ -99,9 +102,22 @@ final class RolloutDriver {
     var isTicking: Bool {
         switch journal {
         case .standby: true
-        case .open: isActive || machine?.nextDeadline != nil || revisionObstacle != nil
+        case .open:
+            isActive || machine?.nextDeadline != nil || revisionObstacle != nil
+                || successor != nil
         case .opening, .closed: isActive
         }
+    }
+
+    /// Whether the rollout is in its last moments: only workers and the disk have still to do what
+    /// they have been told, and neither has said that it cannot.
+    var isEnding: Bool {
+        guard let machine, machine.notWritten == nil, machine.notApplied == nil else {
+            return false
+        }
+        let phase = machine.state.phase
+        return phase == .rollingBack || phase == .finishing
+            || phase.hasEnded && !machine.isWritten
     }
 
     var file: RolloutJournal? {

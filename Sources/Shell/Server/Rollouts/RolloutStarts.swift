@@ -49,8 +49,7 @@ extension ControlLoop {
         guard let state = rollouts[plan.name]?.machine?.state, state.phase == .succeeded,
             !state.run.isDryRun, state.run.plan.canary == plan.canary
         else { return ", or make the old one stable: again" }
-        return "; the way back is sluice weights set \(plan.service) \(state.run.stable)=100% "
-            + "\(plan.canary)=0%"
+        return "; the way back is sluice weights set \(plan.service) \(state.sharesBack)"
     }
 
     func start(
@@ -76,6 +75,7 @@ extension ControlLoop {
         if driver.isActive, request.supersedes {
             return supersede(request, driver, by: by, ticket: ticket)
         }
+        if driver.isEnding { return startBehind(request, driver, ticket: ticket) }
         if let why = RolloutMachine.mayStart(
             plan, canaryRevision: revision, after: driver.machine,
             isRetry: request.verb == .retry)
@@ -93,18 +93,19 @@ extension ControlLoop {
         run.stableRevision = stable.revision
         run.settings = values
         run.isDryRun = request.isDryRun
+        run.sharesBack = RolloutWeights.sharesBack(run, service)
         if request.verb == .retry { run.retries = (driver.machine?.state.run.retries ?? 0) + 1 }
         begin(run, driver, fingerprint: file.own.fingerprint(ofService: index))
-        return .json(
-            .object([
-                ("result", .string("started")), ("id", .string(run.id)),
-                (
-                    "text",
-                    .string(
-                        "sluice rollout status \(plan.name) --watch shows it, sluice rollout abort "
-                            + "\(plan.name) takes it back")
-                ),
-            ]))
+        guard ticket != 0 else { return nil }
+        // A restart right behind the answer knows the rollout.
+        driver.answers.append(
+            (
+                ticket, run.id,
+                "sluice rollout status \(plan.name) --watch shows it, sluice rollout abort "
+                    + "\(plan.name) takes it back"
+            ))
+        giveAnswersThatCan(driver)
+        return nil
     }
 
     /// The canary's share of its own and the stable version's requests in force, in hundredths of a
@@ -187,10 +188,48 @@ extension ControlLoop {
                     + "version; sluice rollout abort \(driver.name) --force ends it now")
         }
         driver.successor = (request, ticket)
+        driver.successorUntil = nil
         // The journal may have said already that it takes nothing.
         if let why = driver.machine?.notWritten { refuseSuccessor(driver, why) }
         startSuccessor(driver)
         return nil
+    }
+
+    /// The longest that a start waits for the last moments of the rollout before.
+    private static let endingMax = Duration.seconds(5)
+
+    /// Keeps a start until the rollout before has ended and its end is in the journal, which takes
+    /// milliseconds behind an abort or a rollback.
+    private func startBehind(
+        _ request: RolloutRequest, _ driver: RolloutDriver, ticket: UInt64
+    ) -> AdminResponse? {
+        guard driver.successor == nil else {
+            return .error(409, "somebody else begins the next rollout of \(driver.name) already")
+        }
+        driver.successor = (request, ticket)
+        let until = SystemClock.now() + ControlLoop.endingMax
+        driver.successorUntil = until
+        agenda.set(.lookAtRollouts, noLaterThan: until)
+        return nil
+    }
+
+    /// Answers a start that has waited too long for the end of the rollout before.
+    func giveUpSuccessor(_ driver: RolloutDriver, now: Instant) {
+        guard let until = driver.successorUntil, let (_, ticket) = driver.successor,
+            now >= until, let state = driver.machine?.state
+        else { return }
+        driver.successor = nil
+        driver.successorUntil = nil
+        let what =
+            state.phase.hasEnded
+            ? "has ended, and its end is not in the journal yet" : "is still \(state.phase.words)"
+        answer(
+            ticket,
+            .error(
+                409,
+                "\(state.run.id) \(what) after \(Units.text(ControlLoop.endingMax)): sluice rollout "
+                    + "status \(driver.name) says what it waits for, and then sluice rollout start "
+                    + "\(driver.name) begins"))
     }
 
     /// Nobody begins behind a rollout whose end is not in the journal.

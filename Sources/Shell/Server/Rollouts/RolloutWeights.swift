@@ -40,4 +40,22 @@ enum RolloutWeights {
             shares: shares, stable: order.movesStable ? run.plan.canary : run.stable,
             rollout: rollout, rules: rules, fingerprint: fingerprint)
     }
+
+    /// The words of `sluice weights set` by which everybody is as before the rollout, where the
+    /// service has more versions with a share than the two: what is not named there gets nothing.
+    /// - Returns: `nil` without such versions.
+    static func sharesBack(_ run: RolloutRun, _ service: Document.Service) -> String? {
+        let names = [run.stable, run.plan.canary]
+        let others = service.versions.filter { !names.contains($0.name) && $0.weight > 0 }
+        guard !others.isEmpty else { return nil }
+        let sum = service.versions.reduce(0) { $0 + $1.weight }
+        let own = sum - others.reduce(0) { $0 + $1.weight }
+        let shares =
+            [(run.stable, own), (run.plan.canary, 0)] + others.map { ($0.name, $0.weight) }
+        // Percents have two decimals; whole numbers say everything.
+        let arePercents = shares.allSatisfy { $0.1 * 10_000 % sum == 0 }
+        return shares.map { name, weight in
+            "\(name)=" + (arePercents ? Units.percent(weight * 10_000 / sum) : "\(weight)")
+        }.joined(separator: " ")
+    }
 }

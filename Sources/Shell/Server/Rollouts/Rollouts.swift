@@ -114,14 +114,19 @@ extension ControlLoop {
         case .answer(let ask, let text):
             // Going back waits for no disk, and whoever asked for it is told when a crash would not
             // undo it any more.
-            driver.answers.append((ask, text))
-            if driver.machine?.isWritten ?? true {
-                giveAnswers(driver)
-            } else if let why = driver.machine?.notWritten {
-                giveAnswers(driver, unwritten: why)
-            }
+            driver.answers.append((ask, nil, text))
+            giveAnswersThatCan(driver)
         case .refuse(let ask, let text): answer(ask, .error(409, text))
         case .ended: break
+        }
+    }
+
+    /// Answers where the journal has everything, or has said that it takes nothing.
+    func giveAnswersThatCan(_ driver: RolloutDriver) {
+        if driver.machine?.isWritten ?? true {
+            giveAnswers(driver)
+        } else if let why = driver.machine?.notWritten {
+            giveAnswers(driver, unwritten: why)
         }
     }
 
@@ -131,14 +136,17 @@ extension ControlLoop {
     private func giveAnswers(_ driver: RolloutDriver, unwritten: String? = nil) {
         let answers = driver.answers
         driver.answers = []
-        for (ask, text) in answers {
+        for (ask, started, text) in answers {
             let note =
                 unwritten.map {
                     "; not in the journal yet, so that a restart would not know it: \($0)"
                 } ?? ""
-            answer(
-                ask,
-                .json(.object([("result", .string("done")), ("text", .string(text + note))])))
+            var members: [(String, JSONText)] = [
+                ("result", .string(started == nil ? "done" : "started"))
+            ]
+            if let started { members.append(("id", .string(started))) }
+            members.append(("text", .string(text + note)))
+            answer(ask, .json(.object(members)))
         }
     }
 
@@ -163,6 +171,10 @@ extension ControlLoop {
             tell(driver, .notWritten(failure))
             giveAnswers(driver, unwritten: failure)
             refuseSuccessor(driver, failure)
+            // Tried again by the clock, which does not run for a rollout that has ended.
+            if driver.isTicking {
+                agenda.set(.lookAtRollouts, noLaterThan: SystemClock.now() + .seconds(1))
+            }
         } else {
             tell(driver, .written(sequence: sequence))
             if driver.machine?.isWritten ?? true { giveAnswers(driver) }
@@ -294,6 +306,7 @@ extension ControlLoop {
             tell(driver, driver.passed(now, wall))
             if driver.isActive { look(driver, now) }
             startSuccessor(driver)
+            giveUpSuccessor(driver, now: now)
             runErrands(driver, now)
             if driver.isTicking { next = now + .seconds(1) }
         }
