@@ -100,6 +100,10 @@ import Testing
             "watch and minTime", "keep watch"),
         .stage("weight: 5%, minTime: 2h, maxTime: 1h", at: "1h", "shorter than", "longer"),
         .stage("weight: 5%, maxTime: 30s", at: "30s", "its minTime of 1m", "shorter minTime"),
+        .stage("weight: 5", at: "5", "expected a percentage", "did you mean 5%?"),
+        .stage("weight: 0.5", at: "0.5", "expected a percentage", "0.5%, or 50% for 0.5 of all"),
+        .stage("weight: 0.25", at: "0.25", "expected", "0.25%, or 25% for 0.25 of all"),
+        .stage("weight: 1.5", at: "1.5", "expected a percentage", "did you mean 1.5%?"),
         .stage("weight: 5%, onFalse: skip", at: "skip", "but no when", "add when"),
         .stage(
             "weight: 5%, when: 'branch == \"a\"', onFalse: stop", at: "stop", "expected one of",
@@ -109,6 +113,9 @@ import Testing
             "neither approve nor window", "take onFalse out"),
         .stage("weight: 5%, approve: { by: [nobody] }", at: "nobody", "no token", "admin.tokens"),
         .stage("weight: 5%, approve: { by: [viewer] }", at: "viewer", "may not approve", "may:"),
+        .stage(
+            "weight: 5%, approve: { timeout: 1h, onTimeout: abort }", at: "abort",
+            "expected one of", "write rollback"),
         .stage("weight: 5%, approve: { by: [] }", at: "[]", "empty list", "take it out"),
         .stage(
             "weight: 5%, approve: { onTimeout: rollback }", at: "rollback", "no timeout",
@@ -213,6 +220,9 @@ import Testing
             "hooks: [{ events: [stage], before: \"5\", command: [a] }]", at: "{ ev",
             "events and before", "two hooks"),
         .with("hooks: [{ events: [stage] }]", at: "{ ev", "calls nothing", "add webhook"),
+        .with(
+            "hooks: [{ events: [done], command: [a] }]", at: "done", "expected one of",
+            "write succeeded"),
         .with(
             "hooks: [{ events: [stages], command: [a] }]", at: "stages]", "expected one of",
             "\"stage\"?"),

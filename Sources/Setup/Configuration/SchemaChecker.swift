@@ -191,10 +191,10 @@ struct SchemaChecker {
             hint = SchemaHints.decimal(text, range)
         case .share:
             isValid = Units.share(text) != nil
-            if Int(text) != nil { hint = "did you mean \(text)%?" }
+            hint = SchemaHints.share(text)
         case .shareOr(let word):
             isValid = text == word || Units.share(text) != nil
-            if Int(text) != nil { hint = "did you mean \(text)%?" }
+            hint = SchemaHints.share(text)
         case .weight:
             isValid =
                 Units.share(text) != nil || Int(text).map { (0...1_000_000).contains($0) } ?? false

@@ -262,6 +262,15 @@ enum SchemaHints {
         return ""
     }
 
+    /// For text that is no percentage.
+    static func share(_ text: String) -> String {
+        if Int(text) != nil { return "did you mean \(text)%?" }
+        guard let share = Units.share(text + "%") else { return "" }
+        guard text.hasPrefix("0."), share > 0 else { return "did you mean \(text)%?" }
+        // Either of the two may be meant.
+        return "write \(text)%, or \(Units.percent(share * 100)) for \(text) of all"
+    }
+
     /// For text that is no weight.
     static func weight(_ text: String) -> String {
         if text.hasPrefix("0.") { return "shares are percentages: 0.1 is 10%" }
@@ -310,6 +319,15 @@ enum SchemaHints {
         "noValue": ["ignore": "wait", "healthy": "pass", "unhealthy": "fail", "error": "fail"],
         "onFailure": ["abort": "rollback", "pause": "hold", "fail": "rollback"],
         "onRegression": ["abort": "rollback", "pause": "hold"],
+        "onTimeout": [
+            "abort": "rollback", "fail": "rollback", "pause": "hold", "wait": "hold",
+        ],
+        "events": [
+            "start": "started", "step": "stage", "promoted": "succeeded", "success": "succeeded",
+            "completed": "succeeded", "finished": "succeeded", "done": "succeeded",
+            "failed": "rolledBack", "aborted": "rolledBack", "rollback": "rolledBack",
+            "pause": "paused", "blocked": "rollbackBlocked", "approve": "approval",
+        ],
         "onInconclusive": ["pause": "hold", "promote": "advance", "abort": "rollback"],
         "on": [
             "connect": "connect-failure", "timeout": "gateway-error",
