@@ -8,7 +8,7 @@ import Testing
 @Suite struct EvidenceScenarios {
     static func yaml(
         _ weights: [Int] = [80, 20], service: String = "", route: String = "",
-        defaults: String = ""
+        routes: String = "", defaults: String = ""
     ) -> String {
         """
         listeners: [{ name: http, address: "127.0.0.1:80" }]
@@ -21,6 +21,7 @@ import Testing
             \(service)
         routes:
           - { name: beta, match: { headers: { x-group: beta } }, to: s/v2 }
+          \(routes)
           - { name: rest, to: s\(route.isEmpty ? "" : ", " + route) }
         defaults: { \(defaults) }
         """
@@ -35,11 +36,12 @@ import Testing
 
     static func world(
         seed: UInt64 = 1, _ origins: [SimulatedOrigin], _ weights: [Int] = [80, 20],
-        service: String = "", route: String = "", defaults: String = ""
+        service: String = "", route: String = "", routes: String = "", defaults: String = ""
     ) -> World {
         let world = World(
             seed: seed,
-            yaml: yaml(weights, service: service, route: route, defaults: defaults),
+            yaml: yaml(
+                weights, service: service, route: route, routes: routes, defaults: defaults),
             origins: origins)
         world.faults.latencyMax = .microseconds(100)
         return world
