@@ -85,6 +85,21 @@ import Testing
         #expect(twice.lines == story.lines && twice.recordCount == records.count)
     }
 
+    @Test("many short rollouts leave snapshots, with which their journal is renewed")
+    func short() throws {
+        var sequence = 0, snapshots: [Int] = []
+        for number in 1...60 {
+            var world = RolloutWorld(Plans.plain, number: number, after: sequence)
+            for i in 0..<10 { world.say(i % 2 == 0 ? .pause : .resume) }
+            world.say(.abort(force: false))
+            sequence = world.machine.sequence
+            for record in try JournalStoryTests.records(world) {
+                if case .snapshot = record.body { snapshots.append(record.sequence) }
+            }
+        }
+        #expect(sequence > 600 && snapshots.count >= 2, "\(snapshots) of \(sequence)")
+    }
+
     // MARK: Checkpoints
 
     @Test("the judge is written down with consequences and every ten seconds, and not else")

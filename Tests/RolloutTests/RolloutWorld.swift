@@ -64,10 +64,16 @@ struct RolloutWorld {
         return run
     }
 
-    init(_ plan: RolloutPlan, prepare: (inout RolloutRun) -> Void = { _ in }) {
-        var run = RolloutWorld.run(plan)
+    /// - Parameters:
+    ///   - number: of the rollout in its journal.
+    ///   - sequence: the number of the journal's last record.
+    init(
+        _ plan: RolloutPlan, number: Int = 1, after sequence: Int = 0,
+        prepare: (inout RolloutRun) -> Void = { _ in }
+    ) {
+        var run = RolloutWorld.run(plan, number: number)
         prepare(&run)
-        let (machine, effects) = RolloutMachine.start(run, after: 0, now: now)
+        let (machine, effects) = RolloutMachine.start(run, after: sequence, now: now)
         self.machine = machine
         share = run.share
         stable = run.stable

@@ -27,6 +27,9 @@ public final class SimulatedOrigin {
     /// Wants `NTLM name` once on each connection, in `Authorization` or in its sibling for proxies,
     /// and says in `x-user` whose it is.
     public var authenticates = false
+    /// Whether a client was asked to authenticate its connection, which is bound to this origin
+    /// from then on.
+    public internal(set) var hasAsked = false
     /// By prior knowledge.
     public var speaksHTTP2 = false
     /// Streams that each of its connections takes at once; more are refused.
@@ -318,6 +321,7 @@ final class OriginPeer: OriginEnd {
             }
         }
         if user.isEmpty {
+            origin.hasAsked = true
             answer = .init(401, headers: ["www-authenticate: NTLM"])
         } else {
             answer.headers.append("x-user: \(user)")

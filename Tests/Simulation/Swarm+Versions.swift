@@ -6,8 +6,11 @@ import Evidence
 extension Swarm {
     private static let versions = ["v1", "v2"]
 
-    /// Every request is counted as its version was chosen, and no client leaves that undone.
-    private var isPlain: Bool { !options.hasFaults && !hasCredentials }
+    /// Every request is counted as its version was chosen, and no client leaves that undone. A
+    /// connection that is asked to authenticate keeps its endpoint, and draws no version again.
+    private var isPlain: Bool {
+        !options.hasFaults && !hasCredentials && !origins.contains { $0.hasAsked }
+    }
 
     var tripCount: Int { world.latch(service: "s", version: "v2")?.tripCount ?? 0 }
 
@@ -52,7 +55,8 @@ extension Swarm {
     func checkSessions(_ outcomes: [Outcome]) {
         guard options.isSticky, !options.hasFallback else { return }
         // A connection that carries an identity keeps its version whatever the weights are.
-        if hasCredentials, weights.isChanging || tripCount > 0 { return }
+        let isBound = hasCredentials || origins.contains { $0.hasAsked }
+        if isBound, weights.isChanging || tripCount > 0 { return }
         for outcome in outcomes where !outcome.version.isEmpty && !pinned.contains(outcome.id) {
             let client = String(outcome.id.prefix { $0 != "-" })
             guard let session = sessions[client] else { continue }

@@ -14,7 +14,7 @@ public final class Swarm {
     public private(set) var findings: [String] = []
     private var random: PRNG
     let world: World
-    private let origins: [SimulatedOrigin]
+    let origins: [SimulatedOrigin]
     let weights: SwarmWeights
     private var clients: [SimulatedClient] = []
     private var streamClients: [SimulatedHTTP2Client] = []

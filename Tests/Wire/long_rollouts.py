@@ -14,7 +14,9 @@ TOKEN = "secret-of-the-test"
 
 
 def text(one, two, extra):
-    stages = "".join(f"        - {{ name: at{share}, weight: {share}% }}\n" for share in range(STEP, 100, STEP))
+    # Behind each kill every connection is new, of which a small share has more a request: times are left out.
+    stages = "".join(
+        f"        - {{ name: at{share}, weight: {share}%, warmup: 1h }}\n" for share in range(STEP, 100, STEP))
     return f"""listeners:
   - {{ name: http, address: "127.0.0.1:0" }}
 services:

@@ -34,8 +34,6 @@ public struct JournalFold: Sendable, Equatable {
     public private(set) var state: RolloutState?
     /// The number of the last record.
     public private(set) var sequence = 0
-    /// Events since the last snapshot.
-    private(set) var sinceSnapshot = 0
     /// The wall time of the last record.
     public private(set) var time = WallTime(microseconds: 0)
     /// The rollouts that have ended, the newest last; at most `endsMax`.
@@ -75,7 +73,6 @@ public struct JournalFold: Sendable, Equatable {
             throw Failure(text: "\(run.id) begins, and \(state.run.id) has not ended")
         }
         state = RolloutTurn.begin(run, now: time).state
-        sinceSnapshot = 0
     }
 
     private mutating func apply(
@@ -88,7 +85,6 @@ public struct JournalFold: Sendable, Equatable {
         var turn = RolloutTurn(state, now: time, ask: 0)
         turn.apply(event)
         self.state = turn.state
-        sinceSnapshot += 1
     }
 
     private mutating func take(
@@ -99,7 +95,6 @@ public struct JournalFold: Sendable, Equatable {
             differences.append(sequence)
         }
         state = snapshot
-        sinceSnapshot = 0
     }
 
     /// Takes note of a rollout that has ended.

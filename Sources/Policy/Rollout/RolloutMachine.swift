@@ -19,8 +19,6 @@ public struct RolloutMachine: Sendable, Equatable {
     /// The number of the last record.
     public private(set) var sequence: Int
 
-    /// Events since the last snapshot.
-    private var sinceSnapshot: Int
     /// Time since the last record.
     private var monotonic = Duration.zero
     private var wall = Duration.zero
@@ -35,7 +33,8 @@ public struct RolloutMachine: Sendable, Equatable {
     private var orderLeft: Duration?
     private var orderProblem: String?
 
-    /// Events between two snapshots.
+    /// A record whose number is a multiple of this has a snapshot behind it, whichever rollout it
+    /// is of: a journal of many short rollouts is renewed too.
     static let snapshotEvery = 256
     /// Time without a record, while something will be due.
     static let beatEvery = Duration.seconds(300)
@@ -47,10 +46,9 @@ public struct RolloutMachine: Sendable, Equatable {
     /// The most of a jump of the wall clock that is believed.
     static let jumpMax = Duration.seconds(3_600)
 
-    private init(_ state: RolloutState, sequence: Int, sinceSnapshot: Int) {
+    private init(_ state: RolloutState, sequence: Int) {
         self.state = state
         self.sequence = sequence
-        self.sinceSnapshot = sinceSnapshot
         latest = state.verdict
     }
 
@@ -67,7 +65,7 @@ public struct RolloutMachine: Sendable, Equatable {
     ) -> (machine: RolloutMachine, effects: [RolloutEffect]) {
         precondition(run.isSound, "the plan of a rollout has stages and sound numbers")
         let turn = RolloutTurn.begin(run, now: now)
-        var machine = RolloutMachine(turn.state, sequence: sequence, sinceSnapshot: 0)
+        var machine = RolloutMachine(turn.state, sequence: sequence)
         let record = machine.next(.begin(run), now)
         let effects = machine.journal.add([record], turn.effects, turn.state)
         return (machine, effects)
@@ -77,7 +75,7 @@ public struct RolloutMachine: Sendable, Equatable {
     /// - Returns: `nil` when the journal tells of none.
     public init?(_ fold: JournalFold) {
         guard let state = fold.state else { return nil }
-        self.init(state, sequence: fold.sequence, sinceSnapshot: fold.sinceSnapshot)
+        self.init(state, sequence: fold.sequence)
     }
 
     /// Whether a rollout may start where the journal tells of others.
@@ -145,7 +143,6 @@ public struct RolloutMachine: Sendable, Equatable {
             if let last = journal.lastSequence, last < sequence {
                 // One snapshot, of now, is in the place of many records.
                 sequence = last
-                sinceSnapshot = 0
                 monotonic = .zero
                 wall = .zero
             }
@@ -198,9 +195,7 @@ public struct RolloutMachine: Sendable, Equatable {
         // At most a kilobyte a second on average, and a record every ten seconds at most.
         checkpointLeft = .seconds(max(10, Int64(state.judge.utf8.count) / 1_024))
         var records = [next(.event(event, facts), now)]
-        sinceSnapshot += 1
-        if sinceSnapshot >= RolloutMachine.snapshotEvery {
-            sinceSnapshot = 0
+        if sequence.isMultiple(of: RolloutMachine.snapshotEvery) {
             records.append(next(.snapshot(state, replaces: false), now))
         }
         return journal.add(records, turn.effects, state)
