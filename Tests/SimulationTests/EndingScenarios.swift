@@ -57,7 +57,7 @@ import Testing
         let old = world.metric("sluice_requests_total", "listener=\"http\"")
         let new = world.metric("sluice_requests_total", "listener=\"renamed\"")
         #expect(old > 0 && new > 0 && old + new == 100)
-        #expect(world.metric("sluice_downstream_connections_total") == 10)
+        #expect(world.metric("sluice_downstream_connections_accepted_total") == 10)
     }
 
     @Test("one that has nothing to ask is not waited for", arguments: Way.allCases)

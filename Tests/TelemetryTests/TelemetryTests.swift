@@ -56,6 +56,79 @@ import Testing
         #expect(text.hasSuffix("# EOF\n"))
     }
 
+    @Test("errors and durations of what is expected exist at zero, unless there are thousands")
+    func zerosOfErrorsAndDurations() {
+        let registry = MetricRegistry()
+        func page(_ versions: [String]) -> String {
+            let rows = versions.map {
+                MetricRegistry.RowLabels(route: "r", service: "s", version: $0)
+            }
+            for row in rows { _ = registry.row(row) }
+            var page = PrometheusText(format: .prometheus)
+            RequestMetricsPage(registry: registry, shards: [CounterShard()]).write(
+                to: &page,
+                expected: rows.map { .init(listener: "l", labels: $0, assign: .weighted) },
+                refusedCause: { _ in "" })
+            return ASCII.string(page.buffer.readable)
+        }
+        let row = "route=\"r\",service=\"s\",version=\"v\""
+        let few = page(["v"])
+        for cause in ["response", "connect", "reset", "timeout", "invalid", "local"] {
+            #expect(
+                few.contains(
+                    "sluice_errors_total{listener=\"l\",\(row),assign=\"weighted\",cause=\"\(cause)\"} 0\n"
+                ))
+        }
+        #expect(few.contains("sluice_request_duration_seconds_bucket{\(row),le=\"+Inf\"} 0\n"))
+        #expect(few.contains("sluice_request_duration_seconds_count{\(row)} 0\n"))
+        let many = page((0...RequestMetricsPage.zeroRowsMax).map { "v\($0)" })
+        #expect(!many.contains("sluice_errors_total{"))
+        #expect(!many.contains("sluice_request_duration_seconds_count{"))
+        #expect(many.contains("version=\"v7\",assign=\"weighted\",code=\"503\"} 0\n"))
+    }
+
+    @Test("an Accept field chooses the format by its qualities, and 0 is no")
+    func accept() {
+        let prometheus3 =
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+            + "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,"
+            + "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+        for accept in [
+            prometheus3, "application/openmetrics-text", "application/openmetrics-text,text/plain",
+            "text/plain;q=0.5, Application/OpenMetrics-Text; version=\"1.0.0\" ;q=0.5",
+            "application/openmetrics-text;q=0.001", "application/*;q=0.3,*/*;q=0.1",
+            "application/openmetrics-text;version=2.0.0,application/openmetrics-text;version=0.0.1",
+        ] {
+            #expect(PrometheusText.format(accept: accept) == .openMetrics, "\(accept)")
+        }
+        for accept in [
+            "", "*/*", "text/plain", "application/json", "application/openmetrics-text;q=0",
+            "application/openmetrics-text;q=0.0,*/*", "text/html;q=1,nonsense;;;,=,",
+            "application/openmetrics-text;q=0.2,text/plain;q=0.3",
+            "application/openmetrics-text;version=2.0.0", "application/openmetrics-text;q=2",
+            "application/openmetrics-text;q=0.5,text/*", "text/plain;version=0.0.4,*/*;q=0.5",
+        ] {
+            #expect(PrometheusText.format(accept: accept) == .prometheus, "\(accept)")
+        }
+    }
+
+    @Test("in OpenMetrics no two families have one name, and former names are in text alone")
+    func familyNames() {
+        for (format, hasFormer) in [(PrometheusText.Format.openMetrics, false), (.prometheus, true)] {
+            var page = PrometheusText(format: format)
+            RequestMetricsPage(registry: MetricRegistry(), shards: []).write(
+                to: &page, expected: [], refusedCause: { _ in "" })
+            let lines = ASCII.string(page.buffer.readable).split(separator: "\n")
+            let names = lines.filter { $0.hasPrefix("# TYPE ") }.map { $0.split(separator: " ")[2] }
+            #expect(names.count > 50 && Set(names).count == names.count)
+            for former in ["sluice_downstream_connections_total 0", "sluice_tunnels_total 0"] {
+                #expect(lines.contains { $0 == former } == hasFormer)
+            }
+            #expect(lines.contains("sluice_downstream_connections_accepted_total 0"))
+            #expect(lines.contains("sluice_tunnels_opened_total 0"))
+        }
+    }
+
     /// A page of the versions of one service, of which one is named.
     struct Releases {
         let registry = MetricRegistry()

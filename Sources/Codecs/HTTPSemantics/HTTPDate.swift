@@ -71,6 +71,15 @@ public enum HTTPDate {
         out.append(UInt8(0x5a))
     }
 
+    /// Appends the part behind the second with three digits: `.009Z`.
+    public static func appendRFC3339(milliseconds time: WallTime, to out: inout ByteBuffer) {
+        let rest = max(0, time.microseconds) % 1_000_000 / 1_000
+        out.append(UInt8(0x2e))
+        out.append(UInt8(0x30 + rest / 100))
+        two(rest % 100, &out)
+        out.append(UInt8(0x5a))
+    }
+
     /// Appends `23/Nov/2026:20:08:00 +0000`, the common log format's time.
     public static func appendCommonLog(_ time: WallTime, to out: inout ByteBuffer) {
         let seconds = max(0, time.seconds)

@@ -34,6 +34,11 @@ public struct AdminRequest {
     func field(_ name: String) -> String? {
         fields.first { $0.name == name }?.value
     }
+
+    /// The value of a field that is a list, of all its lines (RFC 9110 §5.3).
+    func list(_ name: String) -> String {
+        fields.filter { $0.name == name }.map(\.value).joined(separator: ",")
+    }
 }
 
 /// The bytes of an answer, shared by all who are sent them.

@@ -31,7 +31,7 @@ public enum AdminRouter {
     }
 
     private static func metrics(_ request: AdminRequest) -> AdminAnswer {
-        work(request, .metrics(PrometheusText.format(accept: request.field("accept") ?? "")))
+        work(request, .metrics(PrometheusText.format(accept: request.list("accept"))))
     }
 
     private static func admin(

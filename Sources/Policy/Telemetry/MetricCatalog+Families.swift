@@ -25,7 +25,7 @@ extension MetricCatalog {
 
     private static let workerEntries: [WorkerMetric: Entry] = [
         .downstreamConnections: counter(
-            "sluice_downstream_connections_total", "Client connections accepted."),
+            "sluice_downstream_connections_accepted_total", "Client connections accepted."),
         .downstreamConnectionsShed: counter(
             "sluice_downstream_connections_shed_total",
             "Client connections closed at once because a limit was reached."),
@@ -44,7 +44,8 @@ extension MetricCatalog {
         .accessLogDropped: counter(
             "sluice_access_log_dropped_total",
             "Access log lines dropped because the writer is slow."),
-        .tunnelsOpened: counter("sluice_tunnels_total", "Connections upgraded to a tunnel."),
+        .tunnelsOpened: counter(
+            "sluice_tunnels_opened_total", "Connections upgraded to a tunnel."),
         .downstreamResumptions: counter(
             "sluice_downstream_tls_resumptions_total",
             "TLS handshakes of clients that took up an earlier session."),
@@ -169,5 +170,20 @@ extension MetricCatalog {
 
     private static func fault(_ kind: String) -> Entry {
         counter("sluice_faults_injected_total", "Faults made on purpose, by kind.", ("kind", kind))
+    }
+
+    /// Names that counters had before, and have for one release more, in the text format alone: in
+    /// OpenMetrics a counter's family is named without `_total`, and these would then have the
+    /// names of gauges.
+    static let formerNames: [(family: Family, metric: WorkerMetric)] = [
+        (former("sluice_downstream_connections"), .downstreamConnections),
+        (former("sluice_tunnels"), .tunnelsOpened),
+    ]
+
+    private static func former(_ gauge: String) -> Family {
+        let now = gauge + (gauge.hasSuffix("connections") ? "_accepted_total" : "_opened_total")
+        return Family(
+            name: gauge + "_total", kind: .counter,
+            help: "Former name of \(now), gone with the next release.")
     }
 }

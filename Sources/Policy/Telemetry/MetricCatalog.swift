@@ -116,4 +116,9 @@ public enum MetricCatalog {
 
     /// Codes whose series exist at zero before the first request.
     public static let codesAtZero: [UInt16] = [200, 404, 500, 502, 503, 504]
+    /// Causes whose series exist at zero before the first error: a rate over a series that begins
+    /// with its first event misses that event.
+    public static let causesAtZero: [ErrorCause] = [
+        .response, .connect, .reset, .timeout, .invalid, .local,
+    ]
 }

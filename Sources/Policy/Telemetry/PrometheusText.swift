@@ -1,4 +1,5 @@
 import Base
+import HTTPSemantics
 
 /// Writes Prometheus' text format 0.0.4, or OpenMetrics 1.0. Families must be written one after
 /// another, each opened once.
@@ -6,7 +7,7 @@ public struct PrometheusText: ~Copyable {
     public enum Format: Sendable { case prometheus, openMetrics }
 
     public private(set) var buffer = ByteBuffer(capacity: 65_536)
-    private let format: Format
+    public let format: Format
     private var name = ""
     private var isCounter = false
 
@@ -20,9 +21,22 @@ public struct PrometheusText: ~Copyable {
         }
     }
 
-    /// Chooses OpenMetrics when the Accept field asks for it.
+    /// Chooses the format that an Accept field prefers (RFC 9110 §12.5.1): OpenMetrics where its
+    /// quality is above 0 and at least that of plain text, and text for whatever else is asked for.
+    /// Of OpenMetrics 0.0.1 and 1.0.0 are understood; other parameters, such as `escaping`, change
+    /// nothing.
     public static func format(accept: String) -> Format {
-        accept.contains("application/openmetrics-text") ? .openMetrics : .prometheus
+        let ranges = Preferences(accept)
+        let open = ranges.quality(ofType: "application", "openmetrics-text") { range in
+            guard let version = range.parameter("version") else { return true }
+            return version == "1.0.0" || version == "0.0.1"
+        }
+        let text = ranges.quality(ofType: "text", "plain") { _ in true }
+        // A client that takes anything gets what every reader understands.
+        guard open.quality > 0, open.isNamed || open.quality > text.quality else {
+            return .prometheus
+        }
+        return open.quality >= text.quality ? .openMetrics : .prometheus
     }
 
     /// Opens a family. Counters' names end in `_total`, which OpenMetrics leaves off here.

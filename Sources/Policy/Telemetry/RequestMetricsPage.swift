@@ -18,6 +18,10 @@ public struct RequestMetricsPage {
         }
     }
 
+    /// Rows up to which errors and durations are on the page before they have counted anything;
+    /// with more of them a row's begin with its first event.
+    public static let zeroRowsMax = 1_000
+
     /// - Parameter hidden: what is not on the page.
     public init(
         registry: MetricRegistry, shards: [CounterShard],
@@ -41,6 +45,14 @@ public struct RequestMetricsPage {
         ]
     }
 
+    private static func labels(_ series: Expected) -> [(String, String)] {
+        [
+            ("listener", series.listener), ("route", series.labels.route),
+            ("service", series.labels.service), ("version", series.labels.version),
+            ("assign", "\(series.assign.label)"),
+        ]
+    }
+
     /// - Parameters:
     ///   - expected: series of the snapshot in force, shown at zero until they are seen.
     ///   - refusedCause: the text of a refusal's cause by its number.
@@ -48,14 +60,11 @@ public struct RequestMetricsPage {
         to page: inout PrometheusText, expected: [Expected], refusedCause: (UInt8) -> String
     ) {
         writeRequests(to: &page, expected: expected)
-        page.family(MetricCatalog.errors)
-        for series in contents.series where series.kind == .errors {
-            let cause = ErrorCause(rawValue: UInt8(truncatingIfNeeded: series.code)) ?? .none
-            page.sample(
-                RequestMetricsPage.labels(series) + [("cause", "\(cause.label)")],
-                sum(series.slot))
-        }
-        writeRows(to: &page)
+        // So that a configuration of thousands of routes has no page of zeros.
+        let rows = Set(expected.map(\.labels))
+        let isFew = rows.count <= RequestMetricsPage.zeroRowsMax
+        writeErrors(to: &page, expected: isFew ? expected : [])
+        writeRows(to: &page, expected: isFew ? rows : [])
         page.family(MetricCatalog.refused)
         for series in contents.series where series.kind == .refused {
             page.sample(
@@ -72,6 +81,10 @@ public struct RequestMetricsPage {
             guard let entry = MetricCatalog.worker(metric) else { continue }
             begin(entry.family, after: &last, &page)
             page.sample(entry.label.map { [$0] } ?? [], worker(metric))
+        }
+        for former in MetricCatalog.formerNames where page.format == .prometheus {
+            page.family(former.family)
+            page.sample([], worker(former.metric))
         }
         gauge(
             "sluice_downstream_connections", "Client connections open.", .downstreamConnections,
@@ -146,18 +159,34 @@ public struct RequestMetricsPage {
         }
         for series in expected {
             for code in MetricCatalog.codesAtZero {
-                let labels = [
-                    ("listener", series.listener), ("route", series.labels.route),
-                    ("service", series.labels.service), ("version", series.labels.version),
-                    ("assign", "\(series.assign.label)"), ("code", "\(code)"),
-                ]
+                let labels = RequestMetricsPage.labels(series) + [("code", "\(code)")]
                 if seen.contains(labels.map(\.1).joined(separator: "\u{1}")) { continue }
                 page.sample(labels, 0)
             }
         }
     }
 
-    private func writeRows(to page: inout PrometheusText) {
+    private func writeErrors(to page: inout PrometheusText, expected: [Expected]) {
+        page.family(MetricCatalog.errors)
+        var seen: Set<String> = []
+        for series in contents.series where series.kind == .errors {
+            let cause = ErrorCause(rawValue: UInt8(truncatingIfNeeded: series.code)) ?? .none
+            let labels = RequestMetricsPage.labels(series) + [("cause", "\(cause.label)")]
+            page.sample(labels, sum(series.slot))
+            seen.insert(labels.map(\.1).joined(separator: "\u{1}"))
+        }
+        for series in expected {
+            for cause in MetricCatalog.causesAtZero {
+                let labels = RequestMetricsPage.labels(series) + [("cause", "\(cause.label)")]
+                if seen.contains(labels.map(\.1).joined(separator: "\u{1}")) { continue }
+                page.sample(labels, 0)
+            }
+        }
+    }
+
+    private func writeRows(
+        to page: inout PrometheusText, expected: Set<MetricRegistry.RowLabels>
+    ) {
         func rowLabels(_ row: MetricRegistry.Row) -> [(String, String)] {
             [
                 ("route", row.labels.route), ("service", row.labels.service),
@@ -180,7 +209,8 @@ public struct RequestMetricsPage {
             page.sample(rowLabels(row), sum(row.slot + MetricRegistry.RowSlot.bytesSent))
         }
         page.family(MetricCatalog.duration)
-        for row in rows where sum(row.slot + MetricRegistry.RowSlot.finished) > 0 {
+        for row in rows
+        where sum(row.slot + MetricRegistry.RowSlot.finished) > 0 || expected.contains(row.labels) {
             writeDuration(row, rowLabels(row), to: &page)
         }
         page.family(MetricCatalog.mirrorDuration)
