@@ -51,6 +51,9 @@ let package = Package(
         .systemLibrary(
             name: "CYAML", path: "\(ground)/CYAML", pkgConfig: "yaml-0.1",
             providers: [.apt(["libyaml-dev"])]),
+        .systemLibrary(
+            name: "CZlib", path: "\(ground)/CZlib", pkgConfig: "zlib",
+            providers: [.apt(["zlib1g-dev"])]),
         .target(
             name: "COpenSSL", path: "\(ground)/COpenSSL",
             linkerSettings: [.linkedLibrary("ssl"), .linkedLibrary("crypto")]),
@@ -68,6 +71,7 @@ let package = Package(
         floor("TLS", in: "Codecs", ["COpenSSL", "Base"]),
         floor("YAML", in: "Codecs", ["CYAML", "Base"]),
         floor("RE2", in: "Codecs", ["CRE2", "Base"]),
+        floor("Gzip", in: "Codecs", ["CZlib", "Base"]),
         floor("Platform", in: "Kernel", ["CPlatform", "Base"]),
         // Floor 3: policy.
         floor("Routing", in: "Policy", ["Base", "HTTPSemantics", "RE2"]),
@@ -106,8 +110,8 @@ let package = Package(
         floor(
             "Admin", in: "Control",
             [
-                "Base", "JSON", "HTTPSemantics", "Judge", "Telemetry", "Upstream", "Evidence",
-                "Rollout", "Configuration", "Explain",
+                "Base", "Gzip", "JSON", "HTTPSemantics", "Judge", "Telemetry", "Upstream",
+                "Evidence", "Rollout", "Configuration", "Explain",
             ]),
         // Beside the I/O line: the resolver's thread and the demo's origin.
         floor("Resolver", in: "Kernel", ["Platform", "Base"]),
@@ -154,6 +158,7 @@ let package = Package(
             cSettings: [.headerSearchPath("../../Sources/Ground/CScan/include")]),
         tests("HTTP2Tests", ["HTTP2", "HTTP1", "HTTPSemantics", "Base"]),
         tests("TLSTests", ["TLS", "Support", "Base"]),
+        tests("GzipTests", ["Gzip", "CZlib", "Base"]),
         tests("RoutingTests", ["Routing", "RE2", "HTTP1", "HTTPSemantics", "Base"]),
         tests("UpstreamTests", ["Upstream", "Base"]),
         tests("ResolverTests", ["Resolver", "Platform", "Base"]),
