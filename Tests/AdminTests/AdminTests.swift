@@ -47,6 +47,7 @@ final class StillProcess: ProcessView {
     var now: Instant { Instant(nanoseconds: 1) }
     var wall: WallTime { WallTime(microseconds: 1) }
     var version: String { "1" }
+    var identity = ProcessIdentity(.init(), .init(hostName: "frontend"))
     var startedAt: WallTime { wall }
     var path: String { "sluice.yaml" }
     var hash: String { "abc" }

@@ -228,6 +228,8 @@ import Testing
     static let places: [String: Slip] = [
         "listener": Slip("{ name: http, address: \"127.0.0.1:8080\" }", "§", "", ""),
         "admin": process("admin: §", "", ""), "metrics": process("metrics: §", "", ""),
+        "metrics in Istio's words": process("metrics: { istio: § }", "", ""),
+        "identity": process("identity: §", "", ""),
         "service": Slip("services:\n", "services:\n  reviews: §\n", "", ""),
         "version": Slip("{ weight: 10%, endpoints: [\"127.0.0.1:2\"] }", "§", "", ""),
         "sticky": service("sticky: §", "", ""),

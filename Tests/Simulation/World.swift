@@ -350,8 +350,10 @@ public final class World {
 
     public func metric(_ family: String, _ label: String = "") -> UInt64 {
         var page = PrometheusText(format: .prometheus)
-        RequestMetricsPage(registry: metrics, shards: nature.workers.map(\.shard)).write(
-            to: &page, expected: [], refusedCause: RefusalCause.label)
+        let requests = RequestMetricsPage(registry: metrics, shards: nature.workers.map(\.shard))
+        for use in MetricCatalog.Use.allCases {
+            requests.write(use, to: &page, .init(refusedCause: RefusalCause.label))
+        }
         var sum: UInt64 = 0
         for line in ASCII.string(page.buffer.readable).split(separator: "\n")
         where line.hasPrefix(family) && !line.hasPrefix("#")

@@ -26,8 +26,7 @@ import Testing
             }
         }
         var page = PrometheusText(format: .prometheus)
-        RequestMetricsPage(registry: registry, shards: shards).write(
-            to: &page, expected: [], refusedCause: { _ in "" })
+        RequestMetricsPage(registry: registry, shards: shards).write(.requests, to: &page)
         let text = ASCII.string(page.buffer.readable)
         let labels =
             "listener=\"http\",route=\"r\",service=\"s\",version=\"v1\",assign=\"weighted\""
@@ -43,12 +42,12 @@ import Testing
         let registry = MetricRegistry()
         var page = PrometheusText(format: .openMetrics)
         RequestMetricsPage(registry: registry, shards: []).write(
-            to: &page,
-            expected: [
+            .requests, to: &page,
+            .init(expected: [
                 .init(
                     listener: "l", labels: .init(route: "r", service: "s", version: "v"),
                     assign: .sticky)
-            ], refusedCause: { _ in "" })
+            ]))
         page.finish()
         let text = ASCII.string(page.buffer.readable)
         #expect(text.contains("assign=\"sticky\",code=\"503\"} 0\n"))
@@ -66,9 +65,8 @@ import Testing
             for row in rows { _ = registry.row(row) }
             var page = PrometheusText(format: .prometheus)
             RequestMetricsPage(registry: registry, shards: [CounterShard()]).write(
-                to: &page,
-                expected: rows.map { .init(listener: "l", labels: $0, assign: .weighted) },
-                refusedCause: { _ in "" })
+                .requests, to: &page,
+                .init(expected: rows.map { .init(listener: "l", labels: $0, assign: .weighted) }))
             return ASCII.string(page.buffer.readable)
         }
         let row = "route=\"r\",service=\"s\",version=\"v\""
@@ -116,8 +114,9 @@ import Testing
     func familyNames() {
         for (format, hasFormer) in [(PrometheusText.Format.openMetrics, false), (.prometheus, true)] {
             var page = PrometheusText(format: format)
-            RequestMetricsPage(registry: MetricRegistry(), shards: []).write(
-                to: &page, expected: [], refusedCause: { _ in "" })
+            for use in MetricCatalog.Use.allCases {
+                RequestMetricsPage(registry: MetricRegistry(), shards: []).write(use, to: &page)
+            }
             let lines = ASCII.string(page.buffer.readable).split(separator: "\n")
             let names = lines.filter { $0.hasPrefix("# TYPE ") }.map { $0.split(separator: " ")[2] }
             #expect(names.count > 50 && Set(names).count == names.count)
@@ -225,8 +224,13 @@ import Testing
         var world = Releases()
         world.release("a")
         let shard = CounterShard()
-        let slot = world.registry.row(.init(route: "r", service: "s", version: "a")).slot
-        shard.add(5, to: slot + MetricRegistry.RowSlot.bytesSent)
+        let row = world.registry.row(.init(route: "r", service: "s", version: "a"))
+        var counters = WorkerCounters(registry: world.registry, shard: shard)
+        var summary = ExchangeSummary()
+        summary.row = row.id
+        summary.status = 200
+        summary.bytesSent = 5
+        counters.finished(summary, rowSlot: row.slot)
         world.release("b")
         world.release("c")
         #expect(!world.page(retention: 0).contains("a"))
@@ -234,7 +238,7 @@ import Testing
         let hidden = world.retention.hidden(retention: .zero, now: world.now) { _ in false }
         var page = PrometheusText(format: .prometheus)
         RequestMetricsPage(registry: world.registry, shards: [shard], hiding: hidden).write(
-            to: &page, expected: [], refusedCause: { _ in "" })
+            .requests, to: &page)
         let labels = "route=\"r\",service=\"s\",version=\"a\""
         #expect(
             ASCII.string(page.buffer.readable).contains(

@@ -116,6 +116,14 @@ import CScan
 
     public mutating func append(_ bytes: [UInt8]) { append(bytes.span) }
 
+    /// A copy of what there is to read, for others to keep.
+    public var bytes: [UInt8] {
+        unsafe [UInt8](unsafeUninitializedCapacity: count) { room, length in
+            if count > 0 { unsafe cscan_copy(room.baseAddress!, base + reader, count) }
+            length = count
+        }
+    }
+
     public mutating func appendDecimal(_ value: UInt64) {
         reserve(20)
         writer &+= unsafe cscan_decimal(value, base + writer)

@@ -1,5 +1,5 @@
-/// The preferences of a client, as `Accept` and `Accept-Encoding` say it (RFC 9110 §12.4.2): a list of
-/// words, each perhaps with parameters and a quality.
+/// The preferences of a client, as `Accept` and `Accept-Encoding` say them (RFC 9110 §12.4.2): a
+/// list of words, each perhaps with parameters and a quality.
 public struct Preferences: Sendable {
     /// One word of the list.
     public struct Range: Sendable {

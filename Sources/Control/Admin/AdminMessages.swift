@@ -56,6 +56,10 @@ public struct AdminResponse: Sendable {
     public var retryAfter: Int?
     /// The entity tag of the content, with its quotes; `nil` for pages that are new each time.
     public var entityTag: String?
+    /// The coding of the content (RFC 9110 §8.4); `nil` for none.
+    public var contentEncoding: String?
+    /// The fields of the request that the content depends on (RFC 9110 §12.5.5); `nil` for none.
+    public var vary: String?
 
     public init(
         status: UInt16, contentType: String = "application/json", body: String,
@@ -65,6 +69,12 @@ public struct AdminResponse: Sendable {
         self.contentType = contentType
         content = AdminContent(Array(body.utf8))
         self.entityTag = entityTag
+    }
+
+    public init(status: UInt16, contentType: String, bytes: [UInt8]) {
+        self.status = status
+        self.contentType = contentType
+        content = AdminContent(bytes)
     }
 
     /// Whether the client has the content already (RFC 9110 §13.1.2).
@@ -107,7 +117,7 @@ public enum AdminAnswer {
 /// tenths of a second. `AdminRouter.make` makes it, on a thread that nobody waits for. Equal pages
 /// that are asked for at one time may be one.
 public enum AdminPage: Hashable, Sendable {
-    case metrics(PrometheusText.Format)
+    case metrics(MetricsQuery)
     case clusters
     /// The evidence of each version; for people, or as JSON with an entity tag.
     case evidence(isText: Bool)

@@ -1,6 +1,7 @@
 import Base
 import Configuration
 import Explain
+import Gzip
 import JSON
 import Telemetry
 
@@ -31,7 +32,10 @@ public enum AdminRouter {
     }
 
     private static func metrics(_ request: AdminRequest) -> AdminAnswer {
-        work(request, .metrics(PrometheusText.format(accept: request.list("accept"))))
+        guard let query = MetricsQuery(request) else {
+            return readOnly(request) { .error(400, MetricsQuery.advice) }
+        }
+        return work(request, .metrics(query))
     }
 
     private static func admin(
@@ -65,10 +69,7 @@ public enum AdminRouter {
     /// Makes a page. Any thread may, of a view that it has to itself.
     public static func make(_ page: AdminPage, _ process: some ProcessView) -> AdminResponse {
         switch page {
-        case .metrics(let format):
-            return AdminResponse(
-                status: 200, contentType: PrometheusText.contentType(format),
-                body: MetricsPage.text(process, format: format))
+        case .metrics(let query): return metricsPage(query, process)
         case .clusters: return .json(AdminViews.clusters(process))
         case .evidence(isText: true):
             return AdminResponse(
@@ -82,6 +83,23 @@ public enum AdminRouter {
         case .rollouts(let name, let kind, let asText):
             return RolloutPage.answer(name, kind, asText: asText, process)
         }
+    }
+
+    private static func metricsPage(
+        _ query: MetricsQuery, _ process: some ProcessView
+    ) -> AdminResponse {
+        let text = MetricsPage.text(process, query)
+        var response = AdminResponse(
+            status: 200, contentType: PrometheusText.contentType(query.format), bytes: [])
+        response.vary = "accept, accept-encoding"
+        // Where memory is short the page goes as it is.
+        if query.isCompressed, let small = Gzip.compressed(text.readable) {
+            response.content = AdminContent(small)
+            response.contentEncoding = "gzip"
+        } else {
+            response.content = AdminContent(text.bytes)
+        }
+        return response
     }
 
     // MARK: Guards
@@ -185,7 +203,7 @@ public enum AdminRouter {
                 POST /weights      ?service=NAME&weight=v1=80%25&weight=v2=20%25: over the file's
                 POST /weights/follow  ?service=NAME takes the file's weights again
                 GET  /weights/export  ?service=NAME: the lines to commit to the file
-                GET  /metrics      Prometheus text, OpenMetrics by Accept
+                GET  /metrics      Prometheus text, OpenMetrics by Accept; ?use=istio: a part of it
                 GET  /ready /live  for probes
                 POST /reload       read the configuration file again; GET says how far it is
                 POST /drain        stop being ready, then finish and exit

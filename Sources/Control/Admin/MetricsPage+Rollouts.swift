@@ -13,35 +13,25 @@ extension MetricsPage {
     static func rollouts(_ process: some ProcessView, _ page: inout PrometheusText) {
         let rows = process.rollouts().map { ($0, labels($0)) }
         if rows.isEmpty { return }
-        func family(_ name: String, _ kind: MetricCatalog.Kind, _ help: String) {
-            page.family(MetricCatalog.Family(name: name, kind: kind, help: help))
-        }
-        family("sluice_rollout_state", .gauge, "1 for the state that the rollout is in, else 0.")
+        page.family(MetricCatalog.rolloutState)
         for (view, labels) in rows {
             for state in rolloutStates {
                 page.sample(labels + [("state", state)], state == view.state ? 1 : 0)
             }
         }
-        family(
-            "sluice_rollout_weight", .gauge,
-            "The canary's share that is in force in this process, 0 to 1, whoever set it.")
+        page.family(MetricCatalog.rolloutWeight)
         for (view, labels) in rows {
             page.sample(labels, number: Double(view.weightInForce) / 10_000)
         }
-        family(
-            "sluice_rollout_evidence", .gauge,
-            "Logarithm of the evidence E that the canary is worse than tolerated.")
+        page.family(MetricCatalog.rolloutEvidence)
         for (view, labels) in rows where view.verdict != nil {
             page.sample(labels, number: max(0, view.verdict?.logEvidence ?? 0))
         }
-        family(
-            "sluice_rollout_evidence_limit", .gauge,
-            "The evidence at which the rollout goes back, as a logarithm.")
+        page.family(MetricCatalog.rolloutEvidenceLimit)
         for (view, labels) in rows where view.verdict != nil {
             page.sample(labels, number: view.verdict?.logLimit ?? 0)
         }
-        family(
-            "sluice_rollout_verdicts_total", .counter, "Looks of the judge, by their verdict.")
+        page.family(MetricCatalog.rolloutVerdicts)
         for (view, labels) in rows {
             for kind in Verdict.Kind.allCases {
                 page.sample(

@@ -1,38 +1,102 @@
 import Base
 import Configuration
 import Explain
+import HTTPSemantics
 import Telemetry
 import Upstream
 
-/// The whole metrics page: requests from the workers' shards, then the process and its
-/// configuration.
-enum MetricsPage {
-    static func text(_ process: some ProcessView, format: PrometheusText.Format) -> String {
-        // Slots stay what they are until their counters have been read.
-        process.metrics.reading { write(process, format: format) }
+/// The metrics page, or the part of it that somebody asks for.
+public struct MetricsQuery: Hashable, Sendable {
+    public var format: PrometheusText.Format
+    /// The families that are wanted, by their readers.
+    public var uses: Set<MetricCatalog.Use>
+    /// The page is to be compressed (RFC 1952).
+    public var isCompressed: Bool
+
+    public init(
+        format: PrometheusText.Format,
+        uses: Set<MetricCatalog.Use> = Set(MetricCatalog.Use.allCases), isCompressed: Bool = false
+    ) {
+        self.format = format
+        self.uses = uses
+        self.isCompressed = isCompressed
     }
 
-    private static func write(
-        _ process: some ProcessView, format: PrometheusText.Format
-    ) -> String {
-        var page = PrometheusText(format: format)
-        let snapshot = process.snapshot
+    /// Understands a request; `nil` where its query says something else than `use=NAME,NAME`.
+    init?(_ request: AdminRequest) {
+        self.init(
+            format: PrometheusText.format(accept: request.list("accept")),
+            isCompressed: Preferences(request.list("accept-encoding")).takesCoding("gzip"))
+        if request.query.isEmpty { return }
+        let parts = request.query.split(separator: "=", maxSplits: 1)
+        guard parts.count == 2, parts[0] == "use" else { return nil }
+        let names = ExplainQuery.decoded(String(parts[1])).split(separator: ",")
+        let uses = names.compactMap { MetricCatalog.Use(rawValue: String($0)) }
+        guard !uses.isEmpty, uses.count == names.count else { return nil }
+        self.uses = Set(uses)
+    }
+
+    static let advice =
+        "use /metrics, or /metrics?use=NAME,NAME with names of "
+        + MetricCatalog.Use.allCases.map(\.rawValue).joined(separator: ", ")
+}
+
+/// Writes metrics pages: the workers' shards, then what the process and its configuration say, use
+/// by use.
+enum MetricsPage {
+    static func text(_ process: some ProcessView, _ query: MetricsQuery) -> ByteBuffer {
+        // Slots stay what they are until their counters have been read.
+        process.metrics.reading { write(process, query) }
+    }
+
+    private static func write(_ process: some ProcessView, _ query: MetricsQuery) -> ByteBuffer {
+        var page = PrometheusText(format: query.format)
         let requests = RequestMetricsPage(
             registry: process.metrics, shards: process.workers.map(\.shard),
             hiding: process.hiddenSeries())
-        requests.write(
-            to: &page, expected: expected(snapshot.value.document),
+        let document = process.snapshot.value.document
+        let ground = RequestMetricsPage.Ground(
+            expected: query.uses.contains(.requests) ? expected(document) : [],
             refusedCause: { process.refusedCause($0) })
-        configuration(process, &page)
-        weights(process, &page)
-        certificates(process, &page)
-        clusters(snapshot, process.now, &page)
-        guards(process, &page)
-        rollouts(process, &page)
-        names(process, &page)
-        self.process(process, &page)
+        for use in MetricCatalog.Use.allCases where query.uses.contains(use) {
+            requests.write(use, to: &page, ground)
+            switch use {
+            case .requests: break
+            case .istio:
+                guard let settings = document.metricsIstio else { continue }
+                IstioMetricsPage(
+                    requests, process.identity, settings, named: named(document),
+                    version: process.version
+                ).write(to: &page)
+            case .http: if document.metricsHTTP { requests.writeHTTP(to: &page) }
+            case .upstream:
+                clusters(process.snapshot, process.now, &page)
+                names(process, &page)
+            case .clients:
+                clients(process, &page)
+                certificates(process, &page)
+            case .rollouts:
+                splits(document, &page)
+                weights(process, &page)
+                guards(process, &page)
+                rollouts(process, &page)
+            case .process:
+                configuration(process, &page)
+                self.process(process, &page)
+            }
+        }
         page.finish()
-        return ASCII.string(page.buffer.readable)
+        return page.take()
+    }
+
+    /// Every version of the configuration in force.
+    private static func named(_ document: Document) -> Set<MetricRegistry.RowLabels> {
+        Set(
+            document.services.flatMap { service in
+                service.versions.map {
+                    .init(route: "", service: service.name, version: $0.name)
+                }
+            })
     }
 
     /// Series that exist at zero: each listener with each route and version it can reach.
@@ -71,41 +135,46 @@ enum MetricsPage {
         return list
     }
 
-    private static func gauge(_ name: String, _ help: String) -> MetricCatalog.Family {
-        MetricCatalog.Family(name: name, kind: .gauge, help: help)
-    }
-
-    private static func counter(_ name: String, _ help: String) -> MetricCatalog.Family {
-        MetricCatalog.Family(name: name, kind: .counter, help: help)
+    /// The weights in force, as shares; routes that name their version outright have none.
+    private static func splits(_ document: Document, _ page: inout PrometheusText) {
+        page.family(MetricCatalog.weight)
+        func add(_ route: String, _ service: Document.Service, _ weights: [Int]) {
+            let sum = weights.reduce(0, +)
+            for (version, weight) in zip(service.versions, weights) {
+                page.sample(
+                    [("route", route), ("service", service.name), ("version", version.name)],
+                    number: sum > 0 ? Double(weight) / Double(sum) : 0)
+            }
+        }
+        for route in document.routes {
+            guard case .forward(let index, nil, let split) = route.action else { continue }
+            let service = document.services[index]
+            add(route.name, service, split ?? service.versions.map(\.weight))
+        }
+        for service in document.services where !service.hosts.isEmpty {
+            add(
+                SnapshotCompiler.implicitName(service.name), service,
+                service.versions.map(\.weight))
+        }
     }
 
     private static func configuration(_ process: some ProcessView, _ page: inout PrometheusText) {
-        page.family(
-            counter("sluice_config_reloads_total", "Reloads of the configuration, by result."))
+        page.family(MetricCatalog.reloads)
         page.sample([("result", "accepted")], process.reloads.accepted)
         page.sample([("result", "rejected")], process.reloads.rejected)
-        page.family(
-            gauge(
-                "sluice_config_generation",
-                "Generation in force in every worker; grows with each publication."))
+        page.family(MetricCatalog.generation)
         page.sample([], process.workers.map(\.generation).min() ?? 0)
-        page.family(gauge("sluice_config_info", "1, with the hash of the file in force."))
+        page.family(MetricCatalog.configuration)
         page.sample([("hash", process.hash)], 1)
-        page.family(
-            gauge(
-                "sluice_config_last_reload_successful",
-                "1 when the last reload was accepted, or none was tried."))
+        page.family(MetricCatalog.reloadSucceeded)
         page.sample([], process.reloads.lastRejection.isEmpty ? 1 : 0)
-        page.family(
-            gauge(
-                "sluice_config_last_accepted_timestamp_seconds",
-                "When the configuration in force was accepted."))
+        page.family(MetricCatalog.acceptedAt)
         page.sample([], microseconds: UInt64(process.reloads.lastAcceptedAt.microseconds))
-        page.family(gauge("sluice_ready", "1 while the process is ready."))
+        page.family(MetricCatalog.ready)
         page.sample([], process.notReadyReason == nil ? 1 : 0)
-        page.family(gauge("sluice_draining", "1 while the process drains."))
+        page.family(MetricCatalog.draining)
         page.sample([], process.isDraining ? 1 : 0)
-        page.family(gauge("sluice_build_info", "1, with the version of the program."))
+        page.family(MetricCatalog.build)
         page.sample([("version", process.version)], 1)
     }
 
@@ -113,24 +182,16 @@ enum MetricsPage {
     private static func weights(_ process: some ProcessView, _ page: inout PrometheusText) {
         let state = process.weights
         guard state.overlayPath != nil else { return }
-        page.family(
-            gauge(
-                "sluice_overlay_believed", "1 when the overlay's file was read, or there is none."))
+        page.family(MetricCatalog.overlayBelieved)
         page.sample([], state.problem == nil ? 1 : 0)
-        page.family(
-            gauge("sluice_overlay_written", "1 when the overlay in force is on the disk."))
+        page.family(MetricCatalog.overlayWritten)
         page.sample([], state.unwritten == nil ? 1 : 0)
         let services = zip(process.snapshot.value.document.services, state.sources)
-        page.family(
-            gauge("sluice_weights_overlaid", "1 while a service has other weights than the file's.")
-        )
+        page.family(MetricCatalog.weightsOverlaid)
         for (service, source) in services {
             page.sample([("service", service.name)], source.entry == nil ? 0 : 1)
         }
-        page.family(
-            gauge(
-                "sluice_weights_drift",
-                "1 while the file's weights of a service have changed and are not applied."))
+        page.family(MetricCatalog.weightsDrift)
         for (service, source) in services {
             var isDrift = false
             if case .drift = source { isDrift = true }
@@ -143,20 +204,17 @@ enum MetricsPage {
         let guarded = Set(
             process.snapshot.value.document.services.filter { $0.guardRatio != nil }.map(\.name))
         let latches = process.latches().filter { guarded.contains($0.service) }
-        page.family(gauge("sluice_guard_tripped", "1 while the guard keeps the version out."))
+        page.family(MetricCatalog.guardTripped)
         for latch in latches {
             page.sample(
                 [("service", latch.service), ("version", latch.version)], latch.isTripped ? 1 : 0)
         }
-        page.family(counter("sluice_guard_trips_total", "Times the guard took the version out."))
+        page.family(MetricCatalog.guardTrips)
         for latch in latches {
             page.sample(
                 [("service", latch.service), ("version", latch.version)], UInt64(latch.tripCount))
         }
-        page.family(
-            counter(
-                "sluice_evidence_lost_total",
-                "Requests that ended after the two epochs that evidence is kept of."))
+        page.family(MetricCatalog.evidenceLost)
         for split in process.lostEvidence() {
             page.sample([("route", split.route)], UInt64(split.lost))
         }
@@ -165,10 +223,7 @@ enum MetricsPage {
     /// When certificates end; a file that is named twice has a sample for each place.
     private static func certificates(_ process: some ProcessView, _ page: inout PrometheusText) {
         if process.certificates.isEmpty { return }
-        page.family(
-            gauge(
-                "sluice_tls_certificate_expiry_timestamp_seconds",
-                "When the file's certificates end: of a chain its first, of authorities the last."))
+        page.family(MetricCatalog.certificateExpiry)
         var seen: Set<String> = []
         for expiry in process.certificates {
             let labels = [
@@ -210,33 +265,25 @@ enum MetricsPage {
         _ snapshot: SharedBox<Snapshot>, _ now: Instant, _ page: inout PrometheusText
     ) {
         let rows = rows(snapshot)
-        page.family(
-            gauge("sluice_upstream_pool_connections", "Connections to the version, all workers."))
+        page.family(MetricCatalog.poolConnections)
         for row in rows {
             page.sample(row.0, UInt64(max(0, row.1.value.state.value.connectionCount)))
         }
-        page.family(
-            gauge("sluice_upstream_pool_requests", "Requests in flight to the version."))
+        page.family(MetricCatalog.poolRequests)
         for row in rows { page.sample(row.0, UInt64(max(0, row.1.value.state.value.requestCount))) }
-        page.family(
-            gauge("sluice_upstream_pool_pending", "Requests that wait for a connection."))
+        page.family(MetricCatalog.poolPending)
         for row in rows { page.sample(row.0, UInt64(max(0, row.1.value.state.value.pendingCount))) }
-        page.family(gauge("sluice_upstream_pool_retries", "Retries under way to the version."))
+        page.family(MetricCatalog.poolRetries)
         for row in rows { page.sample(row.0, UInt64(max(0, row.1.value.state.value.retryCount))) }
-        page.family(
-            gauge("sluice_upstream_retry_budget", "Retries that the version's budget would allow."))
+        page.family(MetricCatalog.retryBudget)
         for row in rows {
             guard let budget = row.1.value.retryBudget else { continue }
             page.sample(row.0, UInt64(row.1.value.state.value.retriesLeft(budget, now: now)))
         }
         limits(rows, &page)
-        page.family(
-            gauge(
-                "sluice_version_endpoints",
-                "Endpoints that the version has; one without answers its share with 503."))
+        page.family(MetricCatalog.endpoints)
         for row in rows { page.sample(row.0, UInt64(row.1.value.endpoints.count)) }
-        page.family(
-            gauge("sluice_endpoint_available", "1 while the endpoint is in the rotation."))
+        page.family(MetricCatalog.endpointAvailable)
         for row in rows {
             for i in 0..<row.1.value.endpoints.count {
                 let endpoint = row.1.value.endpoints[i]
@@ -253,8 +300,7 @@ enum MetricsPage {
         _ rows: [([(String, String)], SharedBox<Cluster>)], _ now: Instant,
         _ page: inout PrometheusText
     ) {
-        page.family(
-            gauge("sluice_endpoint_condition", "1 while the reason holds for the endpoint."))
+        page.family(MetricCatalog.endpointCondition)
         let reasons: [(EndpointCondition, String)] = [
             (.refused, "refused"), (.unhealthy, "unhealthy"), (.ejected, "ejected"),
             (.warming, "warming"),
@@ -277,8 +323,7 @@ enum MetricsPage {
     private static func limits(
         _ rows: [([(String, String)], SharedBox<Cluster>)], _ page: inout PrometheusText
     ) {
-        page.family(
-            gauge("sluice_upstream_pool_limit", "Limits of the version, by what they bound."))
+        page.family(MetricCatalog.poolLimit)
         for row in rows {
             let limits = row.1.value.limits
             let all = [
@@ -292,51 +337,45 @@ enum MetricsPage {
     }
 
     private static func names(_ process: some ProcessView, _ page: inout PrometheusText) {
-        func family(
-            _ name: String, _ kind: MetricCatalog.Kind, _ help: String,
-            _ value: (NameView) -> UInt64
-        ) {
-            page.family(MetricCatalog.Family(name: name, kind: kind, help: help))
+        func family(_ family: MetricCatalog.Family, _ value: (NameView) -> UInt64) {
+            page.family(family)
             for name in process.names {
                 page.sample([("name", "\(name.name):\(name.port)")], value(name))
             }
         }
-        family("sluice_dns_lookups_total", .counter, "Lookups of the name.") { $0.attempts }
-        family("sluice_dns_failures_total", .counter, "Lookups of the name that failed.") {
-            $0.failures
+        family(MetricCatalog.lookups) { $0.attempts }
+        family(MetricCatalog.lookupFailures) { $0.failures }
+        family(MetricCatalog.resolved) { $0.failure.isEmpty ? 1 : 0 }
+    }
+
+    private static func clients(_ process: some ProcessView, _ page: inout PrometheusText) {
+        page.family(MetricCatalog.connectionsLimit)
+        page.sample([], UInt64(process.limits.connections))
+        page.family(MetricCatalog.workerConnections)
+        for worker in process.workers {
+            page.sample([("worker", "\(worker.index)")], UInt64(max(0, worker.connections)))
         }
-        family(
-            "sluice_dns_resolved", .gauge, "1 while the last lookup of the name succeeded."
-        ) { $0.failure.isEmpty ? 1 : 0 }
     }
 
     private static func process(_ process: some ProcessView, _ page: inout PrometheusText) {
         let figures = process.figures()
-        page.family(counter("process_cpu_seconds_total", "CPU time of the process."))
+        page.family(MetricCatalog.cpu)
         page.sample([], microseconds: figures.cpuMicroseconds)
-        page.family(gauge("process_resident_memory_bytes", "Resident memory."))
+        page.family(MetricCatalog.residentMemory)
         page.sample([], figures.residentBytes)
-        page.family(gauge("process_virtual_memory_bytes", "Virtual memory."))
+        page.family(MetricCatalog.virtualMemory)
         page.sample([], figures.virtualBytes)
-        page.family(gauge("process_open_fds", "Open descriptors."))
+        page.family(MetricCatalog.openDescriptors)
         page.sample([], UInt64(figures.openDescriptors))
-        page.family(gauge("process_max_fds", "The limit on open descriptors."))
+        page.family(MetricCatalog.descriptorsMax)
         page.sample([], UInt64(figures.descriptorsMax))
-        page.family(gauge("process_threads", "Threads."))
+        page.family(MetricCatalog.threads)
         page.sample([], UInt64(figures.threads))
-        page.family(gauge("process_start_time_seconds", "When the process started."))
+        page.family(MetricCatalog.startTime)
         page.sample([], microseconds: UInt64(process.startedAt.microseconds))
-        page.family(gauge("sluice_buffer_bytes", "Memory that buffers hold."))
+        page.family(MetricCatalog.bufferBytes)
         page.sample([], UInt64(max(0, BufferMemory.bytes)))
-        page.family(
-            gauge("sluice_buffer_limit_bytes", "Above it new requests are refused."))
+        page.family(MetricCatalog.bufferLimit)
         page.sample([], UInt64(process.limits.bufferBytes))
-        page.family(
-            gauge("sluice_downstream_connections_limit", "Client connections that may be open."))
-        page.sample([], UInt64(process.limits.connections))
-        page.family(gauge("sluice_worker_connections", "Client connections by worker."))
-        for worker in process.workers {
-            page.sample([("worker", "\(worker.index)")], UInt64(max(0, worker.connections)))
-        }
     }
 }

@@ -11,6 +11,8 @@ public protocol ProcessView {
     var wall: WallTime { get }
     /// The program's version.
     var version: String { get }
+    /// Who the process is to monitoring.
+    var identity: ProcessIdentity { get }
     var startedAt: WallTime { get }
 
     // MARK: Configuration

@@ -10,6 +10,16 @@ public enum Machine {
         return max(1, min(cpus, limit))
     }
 
+    /// The value of an environment variable; `nil` where there is none. To be asked before threads
+    /// begin that might change the environment; none of Sluice's does.
+    public static func environment(_ name: String) -> String? {
+        guard let value = unsafe getenv(name) else { return nil }
+        return unsafe String(cString: value)
+    }
+
+    /// The machine's name, in a pod the pod's; empty where the kernel tells none.
+    public static func hostName() -> String { text("/proc/sys/kernel/hostname") ?? "" }
+
     /// cgroup v2's `cpu.max` ("quota period"), or v1's pair of files.
     static func cgroupLimit() -> Int? {
         if let text = text("/sys/fs/cgroup/cpu.max") { return limit(fromCPUMax: text) }

@@ -147,6 +147,8 @@ public struct ExchangeSummary: ~Copyable, Sendable {
     public var `protocol` = HTTPProtocol.http11
     /// The last digit of the client's TLS 1.x; 0 without TLS.
     public var tlsVersion: UInt8 = 0
+    /// The request's content is gRPC's: errors are told in its trailers.
+    public var isGRPC = false
     /// A gRPC call's status; -1 when none was seen.
     public var grpcStatus: Int8 = -1
     /// The address that the connection is from.
@@ -185,6 +187,7 @@ public struct ExchangeSummary: ~Copyable, Sendable {
         draw = .max
         `protocol` = .http11
         tlsVersion = 0
+        isGRPC = false
         grpcStatus = -1
         endpoint = nil
         method = .empty

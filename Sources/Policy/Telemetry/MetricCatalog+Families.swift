@@ -6,14 +6,15 @@ extension MetricCatalog {
     public struct Entry: Sendable {
         public let family: Family
         public let label: (name: String, value: String)?
-    }
 
-    private static func counter(
-        _ name: String, _ help: String, _ label: (String, String)? = nil
-    ) -> Entry {
-        Entry(
-            family: Family(name: name, kind: .counter, help: help),
-            label: label.map { (name: $0.0, value: $0.1) })
+        fileprivate init(
+            _ name: String, _ use: Use, _ labels: [String], _ help: String,
+            _ label: (String, String)? = nil, query: String? = nil
+        ) {
+            family = Family(
+                name, .counter, use, labels + (label.map { [$0.0] } ?? []), help, query: query)
+            self.label = label.map { (name: $0.0, value: $0.1) }
+        }
     }
 
     /// `nil` for what is only a part of another figure.
@@ -23,95 +24,121 @@ extension MetricCatalog {
 
     public static func route(_ metric: RouteMetric) -> Entry? { routeEntries[metric] }
 
+    private static func own(
+        _ name: String, _ use: Use, _ help: String, _ label: (String, String)? = nil
+    ) -> Entry {
+        Entry(name, use, [], help, label)
+    }
+
     private static let workerEntries: [WorkerMetric: Entry] = [
-        .downstreamConnections: counter(
-            "sluice_downstream_connections_accepted_total", "Client connections accepted."),
-        .downstreamConnectionsShed: counter(
-            "sluice_downstream_connections_shed_total",
+        .downstreamConnections: own(
+            "sluice_downstream_connections_accepted_total", .clients,
+            "Client connections accepted."),
+        .downstreamConnectionsShed: own(
+            "sluice_downstream_connections_shed_total", .clients,
             "Client connections closed at once because a limit was reached."),
-        .upstreamConnections: counter(
-            "sluice_upstream_connections_opened_total", "Connects begun to endpoints."),
-        .stickyCookiesIssued: counter(
-            "sluice_sticky_cookies_issued_total", "Session cookies sent to clients."),
-        .stickyCookiesRejected: counter(
-            "sluice_sticky_cookies_rejected_total",
+        .upstreamConnections: own(
+            "sluice_upstream_connections_opened_total", .upstream,
+            "Connects begun to endpoints."),
+        .stickyCookiesIssued: own(
+            "sluice_sticky_cookies_issued_total", .requests,
+            "Session cookies sent to clients."),
+        .stickyCookiesRejected: own(
+            "sluice_sticky_cookies_rejected_total", .requests,
             "Session cookies ignored because they were malformed or not signed by a known key."),
-        .stickyCookiesWithheld: counter(
-            "sluice_sticky_cookies_withheld_total",
+        .stickyCookiesWithheld: own(
+            "sluice_sticky_cookies_withheld_total", .requests,
             "Session cookies not issued because the answer is meant for shared caches."),
-        .accessLogLines: counter(
-            "sluice_access_log_lines_total", "Access log lines handed to the writer."),
-        .accessLogDropped: counter(
-            "sluice_access_log_dropped_total",
+        .accessLogLines: own(
+            "sluice_access_log_lines_total", .process,
+            "Access log lines handed to the writer."),
+        .accessLogDropped: own(
+            "sluice_access_log_dropped_total", .process,
             "Access log lines dropped because the writer is slow."),
-        .tunnelsOpened: counter(
-            "sluice_tunnels_opened_total", "Connections upgraded to a tunnel."),
-        .downstreamResumptions: counter(
-            "sluice_downstream_tls_resumptions_total",
+        .tunnelsOpened: own(
+            "sluice_tunnels_opened_total", .clients,
+            "Connections upgraded to a tunnel."),
+        .downstreamResumptions: own(
+            "sluice_downstream_tls_resumptions_total", .clients,
             "TLS handshakes of clients that took up an earlier session."),
-        .upstreamResumptions: counter(
-            "sluice_upstream_tls_resumptions_total",
+        .upstreamResumptions: own(
+            "sluice_upstream_tls_resumptions_total", .upstream,
             "TLS handshakes with endpoints that took up an earlier session."),
-        .downstreamSessions: counter(
-            "sluice_downstream_http2_connections_total", "Client connections that speak HTTP/2."),
-        .upstreamSessions: counter(
-            "sluice_upstream_http2_connections_total",
+        .downstreamSessions: own(
+            "sluice_downstream_http2_connections_total", .clients,
+            "Client connections that speak HTTP/2."),
+        .upstreamSessions: own(
+            "sluice_upstream_http2_connections_total", .upstream,
             "Connections to endpoints that speak HTTP/2."),
-        .upstreamGoAways: counter(
-            "sluice_upstream_goaways_total", "GOAWAY frames received from endpoints."),
-        .requestsStarted: counter(
-            "sluice_requests_started_total", "Client requests whose head was read."),
+        .upstreamGoAways: own(
+            "sluice_upstream_goaways_total", .upstream,
+            "GOAWAY frames received from endpoints."),
+        .requestsStarted: own(
+            "sluice_requests_started_total", .requests,
+            "Client requests whose head was read."),
         .pausedByConnections: pause("connections"),
         .pausedByDescriptors: pause("descriptors"),
         .pausedByRate: pause("rate"),
-        .requestsShed: counter(
-            "sluice_requests_shed_total",
+        .requestsShed: own(
+            "sluice_requests_shed_total", .clients,
             "Requests refused because limits.bufferBytes was reached."),
-        .idleConnectionsEvicted: counter(
-            "sluice_idle_connections_evicted_total",
+        .idleConnectionsEvicted: own(
+            "sluice_idle_connections_evicted_total", .clients,
             "Idle client connections closed to make room for others."),
-        .agedConnections: counter(
-            "sluice_aged_connections_total",
+        .agedConnections: own(
+            "sluice_aged_connections_total", .clients,
             "Connections of both sides ended because of their age."),
-        .trailersDropped: counter(
-            "sluice_trailers_dropped_total",
+        .trailersDropped: own(
+            "sluice_trailers_dropped_total", .clients,
             "Messages whose trailers were dropped: they came behind a length, unannounced."),
         .slowReaders: slow("reader"),
         .slowSenders: slow("sender"),
     ]
 
     private static func pause(_ cause: String) -> Entry {
-        counter(
-            "sluice_accept_pauses_total",
+        own(
+            "sluice_accept_pauses_total", .clients,
             "Times that accepting stopped for a moment, by what was short.", ("cause", cause))
     }
 
     private static func slow(_ kind: String) -> Entry {
-        counter(
-            "sluice_slow_clients_total",
+        own(
+            "sluice_slow_clients_total", .clients,
             "Exchanges ended because the client took or sent too little.", ("kind", kind))
     }
 
+    private static func version(
+        _ name: String, _ help: String, _ label: (String, String)? = nil
+    ) -> Entry {
+        Entry(name, .upstream, ["service", "version", "pool"], help, label)
+    }
+
     private static let clusterEntries: [ClusterMetric: Entry] = [
-        .connects: counter(
-            "sluice_upstream_connects_total", "Connects to endpoints of the version."),
-        .connectFailures: counter(
-            "sluice_upstream_connect_failures_total", "Connects that failed."),
-        .connectTimeouts: counter(
-            "sluice_upstream_connect_timeouts_total", "Connects that took longer than allowed."),
-        .attempts: counter(
-            "sluice_upstream_attempts_total", "Requests sent to endpoints, repeats included."),
-        .retries: counter("sluice_upstream_retries_total", "Requests sent again."),
-        .pendingOverflow: counter(
+        .connects: version(
+            "sluice_upstream_connects_total",
+            "Connects to endpoints of the version."),
+        .connectFailures: version(
+            "sluice_upstream_connect_failures_total",
+            "Connects that failed."),
+        .connectTimeouts: version(
+            "sluice_upstream_connect_timeouts_total",
+            "Connects that took longer than allowed."),
+        .attempts: version(
+            "sluice_upstream_attempts_total",
+            "Requests sent to endpoints, repeats included."),
+        .retries: version(
+            "sluice_upstream_retries_total",
+            "Requests sent again."),
+        .pendingOverflow: version(
             "sluice_upstream_pending_overflow_total",
             "Requests refused because too many wait for a connection."),
-        .requestOverflow: counter(
+        .requestOverflow: version(
             "sluice_upstream_request_overflow_total",
             "Requests refused because too many are in flight."),
-        .protocolErrors: counter(
+        .protocolErrors: version(
             "sluice_upstream_protocol_errors_total",
             "HTTP/2 connections ended because the endpoint broke the protocol."),
-        .disconnects: counter(
+        .disconnects: version(
             "sluice_upstream_disconnects_total",
             "Connections that the endpoint ended in the middle of an exchange."),
         .retriesAfterConnect: retry("connect-failure"),
@@ -119,57 +146,65 @@ extension MetricCatalog {
         .retriesAfterReset: retry("reset"),
         .retriesAfterAnswer: retry("response"),
         .retriesAfterTimeout: retry("per-try-timeout"),
-        .retriesSucceeded: counter(
+        .retriesSucceeded: version(
             "sluice_upstream_retries_succeeded_total",
             "Requests that a retry brought an answer other than 5xx."),
         .retryBudgetSpent: refused("budget"),
         .retryLimitReached: refused("limit"),
-        .perTryTimeouts: counter(
-            "sluice_upstream_per_try_timeouts_total", "Attempts ended by timeouts.perTry."),
+        .perTryTimeouts: version(
+            "sluice_upstream_per_try_timeouts_total",
+            "Attempts ended by timeouts.perTry."),
         .ejectedForErrors: ejection("consecutive-5xx"),
         .ejectedForGatewayErrors: ejection("consecutive-gateway-errors"),
         .ejectedForLocalFailures: ejection("consecutive-local-origin-failures"),
         .ejectedForSuccessRate: ejection("success-rate"),
         .checksPassed: check("passed"),
         .checksFailed: check("failed"),
-        .mirrorsDropped: counter(
+        .mirrorsDropped: version(
             "sluice_mirrors_dropped_total",
             "Copies that were not made, or given up, because a limit was reached."),
     ]
 
     private static func retry(_ reason: String) -> Entry {
-        counter(
+        version(
             "sluice_upstream_retries_by_reason_total",
             "Requests sent again under `retries`, by what the attempt before failed by.",
             ("reason", reason))
     }
 
     private static func refused(_ cause: String) -> Entry {
-        counter(
+        version(
             "sluice_upstream_retries_refused_total", "Retries that were due and not made.",
             ("cause", cause))
     }
 
     private static func ejection(_ cause: String) -> Entry {
-        counter(
+        version(
             "sluice_upstream_ejections_total", "Ejections of endpoints by their own answers.",
             ("cause", cause))
     }
 
     private static func check(_ result: String) -> Entry {
-        counter(
+        version(
             "sluice_upstream_health_checks_total", "Health checks of endpoints.",
             ("result", result))
     }
 
+    private static func row(
+        _ name: String, _ help: String, _ label: (String, String)? = nil
+    ) -> Entry {
+        Entry(name, .requests, ["route", "service", "version"], help, label)
+    }
+
     private static let routeEntries: [RouteMetric: Entry] = [
-        .rateLimited: counter("sluice_rate_limited_total", "Requests refused by a rate limit."),
+        .rateLimited: row(
+            "sluice_rate_limited_total", "Requests refused by a rate limit."),
         .delaysInjected: fault("delay"),
         .abortsInjected: fault("abort"),
     ]
 
     private static func fault(_ kind: String) -> Entry {
-        counter("sluice_faults_injected_total", "Faults made on purpose, by kind.", ("kind", kind))
+        row("sluice_faults_injected_total", "Faults made on purpose, by kind.", ("kind", kind))
     }
 
     /// Names that counters had before, and have for one release more, in the text format alone: in
@@ -183,7 +218,7 @@ extension MetricCatalog {
     private static func former(_ gauge: String) -> Family {
         let now = gauge + (gauge.hasSuffix("connections") ? "_accepted_total" : "_opened_total")
         return Family(
-            name: gauge + "_total", kind: .counter,
-            help: "Former name of \(now), gone with the next release.")
+            gauge + "_total", .counter, .clients, [],
+            "Former name of \(now), gone with the next release.")
     }
 }

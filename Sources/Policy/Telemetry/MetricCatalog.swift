@@ -39,66 +39,84 @@ public enum RouteMetric: UInt16, Sendable, CaseIterable {
     case rateLimited, delaysInjected, abortsInjected
 }
 
-/// Every metric family the process emits: name, type and meaning, in the order of the page.
+/// Every metric family that the process has, in all vocabularies: the one list from which pages are
+/// written and docs/metrics.md is made.
 public enum MetricCatalog {
     public enum Kind: String, Sendable { case counter, gauge, histogram }
+
+    /// The readers whom a family is for. A page may be asked for some uses alone, and is written in
+    /// their order.
+    public enum Use: String, Sendable, CaseIterable {
+        /// The deeds of versions: judges of canaries, alerts, dashboards.
+        case requests
+        /// Requests in Istio's words.
+        case istio
+        /// Requests in the words of applications that export `http_request_duration_seconds`.
+        case http
+        /// Endpoints, connections to them, retries, health.
+        case upstream
+        /// Clients' connections, TLS, HTTP/2, limits.
+        case clients
+        /// Weights, the guard, rollouts.
+        case rollouts
+        /// Configuration, readiness, memory, names.
+        case process
+
+        /// The heading in the documentation.
+        public var title: String {
+            switch self {
+            case .requests: "Requests of versions"
+            case .istio: "Requests in Istio's words"
+            case .http: "Requests in the words of applications"
+            case .upstream: "Endpoints"
+            case .clients: "Clients"
+            case .rollouts: "Weights, guard and rollouts"
+            case .process: "The process"
+            }
+        }
+    }
 
     public struct Family: Sendable {
         public let name: String
         public let kind: Kind
+        public let use: Use
+        /// Names of all labels that a sample may have, but for `le`.
+        public let labels: [String]
         public let help: String
+        /// A question to copy, in PromQL.
+        public let query: String?
 
-        public init(name: String, kind: Kind, help: String) {
+        init(
+            _ name: String, _ kind: Kind, _ use: Use, _ labels: [String], _ help: String,
+            query: String? = nil
+        ) {
             self.name = name
             self.kind = kind
+            self.use = use
+            self.labels = labels
             self.help = help
+            self.query = query
+        }
+
+        /// The name of the family in OpenMetrics, whose counters have `_total` on their samples
+        /// alone.
+        public var openMetricsName: String {
+            kind == .counter && name.hasSuffix("_total") ? String(name.dropLast(6)) : name
+        }
+
+        /// The unit, which is the end of the name; `nil` for plain numbers.
+        public var unit: String? {
+            let name = openMetricsName
+            return ["milliseconds", "seconds", "bytes", "ratio"].first { name.hasSuffix("_" + $0) }
         }
     }
 
-    public static let requests = Family(
-        name: "sluice_requests_total", kind: .counter,
-        help: "Client requests that ended, by the status code sent; 0 when the client left first.")
-    public static let errors = Family(
-        name: "sluice_errors_total", kind: .counter,
-        help: "Client requests that count as an error of their version, by cause.")
-    public static let mirrorDuration = Family(
-        name: "sluice_mirror_duration_seconds", kind: .histogram,
-        help: "Time from a copy's head to the end of its answer.")
-    public static let inFlight = Family(
-        name: "sluice_requests_in_flight", kind: .gauge, help: "Client requests not ended yet.")
-    public static let duration = Family(
-        name: "sluice_request_duration_seconds", kind: .histogram,
-        help: "Time from a request's head to the end of its response.")
-    public static let bytesReceived = Family(
-        name: "sluice_request_body_bytes_total", kind: .counter,
-        help: "Bytes of request bodies read from clients.")
-    public static let bytesSent = Family(
-        name: "sluice_response_body_bytes_total", kind: .counter,
-        help: "Bytes of response bodies handed to clients.")
-    public static let refused = Family(
-        name: "sluice_downstream_refused_total", kind: .counter,
-        help: "Requests refused for what they did against HTTP or asked beyond a limit.")
-
-    public static let byProtocol = Family(
-        name: "sluice_requests_by_protocol_total", kind: .counter,
-        help: "Client requests that ended, by what the client speaks.")
-    public static let calls = Family(
-        name: "sluice_grpc_calls_total", kind: .counter,
-        help: "gRPC calls that ended with a status, by that status; 0 is OK.")
-    public static let resets = Family(
-        name: "sluice_http2_stream_resets_total", kind: .counter,
-        help: "HTTP/2 streams reset by the peer, by side and RFC 9113's code.")
-    public static let handshakes = Family(
-        name: "sluice_tls_handshakes_total", kind: .counter,
-        help: "TLS handshakes that succeeded, by side and version.")
-    public static let handshakeFailures = Family(
-        name: "sluice_tls_handshake_failures_total", kind: .counter,
-        help: "TLS handshakes that failed, by side and cause.")
-
-    /// Upper bounds of the duration histogram in microseconds; +Inf follows.
+    /// Upper bounds of duration histograms in microseconds; +Inf follows. Istio's bounds are among
+    /// them.
     public static let durationBounds: [UInt64] = [
         500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
-        2_500_000, 5_000_000, 10_000_000, 30_000_000,
+        2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000, 300_000_000, 600_000_000,
+        1_800_000_000, 3_600_000_000,
     ]
 
     /// The bucket of a duration, by position; `durationBounds.count` is +Inf.
@@ -111,7 +129,20 @@ public enum MetricCatalog {
             return m <= 250_000 ? 8 : (m <= 500_000 ? 9 : 10)
         }
         if m <= 5_000_000 { return m <= 2_500_000 ? 11 : 12 }
-        return m <= 10_000_000 ? 13 : (m <= 30_000_000 ? 14 : 15)
+        if m <= 60_000_000 { return m <= 10_000_000 ? 13 : (m <= 30_000_000 ? 14 : 15) }
+        if m <= 600_000_000 { return m <= 300_000_000 ? 16 : 17 }
+        return m <= 1_800_000_000 ? 18 : (m <= 3_600_000_000 ? 19 : 20)
+    }
+
+    /// Upper bounds of size histograms in bytes: Istio's, whose first is half a byte; +Inf follows.
+    public static let sizeBounds: [UInt64] = [
+        0, 1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000,
+        600_000, 1_800_000, 3_600_000,
+    ]
+
+    /// The bucket of a size, by position; `sizeBounds.count` is +Inf.
+    public static func sizeBucket(_ bytes: UInt64) -> Int {
+        sizeBounds.firstIndex { bytes <= $0 } ?? sizeBounds.count
     }
 
     /// Codes whose series exist at zero before the first request.

@@ -3,15 +3,23 @@ import Base
 // What a registry has, for pages, and what it lets go of.
 
 extension MetricRegistry {
-    /// One series with its labels, for the page.
+    /// One series, or run of slots, with its labels, for the page.
     public struct Series: Sendable {
         public var kind: SeriesKind
         public var listener: String
+        /// Clients of the listener must show a certificate.
+        public var isMutual: Bool
+        /// The number of the row or cluster.
+        public var row: Int
         public var labels: RowLabels
         public var assign: Assign
+        /// The number of the set of response flags.
+        public var flags: UInt8
         public var code: UInt16
         public var slot: Int
-        public var key: UInt64
+        /// The row, or the listener, has left the page: the series is part of sums alone.
+        public var isRowHidden: Bool
+        public var isListenerHidden: Bool
     }
 
     public struct Row: Sendable {
@@ -23,6 +31,8 @@ extension MetricRegistry {
     public struct ClusterName: Sendable {
         public var id: Int
         public var labels: RowLabels
+        /// The version's names in monitoring; `nil` for a mirror's cluster.
+        public var identity: VersionIdentity?
     }
 
     /// Numbers of rows, clusters and listeners.
@@ -40,6 +50,11 @@ extension MetricRegistry {
         public var clusters: [ClusterName] = []
         /// By number.
         public var listeners: [String] = []
+        /// Whether clients must show a certificate, by the listener's number.
+        var isMutual: [Bool] = []
+        /// Sets of response flags by their number; the first is empty.
+        var flagSets: [ResponseFlags] = []
+        var estates = Estates()
     }
 
     /// Numbers that are looked at while the lock is held: a worker with a new series waits for it.
@@ -49,31 +64,40 @@ extension MetricRegistry {
 
     /// Reads numbers and slots that must stay what they are until the end. Nothing is forgotten
     /// meanwhile.
-    public func reading<Result>(_ body: () -> Result) -> Result {
+    public func reading<Result: ~Copyable>(_ body: () -> Result) -> Result {
         state.withLock { $0.readers += 1 }
         defer { state.withLock { $0.readers -= 1 } }
         return body()
     }
 
-    /// Everything that has a slot now, but for what is hidden.
+    /// Everything that has a slot now, but for what is hidden: of that only series that are parts
+    /// of sums.
     public func contents(hiding hidden: Selection = Selection()) -> Contents {
         var all = Contents()
-        all.listeners = state.withLock { $0.listeners }
+        let identities = state.withLock { state in
+            all.listeners = state.listeners.map(\.name)
+            all.isMutual = state.listeners.map(\.isMutual)
+            all.flagSets = [[]] + state.flagSets
+            all.estates = state.estates
+            return state.identities
+        }
         collect(\.rows) { id, entry, slots in
-            if hidden.rows.contains(id) || entry.slot == MetricRegistry.overflow { return }
-            all.rows.append(Row(id: id, labels: entry.labels, slot: entry.slot))
-            all.add(entry, slots, hidden)
+            if entry.slot == MetricRegistry.overflow { return }
+            let isHidden = hidden.rows.contains(id)
+            if !isHidden { all.rows.append(Row(id: id, labels: entry.labels, slot: entry.slot)) }
+            all.add(entry, slots, hidden, isHidden: isHidden)
         }
         collect(\.clusters) { id, entry, slots in
             if hidden.clusters.contains(id) { return }
-            all.clusters.append(ClusterName(id: id, labels: entry.labels))
-            all.add(entry, slots, hidden)
+            all.clusters.append(
+                ClusterName(id: id, labels: entry.labels, identity: identities[id]))
+            all.add(entry, slots, hidden, isHidden: false)
         }
         let (keys, slots) = state.withLock { state in
             (state.others, state.others.map { state.slots[$0] ?? MetricRegistry.overflow })
         }
         let none = RowLabels(route: "", service: "", version: "")
-        for (key, slot) in zip(keys, slots) { all.add(key, slot, none, hidden) }
+        for (key, slot) in zip(keys, slots) { all.add(key, slot, none, hidden, isHidden: false) }
         return all
     }
 
@@ -113,10 +137,10 @@ extension MetricRegistry {
     public func forget(_ selection: Selection, _ shards: [CounterShard]) -> Selection {
         var forgotten = Selection()
         for ids in MetricRegistry.slices(selection.rows) {
-            forgotten.rows.formUnion(forget(ids, \.rows, runs: RowSlot.count, shards))
+            forgotten.rows.formUnion(forget(ids, \.rows, shards))
         }
         for ids in MetricRegistry.slices(selection.clusters) {
-            forgotten.clusters.formUnion(forget(ids, \.clusters, runs: 0, shards))
+            forgotten.clusters.formUnion(forget(ids, \.clusters, shards))
         }
         return forgotten
     }
@@ -128,64 +152,108 @@ extension MetricRegistry {
         }
     }
 
-    /// In three steps: out of the lists, where no page finds them any more; to zero, which nobody
-    /// else writes or reads now; to those that are free.
+    /// In three steps: out of the lists, where no page finds them any more, and into the sums that
+    /// stay; to zero, which nobody else writes or reads now; to those that are free.
     private func forget(
         _ ids: ArraySlice<Int>, _ list: WritableKeyPath<State, NumberedLabels> & Sendable,
-        runs length: Int, _ shards: [CounterShard]
+        _ shards: [CounterShard]
     ) -> [Int] {
-        let (forgotten, runs, slots) = state.withLock { state -> ([Int], [Int], [Int]) in
-            guard state.readers == 0 else { return ([], [], []) }
-            var forgotten: [Int] = [], runs: [Int] = [], slots: [Int] = []
+        let (forgotten, runs) = state.withLock { state -> ([Int], [Run]) in
+            guard state.readers == 0 else { return ([], []) }
+            var forgotten: [Int] = [], runs: [Run] = []
             for id in ids {
                 guard let entry = state[keyPath: list].forget(id) else { continue }
                 forgotten.append(id)
-                if length > 0 { runs.append(entry.slot) }
-                slots += entry.keys.compactMap { state.slots.removeValue(forKey: $0) }
+                if entry.slot >= 0 { runs.append(Run(slot: entry.slot, count: RowSlot.count)) }
+                runs += state.bequeath(entry, id, shards)
             }
-            return (
-                forgotten, runs.filter { $0 != MetricRegistry.overflow },
-                slots.filter { $0 != MetricRegistry.overflow }
-            )
+            return (forgotten, runs.filter { $0.slot != MetricRegistry.overflow })
         }
         if forgotten.isEmpty { return [] }
         for shard in shards {
-            for run in runs { for i in 0..<length { shard.clear(run + i) } }
-            for slot in slots { shard.clear(slot) }
+            for run in runs { for i in 0..<run.count { shard.clear(run.slot + i) } }
         }
         noteForgotten()
         state.withLock { state in
             for id in forgotten { state[keyPath: list].free(id) }
-            state.freeRuns += runs
-            state.freeSlots += slots
+            for run in runs { state.giveBack(run.slot, run.count) }
         }
         return forgotten
+    }
+
+    /// Consecutive slots.
+    struct Run: Sendable {
+        var slot: Int
+        var count: Int
+    }
+}
+
+extension MetricRegistry.State {
+    /// Takes the series of forgotten labels out of the lists, and what they have counted into the
+    /// sums that stay.
+    /// - Returns: where they were.
+    fileprivate mutating func bequeath(
+        _ entry: NumberedLabels.Entry, _ id: Int, _ shards: [CounterShard]
+    ) -> [MetricRegistry.Run] {
+        let isRow = entry.slot >= 0
+        let isNamed =
+            entry.labels.version.isEmpty || clusters.number(Estates.owner(entry.labels)) != nil
+        var runs: [MetricRegistry.Run] = []
+        for key in entry.keys {
+            guard let slot = slots.removeValue(forKey: key), slot != MetricRegistry.overflow,
+                let kind = MetricRegistry.SeriesKind(rawValue: key >> 60)
+            else { continue }
+            let run = MetricRegistry.Run(slot: slot, count: kind.slotCount)
+            runs.append(run)
+            guard isRow else { continue }
+            let values = (0..<run.count).map { i in
+                shards.reduce(UInt64(0)) { $0 &+ $1.value(slot + i) }
+            }
+            estates.inherit(entry.labels, key, values, isNamed: isNamed)
+        }
+        if !isRow {
+            identities[id] = nil
+            estates.close(entry.labels)
+        }
+        return runs
     }
 }
 
 extension MetricRegistry.Contents {
     fileprivate mutating func add(
-        _ entry: NumberedLabels.Entry, _ slots: [Int], _ hidden: MetricRegistry.Selection
+        _ entry: NumberedLabels.Entry, _ slots: [Int], _ hidden: MetricRegistry.Selection,
+        isHidden: Bool
     ) {
-        for (key, slot) in zip(entry.keys, slots) { add(key, slot, entry.labels, hidden) }
+        for (key, slot) in zip(entry.keys, slots) {
+            add(key, slot, entry.labels, hidden, isHidden: isHidden)
+        }
     }
 
     fileprivate mutating func add(
         _ key: UInt64, _ slot: Int, _ labels: MetricRegistry.RowLabels,
-        _ hidden: MetricRegistry.Selection
+        _ hidden: MetricRegistry.Selection, isHidden: Bool
     ) {
         guard let kind = MetricRegistry.SeriesKind(rawValue: key >> 60),
             slot != MetricRegistry.overflow
         else { return }
         let listener = MetricRegistry.listener(ofKey: key)
+        let isListenerHidden: Bool
         switch kind {
-        case .requests, .errors, .refused: if hidden.listeners.contains(listener) { return }
-        case .cluster, .resets, .handshakes, .handshakeFailures, .calls, .filters: break
+        case .requests, .ends, .sizes: isListenerHidden = hidden.listeners.contains(listener)
+        case .errors, .refused:
+            if isHidden || hidden.listeners.contains(listener) { return }
+            isListenerHidden = false
+        case .cluster, .resets, .handshakes, .handshakeFailures, .filters:
+            if isHidden { return }
+            isListenerHidden = false
         }
         series.append(
             MetricRegistry.Series(
                 kind: kind, listener: listener < listeners.count ? listeners[listener] : "",
-                labels: labels, assign: Assign(rawValue: UInt8(key >> 16 & 0xf)) ?? .none,
-                code: UInt16(key & 0xffff), slot: slot, key: key))
+                isMutual: listener < isMutual.count && isMutual[listener],
+                row: MetricRegistry.row(ofKey: key), labels: labels,
+                assign: MetricRegistry.assign(ofKey: key),
+                flags: MetricRegistry.flags(ofKey: key), code: UInt16(key & 0xffff), slot: slot,
+                isRowHidden: isHidden, isListenerHidden: isListenerHidden))
     }
 }

@@ -31,12 +31,25 @@ public final class MetricRegistry: Sendable {
 
     /// Places in a row's run of slots.
     public enum RowSlot {
-        public static let started = 0, finished = 1, bytesReceived = 2, bytesSent = 3
-        public static let durationSum = 4, buckets = 5
-        public static let count = 5 + 16
+        public static let started = 0, finished = 1
+        public static let count = 2
     }
 
-    /// The kinds of keys that name a single series.
+    /// Places in the run of slots of one kind of end (`EndKind`) that requests of a row had which
+    /// came by one listener: the time and the bytes of all of them.
+    public enum EndSlot {
+        public static let durationSum = 0, bytesReceived = 1, bytesSent = 2, buckets = 3
+        public static let count = 3 + MetricCatalog.durationBounds.count + 1
+    }
+
+    /// Places in the run of slots for the sizes of a row's bodies by one listener: two histograms.
+    public enum SizeSlot {
+        public static let received = 0
+        public static let sent = MetricCatalog.sizeBounds.count + 1
+        public static let count = 2 * sent
+    }
+
+    /// The kinds of keys that name a single series, or a run of slots.
     public enum SeriesKind: UInt64, Sendable {
         case requests = 1, errors, refused, cluster
         /// Streams that the peer reset: the side in the row, RFC 9113's code.
@@ -45,40 +58,61 @@ public final class MetricRegistry: Sendable {
         case handshakes
         /// Handshakes that failed: the side in the row, `HandshakeFailure`.
         case handshakeFailures
-        /// gRPC calls of a row, by their status.
-        case calls
+        /// The run of a row's requests of one kind of end, which is the code.
+        case ends
         /// Acts of a route's filters: the route's row, `RouteMetric`.
         case filters
+        /// The run of the sizes of a row's bodies.
+        case sizes
+
+        /// Slots that the key stands for.
+        var slotCount: Int {
+            switch self {
+            case .ends: EndSlot.count
+            case .sizes: SizeSlot.count
+            case .requests, .errors, .refused, .cluster, .resets, .handshakes,
+                .handshakeFailures, .filters:
+                1
+            }
+        }
+    }
+
+    /// A listener, as it was when a snapshot named it last.
+    struct Listener: Sendable {
+        var name: String
+        /// Clients must show a certificate.
+        var isMutual = false
     }
 
     struct State {
         var rows = NumberedLabels()
         var clusters = NumberedLabels()
-        var listeners: [String] = []
+        var listeners: [Listener] = []
         var slots: [UInt64: Int] = [:]
         /// Keys of series that belong to neither a row nor a cluster.
         var others: [UInt64] = []
-        /// Slots of series, and first slots of rows, that are free again.
-        var freeSlots: [Int] = []
-        var freeRuns: [Int] = []
+        /// First slots of runs that are free again, by their length.
+        var free: [Int: [Int]] = [:]
         /// Behind the run that is everybody's when there is no room.
-        var nextSlot = WorkerMetric.reserved + RowSlot.count
+        var nextSlot = WorkerMetric.reserved + SizeSlot.count
         /// Pages that are being written.
         var readers = 0
+        /// Sets of response flags by their number, less one.
+        var flagSets: [ResponseFlags] = []
+        /// The names of versions in monitoring, by the number of their cluster.
+        var identities: [Int: VersionIdentity] = [:]
+        var estates = Estates()
 
-        /// - Returns: `overflow` when there is no room for more.
-        mutating func takeSlot() -> Int {
-            if let slot = freeSlots.popLast() { return slot }
-            guard nextSlot < CounterShard.slotMax else { return overflow }
-            nextSlot += 1
-            return nextSlot - 1
+        /// - Returns: the first of so many slots; `overflow` when there is no room for more.
+        mutating func take(_ count: Int) -> Int {
+            if let slot = free[count]?.popLast() { return slot }
+            guard nextSlot + count <= CounterShard.slotMax else { return overflow }
+            nextSlot += count
+            return nextSlot - count
         }
 
-        mutating func takeRun() -> Int {
-            if let slot = freeRuns.popLast() { return slot }
-            guard nextSlot + RowSlot.count <= CounterShard.slotMax else { return overflow }
-            nextSlot += RowSlot.count
-            return nextSlot - RowSlot.count
+        mutating func giveBack(_ slot: Int, _ count: Int) {
+            if slot != overflow { free[count, default: []].append(slot) }
         }
     }
 
@@ -88,7 +122,12 @@ public final class MetricRegistry: Sendable {
     let state = Lock(State())
     private let forgets = Atomic<UInt64>(0)
 
-    public init() {}
+    private let rowsMax: Int
+
+    public init() { rowsMax = MetricRegistry.rowMax }
+
+    /// - Parameter rowsMax: rows that may have a number of their own, fewer than a key has room for.
+    package init(rowsMax: Int) { self.rowsMax = min(rowsMax, MetricRegistry.rowMax) }
 
     /// How often something was forgotten: what was remembered of numbers before is not true any
     /// more for snapshots that come after.
@@ -102,7 +141,10 @@ public final class MetricRegistry: Sendable {
             if let number = state.rows.number(labels) {
                 id = number
             } else {
-                id = state.rows.add(labels, slot: state.takeRun())
+                guard state.rows.hasRoom(rowsMax) else {
+                    return (MetricRegistry.rowMax, MetricRegistry.overflow)
+                }
+                id = state.rows.add(labels, slot: state.take(RowSlot.count))
             }
             state.rows.hold(id)
             return (id, state.rows.entry(id)?.slot ?? MetricRegistry.overflow)
@@ -111,10 +153,20 @@ public final class MetricRegistry: Sendable {
 
     public func listener(_ name: String) -> Int {
         state.withLock { state in
-            if let id = state.listeners.firstIndex(of: name) { return id }
-            state.listeners.append(name)
+            if let id = state.listeners.firstIndex(where: { $0.name == name }) { return id }
+            state.listeners.append(Listener(name: name))
             return state.listeners.count - 1
         }
+    }
+
+    /// Says of a listener whether its clients must show a certificate.
+    public func describe(listener id: Int, isMutual: Bool) {
+        state.withLock { $0.listeners[id].isMutual = isMutual }
+    }
+
+    /// Says what a version is to monitoring, by the number of its cluster.
+    public func describe(cluster id: Int, _ identity: VersionIdentity) {
+        state.withLock { $0.identities[id] = identity }
     }
 
     /// The number of a (service, version); made when it is new. It is theirs for as long as
@@ -123,8 +175,13 @@ public final class MetricRegistry: Sendable {
         let labels = RowLabels(
             route: "", service: service, version: version, isMirror: isMirror)
         return state.withLock { state in
-            state.clusters.number(labels) ?? state.clusters.add(labels, slot: -1)
+            MetricRegistry.cluster(labels, &state)
         }
+    }
+
+    private static func cluster(_ labels: RowLabels, _ state: inout State) -> Int {
+        if let number = state.clusters.number(labels) { return number }
+        return state.clusters.hasRoom(rowMax) ? state.clusters.add(labels, slot: -1) : rowMax
     }
 
     /// The number of a (service, version), held until `release`.
@@ -135,10 +192,10 @@ public final class MetricRegistry: Sendable {
         let labels = RowLabels(
             route: "", service: service, version: version, isMirror: isMirror)
         return state.withLock { state in
-            let held = state.clusters.number(labels)
-            let id = held ?? state.clusters.add(labels, slot: -1)
+            let isNew = state.clusters.number(labels) == nil
+            let id = MetricRegistry.cluster(labels, &state)
             state.clusters.hold(id)
-            return (id, held == nil)
+            return (id, isNew)
         }
     }
 
@@ -156,32 +213,78 @@ public final class MetricRegistry: Sendable {
             ?? RowLabels(route: "", service: "", version: "")
     }
 
-    /// Kind, listener, row or cluster, assign, and code, cause or metric in one word.
+    /// The largest number of a row or a cluster in a key. The number is nobody's: what has no
+    /// number left of its own gets it, and is counted where no page shows it.
+    static let rowMax = 0xf_ffff
+
+    /// Kind, listener (12 bits), row or cluster (20), assign (4), number of a set of flags (8), and
+    /// code, cause or metric (16) in one word.
+    @inlinable @inline(__always)
     public static func key(
-        _ kind: SeriesKind, listener: Int, row: Int, assign: Assign, code: UInt16
+        _ kind: SeriesKind, listener: Int, row: Int, assign: Assign, flags: UInt8 = 0, code: UInt16
     ) -> UInt64 {
-        kind.rawValue << 60 | UInt64(listener & 0xfff) << 48 | UInt64(row & 0xfff_ffff) << 20
-            | UInt64(assign.rawValue) << 16 | UInt64(code)
+        kind.rawValue << 60 | UInt64(truncatingIfNeeded: listener & 0xfff) << 48
+            | UInt64(truncatingIfNeeded: row & 0xf_ffff) << 28 | UInt64(assign.rawValue) << 24
+            | UInt64(flags) << 16 | UInt64(code)
     }
 
-    /// The slot of a series; made when it is new.
+    /// The slot of a series, or the first of a run; made when it is new.
     public func slot(forKey key: UInt64) -> Int {
-        state.withLock { state in
-            if let slot = state.slots[key] { return slot }
-            let slot = state.takeSlot()
-            state.slots[key] = slot
-            let number = MetricRegistry.row(ofKey: key)
-            switch SeriesKind(rawValue: key >> 60) {
-            case .requests, .errors, .calls, .filters: state.rows.note(key: key, of: number)
-            case .cluster: state.clusters.note(key: key, of: number)
-            case .refused, .resets, .handshakes, .handshakeFailures, nil: state.others.append(key)
-            }
-            return slot
+        state.withLock { MetricRegistry.slot(forKey: key, &$0) }
+    }
+
+    /// Where a request is counted that has ended: the slot of its series, and the run of its kind
+    /// of end. Both are made when they are new.
+    public func places(forRequest key: UInt64) -> (slot: Int, run: Int) {
+        let kind = EndKind(RequestCode(rawValue: UInt16(truncatingIfNeeded: key)))
+        let ends = MetricRegistry.key(
+            .ends, listener: MetricRegistry.listener(ofKey: key),
+            row: MetricRegistry.row(ofKey: key), assign: .none, code: UInt16(kind.rawValue))
+        return state.withLock { state in
+            (
+                MetricRegistry.slot(forKey: key, &state),
+                MetricRegistry.slot(forKey: ends, &state)
+            )
         }
     }
 
+    private static func slot(forKey key: UInt64, _ state: inout State) -> Int {
+        if let slot = state.slots[key] { return slot }
+        let number = row(ofKey: key)
+        guard let kind = SeriesKind(rawValue: key >> 60), number != rowMax else { return overflow }
+        let slot = state.take(kind.slotCount)
+        state.slots[key] = slot
+        switch kind {
+        case .requests, .errors, .ends, .filters, .sizes: state.rows.note(key: key, of: number)
+        case .cluster: state.clusters.note(key: key, of: number)
+        case .refused, .resets, .handshakes, .handshakeFailures: state.others.append(key)
+        }
+        return slot
+    }
+
     static func listener(ofKey key: UInt64) -> Int { Int(key >> 48 & 0xfff) }
-    static func row(ofKey key: UInt64) -> Int { Int(key >> 20 & 0xfff_ffff) }
+    static func row(ofKey key: UInt64) -> Int { Int(key >> 28 & 0xf_ffff) }
+    static func assign(ofKey key: UInt64) -> Assign {
+        Assign(rawValue: UInt8(key >> 24 & 0xf)) ?? .none
+    }
+    static func flags(ofKey key: UInt64) -> UInt8 { UInt8(truncatingIfNeeded: key >> 16) }
+
+    // MARK: Flags
+
+    /// The number of all sets of flags that have none of their own.
+    public static let otherFlags: UInt8 = 255
+
+    /// Gives a set of flags a number where it has none and one is left.
+    /// - Returns: all sets that have a number, in order: the first has number 1.
+    public func number(flags: ResponseFlags) -> [ResponseFlags] {
+        state.withLock { state in
+            let isKnown = flags.isEmpty || state.flagSets.contains(flags)
+            if !isKnown, state.flagSets.count < Int(MetricRegistry.otherFlags) - 1 {
+                state.flagSets.append(flags)
+            }
+            return state.flagSets
+        }
+    }
 
     /// The first of a row's slots; `nil` when the row was forgotten.
     public func slot(ofRow id: Int) -> Int? { state.withLock { $0.rows.entry(id)?.slot } }

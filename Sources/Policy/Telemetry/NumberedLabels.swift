@@ -38,7 +38,12 @@ struct NumberedLabels: Sendable {
 
     func entry(_ id: Int) -> Entry? { id >= 0 && id < entries.count ? entries[id] : nil }
 
-    mutating func hold(_ id: Int) { entries[id]?.holders += 1 }
+    /// Whether labels can get a number below a limit.
+    func hasRoom(_ limit: Int) -> Bool { !free.isEmpty || entries.count < limit }
+
+    mutating func hold(_ id: Int) {
+        if id < entries.count { entries[id]?.holders += 1 }
+    }
 
     mutating func release(_ id: Int) {
         guard let holders = entry(id)?.holders else { return }

@@ -9,7 +9,6 @@ public struct PrometheusText: ~Copyable {
     public private(set) var buffer = ByteBuffer(capacity: 65_536)
     public let format: Format
     private var name = ""
-    private var isCounter = false
 
     public init(format: Format) { self.format = format }
 
@@ -39,14 +38,16 @@ public struct PrometheusText: ~Copyable {
         return open.quality >= text.quality ? .openMetrics : .prometheus
     }
 
-    /// Opens a family. Counters' names end in `_total`, which OpenMetrics leaves off here.
+    /// Opens a family. Counters' names end in `_total`, which OpenMetrics leaves off here; the unit
+    /// is OpenMetrics' alone.
     public mutating func family(_ family: MetricCatalog.Family) {
         name = family.name
-        isCounter = family.kind == .counter
-        var title = name
-        if format == .openMetrics, isCounter, title.hasSuffix("_total") { title.removeLast(6) }
-        buffer.append(text: "# HELP \(title) \(family.help)\n")
+        let title = format == .openMetrics ? family.openMetricsName : name
         buffer.append(text: "# TYPE \(title) \(family.kind.rawValue)\n")
+        if format == .openMetrics, let unit = family.unit {
+            buffer.append(text: "# UNIT \(title) \(unit)\n")
+        }
+        buffer.append(text: "# HELP \(title) \(family.help)\n")
     }
 
     /// One sample of the open family.
@@ -78,6 +79,45 @@ public struct PrometheusText: ~Copyable {
         buffer.append(UInt8(ascii: "\n"))
     }
 
+    // MARK: Labels made once
+
+    /// The text of labels, without braces, for lines that have many of them in common.
+    public static func text(_ labels: [(String, String)]) -> String {
+        labels.map { "\($0)=\"\(escaped($1))\"" }.joined(separator: ",")
+    }
+
+    /// A sample whose labels are text already, with one label more where a bound is given.
+    public mutating func sample(
+        text labels: String, bound: String? = nil, _ value: UInt64, suffix: String = ""
+    ) {
+        line(text: labels, bound: bound, suffix: suffix)
+        buffer.appendDecimal(value)
+        buffer.append(UInt8(ascii: "\n"))
+    }
+
+    /// A sample of a sum of microseconds, in seconds or milliseconds.
+    public mutating func sample(
+        text labels: String, microseconds: UInt64, inMilliseconds: Bool = false, suffix: String
+    ) {
+        line(text: labels, bound: nil, suffix: suffix)
+        buffer.append(
+            text: PrometheusText.decimal(microseconds, digits: inMilliseconds ? 3 : 6))
+        buffer.append(UInt8(ascii: "\n"))
+    }
+
+    private mutating func line(text labels: String, bound: String?, suffix: String) {
+        buffer.append(text: name)
+        buffer.append(text: suffix)
+        buffer.append(UInt8(ascii: "{"))
+        buffer.append(text: labels)
+        if let bound {
+            buffer.append(",le=\"")
+            buffer.append(text: bound)
+            buffer.append(UInt8(ascii: "\""))
+        }
+        buffer.append("} ")
+    }
+
     private mutating func line(_ labels: [(String, String)], suffix: String) {
         buffer.append(text: name)
         buffer.append(text: suffix)
@@ -100,6 +140,9 @@ public struct PrometheusText: ~Copyable {
         if format == .openMetrics { buffer.append("# EOF\n") }
     }
 
+    /// Ends the use of the page: its bytes.
+    public consuming func take() -> ByteBuffer { buffer }
+
     static func escaped(_ text: String) -> String {
         var out = ""
         for character in text.unicodeScalars {
@@ -114,11 +157,15 @@ public struct PrometheusText: ~Copyable {
     }
 
     /// Microseconds as a decimal number of seconds without trailing zeros.
-    public static func seconds(_ micros: UInt64) -> String {
-        let whole = micros / 1_000_000
-        var rest = micros % 1_000_000
+    public static func seconds(_ micros: UInt64) -> String { decimal(micros, digits: 6) }
+
+    /// A number divided by a power of ten, without trailing zeros.
+    static func decimal(_ number: UInt64, digits: Int) -> String {
+        let power = (0..<digits).reduce(UInt64(1)) { power, _ in power * 10 }
+        let whole = number / power
+        var rest = number % power
         if rest == 0 { return "\(whole)" }
-        var digits = 6
+        var digits = digits
         while rest % 10 == 0 {
             rest /= 10
             digits -= 1

@@ -1,10 +1,12 @@
 import Base
 
-/// The part of the metrics page that comes from the workers' shards. Runs on the control thread;
-/// every number is a sum over the shards, read while they are written.
+/// The part of the metrics page that comes from the workers' shards, in Sluice's own words. Every
+/// number is a sum over the shards, read while they are written.
 public struct RequestMetricsPage {
-    private let contents: MetricRegistry.Contents
-    private let shards: [CounterShard]
+    public let contents: MetricRegistry.Contents
+    let shards: [CounterShard]
+    /// First slots of the runs of ends, by row.
+    private let ends: [Int: [Int]]
 
     /// A series that must exist at zero: (listener, row labels, assign).
     public struct Expected: Hashable, Sendable {
@@ -18,6 +20,21 @@ public struct RequestMetricsPage {
         }
     }
 
+    /// All that the page is written from besides the shards.
+    public struct Ground {
+        /// Series of the snapshot in force, shown at zero until they are seen.
+        public var expected: [Expected]
+        /// The text of a refusal's cause by its number.
+        public var refusedCause: (UInt8) -> String
+
+        public init(
+            expected: [Expected] = [], refusedCause: @escaping (UInt8) -> String = { "\($0)" }
+        ) {
+            self.expected = expected
+            self.refusedCause = refusedCause
+        }
+    }
+
     /// Rows up to which errors and durations are on the page before they have counted anything;
     /// with more of them a row's begin with its first event.
     public static let zeroRowsMax = 1_000
@@ -27,141 +44,144 @@ public struct RequestMetricsPage {
         registry: MetricRegistry, shards: [CounterShard],
         hiding hidden: MetricRegistry.Selection = .init()
     ) {
-        contents = registry.contents(hiding: hidden)
+        let contents = registry.contents(hiding: hidden)
+        var ends: [Int: [Int]] = [:]
+        for series in contents.series where series.kind == .ends && !series.isRowHidden {
+            ends[series.row, default: []].append(series.slot)
+        }
+        self.contents = contents
         self.shards = shards
+        self.ends = ends
     }
 
-    private func sum(_ slot: Int) -> UInt64 { shards.reduce(0) { $0 &+ $1.value(slot) } }
+    func sum(_ slot: Int) -> UInt64 { shards.reduce(0) { $0 &+ $1.value(slot) } }
 
     public func worker(_ metric: WorkerMetric) -> UInt64 { sum(metric.rawValue) }
 
-    private static func labels(
-        _ series: MetricRegistry.Series
-    ) -> [(String, String)] {
-        [
-            ("listener", series.listener), ("route", series.labels.route),
-            ("service", series.labels.service), ("version", series.labels.version),
-            ("assign", "\(series.assign.label)"),
-        ]
-    }
-
-    private static func labels(_ series: Expected) -> [(String, String)] {
-        [
-            ("listener", series.listener), ("route", series.labels.route),
-            ("service", series.labels.service), ("version", series.labels.version),
-            ("assign", "\(series.assign.label)"),
-        ]
-    }
-
-    /// - Parameters:
-    ///   - expected: series of the snapshot in force, shown at zero until they are seen.
-    ///   - refusedCause: the text of a refusal's cause by its number.
+    /// Writes the families of one use; nothing for those that have none of the workers' counters in
+    /// Sluice's own words.
     public func write(
-        to page: inout PrometheusText, expected: [Expected], refusedCause: (UInt8) -> String
+        _ use: MetricCatalog.Use, to page: inout PrometheusText, _ ground: Ground = Ground()
     ) {
-        writeRequests(to: &page, expected: expected)
-        // So that a configuration of thousands of routes has no page of zeros.
-        let rows = Set(expected.map(\.labels))
-        let isFew = rows.count <= RequestMetricsPage.zeroRowsMax
-        writeErrors(to: &page, expected: isFew ? expected : [])
-        writeRows(to: &page, expected: isFew ? rows : [])
-        page.family(MetricCatalog.refused)
-        for series in contents.series where series.kind == .refused {
-            page.sample(
-                [
-                    ("listener", series.listener),
-                    ("cause", refusedCause(UInt8(truncatingIfNeeded: series.code))),
-                ], sum(series.slot))
+        switch use {
+        case .requests: writeRequests(to: &page, ground)
+        case .upstream:
+            writeClusters(to: &page)
+            gauge(
+                MetricCatalog.upstreamConnections, .upstreamConnections,
+                .upstreamConnectionsClosed, &page)
+        case .clients: writeClients(to: &page, ground)
+        case .istio, .http, .rollouts, .process: break
         }
-        writeTransport(to: &page)
-        writeClusters(to: &page)
-        writeRoutes(to: &page)
         var last = ""
         for metric in WorkerMetric.allCases {
-            guard let entry = MetricCatalog.worker(metric) else { continue }
+            guard let entry = MetricCatalog.worker(metric), entry.family.use == use else {
+                continue
+            }
             begin(entry.family, after: &last, &page)
             page.sample(entry.label.map { [$0] } ?? [], worker(metric))
         }
-        for former in MetricCatalog.formerNames where page.format == .prometheus {
+        for former in MetricCatalog.formerNames
+        where page.format == .prometheus && former.family.use == use {
             page.family(former.family)
             page.sample([], worker(former.metric))
         }
-        gauge(
-            "sluice_downstream_connections", "Client connections open.", .downstreamConnections,
-            .downstreamConnectionsClosed, &page)
-        gauge(
-            "sluice_upstream_connections", "Connections to endpoints open.",
-            .upstreamConnections, .upstreamConnectionsClosed, &page)
-        gauge("sluice_tunnels", "Tunnels open.", .tunnelsOpened, .tunnelsClosed, &page)
     }
 
-    private func writeTransport(to page: inout PrometheusText) {
-        page.family(MetricCatalog.byProtocol)
-        for `protocol` in HTTPProtocol.allCases {
-            page.sample([("protocol", "\(`protocol`.label)")], worker(`protocol`.metric))
-        }
-        page.family(MetricCatalog.calls)
-        for series in contents.series where series.kind == .calls {
-            page.sample(
-                [
-                    ("route", series.labels.route), ("service", series.labels.service),
-                    ("version", series.labels.version), ("grpc_status", "\(series.code)"),
-                ], sum(series.slot))
-        }
-        func family(
-            _ family: MetricCatalog.Family, _ kind: MetricRegistry.SeriesKind, _ label: String,
-            _ text: (UInt16) -> String
-        ) {
-            page.family(family)
-            for series in contents.series where series.kind == kind {
-                let side = series.key >> 20 & 1 == 0 ? "downstream" : "upstream"
-                page.sample([("side", side), (label, text(series.code))], sum(series.slot))
-            }
-        }
-        family(MetricCatalog.resets, .resets, "code") { RequestMetricsPage.resetCode($0) }
-        family(MetricCatalog.handshakes, .handshakes, "version") { "1.\($0)" }
-        family(MetricCatalog.handshakeFailures, .handshakeFailures, "cause") { code in
-            "\((HandshakeFailure(rawValue: UInt8(truncatingIfNeeded: code)) ?? .other).label)"
-        }
-    }
-
-    /// The names of RFC 9113 §7.
-    private static func resetCode(_ code: UInt16) -> String {
-        let names = [
-            "NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR",
-            "SETTINGS_TIMEOUT", "STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL",
-            "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY",
-            "HTTP_1_1_REQUIRED",
-        ]
-        return Int(code) < names.count ? names[Int(code)] : "other"
+    /// Metrics of one family stand together in their list.
+    func begin(
+        _ family: MetricCatalog.Family, after last: inout String, _ page: inout PrometheusText
+    ) {
+        if family.name != last { page.family(family) }
+        last = family.name
     }
 
     private func gauge(
-        _ name: String, _ help: String, _ opened: WorkerMetric, _ closed: WorkerMetric,
+        _ family: MetricCatalog.Family, _ opened: WorkerMetric, _ closed: WorkerMetric,
         _ page: inout PrometheusText
     ) {
         // Closed is read first: it never runs ahead of what was opened.
         let closed = worker(closed)
         let opened = worker(opened)
-        page.family(.init(name: name, kind: .gauge, help: help))
+        page.family(family)
         page.sample([], opened >= closed ? opened - closed : 0)
     }
 
-    private func writeRequests(to page: inout PrometheusText, expected: [Expected]) {
+    // MARK: Requests
+
+    private func writeRequests(to page: inout PrometheusText, _ ground: Ground) {
+        writeCodes(to: &page, expected: ground.expected)
+        // So that a configuration of thousands of routes has no page of zeros.
+        let rows = Set(ground.expected.map(\.labels))
+        let isFew = rows.count <= RequestMetricsPage.zeroRowsMax
+        writeErrors(to: &page, expected: isFew ? ground.expected : [])
+        writeDurations(to: &page, expected: isFew ? rows : [])
+        writeRows(to: &page)
+        writeCalls(to: &page)
+        page.family(MetricCatalog.mirrorDuration)
+        for row in contents.rows where row.labels.isMirror { writeDuration(row, to: &page) }
+        writeRoutes(to: &page)
+    }
+
+    private static func labels(
+        _ listener: String, _ labels: MetricRegistry.RowLabels, _ assign: Assign
+    ) -> [(String, String)] {
+        [
+            ("listener", listener), ("route", labels.route), ("service", labels.service),
+            ("version", labels.version), ("assign", "\(assign.label)"),
+        ]
+    }
+
+    private static func labels(_ labels: MetricRegistry.RowLabels) -> [(String, String)] {
+        [("route", labels.route), ("service", labels.service), ("version", labels.version)]
+    }
+
+    private static func joined(_ labels: [(String, String)]) -> String {
+        labels.map(\.1).joined(separator: "\u{1}")
+    }
+
+    /// A sample of `sluice_requests_total`, which has several series of the registry: its flags and
+    /// the statuses of calls are in the keys too.
+    private struct CodeCell: Hashable {
+        var listener: String
+        var row: Int
+        var assign: Assign
+        var status: UInt16
+    }
+
+    private func writeCodes(to page: inout PrometheusText, expected: [Expected]) {
         page.family(MetricCatalog.requests)
+        var places: [CodeCell: Int] = [:]
+        var cells: [(cell: CodeCell, labels: MetricRegistry.RowLabels, count: UInt64)] = []
+        for series in contents.series
+        where series.kind == .requests && !series.isRowHidden && !series.isListenerHidden {
+            let cell = CodeCell(
+                listener: series.listener, row: series.row, assign: series.assign,
+                status: RequestCode(rawValue: series.code).status)
+            if let place = places[cell] {
+                cells[place].count &+= sum(series.slot)
+            } else {
+                places[cell] = cells.count
+                cells.append((cell, series.labels, sum(series.slot)))
+            }
+        }
         var seen: Set<String> = []
-        for series in contents.series where series.kind == .requests {
-            let labels = RequestMetricsPage.labels(series) + [("code", "\(series.code)")]
-            page.sample(labels, sum(series.slot))
-            if MetricCatalog.codesAtZero.contains(series.code) {
-                seen.insert(labels.map(\.1).joined(separator: "\u{1}"))
+        for (cell, labels, count) in cells {
+            let pairs =
+                RequestMetricsPage.labels(cell.listener, labels, cell.assign)
+                + [("code", "\(cell.status)")]
+            page.sample(pairs, count)
+            if MetricCatalog.codesAtZero.contains(cell.status) {
+                seen.insert(RequestMetricsPage.joined(pairs))
             }
         }
         for series in expected {
             for code in MetricCatalog.codesAtZero {
-                let labels = RequestMetricsPage.labels(series) + [("code", "\(code)")]
-                if seen.contains(labels.map(\.1).joined(separator: "\u{1}")) { continue }
-                page.sample(labels, 0)
+                let pairs =
+                    RequestMetricsPage.labels(series.listener, series.labels, series.assign)
+                    + [("code", "\(code)")]
+                if seen.contains(RequestMetricsPage.joined(pairs)) { continue }
+                page.sample(pairs, 0)
             }
         }
     }
@@ -171,79 +191,117 @@ public struct RequestMetricsPage {
         var seen: Set<String> = []
         for series in contents.series where series.kind == .errors {
             let cause = ErrorCause(rawValue: UInt8(truncatingIfNeeded: series.code)) ?? .none
-            let labels = RequestMetricsPage.labels(series) + [("cause", "\(cause.label)")]
-            page.sample(labels, sum(series.slot))
-            seen.insert(labels.map(\.1).joined(separator: "\u{1}"))
+            let pairs =
+                RequestMetricsPage.labels(series.listener, series.labels, series.assign)
+                + [("cause", "\(cause.label)")]
+            page.sample(pairs, sum(series.slot))
+            seen.insert(RequestMetricsPage.joined(pairs))
         }
         for series in expected {
             for cause in MetricCatalog.causesAtZero {
-                let labels = RequestMetricsPage.labels(series) + [("cause", "\(cause.label)")]
-                if seen.contains(labels.map(\.1).joined(separator: "\u{1}")) { continue }
-                page.sample(labels, 0)
+                let pairs =
+                    RequestMetricsPage.labels(series.listener, series.labels, series.assign)
+                    + [("cause", "\(cause.label)")]
+                if seen.contains(RequestMetricsPage.joined(pairs)) { continue }
+                page.sample(pairs, 0)
             }
         }
     }
 
-    private func writeRows(
+    private var clientRows: [MetricRegistry.Row] { contents.rows.filter { !$0.labels.isMirror } }
+
+    private func writeDurations(
         to page: inout PrometheusText, expected: Set<MetricRegistry.RowLabels>
     ) {
-        func rowLabels(_ row: MetricRegistry.Row) -> [(String, String)] {
-            [
-                ("route", row.labels.route), ("service", row.labels.service),
-                ("version", row.labels.version),
-            ]
+        page.family(MetricCatalog.duration)
+        for row in clientRows where ends[row.id] != nil || expected.contains(row.labels) {
+            writeDuration(row, to: &page)
         }
-        let rows = contents.rows.filter { !$0.labels.isMirror }
+    }
+
+    private func writeDuration(_ row: MetricRegistry.Row, to page: inout PrometheusText) {
+        let labels = PrometheusText.text(RequestMetricsPage.labels(row.labels))
+        var total: UInt64 = 0
+        for (i, bound) in MetricCatalog.durationBounds.enumerated() {
+            total += sum(row, MetricRegistry.EndSlot.buckets + i)
+            page.sample(
+                text: labels, bound: PrometheusText.seconds(bound), total, suffix: "_bucket")
+        }
+        total += sum(row, MetricRegistry.EndSlot.buckets + MetricCatalog.durationBounds.count)
+        page.sample(text: labels, bound: "+Inf", total, suffix: "_bucket")
+        page.sample(
+            text: labels, microseconds: sum(row, MetricRegistry.EndSlot.durationSum),
+            suffix: "_sum")
+        page.sample(text: labels, total, suffix: "_count")
+    }
+
+    /// The sum over a row's runs of ends.
+    private func sum(_ row: MetricRegistry.Row, _ place: Int) -> UInt64 {
+        (ends[row.id] ?? []).reduce(0) { $0 &+ sum($1 + place) }
+    }
+
+    private func writeRows(to page: inout PrometheusText) {
+        let rows = clientRows
         page.family(MetricCatalog.inFlight)
         for row in rows {
             let finished = sum(row.slot + MetricRegistry.RowSlot.finished)
             let started = sum(row.slot + MetricRegistry.RowSlot.started)
-            page.sample(rowLabels(row), started >= finished ? started - finished : 0)
+            page.sample(
+                RequestMetricsPage.labels(row.labels), started >= finished ? started - finished : 0)
         }
         page.family(MetricCatalog.bytesReceived)
         for row in rows {
-            page.sample(rowLabels(row), sum(row.slot + MetricRegistry.RowSlot.bytesReceived))
+            page.sample(
+                RequestMetricsPage.labels(row.labels),
+                sum(row, MetricRegistry.EndSlot.bytesReceived))
         }
         page.family(MetricCatalog.bytesSent)
         for row in rows {
-            page.sample(rowLabels(row), sum(row.slot + MetricRegistry.RowSlot.bytesSent))
-        }
-        page.family(MetricCatalog.duration)
-        for row in rows
-        where sum(row.slot + MetricRegistry.RowSlot.finished) > 0 || expected.contains(row.labels) {
-            writeDuration(row, rowLabels(row), to: &page)
-        }
-        page.family(MetricCatalog.mirrorDuration)
-        for row in contents.rows where row.labels.isMirror {
-            writeDuration(row, rowLabels(row), to: &page)
-        }
-    }
-
-    private func writeDuration(
-        _ row: MetricRegistry.Row, _ labels: [(String, String)], to page: inout PrometheusText
-    ) {
-        var total: UInt64 = 0
-        for (i, bound) in MetricCatalog.durationBounds.enumerated() {
-            total += sum(row.slot + MetricRegistry.RowSlot.buckets + i)
             page.sample(
-                labels + [("le", PrometheusText.seconds(bound))], total, suffix: "_bucket")
+                RequestMetricsPage.labels(row.labels), sum(row, MetricRegistry.EndSlot.bytesSent))
         }
-        total += sum(
-            row.slot + MetricRegistry.RowSlot.buckets + MetricCatalog.durationBounds.count)
-        page.sample(labels + [("le", "+Inf")], total, suffix: "_bucket")
-        page.sample(
-            labels, microseconds: sum(row.slot + MetricRegistry.RowSlot.durationSum),
-            suffix: "_sum")
-        page.sample(labels, total, suffix: "_count")
     }
 
-    /// Metrics of one family stand together in their list.
-    private func begin(
-        _ family: MetricCatalog.Family, after last: inout String, _ page: inout PrometheusText
-    ) {
-        if family.name != last { page.family(family) }
-        last = family.name
+    /// Calls of clients; copies of calls are in the requests that have `assign="mirror"`.
+    private func writeCalls(to page: inout PrometheusText) {
+        struct Cell: Hashable {
+            var row: Int
+            var call: Int
+        }
+        page.family(MetricCatalog.calls)
+        var places: [Cell: Int] = [:]
+        var cells: [(call: Int, labels: MetricRegistry.RowLabels, count: UInt64)] = []
+        for series in contents.series
+        where series.kind == .requests && !series.isRowHidden && !series.labels.isMirror {
+            guard let call = RequestCode(rawValue: series.code).call else { continue }
+            let cell = Cell(row: series.row, call: call)
+            if let place = places[cell] {
+                cells[place].count &+= sum(series.slot)
+            } else {
+                places[cell] = cells.count
+                cells.append((call, series.labels, sum(series.slot)))
+            }
+        }
+        for (call, labels, count) in cells {
+            page.sample(RequestMetricsPage.labels(labels) + [("grpc_status", "\(call)")], count)
+        }
     }
+
+    private func writeRoutes(to page: inout PrometheusText) {
+        var last = ""
+        for metric in RouteMetric.allCases {
+            guard let entry = MetricCatalog.route(metric) else { continue }
+            begin(entry.family, after: &last, &page)
+            for series in contents.series
+            where series.kind == .filters && series.code == metric.rawValue {
+                var pairs = RequestMetricsPage.labels(series.labels)
+                if let label = entry.label { pairs.append(label) }
+                page.sample(pairs, sum(series.slot))
+            }
+        }
+    }
+
+    // MARK: Endpoints and clients
 
     private func writeClusters(to page: inout PrometheusText) {
         var slots: [UInt16: [MetricRegistry.RowLabels: Int]] = [:]
@@ -265,20 +323,48 @@ public struct RequestMetricsPage {
         }
     }
 
-    private func writeRoutes(to page: inout PrometheusText) {
-        var last = ""
-        for metric in RouteMetric.allCases {
-            guard let entry = MetricCatalog.route(metric) else { continue }
-            begin(entry.family, after: &last, &page)
-            for series in contents.series
-            where series.kind == .filters && series.code == metric.rawValue {
-                var pairs = [
-                    ("route", series.labels.route), ("service", series.labels.service),
-                    ("version", series.labels.version),
-                ]
-                if let label = entry.label { pairs.append(label) }
-                page.sample(pairs, sum(series.slot))
+    private func writeClients(to page: inout PrometheusText, _ ground: Ground) {
+        page.family(MetricCatalog.refused)
+        for series in contents.series where series.kind == .refused {
+            page.sample(
+                [
+                    ("listener", series.listener),
+                    ("cause", ground.refusedCause(UInt8(truncatingIfNeeded: series.code))),
+                ], sum(series.slot))
+        }
+        page.family(MetricCatalog.byProtocol)
+        for `protocol` in HTTPProtocol.allCases {
+            page.sample([("protocol", "\(`protocol`.label)")], worker(`protocol`.metric))
+        }
+        func family(
+            _ family: MetricCatalog.Family, _ kind: MetricRegistry.SeriesKind, _ label: String,
+            _ text: (UInt16) -> String
+        ) {
+            page.family(family)
+            for series in contents.series where series.kind == kind {
+                let side = series.row == 0 ? "downstream" : "upstream"
+                page.sample([("side", side), (label, text(series.code))], sum(series.slot))
             }
         }
+        family(MetricCatalog.resets, .resets, "code") { RequestMetricsPage.resetCode($0) }
+        family(MetricCatalog.handshakes, .handshakes, "version") { "1.\($0)" }
+        family(MetricCatalog.handshakeFailures, .handshakeFailures, "cause") { code in
+            "\((HandshakeFailure(rawValue: UInt8(truncatingIfNeeded: code)) ?? .other).label)"
+        }
+        gauge(
+            MetricCatalog.clientConnections, .downstreamConnections, .downstreamConnectionsClosed,
+            &page)
+        gauge(MetricCatalog.tunnels, .tunnelsOpened, .tunnelsClosed, &page)
+    }
+
+    /// The names of RFC 9113 §7.
+    private static func resetCode(_ code: UInt16) -> String {
+        let names = [
+            "NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR",
+            "SETTINGS_TIMEOUT", "STREAM_CLOSED", "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL",
+            "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM", "INADEQUATE_SECURITY",
+            "HTTP_1_1_REQUIRED",
+        ]
+        return Int(code) < names.count ? names[Int(code)] : "other"
     }
 }

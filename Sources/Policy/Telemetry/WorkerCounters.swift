@@ -10,17 +10,21 @@ public struct WorkerCounters: ~Copyable {
     // Not private: see RouteIndex.Bucket.
     struct Entry: BitwiseCopyable {
         var key: UInt64
-        var slot: Int
+        var slot: UInt32
+        /// The run of the kind of end, where the entry is a request's.
+        var run: UInt32
     }
     private var known: FixedArray<Entry>
     private var knownCount = 0
+    /// Sets of flags by their number, less one.
+    private var flagSets: [ResponseFlags] = []
     /// `MetricRegistry.forgetCount` when what is known was known to be true.
     private var forgetCount: UInt64 = 0
 
     public init(registry: MetricRegistry, shard: CounterShard) {
         self.registry = registry
         self.shard = shard
-        known = FixedArray(repeating: Entry(key: 0, slot: 0), count: 256)
+        known = FixedArray(repeating: Entry(key: 0, slot: 0, run: 0), count: 256)
     }
 
     /// A newer snapshot is about to be used, whose numbers may have been others' before: forgets
@@ -29,7 +33,7 @@ public struct WorkerCounters: ~Copyable {
         let count = registry.forgetCount
         if count == forgetCount { return }
         forgetCount = count
-        known = FixedArray(repeating: Entry(key: 0, slot: 0), count: 256)
+        known = FixedArray(repeating: Entry(key: 0, slot: 0, run: 0), count: 256)
         knownCount = 0
     }
 
@@ -88,8 +92,8 @@ public struct WorkerCounters: ~Copyable {
 
     /// A copy of a request ended: counted by its outcome and its time alone, since it is nobody's
     /// request.
-    public mutating func mirrored(_ summary: borrowing ExchangeSummary, rowSlot: Int) {
-        outcome(summary, rowSlot: rowSlot)
+    public mutating func mirrored(_ summary: borrowing ExchangeSummary) {
+        outcome(summary)
     }
 
     /// Counts a request of a row that ended.
@@ -97,33 +101,31 @@ public struct WorkerCounters: ~Copyable {
         shard.add(1, to: rowSlot + MetricRegistry.RowSlot.finished)
         shard.add(1, to: WorkerMetric.requestsFinished.rawValue)
         shard.add(1, to: summary.protocol.metric.rawValue)
-        outcome(summary, rowSlot: rowSlot)
+        outcome(summary)
     }
 
     @inline(__always)
-    private mutating func outcome(_ summary: borrowing ExchangeSummary, rowSlot: Int) {
-        let micros = UInt64(max(0, summary.duration.microseconds))
-        if summary.grpcStatus >= 0 {
-            add(
-                MetricRegistry.key(
-                    .calls, listener: 0, row: summary.row, assign: .none,
-                    code: UInt16(summary.grpcStatus)))
-        }
-        if summary.bytesReceived > 0 {
-            shard.add(summary.bytesReceived, to: rowSlot + MetricRegistry.RowSlot.bytesReceived)
-        }
-        if summary.bytesSent > 0 {
-            shard.add(summary.bytesSent, to: rowSlot + MetricRegistry.RowSlot.bytesSent)
-        }
-        shard.add(micros, to: rowSlot + MetricRegistry.RowSlot.durationSum)
-        shard.add(
-            1,
-            to: rowSlot + MetricRegistry.RowSlot.buckets
-                + MetricCatalog.durationBucket(microseconds: micros))
-        add(
+    private mutating func outcome(_ summary: borrowing ExchangeSummary) {
+        let code = RequestCode(
+            status: summary.status, isGRPC: summary.isGRPC, call: summary.grpcStatus)
+        let entry = entry(
             MetricRegistry.key(
                 .requests, listener: summary.listener, row: summary.row, assign: summary.assign,
-                code: summary.status))
+                flags: summary.flags.isEmpty ? 0 : number(summary.flags), code: code.rawValue))
+        shard.add(1, to: Int(entry.slot))
+        let run = Int(entry.run)
+        if summary.bytesReceived > 0 {
+            shard.add(summary.bytesReceived, to: run + MetricRegistry.EndSlot.bytesReceived)
+        }
+        if summary.bytesSent > 0 {
+            shard.add(summary.bytesSent, to: run + MetricRegistry.EndSlot.bytesSent)
+        }
+        let micros = UInt64(max(0, summary.duration.microseconds))
+        shard.add(micros, to: run + MetricRegistry.EndSlot.durationSum)
+        shard.add(
+            1,
+            to: run + MetricRegistry.EndSlot.buckets
+                + MetricCatalog.durationBucket(microseconds: micros))
         if summary.cause != .none {
             add(
                 MetricRegistry.key(
@@ -132,18 +134,62 @@ public struct WorkerCounters: ~Copyable {
         }
     }
 
-    private mutating func add(_ key: UInt64) {
+    /// Counts the sizes of an ended request's bodies, where histograms of them are wanted.
+    @inline(never)
+    public mutating func sizes(_ summary: borrowing ExchangeSummary) {
+        let run = Int(
+            entry(
+                MetricRegistry.key(
+                    .sizes, listener: summary.listener, row: summary.row, assign: .none, code: 0)
+            ).slot)
+        shard.add(
+            1,
+            to: run + MetricRegistry.SizeSlot.received
+                + MetricCatalog.sizeBucket(summary.bytesReceived))
+        shard.add(
+            1, to: run + MetricRegistry.SizeSlot.sent + MetricCatalog.sizeBucket(summary.bytesSent))
+    }
+
+    /// The number of a set of flags that is not empty. Sets are few, and the list of them is asked
+    /// for again only when one is new.
+    @inline(never)
+    private mutating func number(_ flags: ResponseFlags) -> UInt8 {
+        if let i = flagSets.firstIndex(of: flags) { return UInt8(i + 1) }
+        if flagSets.count < Int(MetricRegistry.otherFlags) - 1 {
+            flagSets = registry.number(flags: flags)
+        }
+        return flagSets.firstIndex(of: flags).map { UInt8($0 + 1) } ?? MetricRegistry.otherFlags
+    }
+
+    @inline(__always)
+    private mutating func add(_ key: UInt64) { shard.add(1, to: Int(entry(key).slot)) }
+
+    @inline(__always)
+    private mutating func entry(_ key: UInt64) -> Entry {
         let mask = known.count - 1
         var place = WorkerCounters.place(key) & mask
         while known[place].key != 0 {
-            if known[place].key == key { return shard.add(1, to: known[place].slot) }
+            if known[place].key == key { return known[place] }
             place = (place + 1) & mask
         }
-        let slot = registry.slot(forKey: key)
-        known[place] = Entry(key: key, slot: slot)
+        return learn(key, at: place)
+    }
+
+    /// Asks where a series is that is new to the worker.
+    @inline(never)
+    private mutating func learn(_ key: UInt64, at place: Int) -> Entry {
+        var entry = Entry(key: key, slot: 0, run: 0)
+        if key >> 60 == MetricRegistry.SeriesKind.requests.rawValue {
+            let places = registry.places(forRequest: key)
+            entry.slot = UInt32(places.slot)
+            entry.run = UInt32(places.run)
+        } else {
+            entry.slot = UInt32(registry.slot(forKey: key))
+        }
+        known[place] = entry
         knownCount += 1
-        shard.add(1, to: slot)
         if knownCount * 2 > known.count { grow() }
+        return entry
     }
 
     @inline(__always)
@@ -153,7 +199,7 @@ public struct WorkerCounters: ~Copyable {
 
     private mutating func grow() {
         let mask = known.count * 2 - 1
-        let next = FixedArray(repeating: Entry(key: 0, slot: 0), count: known.count * 2)
+        let next = FixedArray(repeating: Entry(key: 0, slot: 0, run: 0), count: known.count * 2)
         for i in 0..<known.count where known[i].key != 0 {
             var place = WorkerCounters.place(known[i].key) & mask
             while next[place].key != 0 { place = (place + 1) & mask }

@@ -51,6 +51,9 @@ public struct Document: Sendable, Equatable {
         public var fault: Fault?
         /// The release that runs there, in the user's words.
         public var revision: String?
+        /// The version's names in monitoring; defaults are not filled in.
+        public var workload: String?
+        public var host: String?
         @Aside public var mark: YAMLMark
     }
 
@@ -102,6 +105,10 @@ public struct Document: Sendable, Equatable {
         public var errors = VersionErrors()
         /// The ratio of error rates that the guard looks for; `nil`: there is no guard.
         public var guardRatio: Int?
+        /// The service's names in monitoring; defaults are not filled in.
+        public var namespace: String?
+        public var app: String?
+        public var host: String?
         /// Rules of a rollout's stages; never the file's, always an overlay's.
         public var stageRules: StageRules?
         @Aside public var mark: YAMLMark
@@ -234,6 +241,12 @@ public struct Document: Sendable, Equatable {
     public var metrics: [Address] = [Document.metricsDefault]
     /// How long the series of versions, routes and listeners that are gone stay on the page.
     public var metricsRetention = Duration.seconds(3_600)
+    /// Families in Istio's words; `nil`: there are none.
+    public var metricsIstio: IstioMetricsPage.Settings? = IstioMetricsPage.Settings()
+    /// Whether there is the family that applications export of themselves.
+    public var metricsHTTP = false
+    /// Who the process is to monitoring, as far as the file says.
+    public var identity = ProcessIdentity.Settings()
     public var services: [Service] = []
     public var routes: [Route] = []
     public var timeouts = Timeouts()

@@ -1,4 +1,5 @@
 import Base
+import Telemetry
 import YAML
 
 /// The addresses of the admin and metrics endpoints.
@@ -22,7 +23,10 @@ extension DocumentDecoder {
         if let node = root["metrics"] {
             if let list = addresses(node, "metrics") { document.metrics = list }
             document.metricsRetention = duration(node, "retention", document.metricsRetention)
+            metricsIstio(node["istio"])
+            document.metricsHTTP = node["http"]?.text == "on"
         }
+        if let node = root["identity"] { identity(node) }
         clashes("admin", document.admin, root)
         clashes("metrics", document.metrics, root)
         let shared = document.metrics.first { address in
@@ -34,6 +38,26 @@ extension DocumentDecoder {
                 "admin and metrics have the same address", (root["metrics"] ?? root).start,
                 hint: "give one of them another port")
         }
+    }
+
+    private mutating func metricsIstio(_ node: YAMLNode?) {
+        guard let node else { return }
+        if node.text == "off" { document.metricsIstio = nil }
+        switch node["reporter"]?.text {
+        case "source"?: document.metricsIstio?.reporters = [.source]
+        case "destination"?: document.metricsIstio?.reporters = [.destination]
+        case "both"?: document.metricsIstio?.reporters = [.source, .destination]
+        default: break
+        }
+        document.metricsIstio?.hasSizes = node["sizes"]?.text == "on"
+    }
+
+    private mutating func identity(_ node: YAMLNode) {
+        document.identity.workload = node["workload"]?.text
+        document.identity.namespace = node["namespace"]?.text
+        document.identity.app = node["app"]?.text
+        document.identity.version = node["version"]?.text
+        document.identity.cluster = node["cluster"]?.text
     }
 
     private mutating func adminTokens(_ node: YAMLNode) {

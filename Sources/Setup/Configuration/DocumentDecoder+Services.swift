@@ -45,7 +45,25 @@ extension DocumentDecoder {
         if let warmup = node["warmup"] { service.warmup = self.warmup(warmup) }
         if let errors = node["errors"] { service.errors = versionErrors(errors) }
         if let value = node["guard"] { guardPolicy(value, &service) }
+        service.namespace = node["namespace"]?.text
+        service.app = node["app"]?.text
+        service.host = monitoredHost(node["host"])
         document.services.append(service)
+    }
+
+    /// The host that monitoring knows a service or a version by.
+    private mutating func monitoredHost(_ node: YAMLNode?) -> String? {
+        guard let node, let text = node.text else { return nil }
+        let host = text.lowercased(), bytes = Array(host.utf8)
+        guard Authority.hostLength(bytes.span) == bytes.count else {
+            fail(
+                "\"\(text)\" is not a host", node.start,
+                hint: DocumentDecoder.host(in: text).map {
+                    "write \($0): no scheme, port or path"
+                } ?? "a name without port, for example reviews.shop.svc.cluster.local")
+            return nil
+        }
+        return host
     }
 
     mutating func hosts(_ node: YAMLNode?) -> [String] {
@@ -114,6 +132,8 @@ extension DocumentDecoder {
         if let headers = node["headers"] { version.edits = headerEdits(headers) }
         if let fault = node["fault"] { version.fault = self.fault(fault) }
         if let value = node["revision"] { version.revision = revision(value) }
+        version.workload = node["workload"]?.text
+        version.host = monitoredHost(node["host"])
         service.versions.append(version)
     }
 

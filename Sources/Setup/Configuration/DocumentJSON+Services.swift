@@ -12,6 +12,8 @@ extension DocumentJSON {
         let ratio: JSONText? = service.guardRatio.map { .object([("ratio", .integer($0))]) }
         let own: [(String, JSONText)] = [
             ("errors", strings(versionErrors(service.errors))), ("guard", ratio ?? .string("off")),
+            ("namespace", text(service.namespace)), ("app", text(service.app)),
+            ("host", text(service.host)),
         ]
         let pairs: [(String, JSONText)] = [
             ("name", .string(service.name)), ("hosts", strings(service.hosts)),
@@ -60,7 +62,8 @@ extension DocumentJSON {
             ("endpoints", addresses(version.endpoints)),
             ("dns", text(version.dns.map { "\($0.name):\($0.port)" })),
             ("headers", edits(version.edits)), ("fault", version.fault.map(fault) ?? .null),
-            ("revision", text(version.revision)),
+            ("revision", text(version.revision)), ("workload", text(version.workload)),
+            ("host", text(version.host)),
         ])
     }
 

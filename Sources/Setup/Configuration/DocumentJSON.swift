@@ -27,6 +27,18 @@ public enum DocumentJSON {
                 .object([
                     ("address", addresses(document.metrics)),
                     ("retention", time(document.metricsRetention)),
+                    ("istio", document.metricsIstio.map(istio) ?? .string("off")),
+                    ("http", onOff(document.metricsHTTP)),
+                ])
+            ),
+            (
+                "identity",
+                .object([
+                    ("workload", text(document.identity.workload)),
+                    ("namespace", text(document.identity.namespace)),
+                    ("app", text(document.identity.app)),
+                    ("version", text(document.identity.version)),
+                    ("cluster", text(document.identity.cluster)),
                 ])
             ),
             ("services", .array(document.services.map(service))),
@@ -72,6 +84,19 @@ public enum DocumentJSON {
     }
 
     // MARK: Listeners and the process
+
+    private static func istio(_ settings: IstioMetricsPage.Settings) -> JSONText {
+        let reporter =
+            switch settings.reporters {
+            case nil: "auto"
+            case [.source]?: "source"
+            case [.destination]?: "destination"
+            default: "both"
+            }
+        return .object([
+            ("reporter", .string(reporter)), ("sizes", onOff(settings.hasSizes)),
+        ])
+    }
 
     private static func listener(_ listener: Document.Listener) -> JSONText {
         .object([

@@ -11,6 +11,7 @@ enum ReloadEffects {
         listeners(changes, old, new, say)
         for change in changes {
             switch change.path.first {
+            case "metrics"? where change.path.count > 1 && change.path[1] != "address": break
             case "workers"?, "metrics"?, "admin"?: say("\(change.path[0]) \(atStart)")
             case "defaults"? where change.path.dropFirst() == ["limits", "connections"]:
                 say("defaults.limits.connections \(atStart)")

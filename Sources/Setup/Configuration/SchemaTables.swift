@@ -20,6 +20,9 @@ extension ObjectSchema {
                 default: "[::]:15020",
                 "Where /metrics, /ready and /live are served; `[::]` takes IPv4 too."),
             .field(
+                "identity", .object(identity),
+                "Who this process is to monitoring; each key outranks what Kubernetes says."),
+            .field(
                 "services", .map(.object(service), keys: .names),
                 "Named sets of versions that routes send requests to."),
             .field("routes", .list(.object(route)), "Listed order; the first match wins."),
@@ -83,6 +86,14 @@ extension ObjectSchema {
                 "retention", .delay, default: "1h",
                 "How long the series of versions, routes and listeners that are gone stay; of a "
                     + "service's only those that went last, the others for 5m at most."),
+            .field(
+                "istio", .either([.choice(["on", "off"]), .object(istioMetrics)]), default: "on",
+                "Requests in Istio's words besides, for Flagger, Argo Rollouts, Kiali and Istio's "
+                    + "dashboards."),
+            .field(
+                "http", .choice(["on", "off"]), default: "off",
+                "http_request_duration_seconds besides, by class of status; the application "
+                    + "behind may export the same name."),
         ], shortFor: "address")
 
     static let service = ObjectSchema(
@@ -132,6 +143,16 @@ extension ObjectSchema {
             .field(
                 "warmup", .either([.duration(orWord: "off"), .object(warmup)]), default: "off",
                 "The slow start of an endpoint that is back, or new."),
+            .field(
+                "namespace", .name, default: "the process's",
+                "The service's namespace in metrics.istio."),
+            .field(
+                "app", .name, default: "the service's name", "The service's app in metrics.istio."),
+            .field(
+                "host", .text(expected: "a host name"),
+                default: "NAME.NAMESPACE.svc.cluster.local",
+                "The service's host in metrics.istio; by default the first of hosts that is a "
+                    + "name in a cluster, else the one that the name comes to."),
         ])
 
     static let version = ObjectSchema(
@@ -151,6 +172,12 @@ extension ObjectSchema {
             .field(
                 "revision", .text(expected: "a revision"),
                 "What runs there, in the words of your releases: shown, and known to rollouts."),
+            .field(
+                "workload", .name, default: "SERVICE-VERSION",
+                "The version's workload in metrics.istio, as Flagger and Kiali know it."),
+            .field(
+                "host", .text(expected: "a host name"), default: "the service's",
+                "The version's own host in metrics.istio, where it has one."),
         ])
 
     static let sticky = ObjectSchema(

@@ -307,6 +307,8 @@ public struct Snapshot: ~Copyable, Sendable {
         public var logsErrors = false
         /// Row of requests that no route took.
         public var noRouteRow = 0
+        /// Whether the sizes of bodies are counted.
+        public var countsSizes = false
         /// Nanoseconds that a byte of a client's body or answer buys; 0: slowness is no reason.
         public var nanosecondsPerByte: Int64 = 0
     }

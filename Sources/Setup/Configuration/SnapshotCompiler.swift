@@ -127,6 +127,10 @@ public struct SnapshotCompiler: ~Copyable {
             let number = registry.metrics.listener(listener.name)
             while protocols.count <= number { protocols.append(.auto) }
             protocols[number] = listener.protocol
+            registry.metrics.describe(
+                listener: number,
+                isMutual: listener.tls.map { $0.clientCA != nil && $0.requiresClientCertificate }
+                    ?? false)
         }
         return protocols
     }
@@ -156,6 +160,7 @@ public struct SnapshotCompiler: ~Copyable {
             settings.accessLogSample = log.sample
             settings.logsErrors = log.writesErrors
         }
+        settings.countsSizes = document.metricsIstio?.hasSizes ?? false
         settings.noRouteRow = row(route: "", service: "", version: "")
         let rate = document.limits.bytesPerSecondMin
         settings.nanosecondsPerByte = rate == 0 ? 0 : 1_000_000_000 / Int64(rate)
@@ -207,17 +212,29 @@ public struct SnapshotCompiler: ~Copyable {
                         keys: keys(sticky), siblingKeys: siblingKeys(service, sticky))))
         }
         for version in service.versions {
-            let spec = spec(service, version)
+            let cluster = registry.cluster(spec(service, version))
+            registry.metrics.describe(
+                cluster: cluster.id, SnapshotCompiler.identity(service, version))
             versions.append(
                 Snapshot.VersionPlan(
                     name: store.intern(version.name),
                     line: store.intern(versionLine(version.name)),
-                    cluster: SharedBox(registry.cluster(spec)),
+                    cluster: SharedBox(cluster),
                     fault: fault(version.fault, of: service.name + "/" + version.name),
                     latch: registry.latch(service: service.name, version: version.name),
                     errors: service.errors))
         }
         services.append(plan)
+    }
+
+    /// The names of a version in monitoring.
+    private static func identity(
+        _ service: Document.Service, _ version: Document.Version
+    ) -> VersionIdentity {
+        let inCluster = service.hosts.first { $0.contains(".svc.") && !$0.hasPrefix("*") }
+        return VersionIdentity(
+            workload: version.workload, namespace: service.namespace, app: service.app,
+            host: version.host ?? service.host ?? inCluster)
     }
 
     private func keys(_ sticky: Document.Sticky) -> [SipHash] {

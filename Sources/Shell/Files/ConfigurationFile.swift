@@ -3,6 +3,7 @@ import Configuration
 import JSON
 import Platform
 import TLS
+import Telemetry
 
 /// A configuration file with everything it names, read from disk.
 public struct ConfigurationFile: Sendable {
@@ -26,6 +27,8 @@ public struct ConfigurationFile: Sendable {
     public let adminTokens: [NamedToken]
     /// The rules of the time zones that windows of plans name, by their names.
     public let zones: PlanZones
+    /// Who the process is to monitoring: what the file says, and what Kubernetes tells besides.
+    public let identity: ProcessIdentity
     package let tls: TLSFiles
     /// Every other file that the configuration is made of, to be watched with it.
     package let files: [String]
@@ -143,7 +146,8 @@ public struct ConfigurationFile: Sendable {
         let file = ConfigurationFile(
             path: path, own: document, document: document, overlayFile: place,
             overlayReading: place?.read() ?? .overlay(Overlay()), hash: reading.hash,
-            stickyKeys: keys, adminTokens: tokens, zones: zones, tls: tls,
+            stickyKeys: keys, adminTokens: tokens, zones: zones,
+            identity: ProcessIdentity(document.identity, Surroundings.read()), tls: tls,
             files: files + (place.map { [$0.path] } ?? []),
             warnings: shown.text, warningsJSON: shown.json)
         return .success(file.overlaid(by: file.overlayRead))

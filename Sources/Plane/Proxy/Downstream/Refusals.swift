@@ -51,6 +51,7 @@ extension DownstreamSide {
         var summary = summary(tables, turn, of: id)
         summary.status = isCall ? 200 : status
         summary.failure = Failure(.rejected, Int(cause))
+        summary.isGRPC = isCall
         if isCall {
             summary.grpcStatus = Int8(GRPC.status(forHTTP: status))
         } else {
@@ -107,6 +108,7 @@ extension DownstreamSide {
         summary.row = row.id
         turn.counters.started(rowSlot: row.slot)
         turn.counters.finished(summary, rowSlot: row.slot)
+        if snapshot.value.settings.countsSizes { turn.counters.sizes(summary) }
         if snapshot.value.settings.logs {
             AccessLog.writeRefusal(summary, tables, &turn, id, snapshot)
         }

@@ -426,6 +426,7 @@ enum Exchanges {
         }
         turn.counters.finished(
             tables.exchanges[id].summary, rowSlot: tables.exchanges[id].rowSlot)
+        if snapshot.value.settings.countsSizes { turn.counters.sizes(tables.exchanges[id].summary) }
         if snapshot.value.settings.logs { AccessLog.write(&tables, &turn, id, snapshot) }
         if tables.exchanges[id].tunnel == .open { turn.counters.count(.tunnelsClosed) }
         free(&tables, &turn, id)
@@ -459,8 +460,7 @@ enum Exchanges {
         case .client: break
         case .mirror:
             Outcomes.settle(&tables, turn, id)
-            turn.counters.mirrored(
-                tables.exchanges[id].summary, rowSlot: tables.exchanges[id].rowSlot)
+            turn.counters.mirrored(tables.exchanges[id].summary)
         case .check: HealthChecks.finished(tables, &turn, id)
         }
         free(&tables, &turn, id)

@@ -139,8 +139,6 @@ struct Exchange: ~Copyable {
     var cameByHTTPS = false
     /// Into the snapshot's edits, as the exchange's row says.
     var edits = 0
-    /// The content is gRPC's: errors are told in its trailers.
-    var isGRPC = false
     var keepsAlive = false
     var content = Content.none
     var tunnel = Tunnel.none
@@ -243,6 +241,11 @@ struct Exchange: ~Copyable {
     var timer = LazyTimer()
 
     var hasRequestBody: Bool { content != .none }
+    /// The content is gRPC's: errors are told in its trailers.
+    var isGRPC: Bool {
+        get { summary.isGRPC }
+        set { summary.isGRPC = newValue }
+    }
     /// Whether a tunnel was asked for; it may be open by now.
     var wantsTunnel: Bool { tunnel != .none }
     var isConnect: Bool { method == .connect }
@@ -274,7 +277,6 @@ struct Exchange: ~Copyable {
         isSecure = false
         cameByHTTPS = false
         edits = 0
-        isGRPC = false
         keepsAlive = false
         content = .none
         tunnel = .none

@@ -123,6 +123,10 @@ final class AdminConnection {
         MessageEncoder.statusLine(response.status, to: &outbound)
         outbound.append(text: "content-type: \(response.contentType)\r\n")
         outbound.append(text: "content-length: \(bytes.count)\r\n")
+        if let coding = response.contentEncoding {
+            outbound.append(text: "content-encoding: \(coding)\r\n")
+        }
+        if let fields = response.vary { outbound.append(text: "vary: \(fields)\r\n") }
         if let tag = response.entityTag {
             outbound.append(text: "etag: \(tag)\r\ncache-control: no-cache\r\n")
         } else {

@@ -30,6 +30,7 @@ final class ControlView: ProcessView, Sendable {
     let workers: [WorkerView]
     let limits: ProcessLimits
     let metrics: MetricRegistry
+    let identity: ProcessIdentity
     let weights: WeightsState
     private let rolloutViews: [RolloutView]
     /// The directory of the journals; `nil` where the file names none.
@@ -73,6 +74,7 @@ final class ControlView: ProcessView, Sendable {
         limits = ProcessLimits(
             connections: group.admission.connectionsMax, bufferBytes: group.admission.bufferLimit)
         metrics = control.registry.metrics
+        identity = control.file.identity
         weights = WeightsState(
             overlayPath: control.file.overlayFile?.path, problem: control.overlayProblem,
             unwritten: control.overlays.unwritten, sources: control.file.sources,
