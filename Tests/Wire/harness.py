@@ -227,10 +227,10 @@ class Demo:
 class Proxy:
     """`sluice run` on a configuration; listeners, admin and metrics get free ports."""
 
-    def __init__(self, config, *options, admin='"127.0.0.1:0"', wrap=(), preexec=None):
+    def __init__(self, config, *options, admin='"127.0.0.1:0"', metrics='"127.0.0.1:0"', wrap=(), preexec=None):
         self.folder = tempfile.TemporaryDirectory()
         self.path = os.path.join(self.folder.name, "sluice.yaml")
-        self.admin_text = admin
+        self.admin_text, self.metrics_text = admin, metrics
         self.write(config)
         self.run(options, wrap, preexec)
 
@@ -258,8 +258,8 @@ class Proxy:
         except ValueError:
             pass  # the test has ended, and closed it
 
-    def write(self, config, metrics='"127.0.0.1:0"'):
-        text = f'admin: {self.admin_text}\nmetrics: {metrics}\n' + config
+    def write(self, config, metrics=None):
+        text = f'admin: {self.admin_text}\nmetrics: {metrics or self.metrics_text}\n' + config
         with open(self.path + ".new", "w") as file:
             file.write(text)
         os.rename(self.path + ".new", self.path)
@@ -300,8 +300,9 @@ class Proxy:
         page = self.page("/metrics")
         return sum(float(l.rsplit(" ", 1)[1]) for l in page.splitlines() if re.match(pattern, l))
 
-    def page(self, path, port=None, method="GET"):
-        request = urllib.request.Request(f"http://127.0.0.1:{port or self.metrics_port}{path}", method=method)
+    def page(self, path, port=None, method="GET", headers={}):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port or self.metrics_port}{path}", method=method, headers=headers)
         with urllib.request.urlopen(request, timeout=20) as response:
             return response.read().decode()
 
@@ -366,8 +367,8 @@ class Case(unittest.TestCase):
             self.addCleanup(demo.stop)
         return demos
 
-    def start(self, text, *options):
-        proxy = Proxy(text, *options)
+    def start(self, text, *options, **keywords):
+        proxy = Proxy(text, *options, **keywords)
         self.addCleanup(lambda: self.assertEqual(proxy.stop(), 0))
         return proxy
 

@@ -402,6 +402,8 @@ class Watched(Case):
             half.truncate(0)
             half.write(text.replace("body: ok", "body: whole"))
         until(lambda: proxy.get().text == "whole")
+        # The line comes on a way of its own, perhaps behind the first answer.
+        until(lambda: any("configuration reloaded" in line for line in proxy.log))
         self.assertEqual(sum("configuration reloaded" in line for line in proxy.log), 1)
 
 
