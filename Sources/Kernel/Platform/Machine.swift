@@ -64,17 +64,6 @@ public enum Machine {
         return String(decoding: bytes, as: UTF8.self).split(separator: "\n").first.map(String.init)
     }
 
-    /// The machine's name, as `hostname` prints it; empty where nobody can tell.
-    public static func hostName() -> String {
-        var name = [CChar](repeating: 0, count: 256)
-        let code = unsafe name.withUnsafeMutableBufferPointer {
-            unsafe gethostname($0.baseAddress!, $0.count - 1)
-        }
-        guard code == 0 else { return "" }
-        let bytes = name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-        return String(decoding: bytes, as: UTF8.self)
-    }
-
     /// Variables of this process's environment by their names; those that are not set are left out.
     public static func variables(_ names: Set<String>) -> [String: String] {
         var found: [String: String] = [:]
