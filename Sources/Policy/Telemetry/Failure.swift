@@ -77,7 +77,6 @@ public struct Failure: BitwiseCopyable, Sendable, Hashable {
         case noAddress
         case requestLimit
         case pendingLimit
-        case connectionLimit
         case overload
         case rateLimit
         case fault
@@ -208,7 +207,6 @@ extension Failure.Reason {
         case .noAddress: return "no address of the name"
         case .requestLimit: return "limit of requests"
         case .pendingLimit: return "limit of waiting requests"
-        case .connectionLimit: return "limit of connections"
         case .overload: return "short of memory"
         case .rateLimit: return "rate limit"
         case .fault: return "fault on purpose"

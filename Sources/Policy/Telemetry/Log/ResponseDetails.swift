@@ -13,7 +13,7 @@ enum ResponseDetails {
         case .refused, .connectTimeout, .unreachable, .noSocket, .forbidden, .connectBroken,
             .handshake:
             reset("remote_connection_failure", s, violation, to: &out)
-        case .exhausted, .requestLimit, .pendingLimit, .connectionLimit:
+        case .exhausted, .requestLimit, .pendingLimit:
             reset("overflow", s, violation, to: &out)
         case .closed, .reset, .streamReset, .streamRefused:
             reset("connection_termination", s, violation, to: &out)
