@@ -13,7 +13,7 @@ import Testing
 
     struct Case: Sendable, CustomTestStringConvertible {
         var name: String
-        /// Of the canary, in percent.
+        /// The share of the canary, in percent.
         var share: Int
         var perSecond: Int
         var stable: Version

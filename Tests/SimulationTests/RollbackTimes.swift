@@ -13,7 +13,7 @@ import Testing
     struct Cell: Sendable, Hashable, CustomTestStringConvertible {
         /// Requests a second to both versions together.
         var perSecond: Int
-        /// Of the canary, in percent.
+        /// The share of the canary, in percent.
         var share: Int
         /// The part of the canary's answers that are errors.
         var errors: Double

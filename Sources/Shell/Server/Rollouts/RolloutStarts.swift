@@ -227,9 +227,9 @@ extension ControlLoop {
             ticket,
             .error(
                 409,
-                "\(state.run.id) \(what) after \(Units.text(ControlLoop.endingMax)): sluice rollout "
-                    + "status \(driver.name) says what it waits for, and then sluice rollout start "
-                    + "\(driver.name) begins"))
+                "\(state.run.id) \(what) after \(Units.text(ControlLoop.endingMax)): "
+                    + "sluice rollout status \(driver.name) says what it waits for, and then "
+                    + "sluice rollout start \(driver.name) begins"))
     }
 
     /// Nobody begins behind a rollout whose end is not in the journal.
