@@ -120,19 +120,6 @@ public final class World {
         nature.settleTrips()
     }
 
-    /// Puts weights over those of the file's first service, as the control loop does; `nil`: the
-    /// file's again.
-    /// - Returns: `false` where they would raise a version that is out, and nothing changes.
-    public func setWeights(_ shares: [Overlay.Share]?, generation: UInt64) -> Bool {
-        guard nature.setWeights(shares, generation: generation) else { return false }
-        nature.turn {
-            adoptNewest()
-            act { _ in }
-        }
-        nature.settleTrips()
-        return true
-    }
-
     /// The process is told to end.
     public func drain() { act { $0.drain() } }
 
