@@ -98,7 +98,7 @@ import Testing
             + "destination_canonical_service=\"reviews\",destination_canonical_revision=\"v2\","
             + "destination_service_name=\"reviews\",destination_service_namespace=\"shop\","
             + "destination_cluster=\"Kubernetes\",request_protocol=\"http\","
-            + "response_code=\"503\",grpc_response_status=\"\",response_flags=\"UF,URX\""
+            + "response_code=\"503\",grpc_response_status=\"\",response_flags=\"URX,UF\""
         for (reporter, policy) in [("source", "unknown"), ("destination", "none")] {
             #expect(
                 world.lines().contains {

@@ -126,7 +126,8 @@ public final class MetricRegistry: Sendable {
 
     public init() { rowsMax = MetricRegistry.rowMax }
 
-    /// - Parameter rowsMax: rows that may have a number of their own, fewer than a key has room for.
+    /// - Parameter rowsMax: rows that may have a number of their own, fewer than a key has room
+    ///   for.
     package init(rowsMax: Int) { self.rowsMax = min(rowsMax, MetricRegistry.rowMax) }
 
     /// How often something was forgotten: what was remembered of numbers before is not true any
