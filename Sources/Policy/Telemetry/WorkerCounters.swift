@@ -162,7 +162,11 @@ public struct WorkerCounters: ~Copyable {
     }
 
     @inline(__always)
-    private mutating func add(_ key: UInt64) { shard.add(1, to: Int(entry(key).slot)) }
+    private mutating func add(_ key: UInt64) {
+        // First, or the shard would be retained while the place is looked up.
+        let slot = Int(entry(key).slot)
+        shard.add(1, to: slot)
+    }
 
     @inline(__always)
     private mutating func entry(_ key: UInt64) -> Entry {
