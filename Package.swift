@@ -182,7 +182,9 @@ let package = Package(
             name: "Support", dependencies: ["Platform", "TLS", "Base"], path: "Tests/Support",
             swiftSettings: strict),
         tests("JSONTests", ["JSON", "Base"]),
-        tests("RolloutTests", ["Rollout", "Judge", "Evidence", "JSON", "Support", "Base"]),
+        tests(
+            "RolloutTests",
+            ["Configuration", "Rollout", "Judge", "Evidence", "JSON", "Support", "Base"]),
         tests(
             "FilesTests",
             ["Files", "Support", "Configuration", "Rollout", "TLS", "Platform", "Base"]),

@@ -53,7 +53,9 @@ struct RolloutModel {
     var minTime: Int {
         Int((now.watch ?? now.minTime ?? plan.judge.minTime).nanoseconds / 1_000_000_000)
     }
-    var maxTime: Int { Int((now.maxTime ?? .seconds(1_800)).nanoseconds / 1_000_000_000) }
+    var maxTime: Int {
+        now.maxTime.map { Int($0.nanoseconds / 1_000_000_000) } ?? max(1_800, 2 * minTime)
+    }
     var isOver: Bool { phase.hasEnded }
     var isBack: Bool { phase == .blocked || isOver }
 

@@ -266,6 +266,28 @@ struct RolloutRuleTests {
         #expect(world.phase == .rolledBack && world.share == 0)
     }
 
+    @Test("a stage with a long least time is not over before the judge can call it healthy")
+    func longLeastTime() {
+        var world = RolloutWorld(
+            Plans.plan([
+                Plans.stage("small", 100) { $0.minTime = .seconds(3_600) },
+                Plans.stage("all", 10_000) {
+                    $0.holdBack = 200
+                    $0.watch = .seconds(1_800)
+                },
+            ]))
+        world.look(.watching)
+        world.pass(3_600)
+        #expect(world.phase == .watching, "half an hour would have been over")
+        world.look(.healthy)
+        #expect(world.stage == "all")
+        world.look(.watching)
+        world.pass(1_800)
+        #expect(world.phase == .watching)
+        world.look(.healthy)
+        #expect(world.phase == .succeeded)
+    }
+
     @Test("a hook is told once that a rollback is blocked, with why and the way out, and of its end")
     func blockedNotice() {
         var plan = Plans.plain

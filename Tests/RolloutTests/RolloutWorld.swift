@@ -27,6 +27,8 @@ struct RolloutWorld {
     var whens: Bool? = true
     var isWindowOpen = true
     var timeToConclude: Duration? = .seconds(60)
+    /// By stage, where a test has a judge that can say; goes before `timeToConclude`.
+    var timesToConclude: [Duration?] = []
 
     var logs: [String] = []
     var answers: [String] = []
@@ -69,10 +71,11 @@ struct RolloutWorld {
     ///   - sequence: the number of the journal's last record.
     init(
         _ plan: RolloutPlan, number: Int = 1, after sequence: Int = 0,
-        prepare: (inout RolloutRun) -> Void = { _ in }
+        timesToConclude: [Duration?] = [], prepare: (inout RolloutRun) -> Void = { _ in }
     ) {
         var run = RolloutWorld.run(plan, number: number)
         prepare(&run)
+        self.timesToConclude = timesToConclude
         let (machine, effects) = RolloutMachine.start(run, after: sequence, now: now)
         self.machine = machine
         share = run.share
@@ -186,7 +189,9 @@ struct RolloutWorld {
             share = order.share
             rules = order.rules
             if order.movesStable { stable = machine.state.plan.canary }
-            later(.confirmed(epoch: order.epoch, timeToConclude: timeToConclude))
+            let stage = machine.state.stage
+            let time = timesToConclude.indices.contains(stage) ? timesToConclude[stage] : timeToConclude
+            later(.confirmed(epoch: order.epoch, timeToConclude: time))
         case .bad: later(.refused(epoch: order.epoch, text: "the overlay cannot be written"))
         case .never: break
         }

@@ -190,7 +190,12 @@ extension RolloutTurn {
     private mutating func begin(_ timeToConclude: Duration?) {
         let isResumed = state.maxTime != nil
         if !isResumed {
-            state.maxTime = state.current.maxTime ?? RolloutTurn.maxTime(timeToConclude)
+            // The judge speaks at minTime first: a clock that ends the stage there would hold
+            // every stage of half an hour.
+            let minTime = state.minTime(of: state.stage)
+            state.maxTime =
+                state.current.maxTime
+                ?? max(RolloutTurn.maxTime(timeToConclude), minTime + minTime)
         }
         state.isAtEntry = false
         let share = RolloutText.percent(state.confirmed.share)

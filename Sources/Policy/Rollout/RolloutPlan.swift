@@ -81,7 +81,7 @@ public struct RolloutPlan: Sendable, Equatable, Codable {
         public var watch: Duration?
         public var minTime: Duration?
         /// `nil`: three times the time to a conclusion at the rate of the entry, at least half an
-        /// hour, at most a day.
+        /// hour, at most a day, and at least twice `minTime`.
         public var maxTime: Duration?
         /// Time from the entry in which times to the first byte are not judged.
         public var warmup = Duration.zero

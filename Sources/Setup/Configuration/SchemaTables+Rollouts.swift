@@ -140,7 +140,7 @@ extension ObjectSchema {
             .field(
                 "maxTime", .duration(orWord: nil),
                 "When onInconclusive acts; without it three times the time to a conclusion, at "
-                    + "least 30m, at most 24h."),
+                    + "least 30m, at most 24h; and at least twice minTime."),
             .field(
                 "warmup", .delay, default: "0s",
                 "Time from the entry in which times to the first byte are not judged."),

@@ -83,7 +83,9 @@ public struct StageForecast: Sendable, Equatable {
         }
         maxTime =
             terms.isJudged
-            ? terms.maxTime ?? Prospect.maxTime(timeToConclude: timeToConclude)
+            ? terms.maxTime
+                ?? max(
+                    Prospect.maxTime(timeToConclude: timeToConclude), terms.minTime + terms.minTime)
             : terms.maxTime ?? terms.minTime
         let left = terms.isJudged ? min(maxTime, max(minTime, timeToConclude ?? maxTime)) : minTime
         timeUntilLeft = left
