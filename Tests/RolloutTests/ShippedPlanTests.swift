@@ -83,10 +83,12 @@ struct RolloutCourse {
         return try #require(reading.document?.rollouts?.plans.first)
     }
 
-    /// The canary is as the stable version: one in a thousand requests fails, and times are spread
-    /// around 50 ms.
+    static let isLong = ProcessInfo.processInfo.environment["SLUICE_LONG"] != nil
+
+    /// The canary is as the stable version: one in a thousand requests fails. Times are spread around
+    /// 50 ms in the long form, and are 50 ms in the short one, for drawing takes most of its time.
     static func course(_ plan: RolloutPlan, seed: UInt64, lookEvery: Int = 10) -> RolloutCourse {
-        let version = SyntheticService.Version(errors: 0.001)
+        let version = SyntheticService.Version(errors: 0.001, hasTimes: isLong)
         var service = SyntheticService(
             seed: seed, share: 0, requestsPerSecond: 100, stable: version, canary: version)
         // The default of a route: the time to the first byte.
@@ -100,7 +102,7 @@ struct RolloutCourse {
         "each ends well at 100 requests a second, where the version is healthy",
         arguments: ["rollout.yaml", "rollout-gate.yaml", "rollout-metrics.yaml"])
     func examples(name: String) throws {
-        let isLong = ProcessInfo.processInfo.environment["SLUICE_LONG"] != nil
+        let isLong = ShippedPlanTests.isLong
         let plan = try ShippedPlanTests.plan(name)
         for seed in 0..<(isLong ? 20 : 1) as Range<UInt64> {
             let course = ShippedPlanTests.course(plan, seed: seed, lookEvery: isLong ? 1 : 10)
@@ -133,10 +135,10 @@ struct RolloutCourse {
 
     @Test("the shortest plan goes back where the version has 1 % of errors for the old one's 0.1 %")
     func worse() throws {
-        let stable = SyntheticService.Version(errors: 0.001)
+        let stable = SyntheticService.Version(errors: 0.001, hasTimes: false)
         let service = SyntheticService(
             seed: 3, share: 0, requestsPerSecond: 100, stable: stable,
-            canary: SyntheticService.Version(errors: 0.01))
+            canary: SyntheticService.Version(errors: 0.01, hasTimes: false))
         var course = RolloutCourse(try ShippedPlanTests.plan("rollout.yaml"), service)
         while !course.world.phase.hasEnded, course.seconds < 20_000 { course.step() }
         #expect(course.world.phase == .rolledBack && course.world.share == 0)
