@@ -57,7 +57,8 @@ class Again(Proxy):
     """Another process for the file of a first one."""
 
     def __init__(self, case, first):
-        self.folder, self.path, self.admin_text = first.folder, first.path, first.admin_text
+        self.folder, self.path = first.folder, first.path
+        self.admin_text, self.metrics_text = first.admin_text, first.metrics_text
         self.run(())
         first.stop = lambda: 0
         case.addCleanup(lambda: case.assertEqual(self.stop(), 0))
