@@ -51,5 +51,6 @@ import Testing
         let compressed = Gzip.compressed(text.span)
         let member = try #require(compressed)
         #expect(member.count * 8 < text.count)
+        #expect(member.capacity < text.count)
     }
 }

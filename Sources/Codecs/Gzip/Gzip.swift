@@ -33,7 +33,11 @@ public enum Gzip {
                 count = Int(unsafe stream.total_out)
             }
         }
-        // Without the room that was left over.
-        return isWhole ? Array(bytes[...]) : nil
+        guard isWhole else { return nil }
+        // Without the room that was left over, which is as long as the text.
+        var member: [UInt8] = []
+        member.reserveCapacity(bytes.count)
+        member.append(contentsOf: bytes)
+        return member
     }
 }
