@@ -126,10 +126,10 @@ struct RolloutCourse {
         #expect(course.world.phase == .succeeded, "\(course.entered)")
         try #require(course.entered.count == 5)
         #expect(course.seconds <= 7_200, "\(course.entered)")
-        // At 1 % of 100 requests a second: section 12 of the plan's arithmetic says half an hour to
-        // an hour.
+        // At 1 % of 100 requests a second docs/judge.md says 26 minutes without errors, and three
+        // hours with 1 %; errors that the stable version alone happens to have make it shorter.
         let first = course.entered[1].second - course.entered[0].second
-        #expect((1_600...3_600).contains(first), "\(first)")
+        #expect((1_200...3_600).contains(first), "\(first)")
         #expect(course.seconds - course.entered[4].second >= 600, "the last stage is watched")
     }
 
