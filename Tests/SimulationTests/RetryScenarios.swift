@@ -208,6 +208,25 @@ import Testing
         }
     }
 
+    @Test("an attempt that takes too long is one failure of its endpoint, repeated or not")
+    func blame() {
+        for (attempts, most) in [(0, 1), (3, 1), (0, 2)] {
+            let origins = Resilience.origins()
+            for origin in origins { origin.reply = .silence }
+            let world = Resilience.world(
+                origins,
+                service: "outlierDetection: { consecutiveLocalOriginFailures: \(most), "
+                    + "maxEjectionPercent: 100, minHealthPercent: 0 }",
+                route:
+                    "timeouts: { perTry: 100ms }, retries: { on: [reset], attempts: \(attempts) }")
+            _ = Resilience.statuses(world, Resilience.gets(1), until: .seconds(5))
+            let asked = origins.count { $0.requestCount > 0 }
+            #expect(asked >= 1)
+            #expect(
+                world.metric("sluice_upstream_ejections_total") == UInt64(most == 1 ? asked : 0))
+        }
+    }
+
     @Test("x-request-timeout-ms shortens the request's time and never lengthens it")
     func requestedTimeout() {
         for (value, most) in [("300", 400), ("5000", 1_100), ("junk", 1_100), ("0", 1_100)] {

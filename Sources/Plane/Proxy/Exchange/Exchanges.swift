@@ -334,9 +334,8 @@ enum Exchanges {
                 &tables, &turn, id,
                 LocalAnswer(status: 408, flags: flags, failure: Failure(.clientSlow)))
         }
-        if reason == .firstByteTimeout || reason == .attemptTimeout {
-            Outliers.failed(tables, &turn, id)
-        }
+        // An attempt that was given up has been told to the detection already.
+        if reason == .firstByteTimeout { Outliers.failed(tables, &turn, id) }
         fail(
             &tables, &turn, id,
             LocalAnswer(
