@@ -22,8 +22,8 @@ public struct PrometheusText: ~Copyable {
 
     /// Chooses the format that an Accept field prefers (RFC 9110 §12.5.1): OpenMetrics where its
     /// quality is above 0 and at least that of plain text, and text for whatever else is asked for.
-    /// Of OpenMetrics 0.0.1 and 1.0.0 are understood; other parameters, such as `escaping`, change
-    /// nothing.
+    /// The versions 0.0.1 and 1.0.0 of OpenMetrics are understood; other parameters, such as
+    /// `escaping`, change nothing.
     public static func format(accept: String) -> Format {
         let ranges = Preferences(accept)
         let open = ranges.quality(ofType: "application", "openmetrics-text") { range in

@@ -175,13 +175,22 @@ public struct RequestMetricsPage {
                 seen.insert(RequestMetricsPage.joined(pairs))
             }
         }
+        let codes = MetricCatalog.codesAtZero.map { ("code", "\($0)") }
+        writeZeros(codes, of: expected, but: seen, to: &page)
+    }
+
+    /// Series that have counted nothing are at 0 from the start: a rate would miss the first of an
+    /// event whose series begins with the event.
+    private func writeZeros(
+        _ values: [(String, String)], of expected: [Expected], but seen: Set<String>,
+        to page: inout PrometheusText
+    ) {
         for series in expected {
-            for code in MetricCatalog.codesAtZero {
+            for value in values {
                 let pairs =
                     RequestMetricsPage.labels(series.listener, series.labels, series.assign)
-                    + [("code", "\(code)")]
-                if seen.contains(RequestMetricsPage.joined(pairs)) { continue }
-                page.sample(pairs, 0)
+                    + [value]
+                if !seen.contains(RequestMetricsPage.joined(pairs)) { page.sample(pairs, 0) }
             }
         }
     }
@@ -197,15 +206,8 @@ public struct RequestMetricsPage {
             page.sample(pairs, sum(series.slot))
             seen.insert(RequestMetricsPage.joined(pairs))
         }
-        for series in expected {
-            for cause in MetricCatalog.causesAtZero {
-                let pairs =
-                    RequestMetricsPage.labels(series.listener, series.labels, series.assign)
-                    + [("cause", "\(cause.label)")]
-                if seen.contains(RequestMetricsPage.joined(pairs)) { continue }
-                page.sample(pairs, 0)
-            }
-        }
+        let causes = MetricCatalog.causesAtZero.map { ("cause", "\($0.label)") }
+        writeZeros(causes, of: expected, but: seen, to: &page)
     }
 
     private var clientRows: [MetricRegistry.Row] { contents.rows.filter { !$0.labels.isMirror } }
