@@ -130,7 +130,9 @@ final class StillProcess: ProcessView {
         let process = try StillProcess()
         let page = try #require(AdminTests.page(AdminTests.answer("GET", "/evidence", process)))
         let tag = try #require(page.entityTag)
-        #expect(page.status == 200 && page.body.hasSuffix("\"splits\":[],\"sessions\":[],\"trips\":[]}\n"))
+        #expect(
+            page.status == 200
+                && page.body.hasSuffix("\"splits\":[],\"sessions\":[],\"trips\":[]}\n"))
         for known in [tag, "*", "\"a\", \(tag)", "\"a\",\(tag) , \"b\""] {
             #expect(page.isKnown(by: known), "\(known)")
         }

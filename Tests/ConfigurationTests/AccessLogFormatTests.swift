@@ -51,7 +51,8 @@ import Testing
         }
     }
 
-    @Test("a block ends in a line break that is no part of the format, and a folded one is one line")
+    @Test(
+        "a block ends in a line break that is no part of the format, and a folded one is one line")
     func blocks() {
         let text = "\n  path: a\n  format: >\n    %PROTOCOL%\n    %PATH%\n"
         let reading = AccessLogFormatTests.reading(text)
@@ -75,7 +76,10 @@ import Testing
             ("{ path: a, format: 'it''s \"%PATHS%\"' }", 0, "%PATHS%"),
             ("{ path: a, format: \"\\t\\\"%PROTOCOL%\\\" %CEL(a b)%\" }", 0, "%CEL(a"),
             ("{ path: a, format: { k: { l: \"%RESPONSE_CODES%\" } } }", 0, "%RESPONSE_CODES%"),
-            ("\n  path: a\n  format: >\n    %PROTOCOL%\n    and %METADATA(x)%\n", 4, "%METADATA(x)%"),
+            (
+                "\n  path: a\n  format: >\n    %PROTOCOL%\n    and %METADATA(x)%\n", 4,
+                "%METADATA(x)%"
+            ),
         ])
     func places(log: String, down: Int, token: String) throws {
         let reading = AccessLogFormatTests.reading(log)

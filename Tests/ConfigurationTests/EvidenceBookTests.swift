@@ -151,7 +151,8 @@ import Testing
     }
 
     @Test(
-        "a trip holds on over a restart, unless its version is gone, stable, without share or guard")
+        "a trip holds on over a restart, unless its version is gone, stable, without share or guard"
+    )
     func restores() throws {
         let ground = EvidenceBookTests.text(service: "guard: on")
         func trip(_ version: String, _ service: String = "s") -> Overlay.Trip {

@@ -201,7 +201,8 @@ import Testing
     @Test("a rule with any characters is read back as it was")
     func characters() throws {
         let value = "a\"b\\\\c \\u0085\\u2028\\x7f\\e é 🙂 : # ' { }"
-        let rule = "{ headers: { x-a: \"\(value.split(separator: "\"").joined(separator: "\\\""))\" } }"
+        let rule =
+            "{ headers: { x-a: \"\(value.split(separator: "\"").joined(separator: "\\\""))\" } }"
         let reading = RolloutReadingTests.read(
             "{ service: s, canary: v2, stages: [{ weight: 0%, match: \(rule) }] }")
         let document = try #require(reading.document, "\(reading.errors)")

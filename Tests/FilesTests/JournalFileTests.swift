@@ -82,7 +82,9 @@ import Testing
         #expect(found.fold == fold && fold.state?.lines.isEmpty == false)
     }
 
-    @Test("kill -9 between any two steps loses nothing that was confirmed, and the rest can be written")
+    @Test(
+        "kill -9 between any two steps loses nothing that was confirmed, and the rest can be written"
+    )
     func killed() throws {
         let records = JournalFileTests.records
         var step = 0

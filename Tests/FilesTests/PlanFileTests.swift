@@ -74,7 +74,8 @@ import Testing
     @Test("a file of a plan that is missing is an error at its place")
     func missing() throws {
         let folder = try Folder()
-        let plan = "hooks: [{ events: [stage], webhook: { url: \"https://a/\", secret: hook.key } }]"
+        let plan =
+            "hooks: [{ events: [stage], webhook: { url: \"https://a/\", secret: hook.key } }]"
         let text = try PlanFileTests.rejection(folder, PlanFileTests.text(plan))
         #expect(text.contains("sluice.yaml:14:102: error: \(folder.path)/hook.key cannot be read"))
         try folder.write("hook.key", "secret\n")

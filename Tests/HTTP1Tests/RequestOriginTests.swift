@@ -38,8 +38,10 @@ import Testing
             (1, ["X-Forwarded-For: 6.6.6.6, 1.1.1.1"], "1.1.1.1 http h.test 80"),
             (2, ["X-Forwarded-For: 6.6.6.6, 1.1.1.1, 2.2.2.2"], "1.1.1.1 http h.test 80"),
             // Several lines are one list (RFC 9110 §5.3); empty elements are none.
-            (2, ["X-Forwarded-For: 6.6.6.6,1.1.1.1,", "X-Forwarded-For: , 2.2.2.2"],
-                "1.1.1.1 http h.test 80"),
+            (
+                2, ["X-Forwarded-For: 6.6.6.6,1.1.1.1,", "X-Forwarded-For: , 2.2.2.2"],
+                "1.1.1.1 http h.test 80"
+            ),
             // Fewer elements than hops: all of them are the hops'.
             (3, ["X-Forwarded-For: 1.1.1.1, 2.2.2.2"], "1.1.1.1 http h.test 80"),
             // What is no address ends the walk at the nearest hop that is known.
@@ -68,7 +70,8 @@ import Testing
         let none = [
             "", "unknown", "_hidden", "1.2.3", "1.2.3.4:", "1.2.3.4:123456", "1.2.3.4:8o", ":80",
             "[", "[]", "[::1", "[::1]80", "[::1]:", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3",
-            "12345::", ":::", "1:", "::1.2.3", "::1.2.3.4.5", "fe80::1%eth0", "1:2:3:4:5:6:7:1.2.3.4",
+            "12345::", ":::", "1:", "::1.2.3", "::1.2.3.4.5", "fe80::1%eth0",
+            "1:2:3:4:5:6:7:1.2.3.4",
             "g::1", "1:2:3:4:5:6:7::8:9", "1.2.3.4 ",
         ]
         for text in none { #expect(Address(node: Array(text.utf8).span) == nil, "\(text)") }
@@ -111,7 +114,8 @@ import Testing
             (["X-Forwarded-Proto: http", "X-Forwarded-Proto: https"], "10.0.0.9 https h.test 443"),
             (["X-Forwarded-Host: shop.test"], "10.0.0.9 http shop.test 80"),
             (["X-Forwarded-Host: evil.test, shop.test:81"], "10.0.0.9 http shop.test:81 81"),
-            (["X-Forwarded-Host: a/b"], plain), (["X-Forwarded-Host: [::1]:9"], "10.0.0.9 http [::1]:9 9"),
+            (["X-Forwarded-Host: a/b"], plain),
+            (["X-Forwarded-Host: [::1]:9"], "10.0.0.9 http [::1]:9 9"),
             (["X-Forwarded-Port: 8080"], "10.0.0.9 http h.test 8080"),
             (["X-Forwarded-Port: 0"], plain), (["X-Forwarded-Port: 70000"], plain),
             (["X-Forwarded-Port: 8o"], plain),
@@ -128,20 +132,29 @@ import Testing
     @Test(
         "Forwarded is read where nothing else speaks, by the same rules",
         arguments: [
-            (1, ["Forwarded: for=1.1.1.1;proto=https;host=shop.test"],
-                "1.1.1.1 https shop.test 443"),
-            (1, ["Forwarded: for=6.6.6.6;proto=https, For=\"[2001:db8::1]:47\";by=x"],
-                "2001:db8::1 http h.test 80"),
-            (2, ["Forwarded: for=1.1.1.1;proto=https", "Forwarded: for=2.2.2.2;host=in.test"],
-                "1.1.1.1 https in.test 443"),
+            (
+                1, ["Forwarded: for=1.1.1.1;proto=https;host=shop.test"],
+                "1.1.1.1 https shop.test 443"
+            ),
+            (
+                1, ["Forwarded: for=6.6.6.6;proto=https, For=\"[2001:db8::1]:47\";by=x"],
+                "2001:db8::1 http h.test 80"
+            ),
+            (
+                2, ["Forwarded: for=1.1.1.1;proto=https", "Forwarded: for=2.2.2.2;host=in.test"],
+                "1.1.1.1 https in.test 443"
+            ),
             (2, ["Forwarded: for=unknown, for=2.2.2.2"], "2.2.2.2 http h.test 80"),
             (1, ["Forwarded: for=\"a,b\\\", c\";proto=https"], "10.0.0.9 https h.test 443"),
             (1, ["Forwarded: host=\"a b\";proto=\"https\""], "10.0.0.9 https h.test 443"),
             (1, ["Forwarded: for=\"1.1.1.1"], "1.1.1.1 http h.test 80"),
             (1, ["Forwarded: ;;=;for", "Forwarded: ,\""], plain),
             // A hop that writes X-Forwarded-* passes a client's Forwarded on unread.
-            (1, ["X-Forwarded-For: 1.1.1.1", "Forwarded: for=6.6.6.6;proto=https;host=evil.test"],
-                "1.1.1.1 http h.test 80"),
+            (
+                1,
+                ["X-Forwarded-For: 1.1.1.1", "Forwarded: for=6.6.6.6;proto=https;host=evil.test"],
+                "1.1.1.1 http h.test 80"
+            ),
             (1, ["X-Forwarded-Proto: http", "Forwarded: for=6.6.6.6;proto=https"], plain),
         ])
     func forwarded(hops: Int, lines: [String], expected: String) {

@@ -191,7 +191,8 @@ struct RolloutClockTests {
         let (machine, _) = RolloutMachine.start(RolloutWorld.run(plan), after: 0, now: world.now)
         var other = machine
         #expect(other.status.undelivered == 1)
-        let again = other.handle(.restarted(wall: .zero, overlay: nil), now: world.now)
+        let again =
+            other.handle(.restarted(wall: .zero, overlay: nil), now: world.now)
             + other.handle(.written(sequence: other.sequence), now: world.now)
             + other.handle(.written(sequence: other.sequence), now: world.now)
         let numbers = again.compactMap { effect in
@@ -211,7 +212,8 @@ struct RolloutClockTests {
         world.say(.pause)
         let lines = String(decoding: world.journal, as: UTF8.self).split(separator: "\n")
         let numbers = [
-            "-1", "9223372036854775807", "-9223372036854775808", "4503599627370496", "1e300", "null",
+            "-1", "9223372036854775807", "-9223372036854775808", "4503599627370496", "1e300",
+            "null",
             "\"nan\"", "[]", "{}", "true", "\"\"",
         ]
         var read = 0
@@ -221,7 +223,8 @@ struct RolloutClockTests {
             let victim = Int(random.below(UInt64(lines.count)))
             for (index, line) in lines.enumerated() {
                 // Everything in front of the chain, with one number replaced.
-                var head = String(line[..<(try #require(line.range(of: ",\"previous\""))).lowerBound])
+                var head = String(
+                    line[..<(try #require(line.range(of: ",\"previous\""))).lowerBound])
                 if index == victim {
                     let places = head.indices.filter {
                         head[$0].isNumber && !head[head.index(before: $0)].isNumber

@@ -24,8 +24,10 @@ struct RolloutInvariantTests {
             switch random.below(30) {
             case 0: world.disk = [.good, .good, .bad, .never][Int(random.below(4))]
             case 1: world.weights = [.good, .good, .bad, .never][Int(random.below(4))]
-            case 2: world.hooks = [.passed, .askAgain("later"), .failed("no"), nil][
-                Int(random.below(4))]
+            case 2:
+                world.hooks =
+                    [.passed, .askAgain("later"), .failed("no"), nil][
+                        Int(random.below(4))]
             case 3: late()
             case 4:
                 if random.below(8) == 0 { world.send(.tripped("6 errors in a row")) }
@@ -72,7 +74,8 @@ struct RolloutInvariantTests {
             for (order, phase) in chaos.world.orders {
                 #expect(order.epoch >= asked, "seed \(seed): orders come in turn")
                 asked = order.epoch
-                let mayRise = phase == .applying || phase == .finishing || phase == .watching
+                let mayRise =
+                    phase == .applying || phase == .finishing || phase == .watching
                     || phase == .succeeded || phase == .entering
                 #expect(order.goesBack || mayRise, "seed \(seed): \(phase)")
                 if phase.goesBack { #expect(order.goesBack) }
@@ -93,8 +96,9 @@ struct RolloutInvariantTests {
                 let approved = Set(state.approvals.map(\.stage))
                 for (index, stage) in state.plan.stages.enumerated() {
                     guard let approval = stage.approval, !chaos.isPassedOver(index),
-                        index < state.stage || index == state.stage && approval.isBefore
-                            && [.applying, .watching].contains(state.phase)
+                        index < state.stage
+                            || index == state.stage && approval.isBefore
+                                && [.applying, .watching].contains(state.phase)
                     else { continue }
                     #expect(approved.contains(stage.name), "seed \(seed), stage \(stage.name)")
                 }
@@ -122,9 +126,10 @@ struct RolloutInvariantTests {
                 var machine = chaos.world.machine
                 let effects = machine.handle(.tripped("6 errors"), now: chaos.world.now)
                 // One that takes everything back may be under way already.
-                let order = effects.compactMap {
-                    if case .setWeights(let order) = $0 { order } else { nil }
-                }.last ?? machine.state.order
+                let order =
+                    effects.compactMap {
+                        if case .setWeights(let order) = $0 { order } else { nil }
+                    }.last ?? machine.state.order
                 let isAble = machine.status.phase == .rollingBack
                 #expect(order?.goesBack == true && order?.rules.isEmpty == true, "seed \(seed)")
                 if isAble { #expect(order?.share == 0) }
@@ -158,7 +163,8 @@ struct RolloutInvariantTests {
         }
     }
 
-    @Test("a killed process is followed by one that goes on where it was, and no weight rises by it")
+    @Test(
+        "a killed process is followed by one that goes on where it was, and no weight rises by it")
     func killed() throws {
         var phases: Set<RolloutPhase> = []
         for seed in 1...40 as ClosedRange<UInt64> {

@@ -122,7 +122,8 @@ struct RolloutRuleTests {
         world.say(.approve(id: id, stage: "half"))
         #expect(world.refusals.last?.contains("now it is stage gate of reviews-1") == true)
         world.say(.approve(id: "reviews-0", stage: "gate"))
-        #expect(world.refusals.last?.contains("the approval is for stage gate of reviews-0") == true)
+        #expect(
+            world.refusals.last?.contains("the approval is for stage gate of reviews-0") == true)
         world.approve(by: "dan")
         #expect(world.refusals.last?.contains("approved by ben, cleo, and you are dan") == true)
         #expect(world.share == 100)
@@ -247,7 +248,8 @@ struct RolloutRuleTests {
 
     // MARK: Going back
 
-    @Test("too few endpoints of the stable version block a rollback, which goes as far as they allow")
+    @Test(
+        "too few endpoints of the stable version block a rollback, which goes as far as they allow")
     func blocked() {
         var world = RolloutWorld(Plans.plain)
         world.pass(60)
@@ -288,7 +290,8 @@ struct RolloutRuleTests {
         #expect(world.phase == .succeeded)
     }
 
-    @Test("a hook is told once that a rollback is blocked, with why and the way out, and of its end")
+    @Test(
+        "a hook is told once that a rollback is blocked, with why and the way out, and of its end")
     func blockedNotice() {
         var plan = Plans.plain
         var hook = RolloutPlan.Hook(
@@ -325,7 +328,8 @@ struct RolloutRuleTests {
         var world = RolloutWorld(Plans.plain) { $0.sharesBack = "v1=90% v2=0% v3=10%" }
         world.say(.finish(force: true))
         world.say(.abort(force: false))
-        #expect(world.refusals.last?.contains("sluice weights set reviews v1=90% v2=0% v3=10%") == true)
+        #expect(
+            world.refusals.last?.contains("sluice weights set reviews v1=90% v2=0% v3=10%") == true)
     }
 
     @Test("an abort that is blocked says so, why, and how it is done by force")
@@ -344,7 +348,8 @@ struct RolloutRuleTests {
         var dry = RolloutWorld(Plans.plain) { $0.isDryRun = true }
         dry.say(.abort(force: false))
         #expect(dry.answers.last?.contains("no weight has changed") == true)
-        #expect(dry.logs.allSatisfy { !$0.contains("are in force") && !$0.contains("has weight 0") })
+        #expect(
+            dry.logs.allSatisfy { !$0.contains("are in force") && !$0.contains("has weight 0") })
     }
 
     @Test("whatever has ended says the way on that is not refused")
@@ -423,7 +428,8 @@ struct RolloutRuleTests {
 
     @Test("maxTime is three times the time to a conclusion, half an hour at least, a day at most")
     func maxTimes() {
-        for (estimate, wanted) in [(60, 1_800), (3_600, 10_800), (40_000, 86_400)] as [(Int64, Int64)]
+        for (estimate, wanted) in [(60, 1_800), (3_600, 10_800), (40_000, 86_400)]
+            as [(Int64, Int64)]
         {
             var world = RolloutWorld(Plans.plain)
             world.timeToConclude = .seconds(estimate)

@@ -136,12 +136,14 @@ struct RolloutTableTests {
                 .compactMap { step in
                     RolloutPhase.allCases.first { step == "\(phase) -> \($0)" }?.words
                 }
-            out += "| \(phase.words) | \(next.isEmpty ? "never left" : next.joined(separator: ", ")) |\n"
+            out +=
+                "| \(phase.words) | \(next.isEmpty ? "never left" : next.joined(separator: ", ")) |\n"
         }
         var refusals: [String] = []
         let all = worlds.map { events($0.machine.state) }
         for group in ["a person's command", "the judge's look", "the world"] {
-            out += "\n## After \(group)\n\n| event | \(phases.map(\.words).joined(separator: " | ")) |\n"
+            out +=
+                "\n## After \(group)\n\n| event | \(phases.map(\.words).joined(separator: " | ")) |\n"
             out += "|---|" + String(repeating: "---|", count: phases.count) + "\n"
             for index in all[0].indices where all[0][index].group == group {
                 let cells = worlds.indices.map { outcome(worlds[$0], all[$0][index].event) }
@@ -152,7 +154,8 @@ struct RolloutTableTests {
                 }
             }
         }
-        out += "\n## Answers to commands that are refused\n\n| command | state | answer |\n|---|---|---|\n"
+        out +=
+            "\n## Answers to commands that are refused\n\n| command | state | answer |\n|---|---|---|\n"
         return out + refusals.joined(separator: "\n") + "\n"
     }
 

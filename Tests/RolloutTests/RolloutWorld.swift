@@ -190,7 +190,8 @@ struct RolloutWorld {
             rules = order.rules
             if order.movesStable { stable = machine.state.plan.canary }
             let stage = machine.state.stage
-            let time = timesToConclude.indices.contains(stage) ? timesToConclude[stage] : timeToConclude
+            let time =
+                timesToConclude.indices.contains(stage) ? timesToConclude[stage] : timeToConclude
             later(.confirmed(epoch: order.epoch, timeToConclude: time))
         case .bad: later(.refused(epoch: order.epoch, text: "the overlay cannot be written"))
         case .never: break
@@ -261,6 +262,8 @@ enum Plans {
     }
 
     static var plain: RolloutPlan {
-        plan([stage("small", 100), stage("half", 5_000), stage("all", 10_000) { $0.holdBack = 200 }])
+        plan([
+            stage("small", 100), stage("half", 5_000), stage("all", 10_000) { $0.holdBack = 200 },
+        ])
     }
 }

@@ -107,7 +107,9 @@ struct RolloutCourse {
         for seed in 0..<(isLong ? 20 : 1) as Range<UInt64> {
             let course = ShippedPlanTests.course(plan, seed: seed, lookEvery: isLong ? 1 : 10)
             let world = course.world
-            #expect(world.phase == .succeeded, "seed \(seed): \(world.machine.state.reason?.text ?? "")")
+            #expect(
+                world.phase == .succeeded, "seed \(seed): \(world.machine.state.reason?.text ?? "")"
+            )
             #expect(world.share == 10_000 && world.stable == "v2")
             #expect(world.machine.state.plan == plan)
             #expect(Set(course.entered.map(\.stage)) == Set(plan.stages.map(\.name)))

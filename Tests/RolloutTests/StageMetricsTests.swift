@@ -54,11 +54,13 @@ import Testing
         #expect(metrics.questions(at: next, now: Self.at(200)).isEmpty)
         #expect(metrics.obstacle(at: next) == "the stage has just been entered")
         metrics.enter(next, Self.plan(), now: Self.at(200))
-        #expect(metrics.machines[0].facts == {
-            var facts = MetricMachine.Facts()
-            facts.word = .waits("lag was not asked yet")
-            return facts
-        }())
+        #expect(
+            metrics.machines[0].facts
+                == {
+                    var facts = MetricMachine.Facts()
+                    facts.word = .waits("lag was not asked yet")
+                    return facts
+                }())
         #expect(try read(&metrics, 500, at: next, 200) == nil, "1 of 2 in a row")
         #expect(try read(&metrics, 5, at: next, 210) == nil)
         #expect(metrics.obstacle(at: next) == nil)
@@ -113,7 +115,9 @@ import Testing
         _ = metrics.take(.value(3), for: questions[0], at: place, now: Self.at(101))
         #expect(metrics.machines[0].facts.valueCount == 0)
         _ = metrics.take(.value(2), for: questions[1], at: place, now: Self.at(102))
-        #expect(metrics.machines[0].line == "lag is 1.5 times the stable version's, at most 2 is wanted")
+        #expect(
+            metrics.machines[0].line == "lag is 1.5 times the stable version's, at most 2 is wanted"
+        )
     }
 
     @Test("the line of a metric has its last value, or why there is none")

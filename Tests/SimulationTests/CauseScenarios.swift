@@ -156,7 +156,8 @@ import Testing
         }
         let yaml =
             Resilience.yaml(
-                routes: "- { name: fixed, match: { path: { exact: /fixed } }, respond: { body: a } }",
+                routes:
+                    "- { name: fixed, match: { path: { exact: /fixed } }, respond: { body: a } }",
                 defaults: "forwarding: { version: x-served-by }")
             + "\naccessLog: { path: x, format: \"%RESP(X-BUILD)% %RESP(X-SERVED-BY)% "
             + "%REQ(X-USER)% %RESP(CONTENT-LENGTH?DATE)% %RESPONSE_CODE_DETAILS%\" }"

@@ -143,7 +143,8 @@ import Testing
         let origins = EvidenceScenarios.origins()
         let world = EvidenceScenarios.world(
             origins, [0, 100],
-            route: "fault: { abort: { status: 503, share: 50% }, delay: { time: 5ms, share: 50% } }")
+            route: "fault: { abort: { status: 503, share: 50% }, delay: { time: 5ms, share: 50% } }"
+        )
         _ = EvidenceScenarios.outcomes(world, clients: 1, each: 100)
         let counts = EvidenceScenarios.counts(world, "v2")
         #expect(counts.errors == 0)

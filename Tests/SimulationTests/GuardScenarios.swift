@@ -159,7 +159,8 @@ import Testing
         #expect(world.latch(service: "s", version: "v2")?.isTripped == true)
     }
 
-    @Test("of the users only those of a tripped version move, to the stable one, and back by a reset")
+    @Test(
+        "of the users only those of a tripped version move, to the stable one, and back by a reset")
     func users() {
         let origins = Scenes.origins()
         let world = Scenes.world(

@@ -96,7 +96,8 @@ import Testing
     static let page = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent()
         .appendingPathComponent("docs/rollouts.md")
-    static let head = "| requests a second | share | all fail: guard | judge alone | a fifth fail: guard on | judge alone |"
+    static let head =
+        "| requests a second | share | all fail: guard | judge alone | a fifth fail: guard on | judge alone |"
 
     /// The cells of the table in the document.
     static func document() throws -> [Cell: String] {

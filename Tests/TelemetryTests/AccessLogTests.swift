@@ -124,10 +124,14 @@ import Testing
     @Test(
         "an operator writes what the request's facts say",
         arguments: [
-            ("%START_TIME%", "2027-01-15T08:00:00.123Z"), ("%START_TIME(%s.%3f)%", "1800000000.123"),
+            ("%START_TIME%", "2027-01-15T08:00:00.123Z"),
+            ("%START_TIME(%s.%3f)%", "1800000000.123"),
             ("%START_TIME(%Y/%m/%d %H:%M:%S %f)%", "2027/01/15 08:00:00 123456"),
             ("%START_TIME(%F %T %9f %1f)%", "2027-01-15 08:00:00 123456000 1"),
-            ("%START_TIME(%a, %d %b %y %I%p %j %u %Z%z %%)%", "Fri, 15 Jan 27 08AM 015 5 UTC+0000 %"),
+            (
+                "%START_TIME(%a, %d %b %y %I%p %j %u %Z%z %%)%",
+                "Fri, 15 Jan 27 08AM 015 5 UTC+0000 %"
+            ),
             ("%REQ(:METHOD)% %REQ(:authority)% %REQ(:SCHEME)%", "GET shop.test http"),
             ("%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%", "/a?b=1&c=x%20y"),
             ("%REQ(X-ENVOY-ORIGINAL-PATH)%", "-"), ("%REQ(USER-AGENT):4%", "curl"),
@@ -180,7 +184,9 @@ import Testing
         facts.notes.connection = 7
         facts.notes.requestTime = .milliseconds(3)
         facts.client.append(
-            text: "a.testHash=00;Subject=\"CN=x;URI=\\\"y\\\"\";URI=\"spiffe://a\";URI=\"spiffe://b\"")
+            text:
+                "a.testHash=00;Subject=\"CN=x;URI=\\\"y\\\"\";URI=\"spiffe://a\";URI=\"spiffe://b\""
+        )
         facts.notes.serverName = ByteRange(0, end: 6)
         facts.notes.identity = ByteRange(6, end: facts.client.count)
         facts.summary.tlsVersion = 3
@@ -300,9 +306,11 @@ import Testing
         }
         let template = LogTemplate(
             .object([
-                .init(key: "z\"", value: text("%DURATION% ms")), .init(key: "b", value: text("c\n\"")),
+                .init(key: "z\"", value: text("%DURATION% ms")),
+                .init(key: "b", value: text("c\n\"")),
                 .init(key: "a", value: .object([.init(key: "n", value: text("%RESPONSE_CODE%"))])),
-                .init(key: "c", value: text("%REQ(X)%")), .init(key: "d", value: text("<%REQ(X)%>")),
+                .init(key: "c", value: text("%REQ(X)%")),
+                .init(key: "d", value: text("<%REQ(X)%>")),
                 .init(key: "e", value: text("")),
             ]))
         let line = Facts().line(LogProgram(template, hostName: "", environment: [:]))
@@ -461,68 +469,5 @@ import Testing
                 == "UpstreamRetryLimitExceeded,UpstreamRequestTimeout")
         facts.summary.flags = all
         #expect(facts.line("%RESPONSE_FLAGS%").split(separator: ",").count == 17)
-    }
-}
-
-/// The page for users, docs/access-log.md, has every operator and every flag, with what the code
-/// says of them.
-@Suite struct AccessLogPageTests {
-    static func page() throws -> String {
-        let folder = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
-        return try String(contentsOfFile: "/\(folder)/docs/access-log.md", encoding: .utf8)
-    }
-
-    /// The text between a mark and the next end.
-    static func part(_ mark: String) throws -> String {
-        let page = try page()
-        let start = try #require(page.range(of: "<!-- \(mark) -->\n")).upperBound
-        let end = try #require(page.range(of: "<!-- end -->", range: start..<page.endIndex))
-        return String(page[start..<end.lowerBound])
-    }
-
-    static var operators: String {
-        var rows = ["| operator | in JSON | value |", "|---|---|---|"]
-        for name in LogOperator.allCases {
-            let entry = name.entry
-            var text = "`%\(entry.names[0])"
-            switch entry.argument {
-            case .none: break
-            case .fields: text += "(X?Y)"
-            case .time: text += "(FORMAT)"
-            case .words(let words): text += "(\(words.joined(separator: " or ")))"
-            case .path: text += "(X:Y)"
-            case .name: text += "(X)"
-            }
-            text += (entry.takesLength ? ":Z" : "") + "%`"
-            if entry.names.count > 1 { text += ", `%\(entry.names[1])…%`" }
-            rows.append("| \(text) | \(entry.kind.rawValue) | \(entry.meaning) |")
-        }
-        return rows.joined(separator: "\n") + "\n"
-    }
-
-    @Test("the page has the table of operators as the code has it")
-    func table() throws {
-        let page = try AccessLogPageTests.part("operators")
-        #expect(page == AccessLogPageTests.operators, "\(AccessLogPageTests.operators)")
-    }
-
-    @Test("the page has each flag with its long name")
-    func flags() throws {
-        let page = try AccessLogPageTests.part("flags")
-        for place in 0..<ResponseFlags.count {
-            let entry = ResponseFlags.entry(place)
-            #expect(page.contains("| `\(entry.letters)` | `\(entry.long)` |"), "\(entry.letters)")
-        }
-        #expect(page.split(separator: "\n").count == ResponseFlags.count + 2)
-    }
-
-    @Test("the page has the words of each cause")
-    func causes() throws {
-        let page = try AccessLogPageTests.page()
-        let inside: Set<Failure.Reason> = [.none, .rejected]
-        for reason in Failure.Reason.allCases where !inside.contains(reason) {
-            let words = "\(reason.text)".split(separator: " ").joined(separator: " ")
-            #expect(page.contains("`\(words)"), "\(words)")
-        }
     }
 }

@@ -71,7 +71,8 @@ import Testing
         }
 
         /// The sum of lines that have all of some texts.
-        func value(_ texts: String..., hiding hidden: MetricRegistry.Selection = .init()) -> Double? {
+        func value(_ texts: String..., hiding hidden: MetricRegistry.Selection = .init()) -> Double?
+        {
             let found = lines(hiding: hidden).filter { line in
                 !line.hasPrefix("#") && texts.allSatisfy { line.contains($0) }
             }
@@ -106,7 +107,9 @@ import Testing
                         + "connection_security_policy=\"\(policy)\"} 1"
                 })
         }
-        #expect(world.lines().contains { $0 == "istio_build{component=\"proxy\",tag=\"sluice-0.2\"} 1" })
+        #expect(
+            world.lines().contains { $0 == "istio_build{component=\"proxy\",tag=\"sluice-0.2\"} 1" }
+        )
     }
 
     @Test("versions that are named are at zero, for the codes that judges ask for")
@@ -142,7 +145,8 @@ import Testing
         #expect(bucket("2.5") == nil)
         #expect(world.value("milliseconds_sum", "\"2xx\"") == 400_406)
         #expect(world.value("milliseconds_count", "\"2xx\"") == 6)
-        #expect(world.value("http_request_duration_seconds_bucket{status=\"2xx\",le=\"0.25\"}") == 5)
+        #expect(
+            world.value("http_request_duration_seconds_bucket{status=\"2xx\",le=\"0.25\"}") == 5)
         let bounds = world.lines().filter {
             $0.contains("milliseconds_bucket") && $0.contains("\"5xx\"")
         }
@@ -161,7 +165,8 @@ import Testing
         #expect(world.value("istio_requests_total", "\"grpc\"", "grpc_response_status=\"14\"") == 1)
         #expect(world.value("istio_requests_total", "\"grpc\"", "grpc_response_status=\"\"") == 1)
         #expect(world.value("milliseconds_count", "\"grpc\"", "\"2xx\"") == 6)
-        #expect(world.lines().filter { $0.contains("_count") && $0.contains("\"grpc\"") }.count == 1)
+        #expect(
+            world.lines().filter { $0.contains("_count") && $0.contains("\"grpc\"") }.count == 1)
     }
 
     @Test("the policy is the listener's, for the side of the destination")
@@ -186,7 +191,8 @@ import Testing
         world.settings.reporters = [.source]
         world.count("", "", "", status: 404, flags: .noRoute)
         world.count("all", "s", "", status: 429, flags: .rateLimited)
-        let row = world.registry.row(.init(route: "all", service: "s", version: "v", isMirror: true))
+        let row = world.registry.row(
+            .init(route: "all", service: "s", version: "v", isMirror: true))
         var counters = WorkerCounters(registry: world.registry, shard: world.shard)
         var summary = ExchangeSummary()
         summary.row = row.id
@@ -194,7 +200,8 @@ import Testing
         summary.assign = .mirror
         counters.mirrored(summary)
         #expect(world.value("istio_requests_total", "destination_service=\"unknown\"") == 2)
-        #expect(world.value("istio_requests_total", "destination_canonical_revision=\"latest\"") == 2)
+        #expect(
+            world.value("istio_requests_total", "destination_canonical_revision=\"latest\"") == 2)
         #expect(world.value("istio_requests_total") == 2)
         #expect(world.value("http_request_duration_seconds_count") == 2)
     }

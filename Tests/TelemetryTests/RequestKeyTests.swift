@@ -4,7 +4,8 @@ import Testing
 
 /// The key of a request's series, which carries all that other vocabularies have as labels.
 @Suite struct RequestKeyTests {
-    @Test("a code has status, kind and call in it, and numbers that gRPC does not know mean UNKNOWN")
+    @Test(
+        "a code has status, kind and call in it, and numbers that gRPC does not know mean UNKNOWN")
     func codes() {
         for status in [UInt16(0), 101, 200, 404, 503, 999] {
             for isGRPC in [false, true] {

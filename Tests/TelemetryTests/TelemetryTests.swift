@@ -112,7 +112,9 @@ import Testing
 
     @Test("in OpenMetrics no two families have one name, and former names are in text alone")
     func familyNames() {
-        for (format, hasFormer) in [(PrometheusText.Format.openMetrics, false), (.prometheus, true)] {
+        for (format, hasFormer) in [
+            (PrometheusText.Format.openMetrics, false), (.prometheus, true),
+        ] {
             var page = PrometheusText(format: format)
             for use in MetricCatalog.Use.allCases {
                 RequestMetricsPage(registry: MetricRegistry(), shards: []).write(use, to: &page)

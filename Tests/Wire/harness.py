@@ -160,6 +160,10 @@ class Reader:
                 return status, head + b"\r\n", self.body(head, request)
 
 
+class Last(bytes):
+    """An answer behind which an origin closes the connection, whole or not."""
+
+
 class Backend(Origin):
     """An origin told what to answer: bytes, `None` to break off, or a function of (head, body) that gives either.
     It may be told anew at any time; `requests` are the (head, body) pairs it has had."""
@@ -193,6 +197,8 @@ class Backend(Origin):
             if answer is None:
                 return
             connection.sendall(answer)
+            if isinstance(answer, Last):
+                return
 
     def hang(self, head, body):
         """An answer that does not come before the origin is closed."""

@@ -1,10 +1,10 @@
 """The access log as pipelines read it: strict patterns over requests of every kind, in each ready-made format, and the cause of every failure."""
-import json, os, re, socket, ssl, subprocess, tempfile, threading, unittest
+import json, os, re, socket, ssl, subprocess, tempfile, unittest
 import grpc
 import calls
 from certificates import Authority
 from frames import Client
-from harness import BINARY, OK, Case, Origin, Reader, answering, config, status, until
+from harness import BINARY, OK, Case, Last, Origin, answering, config, status, until
 from test_retries import dead_port
 
 WORD = r'(?:[^"\\ \x00-\x1f\x7f-\xff]|\\x[0-9a-f]{2})+'
@@ -69,29 +69,15 @@ class Lines(Case):
 
     def origin(self):
         """An origin that gets into each kind of trouble, by the path that it is asked for."""
-        released = threading.Event()
-        def serve(origin, connection):
-            rest = b""
-            while True:
-                head, rest = origin.head(connection, rest)
-                if head is None:
-                    return
-                reader = Reader(connection, rest)
-                reader.body(head.encode("latin-1"))
-                rest, path = reader.buffer, head.split(" ")[1]
-                if path in ("/late", "/over", "/twice"):
-                    released.wait(60)
-                    return
-                if path == "/closed":
-                    return
-                connection.sendall({"/half": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "/garbage": b"SSH-2.0-x\r\n\r\n",
-                                    "/error": status(503, body=b"no"), "/tired": status(503, body=b"no")}.get(path, OK))
-                if path == "/half":
-                    return
+        def answer(head, body):
+            path = head.split(" ")[1]
+            if path in ("/late", "/over", "/twice"):
+                return origin.hang(head, body)
+            return {"/closed": None, "/garbage": b"SSH-2.0-x\r\n\r\n",
+                    "/half": Last(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"),
+                    "/error": status(503, body=b"no"), "/tired": status(503, body=b"no")}.get(path, OK)
 
-        origin = Origin(serve)
-        self.addCleanup(origin.close)
-        self.addCleanup(released.set)
+        origin = self.backend(answer)
         return origin
 
     def secure_origin(self):

@@ -1,6 +1,6 @@
 """Keys of a plan that a newcomer tries one after the other, each through the real process: approvals with a time, ramps, limits, stages that decide
 nothing, commands, a Prometheus, HTTP/2 and TLS, two releases at once, a full disk when a version goes back."""
-import json, os, resource, ssl, stat, subprocess, tempfile, threading, time, unittest
+import json, os, resource, ssl, stat, subprocess, tempfile, threading, unittest
 import httpx
 from certificates import Authority
 from harness import BINARY, OK, Proxy, config, status, until
@@ -77,7 +77,7 @@ class Newcomer(RolloutsCase):
 
     def test_a_canary_that_is_slower_than_a_limit_goes_back(self):
         def slow(head, body):
-            time.sleep(0.05)
+            self.two.released.wait(0.05)
             return OK
         self.two.answer = slow
         judge = "judge: { minRequests: 20, tolerate: { points: 90%, ratio: 100, p95: 100, time: 1s } }"
