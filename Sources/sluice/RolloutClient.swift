@@ -8,11 +8,15 @@ import Server
 /// The ground of the commands of `sluice rollout`: they ask a running process.
 enum RolloutClient {
     /// Sends a command, and says what became of it.
+    ///
+    /// - Returns: the name of the rollout that a start has begun, such as `shop-3`.
+    @discardableResult
     static func command(
         _ target: AdminTarget, _ path: String, _ form: RolloutCommandForm
-    ) throws {
+    ) throws -> String? {
         let reply = try target.send("POST", path)
-        let page = form.json ? nil : try? JSONReader.read(Array(reply.body.utf8))
+        let answer = try? JSONReader.read(Array(reply.body.utf8))
+        let page = form.json ? nil : answer
         if let text = page?["text"]?.text {
             let id = page?["id"]?.text.map { "started \($0): " } ?? ""
             try say(id + text)
@@ -22,6 +26,7 @@ enum RolloutClient {
             try say(reply.body, terminator: "")
         }
         try AdminTarget.end(reply)
+        return answer?["id"]?.text
     }
 
     /// The rollout of a plan as it is now.
@@ -45,17 +50,29 @@ enum RolloutClient {
     /// How long a process that answered before may be away, as during a restart.
     private static let awayMax = Duration.seconds(30)
 
-    /// Waits until the rollout has ended, needs a person, or is past a stage. A process that is
+    /// Waits until a rollout has ended, needs a person, or is past a stage. A process that is
     /// started anew meanwhile is waited for.
-    static func wait(_ target: AdminTarget, _ name: String, _ wish: RolloutWish) throws {
+    ///
+    /// - Parameter id: the rollout; `nil`: the first that there is.
+    static func wait(
+        _ target: AdminTarget, _ name: String, _ wish: RolloutWish, id: String? = nil
+    ) throws {
+        var id = id
         let deadline = wish.limit.map { SystemClock.now() + $0 } ?? .never
         var told: RolloutState?
         var toldAt = SystemClock.now()
         var awaySince: Instant?
         while true {
             do {
-                let state = try status(target, name)
+                var state = try status(target, name)
                 awaySince = nil
+                if id == nil, !state.id.isEmpty { id = state.id }
+                if let id, state.id != id {
+                    // Another one has begun, so this one is over.
+                    let next = state.id
+                    state = try ended(target, name, id)
+                    Files.write(2, all: "sluice: \(id) is over, and \(next) has begun\n")
+                }
                 // The numbers change each second: a log wants the steps, and a sign of life.
                 let isStep = state.place != told?.place || wish.exitCode(state) != nil
                 if isStep || SystemClock.now() >= toldAt + .seconds(30) {
@@ -96,6 +113,27 @@ enum RolloutClient {
     }
 }
 
+extension RolloutClient {
+    /// The end of a rollout that others have followed, as the journal tells it.
+    private static func ended(
+        _ target: AdminTarget, _ name: String, _ id: String
+    ) throws -> RolloutState {
+        let reply = try target.send(
+            "GET", "/rollouts/history?name=\(AdminTarget.encoded(name))")
+        let page = try? JSONReader.read(Array(reply.body.utf8))
+        guard let number = id.split(separator: "-").last.flatMap({ Int($0) }),
+            let end = page?["rollouts"]?.elements?.last(where: { $0["number"]?.integer == number })
+        else {
+            Files.write(
+                2,
+                all: "sluice: \(id) is over, and the journal does not say how; sluice rollout "
+                    + "history \(name) has what there is\n")
+            throw ExitCode(1)
+        }
+        return RolloutState(id: id, end: end)
+    }
+}
+
 /// The state of one rollout, as `GET /rollouts` tells it.
 struct RolloutState {
     var id = ""
@@ -123,6 +161,13 @@ struct RolloutState {
         passedOver = entries.filter { $0["progress"]?.text == "passedOver" }
             .compactMap { $0["name"]?.text }
         reason = node["reason"]?.text ?? ""
+    }
+
+    /// A rollout that is over, as `GET /rollouts/history` tells it.
+    init(id: String, end: JSONNode) {
+        self.id = id
+        state = end["end"]?.text ?? ""
+        reason = end["reason"]?.text ?? ""
     }
 
     /// All but the numbers.

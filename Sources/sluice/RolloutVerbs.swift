@@ -62,9 +62,9 @@ struct RolloutStart: ParsableCommand {
             and resume with pause, approve and look with approve, abort with abort.
 
             EXIT CODES with --wait
-              0 succeeded · 2 the plan or the command is refused · 3 rolled back · 4 held: a
-              person decides · 5 waits for an approval (--exit-on-approval) · 6 aborted by a
-              person · 7 the wait timed out · 1 anything else
+              0 succeeded · 2 the plan or the command is refused · 3 rolled back, or superseded by
+              another rollout · 4 held: a person decides · 5 waits for an approval
+              (--exit-on-approval) · 6 aborted by a person · 7 the wait timed out · 1 anything else
             """)
 
     @OptionGroup var target: AdminTarget
@@ -102,11 +102,11 @@ struct RolloutStart: ParsableCommand {
         query += form.by
         if supersede { query += "&supersede=1" }
         if dryRun { query += "&dryRun=1" }
-        try RolloutClient.command(target, "/rollouts/start?" + query, form)
+        let id = try RolloutClient.command(target, "/rollouts/start?" + query, form)
         guard wait else { return }
         let wish = RolloutWish(
             limit: try RolloutWait.limit(timeout), stage: nil, endsAtApproval: exitOnApproval)
-        try RolloutClient.wait(target, name, wish)
+        try RolloutClient.wait(target, name, wish, id: id)
     }
 }
 
@@ -118,8 +118,11 @@ struct RolloutWait: ParsableCommand {
               sluice rollout wait shop -c sluice.yaml
               sluice rollout wait shop --for half --timeout 2h -c sluice.yaml
 
-            A stage that was entered already ends the wait with 0. A process that is started anew
-            meanwhile is waited for, up to 30 s. Exit codes as with sluice rollout start --wait.
+            The wait is for the rollout that there is when it begins, and ends with that one,
+            though another has begun. A stage that was entered already ends the wait with 0, and so
+            does one that was passed over, with a line on the standard error. A process that is
+            started anew meanwhile is waited for, up to 30 s. Exit codes as with sluice rollout
+            start --wait.
             """)
 
     @OptionGroup var target: AdminTarget
@@ -133,10 +136,15 @@ struct RolloutWait: ParsableCommand {
     /// The time of `--timeout`; `nil` without one.
     static func limit(_ text: String?) throws -> Duration? {
         guard let text else { return nil }
-        guard let limit = Units.duration(text), limit > .zero else {
+        guard let limit = Units.duration(text) else {
             throw ValidationError(
                 "--timeout is \"\(text)\", expected a duration such as 2h"
                     + Advice.duration(text))
+        }
+        guard limit > .zero else {
+            throw ValidationError(
+                "--timeout is \"\(text)\", expected more than no time, such as 2h; sluice rollout "
+                    + "status says how it is now")
         }
         return limit
     }

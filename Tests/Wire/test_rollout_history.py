@@ -118,6 +118,25 @@ class History(RolloutsCase):
         self.assertEqual(self.state(proxy)["id"], "s-2")
         self.assertIn("s-1  superseded", self.rollout(proxy, "history", "s"))
 
+    def test_a_wait_ends_with_the_rollout_that_it_saw_first(self):
+        proxy = self.begin(LONG)
+        for number, (ending, code) in enumerate(((("abort", "s"), 6), (("start", "s", "--supersede"), 3)), 1):
+            if number == 1:
+                self.rollout(proxy, "start", "s")
+            self.watch(proxy)
+            waiter = subprocess.Popen([BINARY, "rollout", "wait", "s", *self.target(proxy)],
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self.assertIn("watching", waiter.stdout.readline())
+            # Stopped, so that the next rollout is there before the waiter looks again.
+            waiter.send_signal(signal.SIGSTOP)
+            self.rollout(proxy, *ending)
+            if number == 1:
+                self.rollout(proxy, "start", "s")
+            waiter.send_signal(signal.SIGCONT)
+            said = waiter.communicate(timeout=60)[0]
+            self.assertEqual(waiter.returncode, code, said)
+            self.assertIn(f"s-{number} is over, and s-{number + 1} has begun", said)
+
     def text(self, revision, more=""):
         text = config(self.one.port, self.two.port, ("100%", "0%"), extra=plan(LONG, more),
                       versions=("", f", revision: {revision}"))
