@@ -464,9 +464,16 @@ class Usage(Commands):
             pass  # Somebody else has it, which serves as well.
         run = subprocess.run([os.path.join(ROOT, "scripts/run")], capture_output=True, text=True, timeout=60, env={**os.environ, "SLUICE_BINARY": BINARY})
         self.assertEqual(run.returncode, 1)
-        self.assertRegex(run.stderr, r"run: .* ended; see its message above\. Where its address is in use")
-        self.assertIn("Address already in use", run.stderr)
+        self.assertRegex(run.stderr, r"run: something answers on 127\.0\.0\.1:\d+, perhaps another scripts/run; end it")
         self.assertNotIn("In another terminal", run.stdout)
+        # A demo that runs keeps its socket and its journal.
+        self.assertLess(run.stderr.count("\n"), 2)
+
+    def test_the_demo_says_that_a_binary_is_none(self):
+        run = subprocess.run([os.path.join(ROOT, "scripts/run")], capture_output=True, text=True, timeout=60, env={**os.environ, "SLUICE_BINARY": "/nonexistent"})
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("/nonexistent", run.stderr)
+        self.assertEqual(run.stderr.count("\n"), 1)
 
 
 if __name__ == "__main__":
