@@ -12,6 +12,7 @@ final class StillProcess: ProcessView {
     func history(of plan: String) -> RolloutHistory { history }
     let snapshot: SharedBox<Snapshot>
     let metrics = MetricRegistry()
+    var logLinesLost: UInt64 { 0 }
     private let registry: SharedRegistry
     var reason: String?
     var token: String?
@@ -133,7 +134,7 @@ final class StillProcess: ProcessView {
         #expect(
             page.status == 200
                 && page.body.hasSuffix("\"splits\":[],\"sessions\":[],\"trips\":[]}\n"))
-        for known in [tag, "*", "\"a\", \(tag)", "\"a\",\(tag) , \"b\""] {
+        for known in [tag, "*", "\"a\", \(tag)", "\"a\",\(tag) , \"b\"", "W/\(tag)"] {
             #expect(page.isKnown(by: known), "\(known)")
         }
         for other in [nil, "", "\"a\"", "\(tag)x"] {

@@ -313,6 +313,7 @@ class Logs(Case):
         for _ in range(3):
             self.load(proxy, 320)
             until(lambda: any("cannot be written; lines are lost" in line for line in proxy.log))
+        until(lambda: proxy.metric("sluice_access_log_dropped_total") == 960)
         proxy.process.send_signal(signal.SIGTERM)
         until(lambda: any('"stopped"' in line or "msg=stopped" in line for line in proxy.log))
         told = [line for line in proxy.log if "lines are lost" in line]

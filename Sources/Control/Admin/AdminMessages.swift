@@ -83,8 +83,10 @@ public struct AdminResponse: Sendable {
     public func isKnown(by known: String?) -> Bool {
         guard status == 200, let entityTag, let known else { return false }
         return known == "*"
-            || known.split(separator: ",").contains {
-                $0.drop { $0 == " " }.prefix { $0 != " " } == entityTag
+            || known.split(separator: ",").contains { element in
+                let tag = element.drop { $0 == " " }.prefix { $0 != " " }
+                // A weak tag is as good here (RFC 9110 §8.8.3.2): a cache may have made it weak.
+                return (tag.hasPrefix("W/") ? tag.dropFirst(2) : tag) == entityTag
             }
     }
 

@@ -53,6 +53,7 @@ enum MetricsPage {
         var page = PrometheusText(format: query.format)
         let requests = RequestMetricsPage(
             registry: process.metrics, shards: process.workers.map(\.shard),
+            linesLost: process.logLinesLost,
             hiding: process.hiddenSeries())
         let document = process.snapshot.value.document
         let ground = RequestMetricsPage.Ground(

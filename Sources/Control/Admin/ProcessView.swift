@@ -70,6 +70,8 @@ public protocol ProcessView {
     // MARK: Counters
 
     var metrics: MetricRegistry { get }
+    /// Lines of the access log that its file did not take.
+    var logLinesLost: UInt64 { get }
     /// Series that have left the metrics page.
     func hiddenSeries() -> MetricRegistry.Selection
     /// The text of a refusal's cause by its number.

@@ -30,7 +30,8 @@ enum RolloutRouter {
             403,
             "\(what) over TCP wants a token, because whatever runs beside Sluice "
                 + "reaches the same address: write admin: { address: …, token: FILE } with a "
-                + "secret in the file, or admin: unix:/run/sluice.sock, and start again")
+                + "secret in the file, or admin: unix:/run/sluice.sock; then sluice reload, and "
+                + "try again")
     }
 
     /// A service's shares are a rollout's to set where the file has a plan for the service, or a

@@ -54,7 +54,7 @@ extension MetricCatalog {
             "Access log lines handed to the writer."),
         .accessLogDropped: own(
             "sluice_access_log_dropped_total", .process,
-            "Access log lines dropped because the writer is slow."),
+            "Access log lines dropped: the writer is behind, or the file takes none."),
         .tunnelsOpened: own(
             "sluice_tunnels_opened_total", .clients,
             "Connections upgraded to a tunnel."),

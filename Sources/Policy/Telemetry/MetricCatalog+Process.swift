@@ -26,7 +26,7 @@ extension MetricCatalog {
     public static let poolLimit = Family(
         "sluice_upstream_pool_limit", .gauge, .upstream, pool + ["limit"],
         "Limits of the version, by what they bound.",
-        query: "sluice_upstream_pool_requests / on (service, version, pool) "
+        query: "sluice_upstream_pool_requests / on (instance, service, version, pool) "
             + "sluice_upstream_pool_limit{limit=\"requests\"}")
     public static let endpoints = Family(
         "sluice_version_endpoints", .gauge, .upstream, pool,
@@ -53,10 +53,10 @@ extension MetricCatalog {
     public static let weight = Family(
         "sluice_split_weight_ratio", .gauge, .rollouts, ["route"] + version,
         "The version's share of the route's requests that is in force, 0 to 1.",
-        query: "sluice_split_weight_ratio - on (route, service, version) "
-            + "sum by (route, service, version) "
+        query: "sluice_split_weight_ratio - on (instance, route, service, version) "
+            + "sum by (instance, route, service, version) "
             + "(rate(sluice_requests_total{assign=~\"weighted|sticky\"}[5m])) "
-            + "/ on (route, service) group_left sum by (route, service) "
+            + "/ on (instance, route, service) group_left sum by (instance, route, service) "
             + "(rate(sluice_requests_total{assign=~\"weighted|sticky\"}[5m]))")
     public static let overlayBelieved = Family(
         "sluice_overlay_believed", .gauge, .rollouts, [],

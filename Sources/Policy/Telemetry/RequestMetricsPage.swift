@@ -5,6 +5,7 @@ import Base
 public struct RequestMetricsPage {
     public let contents: MetricRegistry.Contents
     let shards: [CounterShard]
+    private let linesLost: UInt64
     /// First slots of the runs of ends, by row.
     private let ends: [Int: [Int]]
 
@@ -39,9 +40,12 @@ public struct RequestMetricsPage {
     /// with more of them a row's begin with its first event.
     public static let zeroRowsMax = 1_000
 
-    /// - Parameter hidden: what is not on the page.
+    /// - Parameters:
+    ///   - linesLost: lines of the access log that its file did not take; those that the workers
+    ///     dropped are in the shards.
+    ///   - hidden: what is not on the page.
     public init(
-        registry: MetricRegistry, shards: [CounterShard],
+        registry: MetricRegistry, shards: [CounterShard], linesLost: UInt64 = 0,
         hiding hidden: MetricRegistry.Selection = .init()
     ) {
         let contents = registry.contents(hiding: hidden)
@@ -51,12 +55,15 @@ public struct RequestMetricsPage {
         }
         self.contents = contents
         self.shards = shards
+        self.linesLost = linesLost
         self.ends = ends
     }
 
     func sum(_ slot: Int) -> UInt64 { shards.reduce(0) { $0 &+ $1.value(slot) } }
 
-    public func worker(_ metric: WorkerMetric) -> UInt64 { sum(metric.rawValue) }
+    public func worker(_ metric: WorkerMetric) -> UInt64 {
+        sum(metric.rawValue) &+ (metric == .accessLogDropped ? linesLost : 0)
+    }
 
     /// Writes the families of one use; nothing for those that have none of the workers' counters in
     /// Sluice's own words.

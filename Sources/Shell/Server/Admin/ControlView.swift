@@ -30,6 +30,7 @@ final class ControlView: ProcessView, Sendable {
     let workers: [WorkerView]
     let limits: ProcessLimits
     let metrics: MetricRegistry
+    let logLinesLost: UInt64
     let identity: ProcessIdentity
     let weights: WeightsState
     private let rolloutViews: [RolloutView]
@@ -74,6 +75,7 @@ final class ControlView: ProcessView, Sendable {
         limits = ProcessLimits(
             connections: group.admission.connectionsMax, bufferBytes: group.admission.bufferLimit)
         metrics = control.registry.metrics
+        logLinesLost = control.logWriter.linesLost
         identity = control.file.identity
         weights = WeightsState(
             overlayPath: control.file.overlayFile?.path, problem: control.overlayProblem,

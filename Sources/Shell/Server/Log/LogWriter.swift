@@ -27,6 +27,7 @@ final class LogWriter: Sendable {
     private let wakeup: Wakeup
     private let log: ProcessLog
     private let ended = Atomic<Bool>(false)
+    private let lost = Atomic<UInt64>(0)
 
     /// - Parameter log: is told what goes wrong, and when it goes well again.
     init(log: ProcessLog) throws(SystemError) {
@@ -91,6 +92,9 @@ final class LogWriter: Sendable {
         wakeup.wake()
     }
 
+    /// Lines that the file did not take.
+    var linesLost: UInt64 { lost.load(ordering: .relaxed) }
+
     /// The thread has written all there was.
     var hasEnded: Bool { ended.load(ordering: .acquiring) }
 
@@ -138,6 +142,7 @@ final class LogWriter: Sendable {
                 let now = SystemClock.now()
                 if let failure {
                     let lines = LogWriter.lines(bytes.extracting(count..<bytes.count))
+                    lost.wrappingAdd(UInt64(lines), ordering: .relaxed)
                     tell(losses.lose(lines, why: failure.message, now: now))
                 } else {
                     tell(losses.wrote(now: now))
