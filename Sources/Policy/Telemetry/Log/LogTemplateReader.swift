@@ -77,10 +77,15 @@ public struct LogTemplateReader {
         at += 1
         let name = take { ("A"..."Z").contains($0) || ("0"..."9").contains($0) || $0 == "_" }
         guard !name.isEmpty else {
-            let isApache = at < text.count && ("a"..."z").contains(text[at])
+            let word = take { ("a"..."z").contains($0) || $0 == "_" }
+            if let meant = LogOperator(name: word.uppercased()) {
+                throw problem(
+                    at: start, "%\(word) begins no operator",
+                    "operators are in capitals: write \(LogTemplateReader.example(meant))")
+            }
             throw problem(
                 at: start, "a percent sign begins no operator",
-                (isApache ? "write combined for Apache's format; " : "")
+                (word.isEmpty ? "" : "write combined for Apache's format; ")
                     + "operators are written as %RESPONSE_CODE%, and a percent sign as %%")
         }
         guard let known = LogOperator(name: name) else { throw unknown(name, at: start) }
@@ -103,8 +108,9 @@ public struct LogTemplateReader {
             length = take { ("0"..."9").contains($0) }
         }
         guard at < text.count, text[at] == "%" else {
+            let found = at < text.count ? "\"\(text[at])\" stands" : "the format ends"
             throw problem(
-                at: start, "%\(name) has no closing percent sign",
+                at: start, "%\(name) has no closing percent sign: \(found) where it belongs",
                 "write \(LogTemplateReader.example(known)), and %% for a percent sign")
         }
         at += 1
@@ -198,7 +204,12 @@ public struct LogTemplateReader {
         let parts = (argument ?? "").split(
             separator: "?", omittingEmptySubsequences: false
         ).map { $0.lowercased() }
-        guard let first = parts.first, !first.isEmpty, parts.count <= 2 else {
+        guard parts.count <= 2 else {
+            throw problem(
+                at: offset, "%\(name)% has \(parts.count) names of fields, expected one or two",
+                "write %\(name)(X?Y)% for the first of two that is there")
+        }
+        guard let first = parts.first, !first.isEmpty else {
             throw problem(
                 at: offset, "%\(name)% lacks the name of a field",
                 "write %\(name)(USER-AGENT)%, or %\(name)(X?Y)% for the first of two")
