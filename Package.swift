@@ -163,7 +163,7 @@ let package = Package(
         tests("UpstreamTests", ["Upstream", "Base"]),
         tests("ResolverTests", ["Resolver", "Platform", "Base"]),
         tests("TelemetryTests", ["Telemetry", "HTTPSemantics", "Base"]),
-        tests("JudgeTests", ["Judge", "Base"]),
+        tests("JudgeTests", ["Judge", "Support", "Base"]),
         tests("EvidenceTests", ["Evidence", "Judge", "Base"]),
         tests(
             "RewritingTests",
@@ -205,7 +205,7 @@ let package = Package(
             ], path: "Tests/Simulation", swiftSettings: strict),
         tests(
             "SimulationTests",
-            ["Simulation", "Configuration", "Rollout", "Evidence", "Telemetry", "Base"]),
+            ["Simulation", "Configuration", "Rollout", "Evidence", "Telemetry", "Support", "Base"]),
         .executableTarget(
             name: "Simulate", dependencies: ["Simulation", "Platform", "Base"],
             path: "Tests/Simulate"),

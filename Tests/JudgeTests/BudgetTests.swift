@@ -1,8 +1,8 @@
 import Base
 import Foundation
-import Testing
-
 import Judge
+import Support
+import Testing
 
 /// The promises of the judge, tried on simulated rollouts with fixed seeds.
 @Suite struct BudgetTests {
@@ -132,19 +132,5 @@ import Judge
             if isOutside { misses += 1 }
         }
         #expect(Double(misses) / 400 <= 0.05 + 3 * 0.011)
-    }
-}
-
-extension PRNG {
-    /// True with a chance of 0...1.
-    mutating func chance(_ chance: Double) -> Bool {
-        Double(next() >> 11) < chance * 9_007_199_254_740_992
-    }
-
-    /// A number of the standard normal law (Box and Muller).
-    mutating func normal() -> Double {
-        let u = (Double(next() >> 11) + 0.5) / 9_007_199_254_740_992
-        let v = Double(next() >> 11) / 9_007_199_254_740_992
-        return (-2 * log(u)).squareRoot() * cos(2 * .pi * v)
     }
 }

@@ -1,8 +1,8 @@
 import Base
 import Foundation
-import Testing
-
 import Judge
+import Support
+import Testing
 
 /// The claims of docs/judge.md about the evidence of a canary that is no worse, tried by drawing
 /// labels at random among units that are what they are.

@@ -3,6 +3,7 @@ import Evidence
 import Foundation
 import Judge
 import Rollout
+import Support
 
 /// A service whose requests are drawn second by second, with counters as the data plane keeps them:
 /// a request counts when it ends.
@@ -72,7 +73,7 @@ struct SyntheticService {
     /// A second of traffic, and the evidence behind it.
     mutating func step() -> EvidenceSample {
         for _ in 0..<requestsPerSecond {
-            let isCanary = chance(share)
+            let isCanary = random.chance(share)
             let end = draw(isCanary ? canary : stable, isCanary)
             pending[second + Int(end.seconds), default: []].append(end)
         }
@@ -98,13 +99,13 @@ struct SyntheticService {
         func end(_ kind: RequestOutcome.End, _ seconds: Double, first: Bool = false) -> End {
             End(isCanary: isCanary, kind: kind, isFirstError: first, seconds: seconds)
         }
-        if version.errors > 0, chance(version.errors) {
+        if version.errors > 0, random.chance(version.errors) {
             return end(.failure, version.errorSeconds, first: true)
         }
-        if version.hangs > 0, chance(version.hangs) { return end(.departure, 3) }
-        if version.tail > 0, chance(version.tail) { return end(.answer, 5) }
-        let isHidden = version.hiddenErrors > 0 && chance(version.hiddenErrors)
-        let spread = version.hasTimes ? Foundation.exp(0.6 * normal()) : 1
+        if version.hangs > 0, random.chance(version.hangs) { return end(.departure, 3) }
+        if version.tail > 0, random.chance(version.tail) { return end(.answer, 5) }
+        let isHidden = version.hiddenErrors > 0 && random.chance(version.hiddenErrors)
+        let spread = version.hasTimes ? Foundation.exp(0.6 * random.normal()) : 1
         return end(.answer, version.seconds * version.slowness * spread, first: isHidden)
     }
 
@@ -124,16 +125,6 @@ struct SyntheticService {
             }
         }
         if end.isCanary { add(&counts.canary) } else { add(&counts.stable) }
-    }
-
-    mutating func chance(_ chance: Double) -> Bool {
-        Double(random.next() >> 11) < chance * 9_007_199_254_740_992
-    }
-
-    private mutating func normal() -> Double {
-        let u = (Double(random.next() >> 11) + 0.5) / 9_007_199_254_740_992
-        let v = Double(random.next() >> 11) / 9_007_199_254_740_992
-        return (-2 * Foundation.log(u)).squareRoot() * cos(2 * .pi * v)
     }
 }
 

@@ -3,6 +3,7 @@ import Configuration
 import Foundation
 import Rollout
 import Simulation
+import Support
 import Testing
 
 /// The judge of a rollout over the production data plane: real draws, retries, sessions and
@@ -48,9 +49,6 @@ import Testing
                     + "split: { v1: 50%, v2: 50% } }" : "")
         world.checksTables = false
         var random = PRNG(seed: seed &+ 1_000)
-        func chance(_ chance: Double) -> Bool {
-            Double(random.next() >> 11) < chance * 9_007_199_254_740_992
-        }
         for (i, origin) in origins.enumerated() {
             origin.answer = { request in
                 var rate = i == 0 ? errors.stable : errors.canary
@@ -60,8 +58,8 @@ import Testing
                 if traffic == .outage, (20..<25).contains(second) { rate = 0.5 }
                 let spread = Double(2_000 + random.below(18_000)) * (i == 0 ? 1 : slowness)
                 let time = Duration.microseconds(Int64(spread))
-                guard chance(rate) else { return .init(200, delay: time) }
-                let isSlow = traffic == .slowErrors && chance(0.5)
+                guard random.chance(rate) else { return .init(200, delay: time) }
+                let isSlow = traffic == .slowErrors && random.chance(0.5)
                 return .init(500, delay: isSlow ? .seconds(1) : .milliseconds(1))
             }
         }

@@ -3,6 +3,7 @@ import Configuration
 import Foundation
 import Rollout
 import Simulation
+import Support
 
 /// A canary beside its stable version over the production data plane, second by second, and looks
 /// at the evidence about them.
@@ -91,19 +92,5 @@ final class JudgedService {
     func sample(limit: Duration) -> EvidenceSample? {
         world.evidenceSample(
             EvidenceQuestion(service: "s", canary: "v2", startedAt: 1, timeLimit: { _ in limit }))
-    }
-}
-
-extension PRNG {
-    /// True with a chance of 0...1.
-    mutating func chance(_ chance: Double) -> Bool {
-        Double(next() >> 11) < chance * 9_007_199_254_740_992
-    }
-
-    /// A number of the standard normal law (Box and Muller).
-    mutating func normal() -> Double {
-        let u = (Double(next() >> 11) + 0.5) / 9_007_199_254_740_992
-        let v = Double(next() >> 11) / 9_007_199_254_740_992
-        return (-2 * log(u)).squareRoot() * cos(2 * .pi * v)
     }
 }
